@@ -1,0 +1,44 @@
+"""`keras-transfer evaluate`: a trained run, measured on another folder."""
+
+import argparse
+import pathlib
+
+from keras_transfer.cli import options
+
+__all__ = ["add_arguments", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Says what the command takes."""
+    options.add_run(parser)
+    parser.add_argument("folder", help="one subfolder of images for each class; classes may be absent")
+    parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="also write the report: .html or .json")
+    options.add_images(parser)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Prints the report."""
+    import keras_transfer as kt
+
+    model, record = options.load_run(arguments)
+    data = kt.data.test_folder(
+        arguments.folder,
+        class_names=_class_names(model),
+        image_size=model.input_shape[1:3],
+        batch_size=arguments.batch_size,
+        corrupt="skip" if arguments.skip_corrupt else "error",
+    )
+    report = kt.evaluate(model, data, history=record)
+    print(report)
+    if arguments.out is not None:
+        report.save(arguments.out)
+
+
+def _class_names(model: object) -> list[str]:
+    import keras_transfer as kt
+    from keras_transfer.core import checks
+
+    found = [layer.task for layer in kt.layers.outputs(model).values() if layer.task.kind == "classification"]
+    if len(found) != 1:
+        raise checks.error("RUN must be a model with one classification", given=f"{len(found)} of them")
+    return found[0].class_names

@@ -1,0 +1,64 @@
+"""The table of commands, and what their ends mean to the shell."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import keras_transfer
+
+__all__ = ["COMMANDS", "main", "run"]
+
+# name: one line for --help. The command is in the module of that name: `add_arguments(parser)` and `main(arguments)`.
+COMMANDS = {
+    "demo": "the main job on data and a backbone that ship with the package, offline, about a minute",
+    "train": "fine-tune a backbone on a folder of photos; writes model, SavedModel, report and run record",
+    "evaluate": "measure a trained run on another folder",
+    "predict": "label image files with a trained run",
+    "export": "write a SavedModel of a trained run and verify it",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of all commands; building it imports no command's needs."""
+    top = argparse.ArgumentParser(prog="keras-transfer", description="Transfer learning for Keras.")
+    top.add_argument("--version", action="version", version=f"keras-transfer {keras_transfer.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, line in COMMANDS.items():
+        module = importlib.import_module(f"keras_transfer.cli.{name}")
+        own = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        module.add_arguments(own)
+        own.set_defaults(main=module.main)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    0 means it worked, 2 that the user's input was wrong (one line on stderr says what), 130 that it was
+    interrupted. Anything else propagates, which Python ends with 1.
+
+    Example:
+        >>> main(["--version"])
+        Traceback (most recent call last):
+        SystemExit: 0
+    """
+    chosen = parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from keras_transfer.core import checks
+
+    try:
+        chosen.main(chosen)
+    except (checks.InputError, ImportError) as wrong:
+        print(f"keras-transfer: {' '.join(str(wrong).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nkeras-transfer: interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

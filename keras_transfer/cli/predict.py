@@ -1,0 +1,72 @@
+"""`keras-transfer predict`: labels for image files."""
+
+import argparse
+import json
+import pathlib
+
+from keras_transfer.cli import options
+
+__all__ = ["add_arguments", "main"]
+
+BATCH = 64  # images decoded and answered at a time
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Says what the command takes."""
+    options.add_run(parser)
+    parser.add_argument("images", nargs="+", type=pathlib.Path, help="image files, or folders of them")
+    parser.add_argument("--top", type=options.positive, default=3, metavar="N", help="how many classes to show (3)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Prints a line for every image."""
+    import keras_transfer as kt
+
+    paths = _files(arguments.images)
+    model, _ = options.load_run(arguments)
+    width = max(len(str(path)) for path in paths)
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
+        outputs = model.predict(kt.data.load_images(batch, model.input_shape[1:3]), verbose=0)
+        for row, path in enumerate(batch):
+            answer = _answer(model, outputs, row, arguments.top)
+            if arguments.json:
+                print(json.dumps({"file": str(path), **answer}))
+            else:
+                print(f"{str(path):<{width}}  {_line(answer)}")
+
+
+def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
+    from keras_transfer.core import checks, images
+
+    found = []
+    for path in given:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [file for file in inside if not path.is_dir() or file.suffix.lower() in images.EXTENSIONS]
+    if not found:
+        raise checks.error("there must be images to label", given=", ".join(map(str, given)))
+    return found
+
+
+def _answer(model: object, outputs: object, row: int, top: int) -> dict:
+    """The answers of all tasks for one image, as JSON has them."""
+    import keras_transfer as kt
+
+    found = {}
+    for name, layer in kt.layers.outputs(model).items():
+        values = (outputs[name] if isinstance(outputs, dict) else outputs)[row]
+        if layer.task.kind == "classification":
+            best = values.argsort()[::-1][:top]
+            found[name] = {layer.task.class_names[index]: round(float(values[index]), 6) for index in best}
+        else:
+            found[name] = [float(value) for value in values]
+    return found
+
+
+def _line(answer: dict) -> str:
+    parts = []
+    for name, value in answer.items():
+        shown = [f"{label} {share:6.1%}" for label, share in value.items()] if isinstance(value, dict) else map(str, value)
+        parts.append((f"{name}: " if len(answer) > 1 else "") + "   ".join(shown))
+    return "   ".join(parts)

@@ -1,0 +1,186 @@
+"""Blocks and levels of a trunk, found in its graph.
+
+A block is a stretch of layers between two places where the graph is narrow, so a block is never
+cut through a residual. A level is the last narrow place of a resolution: `P3` has stride 2**3.
+Strides are summed along the graph, so they do not depend on the image size.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+
+from keras_transfer.core import graph, paths
+
+__all__ = ["Block", "blocks", "levels"]
+
+
+class Block(NamedTuple):
+    """A stretch of a trunk that is frozen or trained as a whole."""
+
+    name: str
+    layers: tuple[str, ...]
+    """Paths of its layers, bottom to top."""
+
+
+class _Stretch(NamedTuple):
+    label: str
+    positions: list[int]  # in graph.nodes(model)
+
+
+def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None) -> list[Block]:
+    """Returns the blocks of a functional model, bottom to top; together they hold each layer once.
+
+    Args:
+        model: A functional model.
+        pattern: Regular expression that finds the block's name in the name of an operation, as
+            `block_\\d+` does in "block_13_expand". Neighbouring stretches of one name are one block.
+            None takes every stretch with weights as a block of its own.
+        until: The tensor where the trunk ends; by default the model's output.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a_1"), keras.layers.Dense(2, name="a_2")])
+        >>> blocks(model, pattern="a")
+        [Block(name='a', layers=('a_1', 'a_2'))]
+    """
+    order = graph.nodes(model)
+    below = _layer_paths(model)
+    found = []
+    for stretch in _stretches(order, pattern, _end(model, until)):
+        inside = tuple(path for p in stretch.positions for path in below.get(id(order[p].operation), ()))
+        found.append(Block(stretch.label, inside))
+    return found
+
+
+def levels(
+    model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None
+) -> dict[str, str]:
+    """Returns the operation whose output is the model's last word at stride 4, 8, 16 and 32, as P2 to P5.
+
+    The place is the end of a block, or what enters the pooling that closes a block. A stride that
+    the model does not have is absent.
+
+    Args:
+        model: A functional model of images.
+        pattern: As for `blocks`.
+        until: As for `blocks`.
+
+    Example:
+        >>> layers = [keras.layers.Conv2D(2, 3, strides=2, name=f"conv{i}") for i in (1, 2)]
+        >>> levels(keras.Sequential([keras.Input((32, 32, 3)), *layers]))
+        {'P2': 'conv2'}
+    """
+    order = graph.nodes(model)
+    strides = _strides(order)
+    made_by = {id(tensor): node for node in order for tensor in node.outputs}
+    found = {}
+    for stretch in _stretches(order, pattern, _end(model, until)):
+        last = order[stretch.positions[-1]]
+        ends = [made_by[id(last.inputs[0])], last] if _is_pooling(last.operation) else [last]
+        for node in ends:
+            stride = strides.get(id(node.outputs[0]))
+            if node.inputs and stride and stride & (stride - 1) == 0 and 4 <= stride <= 32:
+                found[f"P{stride.bit_length() - 1}"] = node.operation.name
+    return dict(sorted(found.items()))
+
+
+def _end(model: keras.Model, until: keras.KerasTensor | None) -> list[keras.KerasTensor]:
+    return model.outputs if until is None else [until]
+
+
+def _layer_paths(model: keras.Model) -> dict[int, list[str]]:
+    """For each operation of the model's own graph, the paths of the layers it holds."""
+    below = {}
+    by_name = {node.operation.name: id(node.operation) for node in graph.nodes(model)}
+    for path in paths.leaves(model):
+        below.setdefault(by_name[path.partition("/")[0]], []).append(path)
+    return below
+
+
+def _stretches(order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor]) -> list[_Stretch]:
+    """The trunk in stretches: all that each narrow place needs beyond the places below it, merged by label."""
+    taken: set[int] = set()
+    pieces = []
+    for place in _narrow_places(order, pattern, end):
+        new = sorted(graph.ancestors(order, [place]) - taken)
+        if all(isinstance(order[p].operation, keras.layers.ZeroPadding2D) for p in new):
+            continue  # padding belongs to the convolution that follows
+        taken.update(new)
+        pieces.append((_label(order, new, pattern), new))
+    named = [index for index, (label, _) in enumerate(pieces) if label]
+    stretches: list[_Stretch] = []
+    for index, (found, positions) in enumerate(pieces):
+        label = found or _label_between(stretches, index, named)
+        weighted = any(getattr(order[p].operation, "weights", None) for p in positions)
+        if stretches and (label == stretches[-1].label or not (pattern or weighted)):
+            stretches[-1].positions.extend(positions)
+        else:
+            stretches.append(_Stretch(label, positions))
+    return stretches
+
+
+def _label_between(stretches: list[_Stretch], index: int, named: list[int]) -> str:
+    """The label of a piece that carries no block name: what it follows, or where it stands."""
+    if not named or index < named[0]:
+        return "stem"
+    return stretches[-1].label if index < named[-1] else "top"
+
+
+def _narrow_places(
+    order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor]
+) -> list[keras.KerasTensor]:
+    """The tensors that alone carry all that the trunk's end needs from below, and the ends of named cells."""
+    trunk = graph.ancestors(order, end)
+    last_use = {id(tensor): position for position in sorted(trunk) for tensor in order[position].inputs}
+    last_use.update((id(tensor), len(order)) for tensor in end)
+    open_tensors: dict[int, int] = {}
+    places = []
+    for position in sorted(trunk):
+        for tensor in order[position].outputs:
+            if id(tensor) in last_use:
+                open_tensors[id(tensor)] = last_use[id(tensor)]
+        open_tensors = {key: last for key, last in open_tensors.items() if last > position}
+        made = order[position].outputs[0]
+        # NASNet's cells each read the two cells before, so the graph is never narrow; the cell's end is named instead.
+        cell_end = pattern and re.fullmatch(pattern, order[position].operation.name) and len(order[position].inputs) > 1
+        if order[position].inputs and (list(open_tensors) == [id(made)] or cell_end):
+            places.append(made)
+    return places
+
+
+def _label(order: Sequence[graph.Node], positions: list[int], pattern: str | None) -> str | None:
+    """The block name that most operations of a piece carry (later ones win ties)."""
+    names = [order[p].operation.name for p in positions]
+    if pattern is None:
+        weighted = [order[p].operation.name for p in positions if getattr(order[p].operation, "weights", None)]
+        return (weighted or names)[-1]
+    found = [hit.group() for hit in (re.search(pattern, name) for name in names) if hit]
+    return max(reversed(found), key=found.count) if found else None
+
+
+def _is_pooling(operation: keras.Operation) -> bool:
+    return isinstance(operation, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D)
+
+
+def _strides(order: Sequence[graph.Node]) -> dict[int, int]:
+    """The stride of each feature map by tensor id; tensors without a place in the image are left out."""
+    found: dict[int, int] = {}
+    for node in order:
+        below = [found[id(tensor)] for tensor in node.inputs if id(tensor) in found]
+        for tensor in node.outputs:
+            if len(tensor.shape) == 4 and (below or not node.inputs):
+                found[id(tensor)] = (max(below) if below else 1) * _own_stride(node.operation)
+    return found
+
+
+def _own_stride(operation: keras.Operation) -> int:
+    if isinstance(operation, keras.Model):
+        product = 1
+        for layer in operation.layers:
+            product *= _own_stride(layer)
+        return product
+    if isinstance(operation, keras.layers.Conv2DTranspose | keras.layers.UpSampling2D):
+        return 1  # a trunk does not enlarge; decoders lie beyond its end
+    stride = getattr(operation, "strides", 1)
+    return stride[0] if isinstance(stride, list | tuple) else stride

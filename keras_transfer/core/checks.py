@@ -1,0 +1,101 @@
+"""Argument checks in the one form that every error of the package has.
+
+An error says what was expected, what was given and how to fix it, in one line.
+"""
+
+import math
+import numbers
+from collections.abc import Iterable
+
+__all__ = ["InputError", "choice", "error", "image_size", "integer", "note", "number", "share"]
+
+
+class InputError(ValueError):
+    """What the user gave cannot work; the message says what would."""
+
+
+def error(expected: str, *, given: object, fix: str = "") -> InputError:
+    """Builds the error that the caller raises.
+
+    Args:
+        expected: What must hold, with the argument's name in backticks and no full stop.
+        given: What was received; strings are shown as they are, so quote them where that helps.
+        fix: One sentence on how to go on.
+
+    Example:
+        >>> error("`alpha` must be positive", given=-1, fix="Use 1.0.")
+        InputError('`alpha` must be positive. Given: -1. Use 1.0.')
+    """
+    text = f"{expected}. Given: {given}."
+    return InputError(f"{text} {fix}" if fix else text)
+
+
+def note(text: str) -> str:
+    """Prints one line about something decided for the user, and returns it for the run record."""
+    print(f"keras_transfer: {text}", flush=True)
+    return text
+
+
+def choice(value: object, allowed: Iterable, *, name: str) -> object:
+    """Returns `value` if it is one of `allowed`.
+
+    Example:
+        >>> choice("avg", ("avg", "max"), name="pooling")
+        'avg'
+    """
+    allowed = list(allowed)
+    if value not in allowed:
+        raise error(f"`{name}` must be one of {', '.join(map(repr, allowed))}", given=repr(value))
+    return value
+
+
+def integer(value: object, *, name: str, minimum: int = 1) -> int:
+    """Returns `value` as `int` if it is a whole number of at least `minimum`.
+
+    Example:
+        >>> integer(3, name="epochs")
+        3
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise error(f"`{name}` must be a whole number of at least {minimum}", given=repr(value))
+    return int(value)
+
+
+def image_size(value: object, *, name: str = "image_size", minimum: int = 1) -> tuple[int, int]:
+    """Returns `(height, width)` from one whole number or a pair.
+
+    Example:
+        >>> image_size(160)
+        (160, 160)
+    """
+    pair = value if isinstance(value, list | tuple) else (value, value)
+    if len(pair) != 2:
+        raise error(f"`{name}` must be a whole number or a pair (height, width)", given=repr(value))
+    return integer(pair[0], name=name, minimum=minimum), integer(pair[1], name=name, minimum=minimum)
+
+
+def number(
+    value: object, *, name: str, above: float = -math.inf, minimum: float = -math.inf, below: float = math.inf
+) -> float:
+    """Returns `value` as `float` if it is finite, larger than `above`, at least `minimum` and smaller than `below`.
+
+    Example:
+        >>> number(0.5, name="dropout", minimum=0, below=1)
+        0.5
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not real or value <= above or value < minimum or value >= below:
+        limits = [f"above {above:g}"] * (above > -math.inf) + [f"at least {minimum:g}"] * (minimum > -math.inf)
+        limits += [f"below {below:g}"] * (below < math.inf)
+        raise error(f"`{name}` must be a number {' and '.join(limits)}".rstrip(), given=repr(value))
+    return float(value)
+
+
+def share(value: object, *, name: str) -> float:
+    """Returns `value` if it lies in [0, 1).
+
+    Example:
+        >>> share(0.2, name="validation")
+        0.2
+    """
+    return number(value, name=name, minimum=0, below=1)

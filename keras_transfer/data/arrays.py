@@ -1,0 +1,134 @@
+"""Images and labels that are in memory already."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_transfer.core import checks
+from keras_transfer.data import base, pipeline, splits
+from keras_transfer.data.labels import check_present, encode_all, is_classes
+from keras_transfer.data.pixels import rgb
+
+__all__ = ["from_arrays"]
+
+Labels = Sequence | np.ndarray | Mapping[str, Sequence | np.ndarray]
+Pair = tuple[np.ndarray, Labels]
+Targets = np.ndarray | dict[str, np.ndarray]
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: Labels,
+    *,
+    test: float | Pair | None = None,
+    validation: float | Pair | None = 0.2,
+    class_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> base.Data:
+    """Takes images and labels from arrays.
+
+    Args:
+        images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels or RGB and alpha with 4 (put
+            over white), values 0..255 of any number type.
+        labels: Class ids from 0, class names, or floats (numbers to predict): `(n,)` or numbers `(n, k)`; or a dict of
+            these, by the name of the task.
+        test: Share of the images to hold out for testing, or `(images, labels)`.
+        validation: Share of the images to hold out for validation, or `(images, labels)`.
+        class_names: Names in the order of their ids, or a dict of them; by default strings are sorted.
+        image_size: Height and width to resize to, or one number for both; by default images stay as they are.
+        batch_size: Images in a batch.
+        seed: Equal seeds give equal splits and orders.
+
+    Returns:
+        The batches, class names and all that was decided.
+
+    Raises:
+        InputError: If images and labels do not fit each other or hold values that cannot be.
+
+    Example:
+        >>> images = np.random.default_rng(0).integers(0, 256, (10, 8, 8))
+        >>> from_arrays(images, ["cat", "dog"] * 5)
+        Data(train=8, validation=2, classes=2, image_size=8x8, batch_size=32)
+    """
+    batch_size = checks.integer(batch_size, name="batch_size")
+    seed = checks.integer(seed, name="seed", minimum=0)
+    held = {"test": test, "validation": validation}
+    pairs = {name: _check_pair(value, name) for name, value in held.items() if isinstance(value, (tuple, list))}
+    shares = {name: value for name, value in held.items() if value is not None and name not in pairs}
+    shares = splits.check_shares(shares)
+
+    notes: list[str] = []
+    pixels = rgb(images, size=image_size)
+    targets, class_names = encode_all(labels, class_names=class_names)
+    _check_lengths(pixels, targets, "images", "labels")
+    _note_whole_numbers(targets, notes)
+    examples = {"train": pipeline.Examples(pipeline.on_cpu(pixels), np.arange(len(pixels)), targets)}
+    digest = _digest(pixels, targets, "train")
+    for name, (more_images, more_labels) in pairs.items():
+        more = rgb(more_images, size=pixels.shape[1:3], name=f"{name}[0]", resize=image_size is not None)
+        answers, _ = encode_all(more_labels, class_names=class_names, like=targets, name=f"{name}[1]")
+        _check_lengths(more, answers, f"{name}[0]", f"{name}[1]")
+        examples[name] = pipeline.Examples(pipeline.on_cpu(more), np.arange(len(more)), answers)
+        digest += _digest(more, answers, name)
+
+    parts = splits.assign(_strata(targets), shares, seed=seed)
+    examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
+    notes += splits.note_empty(parts, shares)
+    fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
+    check_present(examples["train"].targets, class_names, fix=fix)
+    return base.from_examples(
+        examples,
+        class_names=class_names,
+        image_size=pixels.shape[1:3],
+        batch_size=batch_size,
+        seed=seed,
+        digest=hashlib.blake2b(f"{class_names} {digest}".encode(), digest_size=16).hexdigest(),
+        notes=notes,
+    )
+
+
+def _check_pair(value: object, name: str) -> Pair:
+    if len(value) != 2:
+        raise checks.error(f"`{name}` must be a share or (images, labels)", given=f"{len(value)} things")
+    return tuple(value)
+
+
+def _check_lengths(pixels: np.ndarray, targets: Targets, images: str, labels: str) -> None:
+    columns = (
+        {f"{labels}[{key!r}]": values for key, values in targets.items()}
+        if isinstance(targets, dict)
+        else {labels: targets}
+    )
+    for name, values in columns.items():
+        if len(values) != len(pixels):
+            given = f"{len(pixels)} images, {len(values)} labels"
+            raise checks.error(f"`{images}` and `{name}` must have the same length", given=given)
+
+
+def _note_whole_numbers(targets: Targets, notes: list[str]) -> None:
+    """Class ids that were stored as floats look like numbers to predict: says so."""
+    for name, values in targets.items() if isinstance(targets, dict) else [("labels", targets)]:
+        if is_classes(values) or values.ndim > 1:
+            continue
+        found = np.unique(values)
+        if 1 < len(found) <= 100 and np.array_equal(found, np.arange(len(found))):
+            text = f"`{name}` holds floats: numbers to predict; give integers if 0..{len(found) - 1} are classes"
+            notes.append(checks.note(text))
+
+
+def _strata(targets: Targets) -> np.ndarray:
+    """What to stratify by: the first entry that is classes."""
+    columns = list(targets.values()) if isinstance(targets, dict) else [targets]
+    return next((values for values in columns if is_classes(values)), np.zeros(len(columns[0]), np.int64))
+
+
+def _digest(pixels: np.ndarray, targets: Targets, split: str) -> str:
+    columns = targets if isinstance(targets, dict) else {"": targets}
+    result = hashlib.blake2b(digest_size=16)
+    for name, values in {split: pixels, **{f"{split} {key}": column for key, column in columns.items()}}.items():
+        result.update(f"{name} {values.dtype} {values.shape}".encode())
+        result.update(np.ascontiguousarray(values).data)
+    return result.hexdigest()

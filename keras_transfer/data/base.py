@@ -1,0 +1,160 @@
+"""What every source of data returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import checks
+from keras_transfer.data import labels, pipeline
+
+__all__ = ["SPLITS", "Data", "from_examples"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(eq=False, repr=False)
+class Data:
+    """Images and targets in up to three splits, ready for `model.fit`.
+
+    The data sets give batches of float32 RGB images `(b, height, width, 3)` with values 0..255 and their targets:
+    int64 class ids `(b,)`, float32 numbers, or a dict of these. `train` has a new order in every pass; equal seeds give
+    equal sequences of orders. The others keep theirs.
+
+    Attributes:
+        train: The training batches.
+        validation: The validation batches, or None.
+        test: The test batches, or None.
+        class_names: Names by class id, a dict of them when there are several targets, None when there are no classes.
+        targets: Split to the targets of all its examples, in the order of the split.
+        image_size: Height and width.
+        batch_size: Images in a batch.
+        seed: Of splits and orders.
+        digest: Changes when content, labels or their order change.
+        files: Split to the paths of its files in order, or None when there are no files.
+        notes: What was decided for the user.
+        examples: Split to where its pixels are.
+        epochs: The orders of the training data.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> kt.data.from_arrays(np.zeros((4, 8, 8, 3), np.uint8), ["a", "b", "a", "b"], validation=0.5)
+        Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
+    """
+
+    train: tf.data.Dataset
+    validation: tf.data.Dataset | None
+    test: tf.data.Dataset | None
+    class_names: list[str] | dict[str, list[str]] | None
+    targets: dict[str, np.ndarray | dict[str, np.ndarray]]
+    image_size: tuple[int, int]
+    batch_size: int
+    seed: int
+    digest: str
+    files: dict[str, list[str]] | None
+    notes: list[str]
+    examples: dict[str, pipeline.Examples] = field(default_factory=dict)
+    epochs: pipeline.Epochs | None = None
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether decoded images are in memory."""
+        return all(examples.is_decoded for examples in self.examples.values())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next pass over `train` the one with this number, counted from 0: how a resumed run goes on."""
+        self.epochs.next = checks.integer(epoch, name="epoch", minimum=0)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The order of the training examples in pass number `epoch`, as indices into `targets["train"]`."""
+        return self.epochs.order(checks.integer(epoch, name="epoch", minimum=0))
+
+    def ordered(self, split: str) -> tf.data.Dataset:
+        """The batches of a split in the order of `targets[split]`, training included; no pass is counted."""
+        checks.choice(split, tuple(self.examples), name="split")
+        return pipeline.batches(self.examples[split], size=self.image_size, batch_size=self.batch_size)
+
+    def summary(self) -> str:
+        """A table of what each split holds."""
+        names = self.class_names
+        if isinstance(self.targets["train"], Mapping):
+            tables = [(key, (names or {}).get(key)) for key in self.targets["train"]]
+            lines = [line for key, own in tables for line in _table(self._column(key), own, title=key)]
+        else:
+            lines = _table(self.targets, names, title="class" if names else "number")
+        height, width = self.image_size
+        where = "decoded once and kept in memory" if self.is_cached else "decoded in every pass"
+        end = f"{height} x {width} pixels, batches of {self.batch_size}, seed {self.seed}, {where}"
+        return "\n".join([*lines, end])
+
+    def _column(self, key: str) -> dict[str, np.ndarray]:
+        return {split: targets[key] for split, targets in self.targets.items()}
+
+    def __repr__(self) -> str:
+        parts = [f"{split}={len(examples)}" for split, examples in self.examples.items()]
+        if isinstance(self.class_names, dict):
+            parts += [f"{key}={len(names)} classes" for key, names in self.class_names.items()]
+        elif self.class_names is not None:
+            parts.append(f"classes={len(self.class_names)}")
+        parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}", f"batch_size={self.batch_size}"]
+        return f"Data({', '.join(parts)})"
+
+
+def from_examples(
+    examples: Mapping[str, pipeline.Examples],
+    *,
+    class_names: list[str] | dict[str, list[str]] | None,
+    image_size: tuple[int, int],
+    batch_size: int,
+    seed: int,
+    digest: str,
+    files: dict[str, list[str]] | None = None,
+    notes: list[str],
+) -> Data:
+    """Makes the data sets of examples that were checked and split; empty splits are left out.
+
+    Notes which classes a held-out split lacks.
+    """
+    examples = {split: examples[split] for split in SPLITS if split in examples and len(examples[split])}
+    epochs = pipeline.Epochs(len(examples["train"]), seed=seed)
+    options = {"size": image_size, "batch_size": batch_size}
+    data = Data(
+        train=pipeline.batches(examples["train"], epochs=epochs, **options),
+        validation=pipeline.batches(examples["validation"], **options) if "validation" in examples else None,
+        test=pipeline.batches(examples["test"], **options) if "test" in examples else None,
+        class_names=class_names,
+        targets={split: found.targets for split, found in examples.items()},
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        digest=digest,
+        files=None if files is None else {split: files[split] for split in examples},
+        notes=notes,
+        examples=examples,
+        epochs=epochs,
+    )
+    if isinstance(class_names, list):
+        for split in list(examples)[1:]:
+            missing = labels.absent(data.targets[split], class_names)
+            if missing:
+                notes.append(checks.note(f"no {split} images of {labels.some(missing)}"))
+    return data
+
+
+def _table(columns: Mapping[str, np.ndarray], names: list[str] | None, *, title: str) -> list[str]:
+    rows = [[title, *columns]]
+    if names is None:
+        for verb in (np.min, np.mean, np.max):
+            rows.append([verb.__name__, *(f"{verb(values):.4g}" for values in columns.values())])
+    else:
+        counts = [np.bincount(values, minlength=len(names)) for values in columns.values()]
+        rows += [[name, *(str(count[at]) for count in counts)] for at, name in enumerate(names)]
+    rows.append(["all", *(str(len(values)) for values in columns.values())])
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]

@@ -1,0 +1,165 @@
+"""Image files to pixels: each is read, hashed and decoded once; what fails is known by name."""
+
+import functools
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import checks, images
+
+__all__ = ["Decoded", "decode_files", "load_images", "memory", "unreadable"]
+
+MEMINFO = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")
+PATIENCE = 3.0  # seconds before progress is shown
+
+
+@dataclass
+class Decoded:
+    """What became of a list of files.
+
+    Attributes:
+        pixels: uint8 `(n, height, width, 3)`, or None when they were not kept; failed files have undefined rows.
+        digests: Hash of the content by file, "" where it could not be read.
+        failures: Number of the file to the reason.
+    """
+
+    pixels: np.ndarray | None
+    digests: list[str]
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+def load_images(paths: Sequence[str | os.PathLike], image_size: int | tuple[int, int]) -> np.ndarray:
+    """Loads image files as the training data does.
+
+    Args:
+        paths: JPEG, PNG, WebP, BMP or GIF files.
+        image_size: Height and width, or one number for both.
+
+    Returns:
+        uint8 RGB `(n, height, width, 3)`.
+
+    Raises:
+        InputError: If a file is missing or no image that can be read; it names each.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.png"
+        >>> _ = file.write_bytes(tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy())
+        >>> load_images([file], 8).shape
+        (1, 8, 8, 3)
+    """
+    size = images.height_width(image_size)
+    if isinstance(paths, (str, os.PathLike)) or not len(paths):
+        raise checks.error("`paths` must be a list of image files", given=repr(paths))
+    paths = [Path(path) for path in paths]
+    decoded = decode_files(paths, size, keep=True)
+    if decoded.failures:
+        raise unreadable({str(paths[at]): why for at, why in decoded.failures.items()}, len(paths), fix="Leave it out.")
+    return decoded.pixels
+
+
+def decode_files(paths: Sequence[Path], size: tuple[int, int], *, keep: bool) -> Decoded:
+    """Reads and decodes every file once, several at a time.
+
+    Args:
+        paths: The files.
+        size: Height and width of the results.
+        keep: Whether to return the pixels; otherwise files are checked only.
+    """
+    pixels = np.empty((len(paths), *size, 3), np.uint8) if keep else None
+    result = Decoded(pixels, [""] * len(paths))
+    decode = _decoder(size if keep else None)
+
+    def work(at: int) -> None:
+        try:
+            data = paths[at].read_bytes()
+        except OSError as problem:
+            result.failures[at] = problem.strerror or str(problem)
+            return
+        result.digests[at] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        try:
+            image = decode(data)
+        except tf.errors.InvalidArgumentError as problem:
+            result.failures[at] = images.reason(problem) if data else "the file is empty"
+            return
+        if keep:
+            pixels[at] = image.numpy()
+
+    pool = futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        _show_progress(pool.map(work, range(len(paths))), len(paths))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    result.failures = dict(sorted(result.failures.items()))
+    return result
+
+
+def unreadable(reasons: dict[str, str], total: int, *, fix: str, most: int = 5) -> checks.InputError:
+    """The error that names the files which cannot be read, the first few when they are many."""
+    listed = listing(reasons, most)
+    files = "1 file is" if len(reasons) == 1 else f"{len(reasons)} files are"
+    return checks.error(
+        f"every file must be a readable image, {images.FORMATS}", given=f"{files} not, of {total}: {listed}", fix=fix
+    )
+
+
+def listing(reasons: dict[str, str], most: int = 5) -> str:
+    """Files with their reasons in one line, the first few when they are many."""
+    shown = ", ".join(f"{name} ({why})" for name, why in list(reasons.items())[:most])
+    return f"{shown} and {len(reasons) - most} more" if len(reasons) > most else shown
+
+
+def memory() -> int:
+    """Bytes of main memory that are free to use; half of all of it where the system does not say."""
+    try:
+        lines = MEMINFO.read_text().splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        try:
+            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, OSError, ValueError):  # not a POSIX system
+            available = 4 * 2**30
+    return min(available, _container_memory())
+
+
+def _container_memory() -> int | float:
+    """What is left of the limit that a Linux container sets, infinite without one."""
+    try:
+        return int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, or the limit is "max"
+        return float("inf")
+
+
+@functools.lru_cache(maxsize=8)
+def _decoder(size: tuple[int, int] | None) -> Callable[[bytes], tf.Tensor]:
+    """One traced function for all files; without a size it decodes only."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        with tf.device("CPU:0"):
+            image = images.decode(data)
+            return image if size is None else images.resize(image, size)
+
+    return decode
+
+
+def _show_progress(results: Iterable, total: int) -> None:
+    """Goes through the results, with a counter on a terminal once that takes long."""
+    start = shown = time.monotonic()
+    is_terminal = sys.stderr.isatty()
+    for done, _ in enumerate(results, 1):
+        now = time.monotonic()
+        if is_terminal and now - start > PATIENCE and (now - shown > 0.2 or done == total):
+            shown = now
+            print(
+                f"\rdecoding images: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True
+            )

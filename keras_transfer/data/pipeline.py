@@ -1,0 +1,123 @@
+"""The one order of steps from examples to batches: order, pixels, batch, float, prefetch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import images
+
+__all__ = ["Epochs", "Examples", "batches", "on_cpu"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one split.
+
+    Attributes:
+        pixels: Images `(m, height, width, 3)`, or the paths of image files `(m,)`; other splits may share them.
+        rows: Those rows of `pixels` that belong to the split, in its order.
+        targets: Targets in the same order, or a dict of them.
+    """
+
+    pixels: tf.Tensor
+    rows: np.ndarray
+    targets: np.ndarray | dict[str, np.ndarray]
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the pixels are in memory."""
+        return self.pixels.dtype != tf.string
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pick(self, chosen: np.ndarray) -> "Examples":
+        """Those of the examples, in that order."""
+        targets = tf.nest.map_structure(lambda values: values[chosen], self.targets)
+        return Examples(self.pixels, self.rows[chosen], targets)
+
+
+class Epochs:
+    """Counts the passes over the training data and gives each its own order.
+
+    The order depends on the seed and the number of the pass only, never on TensorFlow's random state.
+
+    Example:
+        >>> Epochs(4, seed=0).order(0).tolist() == Epochs(4, seed=0).order(0).tolist()
+        True
+    """
+
+    def __init__(self, size: int, *, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.next = 0
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The permutation of pass number `epoch`."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.size).astype(np.int64)
+
+    def advance(self) -> np.ndarray:
+        """The permutation of the next pass."""
+        self.next += 1
+        return self.order(self.next - 1)
+
+
+def on_cpu(array: np.ndarray) -> tf.Tensor:
+    """`array` as a tensor in main memory; data sets refer to it, no graph holds a copy."""
+    with tf.device("CPU:0"):
+        return tf.constant(array)
+
+
+def batches(
+    examples: Examples, *, size: tuple[int, int], batch_size: int, epochs: Epochs | None = None
+) -> tf.data.Dataset:
+    """Makes batches of `(images, targets)`.
+
+    Args:
+        examples: What to go through.
+        size: Height and width of the images.
+        batch_size: Images in a batch; the last one may be smaller.
+        epochs: Gives every pass its order; without it the examples keep theirs.
+
+    Returns:
+        Data set of known length: float32 images `(b, *size, 3)` with values 0..255, and their targets.
+    """
+    count = len(examples)
+    if epochs is None:
+        indices = tf.data.Dataset.range(count)
+    else:
+
+        def shuffled(_: tf.Tensor) -> tf.data.Dataset:
+            order = tf.numpy_function(epochs.advance, [], tf.int64)  # once a pass
+            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (count,)))
+
+        indices = tf.data.Dataset.from_tensors(0).flat_map(shuffled)
+    return (
+        _loaded(indices, examples, size, batch_size)
+        .apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int) -> tf.data.Dataset:
+    targets = tf.nest.map_structure(on_cpu, examples.targets)
+    rows, pixels = on_cpu(examples.rows), examples.pixels
+
+    def picked(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | Mapping]:
+        found = read(tf.gather(pixels, tf.gather(rows, index)))
+        return found, tf.nest.map_structure(lambda values: tf.gather(values, index), targets)
+
+    def as_floats(batch: tf.Tensor, answers: tf.Tensor | Mapping) -> tuple[tf.Tensor, tf.Tensor | Mapping]:
+        return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, 3)), answers
+
+    if examples.is_decoded:
+        data = indices.batch(batch_size).map(
+            lambda index: picked(index, tf.identity), num_parallel_calls=tf.data.AUTOTUNE
+        )
+    else:
+        data = indices.map(
+            lambda index: picked(index, lambda path: images.load(path, size)), num_parallel_calls=tf.data.AUTOTUNE
+        ).batch(batch_size)
+    return data.map(as_floats, num_parallel_calls=tf.data.AUTOTUNE)

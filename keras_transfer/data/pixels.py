@@ -1,0 +1,94 @@
+"""Image arrays as RGB with values 0..255."""
+
+import numpy as np
+
+from keras_transfer.core import checks, images
+
+__all__ = ["rgb"]
+
+CHUNK = 256  # images converted at a time
+
+
+def rgb(
+    array: np.ndarray, *, size: int | tuple[int, int] | None = None, resize: bool = True, name: str = "images"
+) -> np.ndarray:
+    """Checks images and makes them RGB.
+
+    Args:
+        array: `(n, height, width)` or `(n, height, width, channels)` with 1 (grey), 3 (RGB) or 4 (RGB, alpha) channels.
+        size: Height and width, or one number for both; by default they stay.
+        resize: Whether images of another size are resized; otherwise they are refused.
+        name: How errors call the argument.
+
+    Returns:
+        `(n, height, width, 3)`: uint8 where all values are whole or images were resized, else float32.
+
+    Example:
+        >>> rgb(np.zeros((2, 8, 8), np.uint8), size=4).shape
+        (2, 4, 4, 3)
+    """
+    size = None if size is None else images.height_width(size)
+    array = _numbers(array, name)
+    _check_values(array, name)
+    if size is not None and array.shape[1:3] != size and not resize:
+        fix = "Give `image_size` to resize all of them."
+        raise checks.error(f"`{name}` must be {size[0]}x{size[1]} as the others", given=f"shape {array.shape}", fix=fix)
+    whole = array.dtype.kind != "f" or all(np.array_equal(part, np.trunc(part)) for part in _chunks(array))
+    shape = (len(array), *(size or array.shape[1:3]), 3)
+    result = np.empty(shape, np.uint8 if whole or shape[1:3] != array.shape[1:3] else np.float32)
+    for start, part in zip(range(0, len(array), CHUNK), _chunks(array), strict=True):
+        coloured = _coloured(part.astype(np.uint8 if whole else np.float32))
+        fits = coloured.shape[1:3] == shape[1:3]
+        result[start : start + CHUNK] = coloured if fits else images.resize(coloured, shape[1:3])
+    return result
+
+
+def _numbers(array: np.ndarray, name: str) -> np.ndarray:
+    expected = f"`{name}` must be an array of shape (n, height, width) or (n, height, width, channels)"
+    try:
+        array = np.asarray(array)
+    except ValueError as problem:  # images of different sizes
+        raise checks.error(expected, given=str(problem), fix="Bring all images to one size.") from problem
+    if array.dtype.kind not in "iuf":
+        fix = "Bring all images to one size; values are numbers 0..255."
+        raise checks.error(expected, given=f"dtype {array.dtype}", fix=fix)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape:
+        fix = "Channels come last: 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
+        raise checks.error(expected, given=f"shape {array.shape}", fix=fix)
+    return array
+
+
+def _chunks(array: np.ndarray) -> list[np.ndarray]:
+    return [array[start : start + CHUNK] for start in range(0, len(array), CHUNK)]
+
+
+def _check_values(array: np.ndarray, name: str) -> None:
+    if array.dtype == np.uint8:
+        return
+    is_float = array.dtype.kind == "f"
+    for start, part in zip(range(0, len(array), CHUNK), _chunks(array), strict=True):
+        if is_float and not np.isfinite(part).all():
+            at = np.argwhere(~np.isfinite(part))[0]
+            given = f"{part[tuple(at)]} in image {start + at[0]}"
+            raise checks.error(f"`{name}` must be finite", given=given, fix="Leave out or repair that image.")
+        for value in (part.min(), part.max()):
+            if not 0 <= value <= 255:
+                at = start + np.argwhere(part == value)[0][0]
+                fix = "Undo the normalisation: models take pixels and do it themselves."
+                raise checks.error(f"`{name}` must have values 0..255", given=f"{value:g} in image {at}", fix=fix)
+    if is_float and array.max() <= 1:
+        given = f"values from {array.min():g} to {array.max():g}"
+        raise checks.error(f"`{name}` must have values 0..255", given=given, fix=f"Use `255 * {name}`.")
+
+
+def _coloured(part: np.ndarray) -> np.ndarray:
+    """Grey to RGB; transparency over white, as for image files."""
+    if part.shape[-1] == 1:
+        return np.repeat(part, 3, axis=-1)
+    if part.shape[-1] == 3:
+        return part
+    opacity = part[..., 3:].astype(np.float32) / 255
+    mixed = part[..., :3] * opacity + 255 * (1 - opacity)
+    return np.floor(mixed + 0.5).astype(np.uint8) if part.dtype == np.uint8 else mixed

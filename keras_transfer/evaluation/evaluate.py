@@ -1,0 +1,258 @@
+"""One pass of a model over labelled images, measured into a report."""
+
+import datetime
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any  # tasks, data and histories are duck-typed: other rooms, or the user's own
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import layers
+from keras_transfer.core import checks
+from keras_transfer.evaluation import answers, report
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: keras.Model, data: Any, *, history: Any = None, task: Any = None, max_mistakes: int = 24
+) -> report.Report:
+    """Measures `model` on labelled images, in one pass.
+
+    Every task of the model that `data` has targets for is measured. Examples with a sample weight of 0 (missing
+    labels) are left out; other weights do not change the scores. The model is not changed.
+
+    Args:
+        model: From `build_model`, or any Keras model that takes images: then outputs of shape (batch, classes) with
+            integer targets are class probabilities, and outputs with float targets are numbers.
+        data: A batched Dataset of (images, targets[, weights]), a tuple of such arrays, or a `Data`: its test split,
+            else its validation split. Targets of several tasks are a dict by task name.
+        history: What `fine_tune` or `fit` returned, or the dict of a `run.json`, for curves and stages; by default the
+            model's own history if it was fine-tuned in this process.
+        task: For a model of your own: the task, or a dict of tasks by output name, that measure its outputs.
+        max_mistakes: How many of the most confident mistakes of each task the report shows as pictures.
+
+    Returns:
+        A `Report`: `report["accuracy"]`, or `report["breed"]["accuracy"]` with several tasks.
+
+    Raises:
+        InputError: If there is nothing to measure, or targets and outputs do not fit each other.
+
+    Example:
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(inputs)))
+        >>> images = np.zeros((3, 8, 8, 3), "float32")
+        >>> images[:, :, :, 0] = 9
+        >>> report = evaluate(model, (images, np.array([0, 0, 1])))
+        >>> round(report["accuracy"], 3)
+        0.667
+    """
+    max_mistakes = checks.integer(max_mistakes, name="max_mistakes", minimum=0)
+    begin = time.perf_counter()
+    source = _source(data)
+    signature = _signature(model, source.dataset)
+    clock, collected, outputs = _Clock(), {}, {}
+    for first, images, truth, weights, outputs in _batches(model, source.dataset, signature, clock):
+        truth, weights = _by_name(truth, list(outputs), "targets"), _by_name(weights, list(outputs), "weights")
+        if not collected:
+            collected = _open(model, task, source, list(outputs), truth, max_mistakes)
+        for name, column in collected.items():
+            column.add(first, images, truth[name].numpy(), outputs[name], _array(weights.get(name)))
+    if not clock.examples:
+        raise checks.error("`data` must have at least one example", given="an empty dataset")
+    results = _results(collected, source)
+    about = {
+        "model": _model_facts(model),
+        "data": {**source.facts, "examples": clock.examples, "image_size": signature.shape[1:3].as_list()},
+        "speed": {"images_per_second": clock.rate(), "seconds": time.perf_counter() - begin},
+        **_training(model, history),
+        "notes": source.notes,
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    several = len(outputs) > 1 or isinstance(getattr(model, "output", None), Mapping)
+    return report.Report(results if several else next(iter(results.values())), about)
+
+
+@dataclass
+class _Source:
+    dataset: tf.data.Dataset
+    class_names: Any = None
+    files: list[str] | None = None
+    facts: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Clock:
+    seconds: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    @property
+    def examples(self) -> int:
+        return sum(self.sizes)
+
+    def rate(self) -> float:
+        """Images a second; the first batch also pays for tracing and is left out if there are others."""
+        skip = 1 if len(self.sizes) > 1 else 0
+        return sum(self.sizes[skip:]) / sum(self.seconds[skip:])
+
+
+def _source(data: Any) -> _Source:
+    if isinstance(data, tf.data.Dataset):
+        return _Source(data)
+    if isinstance(data, (tuple, list)):
+        return _Source(_from_arrays(data))
+    if not hasattr(data, "test") or not hasattr(data, "validation"):
+        raise checks.error("`data` must be a Dataset, a `Data` or a tuple of arrays", given=type(data).__name__)
+    split = "test" if data.test is not None else "validation"
+    if getattr(data, split) is None:
+        raise checks.error("`data` must have a test or validation split", given="neither", fix="Set `test=0.2`.")
+    facts = {"split": split, "digest": getattr(data, "digest", None), "seed": getattr(data, "seed", None)}
+    files = (getattr(data, "files", None) or {}).get(split)
+    notes = list(getattr(data, "notes", ()))
+    source = _Source(getattr(data, split), getattr(data, "class_names", None), files, facts, notes)
+    if split == "validation":
+        source.notes.append(checks.note("no test split: measured on the validation split, which chose the best epoch"))
+    return source
+
+
+def _from_arrays(arrays: tuple) -> tf.data.Dataset:
+    if len(arrays) not in (2, 3):
+        raise checks.error(
+            "`data` must be (images, targets) or (images, targets, weights)", given=f"{len(arrays)} parts"
+        )
+    arrays = tuple(
+        {k: np.asarray(v) for k, v in a.items()} if isinstance(a, Mapping) else np.asarray(a) for a in arrays
+    )
+    lengths = [len(leaf) if leaf.ndim else 0 for leaf in tf.nest.flatten(arrays)]
+    if len(set(lengths)) > 1:
+        raise checks.error("`data`'s arrays must have equal lengths", given=", ".join(map(str, lengths)))
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(32)
+
+
+def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
+    """Returns the spec of the images with any batch size, so that a ragged last batch is not traced again."""
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not isinstance(spec[0], tf.TensorSpec):
+        raise checks.error("`data` must hold (images, targets) or (images, targets, weights)", given=spec)
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise checks.error("`data` must end", given="an infinite dataset", fix="Use `data.take(...)`.")
+    images = spec[0]
+    wanted = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
+    fits = images.shape.rank is None or (
+        images.shape.rank == len(wanted)
+        and all(a is None or b is None or a == b for a, b in zip(images.shape[1:], wanted[1:], strict=True))
+    )
+    if not fits:
+        unbatched = images.shape.rank == len(wanted) - 1
+        fix = "Batch the dataset: `data.batch(32)`." if unbatched else "Set `image_size` where the data is made."
+        raise checks.error(f"`data`'s images must have shape {wanted}", given=tuple(images.shape), fix=fix)
+    shape = wanted if images.shape.rank is None else (None, *images.shape[1:])
+    return tf.TensorSpec(shape, images.dtype)
+
+
+def _batches(model: keras.Model, dataset: tf.data.Dataset, signature: tf.TensorSpec, clock: _Clock) -> Iterator[tuple]:
+    """Yields (index of the first example, images, targets, weights, outputs by name) for each batch."""
+    predict = tf.function(lambda images: model(images, training=False), input_signature=[signature])
+    named = list(layers.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
+    for batch in dataset:
+        images, truth, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if not len(images):
+            continue
+        start = time.perf_counter()
+        outputs = predict(images)
+        outputs = {name: np.asarray(value) for name, value in _by_name(outputs, named, "outputs").items()}
+        clock.seconds.append(time.perf_counter() - start)
+        yield clock.examples, images.numpy(), truth, weights, outputs
+        clock.sizes.append(len(images))
+
+
+def _by_name(values: Any, names: list[str], what: str) -> dict[str, tf.Tensor]:
+    """Returns outputs, targets or weights as a dict, whichever way Keras allows them to be given."""
+    if values is None:
+        return {}
+    if isinstance(values, Mapping):
+        only = next(iter(values.values())) if len(values) == len(names) == 1 else None
+        return dict(values) if only is None else {names[0]: only}
+    if isinstance(values, (tuple, list)):
+        if len(values) != len(names):
+            raise checks.error(f"there must be {len(names)} {what}, for {', '.join(names)}", given=len(values))
+        return dict(zip(names, values, strict=True))
+    if len(names) > 1 and what != "weights":
+        raise checks.error(f"{what} must be a dict by task, {', '.join(names)}", given=f"one of shape {values.shape}")
+    return dict.fromkeys(names, values)
+
+
+def _open(
+    model: keras.Model, task: Any, source: _Source, names: list[str], truth: Mapping, keep: int
+) -> dict[str, answers.Answers]:
+    """Returns where to collect the answers of every task that has targets."""
+    if "about" in names:
+        raise checks.error("no task may be named 'about', the report's key for the rest", given=", ".join(names))
+    tasks = {name: marker.task for name, marker in layers.outputs(model).items()}
+    if task is not None:
+        tasks.update(_by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks"))
+    measured = [name for name in names if name in truth]
+    if not measured:
+        expected = f"`data` must have targets of {', '.join(names)}"
+        raise checks.error(expected, given=", ".join(map(str, truth)) or "none")
+    for missing in set(names) - set(measured):
+        source.notes.append(checks.note(f"the data has no targets of {missing!r}: not measured"))
+    class_names = source.class_names if isinstance(source.class_names, Mapping) else {measured[0]: source.class_names}
+    return {
+        name: answers.Answers(name, tasks.get(name), class_names=class_names.get(name), keep=keep) for name in measured
+    }
+
+
+def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:
+    results = {name: column.result(source.files) for name, column in collected.items()}
+    if not any(results.values()):
+        raise checks.error("`data` must have a labelled example", given="sample weight 0 for every example")
+    for name in [name for name, result in results.items() if result is None]:
+        source.notes.append(checks.note(f"no example has a target of {name!r}: not measured"))
+        del results[name]
+    if any(column.reweighted for column in collected.values()):
+        source.notes.append(checks.note("sample weights other than 0 and 1 count as 1 in the scores"))
+    return results
+
+
+def _array(value: Any) -> np.ndarray | None:
+    return None if value is None else np.asarray(value)
+
+
+def _training(model: keras.Model, history: Any) -> dict:
+    """Returns the curves, their epochs (from 0) and the run record."""
+    if history is None:
+        history = getattr(model, "history", None)
+        if not hasattr(history, "record"):
+            return {"history": {}, "epochs": [], "training": None}
+    if isinstance(history, Mapping):
+        stages = [range(stage["epochs"][0], stage["epochs"][1] + 1) for stage in history.get("stages", ())]
+        curves, epochs, record = history.get("history", {}), [epoch for stage in stages for epoch in stage], history
+    elif hasattr(history, "history"):
+        curves, epochs, record = history.history, history.epoch, getattr(history, "record", None)
+    else:
+        raise checks.error("`history` must be a Keras History or a run record", given=type(history).__name__)
+    record = record and {key: value for key, value in record.items() if key != "history"}
+    return {"history": curves, "epochs": epochs, "training": record}
+
+
+def _model_facts(model: keras.Model) -> dict:
+    trunk = layers.representation(model)
+    source = dict(getattr(trunk, "source", None) or {})
+    return {
+        "name": model.name,
+        "backbone": source.get("name"),
+        "weights": source.get("weights"),
+        "parameters": sum(map(_size, model.weights)),
+        "trainable_parameters": sum(map(_size, model.trainable_weights)),
+        "megabytes": sum(_size(weight) * np.dtype(weight.dtype).itemsize for weight in model.weights) / 1e6,
+    }
+
+
+def _size(weight: keras.Variable) -> int:
+    return int(np.prod(weight.shape))

@@ -1,0 +1,283 @@
+"""Figures of a report, drawn without pyplot, and their way into a page as SVG.
+
+Colours are those of `COLOURS`; in the SVG they become CSS variables, so that a page can change them for dark mode.
+"""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "confused", "confusion", "learning_curves", "residuals", "scatter", "svg"]
+
+COLOURS = {
+    "ink": "#1c2431",
+    "muted": "#5f6b7e",
+    "line": "#d8dee8",
+    "band": "#8b95a7",
+    "first": "#2563d9",
+    "second": "#d2690f",
+    "wrong": "#c9342b",
+}
+STYLE = {
+    "axes.edgecolor": COLOURS["line"],
+    "axes.facecolor": "none",
+    "axes.grid": False,
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "font.family": "DejaVu Sans",  # ships with matplotlib; a page sets its own
+    "font.size": 9,
+    "grid.color": COLOURS["line"],
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "text.color": COLOURS["ink"],
+    "text.parse_math": False,  # a class may be called "$"
+    "text.usetex": False,
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+}
+CURVE_SIZE = 5.2, 2.8  # inches
+POINTS = 1000  # a scatter with more is thinned out
+LABELLED = 100  # a confusion matrix of more classes names every second, third ...
+COUNTED = 15  # up to so many classes, the cells of a confusion matrix show counts
+
+
+@matplotlib.rc_context(STYLE)
+def learning_curves(
+    history: Mapping[str, Sequence[float]],
+    *,
+    epochs: Sequence[int] | None = None,
+    stages: Sequence[Mapping] = (),
+    best_epoch: int | None = None,
+) -> dict[str, Figure]:
+    """Draws each metric of a Keras history over the epochs, training and validation together.
+
+    Epochs are given from 0, as Keras counts, and drawn from 1, as its bars do.
+
+    Args:
+        history: Lists by name, as in `History.history`; "val_x" goes with "x".
+        epochs: As in `History.epoch`; by default 0, 1, 2 ...
+        stages: Dicts with `name` and `epochs`, the first and last epoch, drawn as bands.
+        best_epoch: Marked if given.
+
+    Returns:
+        Figures by metric, the loss first and the learning rate last.
+
+    Example:
+        >>> list(learning_curves({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6], "loss": [1.0, 0.5]}))
+        ['loss', 'accuracy']
+    """
+    names = dict.fromkeys(name.removeprefix("val_") for name in history)
+    names = sorted(names, key=lambda name: (name == "learning_rate", name != "loss"))
+    epochs = list(range(max(map(len, history.values()), default=0))) if epochs is None else list(epochs)
+    figures = {}
+    for name in names:
+        figures[name], axes = _figure(CURVE_SIZE)
+        _stage_bands(axes, stages)
+        _curve(axes, name, history, epochs, best_epoch)
+    return figures
+
+
+def _curve(axes: Axes, name: str, history: Mapping, epochs: list[int], best_epoch: int | None) -> None:
+    axes.grid(axis="y", linewidth=0.8)
+    axes.set_axisbelow(True)
+    rate = name == "learning_rate"
+    for key, label, colour in ((name, "_" if rate else "training", "first"), (f"val_{name}", "validation", "second")):
+        values = np.array(history.get(key) or [], dtype="float64")  # None, where a loss was not finite, becomes NaN
+        shown = np.array(epochs[-len(values) :] if len(values) <= len(epochs) else range(len(values))) + 1
+        if len(values):
+            marker = {"marker": "o", "markersize": 3.5} if len(values) <= 30 else {}
+            axes.plot(shown, values, color=COLOURS[colour], label=label, **marker)
+            if best_epoch is not None and key.startswith("val_"):
+                best = shown == best_epoch + 1
+                axes.plot(shown[best], values[best], "o", markersize=9, mfc="none", mec=COLOURS["ink"])
+    if rate and all(value and value > 0 for value in history[name]):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the usual one writes powers as formulae
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    if best_epoch is not None:
+        label = f"best, epoch {best_epoch + 1}"
+        axes.axvline(best_epoch + 1, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)), label=label)
+    axes.set_xlim(min(epochs, default=0) + 0.5, max(epochs, default=0) + 1.5)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="best", fontsize=8)
+
+
+def _stage_bands(axes: Axes, stages: Sequence[Mapping]) -> None:
+    for number, stage in enumerate(stages):
+        first, last = (epoch + 1 for epoch in stage["epochs"])
+        shade = 0.14 if number % 2 else 0.05
+        axes.axvspan(first - 0.5, last + 0.5, color=COLOURS["band"], alpha=shade, linewidth=0)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "color": COLOURS["muted"]}
+        axes.text((first + last) / 2, 1.02, stage["name"], **place)
+
+
+@matplotlib.rc_context(STYLE)
+def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
+    """Draws a confusion matrix: the stronger a cell, the larger its share of the row; errors in another colour.
+
+    Args:
+        matrix: Counts, one row a true class, one column a predicted class.
+        class_names: Labels of rows and columns.
+
+    Example:
+        >>> confusion([[3, 1], [0, 4]], ["cat", "dog"]).axes[0].get_xlabel()
+        'predicted'
+    """
+    counts = np.asarray(matrix)
+    size = len(counts)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    pixels = np.empty((size, size, 4))
+    pixels[..., :3] = matplotlib.colors.to_rgb(COLOURS["wrong"])
+    pixels[np.arange(size), np.arange(size), :3] = matplotlib.colors.to_rgb(COLOURS["first"])
+    pixels[..., 3] = np.where(counts > 0, 0.16 + 0.84 * shares, 0)  # a single error stays visible
+    cell = _cell(size)
+    figure = Figure(figsize=(size * cell, size * cell))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(pixels, interpolation="none", aspect="auto", extent=(-0.5, size - 0.5, size - 0.5, -0.5))
+    axes.spines[:].set_visible(True)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    _class_labels(axes, class_names, cell)
+    if size <= LABELLED:
+        between = np.arange(size - 1) + 0.5
+        for draw in (axes.hlines, axes.vlines):
+            draw(between, -0.5, size - 0.5, colors=COLOURS["line"], linewidth=0.5)
+    if size <= COUNTED:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if pixels[row, column, 3] > 0.6 else COLOURS["ink"]
+                axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
+    return figure
+
+
+def _cell(size: int) -> float:
+    """Returns the side of a cell in inches: readable labels first, then what fits a desktop's window."""
+    if size <= 4:
+        return 0.8
+    return float(np.clip(5.2 / size, 0.26, 0.52)) if size <= 40 else max(9.3 / size, 0.02)
+
+
+def _class_labels(axes: Axes, class_names: Sequence[str], cell: float) -> None:
+    size = len(class_names)
+    step = math.ceil(size / LABELLED)
+    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in class_names[::step]]
+    rotation, align = (90, "center") if size > 40 else (45, "right") if max(map(len, names)) > 3 else (0, "center")
+    style = {"fontsize": min(9, 60 * cell * step)}
+    mode = "anchor" if rotation == 45 else "default"
+    axes.set_xticks(range(0, size, step), names, rotation=rotation, ha=align, rotation_mode=mode, **style)
+    axes.set_yticks(range(0, size, step), names, **style)
+    axes.tick_params(length=0, pad=4)
+
+
+def confused(
+    matrix: Sequence[Sequence[int]], class_names: Sequence[str], *, limit: int = 3
+) -> list[tuple[str, str, int]]:
+    """Returns the class pairs of a confusion matrix that were mixed up most: (true, predicted, how often).
+
+    Example:
+        >>> confused([[5, 1], [2, 4]], ["cat", "dog"])
+        [('dog', 'cat', 2), ('cat', 'dog', 1)]
+    """
+    counts = np.array(matrix)
+    np.fill_diagonal(counts, 0)
+    cells = [divmod(int(cell), len(counts)) for cell in np.argsort(-counts, axis=None, kind="stable")[:limit]]
+    return [
+        (class_names[row], class_names[column], int(counts[row, column]))
+        for row, column in cells
+        if counts[row, column]
+    ]
+
+
+@matplotlib.rc_context(STYLE)
+def scatter(targets: np.ndarray, values: np.ndarray) -> Figure:
+    """Draws predicted against true numbers, both of shape (examples,), with the line where they are equal.
+
+    Example:
+        >>> scatter(np.arange(3), np.arange(3)).axes[0].get_xlabel()
+        'true'
+    """
+    targets, values = np.asarray(targets, "float64"), np.asarray(values, "float64")
+    figure, axes = _figure((4.2, 3.6))
+    axes.grid(linewidth=0.8)
+    axes.set_axisbelow(True)
+    low, high = min(targets.min(), values.min()), max(targets.max(), values.max())
+    axes.plot(
+        [low, high], [low, high], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)), label="predicted = true"
+    )
+    if len(targets) > POINTS:
+        chosen = np.random.default_rng(0).choice(len(targets), POINTS, replace=False)
+        targets, values = targets[chosen], values[chosen]
+    axes.plot(targets, values, "o", markersize=4, alpha=0.45, mew=0, color=COLOURS["first"])
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
+    axes.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def residuals(targets: np.ndarray, values: np.ndarray) -> Figure:
+    """Draws the histogram of predicted minus true, both of shape (examples,).
+
+    Example:
+        >>> residuals(np.arange(3), np.arange(3)).axes[0].get_xlabel()
+        'predicted − true'
+    """
+    errors = np.asarray(values, "float64") - np.asarray(targets, "float64")
+    figure, axes = _figure((4.2, 3.6))
+    axes.grid(axis="y", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.hist(errors, bins=int(np.clip(np.sqrt(len(errors)) * 2, 5, 40)), color=COLOURS["first"], alpha=0.75)
+    axes.axvline(0, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)))
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    axes.set_xlabel("predicted − true")
+    axes.set_ylabel("examples")
+    return figure
+
+
+def svg(figure: Figure, *, name: str, label: str) -> str:
+    """Returns the figure as an `<svg>` element: text as text, colours as CSS variables, nothing outside it needed.
+
+    Args:
+        figure: Drawn with `COLOURS`.
+        name: Unique in the page; keeps the ids of two figures apart.
+        label: What a screen reader says.
+
+    Example:
+        >>> svg(residuals(np.arange(3), np.arange(3)), name="errors", label="Errors")[:4]
+        '<svg'
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser's fonts have it
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, transparent=True)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r" id=\"[A-Za-z0-9.]+_\d+(_\d+)?\"", "", text)  # never referred to, and the same in every figure
+    for key, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{key}, {colour})")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+
+
+def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

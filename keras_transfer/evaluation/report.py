@@ -1,0 +1,149 @@
+"""What was measured, as a mapping, as text, as JSON and as a page."""
+
+import html
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any  # a report holds whatever a task measures
+
+import numpy as np
+
+from keras_transfer.core import checks, files
+from keras_transfer.evaluation import answers, page, plots
+
+__all__ = ["Report"]
+
+ROWS = 30  # text tables of more classes show the weakest only
+
+
+class Report(Mapping):
+    """The scores of a model: a mapping that prints as a table and saves as JSON or as one self-contained page.
+
+    With one task its scores are at the top, `report["accuracy"]`; with several they are under the task's name,
+    `report["breed"]["accuracy"]`. `report["about"]` has the rest: model, data, speed, learning curves, stages of
+    training, notes.
+
+    Args:
+        results: What was measured: of one task, or by task name.
+        about: Everything else, as plain values.
+
+    Example:
+        >>> report = Report(answers.Result("regression", {"mae": 0.5, "support": 4}, []), {"notes": []})
+        >>> report["mae"]
+        0.5
+    """
+
+    def __init__(self, results: answers.Result | Mapping[str, answers.Result], about: Mapping):
+        self._results = results
+        self._values = {**_scores(results), "about": _plain(about)}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Report({', '.join(self._values)})"
+
+    def __str__(self) -> str:
+        return "\n\n".join("\n".join(_text(name, result.kind, values)) for name, result, values in self._tasks())
+
+    def _repr_html_(self) -> str:
+        source = html.escape(self.to_html())
+        return f'<iframe srcdoc="{source}" style="width:100%;height:48rem;border:0" title="Report"></iframe>'
+
+    def to_dict(self) -> dict:
+        """Returns everything as plain dicts, lists, strings and numbers; a number that is not finite is None."""
+        return json.loads(self.to_json())
+
+    def to_json(self) -> str:
+        """Returns `to_dict()` as JSON text."""
+        return json.dumps(self._values, indent=1, ensure_ascii=False, allow_nan=False)
+
+    def to_html(self) -> str:
+        """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
+        return page.render(list(self._tasks()), self._values)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the report; the file appears complete or not at all.
+
+        Args:
+            path: Ends in ".html" or ".json".
+
+        Raises:
+            InputError: If the ending is another, or the file cannot be written.
+        """
+        path = pathlib.Path(path)
+        writers = {".html": self.to_html, ".json": self.to_json}
+        if path.suffix.lower() not in writers:
+            raise checks.error("`path` must end in .html or .json", given=f"'{path}'")
+        text = writers[path.suffix.lower()]()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(path, text)
+        except OSError as refused:
+            raise checks.error("`path` must be writable", given=f"'{path}' ({refused.strerror})") from refused
+
+    def _tasks(self) -> Iterator[tuple[str, answers.Result, dict]]:
+        if isinstance(self._results, answers.Result):
+            yield "", self._results, self._values
+        else:
+            for name, result in self._results.items():
+                yield name, result, self._values[name]
+
+
+def _scores(results: answers.Result | Mapping[str, answers.Result]) -> dict:
+    if not isinstance(results, answers.Result):
+        return {name: _scores(result) for name, result in results.items()}
+    shown = ("index", "target", "predicted", "score", "file")
+    mistakes = [{key: getattr(mistake, key) for key in shown} for mistake in results.mistakes]
+    return _plain({"kind": results.kind, **results.scores, "mistakes": mistakes})
+
+
+def _plain(value: Any) -> Any:
+    """Returns `value` as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def _text(name: str, kind: str, scores: Mapping) -> list[str]:
+    lines = [name] * bool(name)
+    if kind == "classification":
+        lines += _class_lines(scores["classes"])
+    numbers = [(key, value) for key, value in scores.items() if isinstance(value, float)]
+    lines.append(
+        "   ".join(f"{key} {value:.3f}" for key, value in numbers) + f"   examples {scores.get('support', '?')}"
+    )
+    pairs = plots.confused(scores["confusion"], list(scores["classes"])) if kind == "classification" else []
+    if pairs:
+        lines.append("most confused: " + ", ".join(f"{true} as {other} ({count})" for true, other, count in pairs))
+    return lines
+
+
+def _class_lines(classes: Mapping[str, Mapping]) -> list[str]:
+    rows = list(classes.items())
+    hidden = len(rows) - ROWS
+    if hidden > 0:
+        rows = sorted(rows, key=lambda row: (row[1]["f1"] is None, row[1]["f1"]))[:ROWS]
+    columns = ("precision", "recall", "f1", "support")
+    width = max(len("class"), *(len(name) for name, _ in rows))
+    lines = [f"{'class':<{width}}" + "".join(f"{column:>11}" for column in columns)]
+    for name, row in rows:
+        cells = "".join(f"{'–' if row[key] is None else format(row[key], '.3f'):>11}" for key in columns[:3])
+        lines.append(f"{name:<{width}}{cells}{row['support']:>11}")
+    return [*lines, f"(the weakest {ROWS} of {len(classes)} classes)"] if hidden > 0 else lines

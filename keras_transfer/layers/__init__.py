@@ -1,0 +1,7 @@
+"""Keras layers of the package's own, and the two marks that they leave in a model."""
+
+from keras_transfer.layers.preprocess import Preprocess
+from keras_transfer.layers.representation import Representation, blocks, representation
+from keras_transfer.layers.task_output import TaskOutput, outputs
+
+__all__ = ["Preprocess", "Representation", "TaskOutput", "blocks", "outputs", "representation"]

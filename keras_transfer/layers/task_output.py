@@ -1,0 +1,74 @@
+"""The mark in a model where a task's answer comes out."""
+
+import keras
+from keras import ops
+
+__all__ = ["TaskOutput", "outputs"]
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+class TaskOutput(keras.layers.Layer):
+    """Turns a head's last tensor into the task's answer, in float32, and carries the task along.
+
+    The task travels in the layer's config, so a loaded model knows its class names, loss and
+    metrics. What the answer is, the task says: `task.activate(tensor)`.
+
+    Args:
+        task: The task; any object with `activate` and `get_config` that Keras can serialise.
+
+    Example:
+        >>> TaskOutput.__name__
+        'TaskOutput'
+    """
+
+    def __init__(self, task: object, **kwargs: object) -> None:
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.task = keras.saving.deserialize_keras_object(task) if isinstance(task, dict) else task
+
+    def build(self, input_shape: tuple) -> None:
+        """Makes room for what the task learns from the targets before training (its unit)."""
+        if getattr(self.task, "has_unit", False):
+            shape = (input_shape[-1],)
+            self.scale = self.add_weight(name="scale", shape=shape, initializer="ones", trainable=False)
+            self.offset = self.add_weight(name="offset", shape=shape, initializer="zeros", trainable=False)
+        self.built = True
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns the answer for a head's output."""
+        raw = ops.cast(inputs, "float32")
+        if getattr(self.task, "has_unit", False):
+            return self.task.activate(raw * self.scale + self.offset)
+        return self.task.activate(raw)
+
+    def take_unit(self, targets: object) -> None:
+        """Sets scale and offset from the training targets, unless that was done before or the task has no unit."""
+        if not getattr(self.task, "has_unit", False) or self.unit_is_known():
+            return
+        scale, offset = self.task.spread(targets)
+        self.scale.assign(scale)
+        self.offset.assign(offset)
+
+    def unit_is_known(self) -> bool:
+        """Whether scale and offset differ from what they start as."""
+        return bool(ops.any(self.scale != 1.0)) or bool(ops.any(self.offset != 0.0))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """The shape stays."""
+        return input_shape
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes."""
+        return {**super().get_config(), "task": keras.saving.serialize_keras_object(self.task)}
+
+
+def outputs(model: keras.Model) -> dict[str, TaskOutput]:
+    """Returns the task outputs of `model` by name, in the order of its outputs; empty for a plain Keras model.
+
+    Example:
+        >>> outputs(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+        {}
+    """
+    found = {layer.name: layer for layer in model.layers if isinstance(layer, TaskOutput)}
+    order = list(model.output) if isinstance(getattr(model, "output", None), dict) else list(found)
+    return {name: found[name] for name in order if name in found}

@@ -1,0 +1,74 @@
+"""Scores of predicted numbers: absolute and squared error, explained variance."""
+
+import numpy as np
+from sklearn import metrics
+
+from keras_transfer.core import checks
+
+__all__ = ["number_rows", "regression_scores"]
+
+
+def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
+    """Scores of predicted numbers, as a dict that goes into JSON as it is.
+
+    `mae` and `rmse` are in the unit of the targets, `bias` is the mean of value minus target. `r2` is the share of the
+    targets' variance that is explained; it is None where all targets are equal. With several numbers an example, the
+    scores are means over them and `outputs` lists those of each.
+
+    Args:
+        targets: Shape (examples,) or (examples, outputs).
+        values: The predictions, of the same number of examples and outputs.
+
+    Raises:
+        InputError: If shapes disagree or a number is not finite.
+
+    Example:
+        >>> regression_scores([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])["r2"]
+        0.5
+    """
+    values = number_rows(values, name="outputs")
+    targets = number_rows(targets, name="targets")
+    if targets.shape != values.shape:
+        raise checks.error(f"targets must have the shape of the outputs, {values.shape}", given=targets.shape)
+    if not len(values):
+        raise checks.error("there must be at least one example to score", given="none")
+    outputs = [_scores(*pair) for pair in zip(targets.T, values.T, strict=True)]
+    scores = {key: _mean([output[key] for output in outputs]) for key in outputs[0]}
+    scores["support"] = len(values)
+    if len(outputs) > 1:
+        scores["outputs"] = outputs
+    return scores
+
+
+def number_rows(values: np.ndarray, *, name: str, first: int = 0) -> np.ndarray:
+    """Returns `values` as float64 of shape (examples, outputs) if all are finite; `first` is the first row's index.
+
+    Example:
+        >>> number_rows([1, 2], name="targets")
+        array([[1.],
+               [2.]])
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "iubf" or values.ndim not in (1, 2):
+        given = f"{values.dtype} of shape {values.shape}"
+        raise checks.error(f"{name} must be numbers of shape (examples,) or (examples, outputs)", given=given)
+    values = (values[:, None] if values.ndim == 1 else values).astype("float64")
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        fix = "A missing label has a sample weight of 0." if name == "targets" else ""
+        raise checks.error(f"{name} must be finite", given=f"{values[row, column]} at index {first + row}", fix=fix)
+    return values
+
+
+def _scores(targets: np.ndarray, values: np.ndarray) -> dict:
+    return {
+        "mae": float(metrics.mean_absolute_error(targets, values)),
+        "rmse": float(metrics.root_mean_squared_error(targets, values)),
+        "r2": float(metrics.r2_score(targets, values)) if np.ptp(targets) else None,
+        "bias": float((values - targets).mean()),
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    return None if None in values else float(np.mean(values))

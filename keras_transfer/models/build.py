@@ -1,0 +1,140 @@
+"""`kt.build_model`: backbone + task(s) -> a compiled functional Keras model."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_transfer import layers, tasks
+from keras_transfer.core import checks, compiling, graph, lookup
+
+__all__ = ["build_model", "compile"]
+
+
+def build_model(
+    backbone: keras.Model,
+    task: tasks.Task | Mapping[str, tasks.Task],
+    *,
+    balancing: Mapping[str, float] | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Puts one or several heads on a backbone.
+
+    The model is flat (the backbone's layers are its own layers) and shares them with `backbone`:
+    training it trains the backbone. It comes compiled with the tasks' losses and metrics.
+
+    Args:
+        backbone: From `kt.backbone`, or any functional Keras model that ends in features.
+        task: A task; or tasks by name, whose names become the names of outputs and targets.
+        balancing: Fixed weights of the tasks' losses by name; 1 where a name is absent.
+        name: The model's name.
+
+    Returns:
+        A compiled functional model. Its output is a tensor for one task, a dict for several.
+
+    Raises:
+        InputError: If the parts do not fit.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> model = build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"], hidden=[16]))
+        >>> model.predict(np.zeros((1, 32, 32, 3), "uint8"), verbose=0).shape
+        (1, 2)
+    """
+    graph.check_functional(backbone, argument="backbone")
+    if len(backbone.inputs) != 1 or len(backbone.outputs) != 1:
+        given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
+        raise checks.error("`backbone` must have one input and one output", given=given)
+    features = backbone.outputs[0]
+    if layers.representation(backbone) is None:
+        features = layers.Representation({"name": backbone.name}, name="representation")(features)
+    named = _named(task, {layer.name for layer in backbone.layers})
+    heads = {key: one.head(features, name=key) for key, one in named.items()}
+    outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
+    model = keras.Model(backbone.inputs[0], outputs, name=name or backbone.name)
+    compile(model, balancing=balancing)
+    return model
+
+
+def compile(
+    model: keras.Model,
+    *,
+    optimizer: str | keras.optimizers.Optimizer | None = None,
+    balancing: Mapping[str, float] | None = None,
+    data: object = None,
+    steps_per_execution: int = 1,
+    jit_compile: bool | str | None = None,
+) -> None:
+    """Compiles a model of `build_model` with its tasks' losses and metrics.
+
+    Args:
+        model: A model with task outputs, also one that was loaded. Changed in place.
+        optimizer: Keras optimizer or its name; Adam with rate 1e-3 by default.
+        balancing: As for `build_model`.
+        data: From `kt.data`; settles what comes from the training targets (balanced class weights,
+            the unit of a regression). `kt.fine_tune` does the same by itself.
+        steps_per_execution: As in Keras.
+        jit_compile: As in Keras; by default off on CPUs, Keras's choice elsewhere.
+
+    Raises:
+        InputError: If `model` has no task outputs, or `balancing` does not fit them.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2))
+        >>> compile(model, optimizer="sgd")
+        >>> model.optimizer.name
+        'SGD'
+    """
+    found = layers.outputs(model)
+    if not found:
+        raise checks.error(
+            "`model` must have task outputs", given=repr(model.name), fix="Use kt.build_model, or model.compile."
+        )
+    targets = None if data is None else data.targets["train"]
+    several = isinstance(model.output, Mapping)
+    losses = {name: _settled_loss(layer, targets[name] if several and targets else targets) for name, layer in found.items()}
+    metrics = {name: layer.task.metrics() for name, layer in found.items()}
+    only = next(iter(found))
+    model.compile(
+        optimizer=optimizer or keras.optimizers.Adam(1e-3),
+        loss=losses if several else losses[only],
+        metrics=metrics if several else metrics[only],
+        loss_weights=_loss_weights(balancing, found if several else {}),
+        steps_per_execution=steps_per_execution,
+        jit_compile=compiling.jit_compile() if jit_compile is None else jit_compile,
+    )
+
+
+def _settled_loss(layer: layers.TaskOutput, targets: np.ndarray | None) -> keras.losses.Loss:
+    if targets is not None:
+        layer.take_unit(targets)
+    return layer.task.loss(targets)
+
+
+def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
+    if not isinstance(task, Mapping):
+        task = {getattr(task, "kind", "task"): task}
+    if not task:
+        raise checks.error("`task` must be a task or a dict of tasks by name", given="an empty dict")
+    for name, one in task.items():
+        if not isinstance(one, tasks.Task):
+            raise checks.error(
+                "`task` must be a task or a dict of tasks by name",
+                given=f"{one!r}",
+                fix=f"Use kt.tasks.{', kt.tasks.'.join(kind.__name__ for kind in tasks.TASKS.values())} or a subclass.",
+            )
+        if not isinstance(name, str) or not name or "/" in name or name in taken:
+            raise checks.error("a task's name must be free, and without '/'", given=repr(name))
+    return dict(task)
+
+
+def _loss_weights(balancing: Mapping[str, float] | None, found: Mapping[str, object]) -> dict[str, float] | None:
+    if balancing is None:
+        return None
+    if not isinstance(balancing, Mapping):
+        raise checks.error("`balancing` must be a dict of weights by task name", given=repr(balancing))
+    for name, weight in balancing.items():
+        lookup.find(name, found, argument="balancing")
+        checks.number(weight, name="balancing", minimum=0)
+    return {name: float(balancing.get(name, 1.0)) for name in found}

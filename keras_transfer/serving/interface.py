@@ -1,0 +1,138 @@
+"""What a model offers to its clients: images of any size in, named answers and features out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from keras_transfer import layers
+from keras_transfer.core import checks, graph, images
+
+__all__ = ["Interface"]
+
+CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A model seen from outside; every export format and the parity check use this view.
+
+    Attributes:
+        model: The user's model, untouched.
+        names: Of its outputs, in the order of `keras.tree.flatten`.
+        tasks: Output name to the task that says what the output means; absent where nothing does.
+        trunk: From the image to the features; shares all layers with `model`.
+        source: The name of the layer that gives the features.
+        is_marked: Whether `source` is the mark that `build_model` leaves.
+
+    Example:
+        >>> pixels = keras.Input((8, 8, 3))
+        >>> Interface.of(keras.Model(pixels, keras.layers.Conv2D(4, 3)(pixels))).size
+        (8, 8)
+    """
+
+    model: keras.Model
+    names: Sequence[str]
+    tasks: Mapping[str, object]
+    trunk: keras.Model
+    source: str
+    is_marked: bool
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Interface":
+        """Looks at `model`, which must be functional or sequential, with one image input."""
+        if not isinstance(model, keras.Model):
+            raise checks.error("`model` must be a keras.Model", given=type(model).__name__)
+        graph.check_functional(model)
+        _check_image_input(model)
+        nodes = graph.nodes(model)
+        makers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
+        names, tasks = [], {}
+        for position, (path, tensor) in enumerate(keras.tree.flatten_with_path(_outputs(model))):
+            maker = makers[id(tensor)]
+            is_task = isinstance(maker, layers.TaskOutput)
+            keys = [str(key) for key in path if not isinstance(key, int)]
+            name = "/".join(keys) or (maker.name if is_task else f"output_{position}")
+            names.append(name)
+            if is_task:
+                tasks[name] = maker.task
+        node, tensor = _features(model, nodes)
+        is_marked = isinstance(node.operation, layers.Representation)
+        return cls(model, names, tasks, keras.Model(model.inputs[0], tensor), node.operation.name, is_marked)
+
+    @property
+    def image(self) -> keras.KerasTensor:
+        """The model's input."""
+        return self.model.inputs[0]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to; None if the model takes any."""
+        size = tuple(self.image.shape[1:3])
+        return None if None in size else size
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return self.image.shape[3]
+
+    def resize(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Resizes uint8 images, with or without a batch axis, to what the model takes; still uint8."""
+        return pixels if self.size is None else images.resize(pixels, self.size)
+
+    def decode(self, data: tf.Tensor) -> tf.Tensor:
+        """Turns the bytes of an image file into uint8 pixels that fit the model."""
+        pixels = images.decode(data)
+        if self.channels == 1:
+            pixels = tf.image.rgb_to_grayscale(pixels)
+        return tf.ensure_shape(self.resize(pixels), (*(self.size or (None, None)), self.channels))
+
+    def answers(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs the model in inference mode on a batch that fits, and returns its answers by key.
+
+        Numbers are float32, whatever the model computes in.
+        """
+        image = tf.cast(pixels, self.image.dtype)
+        structure = self.image if isinstance(self.model, keras.Sequential) else self.model.input
+        outputs = self.model(keras.tree.pack_sequence_as(structure, [image]), training=False)
+        found = {}
+        for name, output in zip(self.names, keras.tree.flatten(outputs), strict=True):
+            if name in self.tasks:
+                prefix = f"{name}/" if len(self.names) > 1 else ""
+                found |= {prefix + key: value for key, value in self.tasks[name].decode(output).items()}
+            else:
+                found[name] = tf.identity(output)
+        return {key: tf.cast(value, tf.float32) if value.dtype.is_floating else value for key, value in found.items()}
+
+    def features(self, pixels: tf.Tensor) -> tf.Tensor:
+        """The representation of a batch that fits, averaged over places: float32 (batch, features)."""
+        features = tf.cast(self.trunk(tf.cast(pixels, self.image.dtype), training=False), tf.float32)
+        return tf.reduce_mean(features, axis=list(range(1, features.shape.rank - 1)))
+
+
+def _check_image_input(model: keras.Model) -> None:
+    if len(model.inputs) != 1:
+        raise checks.error(
+            "`model` must have one input, the image", given=f"{len(model.inputs)} inputs of {model.name!r}"
+        )
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4 or shape[3] not in CHANNELS:
+        raise checks.error("`model` must take images of shape (batch, height, width, 3 or 1)", given=shape)
+
+
+def _outputs(model: keras.Model) -> object:
+    """The outputs in the structure in which a call returns them."""
+    return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+
+
+def _features(model: keras.Model, nodes: Sequence[graph.Node]) -> tuple[graph.Node, keras.KerasTensor]:
+    """Where the features come out: at the mark; without one, below the last layer that has weights."""
+    mark = layers.representation(model)
+    for node in nodes:
+        if mark is not None and node.operation is mark:
+            return node, node.outputs[0]
+    weighted = [node for node in nodes if node.inputs and getattr(node.operation, "weights", None)]
+    node = weighted[-1] if weighted else nodes[-1]
+    is_first = node.inputs[0] is model.inputs[0]
+    return node, node.outputs[0] if is_first else node.inputs[0]

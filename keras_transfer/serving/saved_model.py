@@ -1,0 +1,99 @@
+"""The SavedModel folder that TensorFlow Serving, and any TensorFlow process, loads."""
+
+import json
+import pathlib
+
+import keras
+import tensorflow as tf
+
+import keras_transfer
+from keras_transfer import layers
+from keras_transfer.core import checks
+from keras_transfer.serving import interface, warmup
+
+__all__ = ["SIGNATURES", "write"]
+
+# signature: the name of its only input
+SIGNATURES = {"serving_default": "image_bytes", "pixels": "images", "features": "images"}
+
+
+def write(face: interface.Interface, folder: pathlib.Path) -> str:
+    """Writes the three signatures, labels, facts and a warm-up request, and says what was written."""
+    if not face.is_marked:
+        checks.note(f"{face.model.name!r} has no representation mark: `features` are taken at layer {face.source!r}")
+    functions = _functions(face)
+    # No `track`: variables are found through the endpoints, and Keras 3.15 saves tracked ones a second time.
+    archive = keras.export.ExportArchive()
+    specifications = {
+        "image_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes"),
+        "images": tf.TensorSpec((None, None, None, face.channels), tf.uint8, name="images"),
+    }
+    traced = {}
+    for signature, argument in SIGNATURES.items():
+        traced[signature] = archive.add_endpoint(signature, functions[signature], [specifications[argument]])
+    archive.write_out(str(folder), verbose=False)
+    _write_labels(face, folder / "assets")
+    warmup.write(folder, model=face.model.name, signature="serving_default", argument="image_bytes")
+    facts = {**_facts(face), "signatures": {name: _shapes(function) for name, function in traced.items()}}
+    path = folder / "assets.extra" / "keras_transfer.json"
+    path.write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
+    return f"SavedModel with {', '.join(SIGNATURES)}"
+
+
+def _functions(face: interface.Interface) -> dict:
+    def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = (*(face.size or (None, None)), face.channels)
+        pixels = tf.map_fn(face.decode, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+        return face.answers(pixels)
+
+    def pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return face.answers(face.resize(images))
+
+    def features(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"features": face.features(face.resize(images))}
+
+    return {"serving_default": serving_default, "pixels": pixels, "features": features}
+
+
+def _write_labels(face: interface.Interface, folder: pathlib.Path) -> None:
+    for name, task in face.tasks.items():
+        if task.class_names is not None:
+            folder.mkdir(exist_ok=True)
+            file = "labels.txt" if len(face.names) == 1 else f"{name}.labels.txt"
+            (folder / file).write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
+
+
+def _facts(face: interface.Interface) -> dict:
+    mark = layers.representation(face.model)
+    modes = [layer.mode for layer in face.model.layers if isinstance(layer, layers.Preprocess)]
+    return {
+        "format": "saved_model",
+        "model": face.model.name,
+        "versions": {
+            "keras_transfer": keras_transfer.__version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+        "tasks": {
+            name: {"class": type(task).__name__, "kind": task.kind, **task.get_config()}
+            for name, task in face.tasks.items()
+        },
+        "backbone": None if mark is None else mark.source,
+        "image_size": face.size,
+        "channels": face.channels,
+        "preprocessing": {
+            "resize": None if face.size is None else "bilinear, antialiased, rounded to whole numbers",
+            "network": modes[0] if modes else None,
+        },
+        "features": {"layer": face.source, "pooling": "average over places"},
+    }
+
+
+def _shapes(function: tf.types.experimental.GenericFunction) -> dict:
+    concrete = function.get_concrete_function()
+    inputs, outputs = concrete.structured_input_signature[0], concrete.structured_outputs
+    described = {"inputs": {spec.name: spec for spec in inputs}, "outputs": outputs}
+    return {
+        side: {name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name} for name, spec in specs.items()}
+        for side, specs in described.items()
+    }

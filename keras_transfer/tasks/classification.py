@@ -1,0 +1,142 @@
+"""One class out of several."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_transfer import losses, metrics
+from keras_transfer.core import checks, lookup
+from keras_transfer.tasks import base
+
+__all__ = ["Classification"]
+
+TOP = 5
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+class Classification(base.Task):
+    """Answers with the probability of each class.
+
+    Args:
+        classes: Their names in the order of the class ids, or their number.
+        class_weights: None, "balanced" (each class counts alike: weights n / (classes * count), taken
+            from the training data), or the weight by class name, or one per class.
+        label_smoothing: Share of the target that is spread over all classes.
+        hidden: As for `Task`.
+        dropout: As for `Task`.
+        pooling: As for `Task`.
+
+    Example:
+        >>> Classification(["cat", "dog"], hidden=[256], dropout=0.2).units
+        2
+    """
+
+    kind = "classification"
+
+    def __init__(
+        self,
+        classes: int | Sequence[str],
+        *,
+        class_weights: str | Mapping[str, float] | Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        pooling: str = "avg",
+    ) -> None:
+        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling)
+        self.class_names = _names(classes)
+        self.class_weights = _weights(class_weights, self.class_names)
+        self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")
+
+    @property
+    def units(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Softmax."""
+        return ops.softmax(outputs)
+
+    def loss(self, targets: np.ndarray | None = None) -> losses.Crossentropy:
+        """Returns the cross-entropy; "balanced" class weights are computed from `targets`."""
+        weights = self.class_weights
+        if weights == "balanced" and targets is not None:
+            counts = np.bincount(self.encode(targets), minlength=self.units)
+            weights = (counts.sum() / (self.units * np.maximum(counts, 1))).tolist()
+        return losses.Crossentropy(label_smoothing=self.label_smoothing, class_weights=weights)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the accuracy."""
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def encode(self, targets: np.ndarray) -> np.ndarray:
+        """Returns class ids of names or ids."""
+        values = np.asarray(targets)
+        if values.dtype.kind in "USO":
+            table = {name: index for index, name in enumerate(self.class_names)}
+            return np.array([lookup.find(str(name), table, argument="labels") for name in values], "int32")
+        if values.dtype.kind not in "iub" or values.ndim != 1:
+            raise checks.error(
+                "`labels` must be class ids, one a picture", given=f"{values.dtype} of shape {values.shape}"
+            )
+        wrong = (values < 0) | (values >= self.units)
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise checks.error(
+                f"`labels` must lie in [0, {self.units})",
+                given=f"{values[at]} at index {at}",
+                fix=f"Set `classes={int(values.max()) + 1}`, or check the class names.",
+            )
+        return values.astype("int32")
+
+    def decode(self, outputs: object) -> dict:
+        """Returns `probabilities`, the best `label`, and the top `classes`, best first."""
+        import tensorflow as tf
+
+        names = tf.constant(self.class_names)
+        top = tf.math.top_k(outputs, k=min(TOP, self.units)).indices
+        classes = tf.gather(names, top)
+        return {"probabilities": tf.identity(outputs), "label": classes[:, 0], "classes": classes}
+
+    def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
+        """Returns accuracy, precision, recall, F1, scores per class and the confusion matrix."""
+        return metrics.classification_scores(targets, outputs, self.class_names)
+
+    def needs_targets(self) -> bool:
+        """Whether the class weights come from the training data."""
+        return self.class_weights == "balanced"
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes."""
+        own = {"classes": self.class_names, "class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
+        return {**super().get_config(), **own}
+
+
+def _names(classes: int | Sequence[str]) -> list[str]:
+    if isinstance(classes, str):
+        raise checks.error("`classes` must be a number or a list of names", given=repr(classes))
+    names = list(classes) if hasattr(classes, "__iter__") else checks.integer(classes, name="classes", minimum=2)
+    if isinstance(names, int):
+        return [str(index) for index in range(names)]
+    if len(names) < 2 or len(set(names)) < len(names):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        given = f"{twice!r} twice" if twice is not None else f"{len(names)} names"
+        raise checks.error("`classes` must be at least two different names", given=given)
+    return [str(name) for name in names]
+
+
+def _weights(weights: object, names: list[str]) -> str | list[float] | None:
+    """Returns None, "balanced" or a weight per class."""
+    if weights is None or weights == "balanced":
+        return weights
+    if isinstance(weights, str):
+        raise checks.error("`class_weights` must be None, 'balanced', a dict or a list", given=repr(weights))
+    if isinstance(weights, Mapping):
+        for name in weights:
+            lookup.find(name, dict.fromkeys(names), argument="class_weights")
+        weights = [weights.get(name, 1.0) for name in names]
+    if len(weights) != len(names):
+        raise checks.error(f"`class_weights` must have {len(names)} entries, one a class", given=len(weights))
+    return [checks.number(weight, name="class_weights", minimum=0) for weight in weights]

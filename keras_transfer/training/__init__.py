@@ -1,0 +1,7 @@
+"""Adapting a pretrained model in stages."""
+
+from keras_transfer.training.fine_tune import fine_tune
+from keras_transfer.training.freezing import freeze, trainable_table, unfreeze
+from keras_transfer.training.stages import Stage
+
+__all__ = ["Stage", "fine_tune", "freeze", "trainable_table", "unfreeze"]

@@ -1,0 +1,189 @@
+"""Which layers train.
+
+Flags are set on the innermost layers only, and in a way that gives the same result whatever they
+were before. A layer that does not train runs in inference mode: a frozen batch normalisation
+neither moves its statistics nor uses those of the batch. `training=False` in a functional graph
+would not do that; `fit` overrides it.
+"""
+
+from collections.abc import Iterable
+
+import keras
+
+from keras_transfer import layers
+from keras_transfer.core import checks, graph, paths
+
+__all__ = ["BATCH_NORM", "freeze", "head", "ordered", "pick", "set_trainable", "trainable_table", "unfreeze"]
+
+BATCH_NORM = ("inference", "train")
+
+
+def ordered(model: keras.Model) -> list[str]:
+    """Returns the paths of all innermost layers, bottom to top: the trunk block by block, then the heads."""
+    leaves = paths.leaves(model)
+    trunk = [path for block in layers.blocks(model) for path in block.layers] if _has_graph(model) else []
+    known = set(trunk)
+    return trunk + [path for path in leaves if path not in known]
+
+
+def _has_graph(model: keras.Model) -> bool:
+    return hasattr(getattr(model, "_functional", None) or model, "operations")
+
+
+def head(model: keras.Model) -> list[str]:
+    """Returns the paths of the layers above the trunk.
+
+    The trunk ends at the representation's mark, or, in a model without one, at the last tensor that
+    still has places in the image; without such a tensor, before the last layer with weights.
+    """
+    leaves = paths.leaves(model)
+    graph.check_functional(model)
+    order = graph.nodes(model)
+    mark = layers.representation(model)
+    if mark is not None:
+        ends = [mark.output]
+    else:
+        maps = [node.outputs[0] for node in order if node.inputs and len(node.outputs[0].shape) == 4]
+        weighted = [node for node in order if getattr(node.operation, "weights", None)]
+        ends = maps[-1:] or [tensor for node in weighted[-1:] for tensor in node.inputs]
+    trunk = {order[position].operation.name for position in graph.ancestors(order, ends)}
+    return [path for path in leaves if path.partition("/")[0] not in trunk]
+
+
+def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "train") -> list[str]:
+    """Returns the paths of the layers that `train` means, bottom to top.
+
+    Args:
+        model: A functional model.
+        train: "all", "head", or a pattern (or several): the first block or layer that matches and
+            everything above it. A block's name means the whole block.
+        argument: The name of the user's argument, for the error.
+
+    Raises:
+        InputError: If a pattern matches nothing.
+    """
+    everything = ordered(model)
+    if train == "all":
+        return everything
+    if train == "head":
+        return head(model)
+    blocks = {block.name: block.layers for block in layers.blocks(model)}
+    names = [*blocks, *everything]
+    hits = paths.match(names, train, argument=argument, what="a block or layer")
+    first = min(everything.index(blocks[hit][0] if hit in blocks else hit) for hit in hits if hit not in blocks or blocks[hit])
+    return everything[first:]
+
+
+def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str = "inference") -> list[str]:
+    """Makes exactly the layers at the paths `chosen` train, and returns the paths of those that do.
+
+    Args:
+        model: Changed in place; must be compiled afterwards.
+        chosen: Paths of innermost layers.
+        batch_norm: "inference" keeps the batch normalisations of the trunk as they are pretrained;
+            "train" trains them like any layer.
+    """
+    checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
+    chosen = set(chosen)
+    if batch_norm == "inference":
+        mine = set(head(model))
+        leaves = paths.leaves(model)
+        chosen -= {path for path in chosen if _is_batch_norm(leaves[path]) and path not in mine}
+    # Two steps: on the TensorFlow backend `trainable = True` does nothing where it is True already.
+    model.trainable = False
+    model.trainable = True
+    for path, layer in paths.leaves(model).items():
+        layer.trainable = path in chosen
+    return [path for path, layer in paths.leaves(model).items() if layer.trainable_weights]
+
+
+def _is_batch_norm(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def freeze(model: keras.Model, *, below: str) -> list[str]:
+    """Freezes every layer of `model` beneath the first one that matches `below`.
+
+    Frozen layers keep their weights and run in inference mode, batch normalisation
+    included. `model` is changed in place and must be compiled afterwards.
+
+    Args:
+        model: A functional or sequential model; layers may be nested.
+        below: Path pattern of the lowest block or layer that stays as it is.
+
+    Returns:
+        Paths of the frozen layers, bottom to top.
+
+    Raises:
+        InputError: If no layer matches `below`.
+
+    Example:
+        >>> stem = keras.layers.Dense(3, name="stem")
+        >>> head = keras.layers.Dense(2, name="head")
+        >>> freeze(keras.Sequential([keras.Input((4,)), stem, head]), below="head")
+        ['stem']
+    """
+    above = set(pick(model, below, argument="below"))
+    leaves = paths.leaves(model)
+    frozen = [path for path in ordered(model) if path not in above]
+    set_trainable(model, [path for path in above if leaves[path].trainable], batch_norm="train")
+    return [path for path in frozen if leaves[path].weights]
+
+
+def unfreeze(model: keras.Model, *, above: str = "all", batch_norm: str = "inference") -> list[str]:
+    """Makes the first layer that matches `above`, and everything over it, train; the rest stays as it is.
+
+    Args:
+        model: Changed in place; must be compiled afterwards.
+        above: "all", "head", or a path pattern of the lowest block or layer that is to train.
+        batch_norm: "inference" leaves the trunk's batch normalisations frozen, "train" thaws them.
+
+    Returns:
+        Paths of all layers that train now, bottom to top.
+
+    Raises:
+        InputError: If no layer matches `above`.
+
+    Example:
+        >>> stem = keras.layers.Dense(3, name="stem", trainable=False)
+        >>> head = keras.layers.Dense(2, name="head")
+        >>> unfreeze(keras.Sequential([keras.Input((4,)), stem, head]))
+        ['stem', 'head']
+    """
+    chosen = set(pick(model, above, argument="above"))
+    chosen |= {path for path, layer in paths.leaves(model).items() if layer.trainable}
+    trained = set(set_trainable(model, chosen, batch_norm=batch_norm))
+    return [path for path in ordered(model) if path in trained]
+
+
+class TrainableTable(list):
+    """Rows of `trainable_table`, printed as a table."""
+
+    def __str__(self) -> str:
+        width = max([len(row["path"]) for row in self], default=4)
+        lines = [f"{'layer':<{width}}  {'parameters':>12}  trains"]
+        lines += [f"{row['path']:<{width}}  {row['parameters']:>12,}  {row['mode']}" for row in self]
+        trained = sum(row["parameters"] for row in self if row["trainable"])
+        return "\n".join([*lines, f"{trained:,} of {sum(row['parameters'] for row in self):,} parameters train"])
+
+
+def trainable_table(model: keras.Model) -> TrainableTable:
+    """Returns a row for every layer with weights, bottom to top: path, parameters, whether and how it trains.
+
+    Example:
+        >>> print(trainable_table(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")])))
+        layer    parameters  trains
+        head             10  yes
+        10 of 10 parameters train
+    """
+    leaves = paths.leaves(model)
+    rows = TrainableTable()
+    for path in ordered(model):
+        layer = leaves[path]
+        if layer.weights:
+            mode = "yes" if layer.trainable_weights else "no"
+            if _is_batch_norm(layer):
+                mode += " (batch statistics)" if layer.trainable else " (inference mode)"
+            trainable = bool(layer.trainable_weights)
+            rows.append({"path": path, "parameters": layer.count_params(), "trainable": trainable, "mode": mode})
+    return rows

@@ -1,0 +1,82 @@
+"""The run record: what was asked, what was decided and why, what came out."""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import time
+
+import keras
+import numpy as np
+
+from keras_transfer.core import checks, files
+
+__all__ = ["Record"]
+
+
+class Record:
+    """Collects a run's facts and keeps `run.json` up to date.
+
+    Args:
+        arguments: What the user asked for.
+        folder: Where `run.json` goes, or None to keep the record in memory only.
+        quiet: Whether notes are recorded without being printed.
+
+    Example:
+        >>> record = Record({"epochs": (1, 1)}, quiet=True)
+        >>> record.note("nothing was skipped")
+        >>> record.facts["notes"]
+        ['nothing was skipped']
+    """
+
+    def __init__(self, arguments: dict, *, folder: str | os.PathLike | None = None, quiet: bool = False) -> None:
+        self.file = None if folder is None else pathlib.Path(folder) / "run.json"
+        self.quiet = quiet
+        self.started = time.perf_counter()
+        self.facts = {
+            "status": "running",
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "arguments": {name: _plain(value) for name, value in arguments.items()},
+            "versions": _versions(),
+            "machine": {"processors": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
+            "notes": [],
+            "stages": [],
+        }
+
+    def note(self, text: str) -> None:
+        """Records one decision, and prints it unless quiet."""
+        self.facts["notes"].append(text if self.quiet else checks.note(text))
+
+    def update(self, **facts: object) -> None:
+        """Adds facts and writes the file."""
+        self.facts.update({name: _plain(value) for name, value in facts.items()})
+        self.facts["seconds"] = round(time.perf_counter() - self.started, 3)
+        if self.file is None:
+            return
+        try:
+            files.write_text(self.file, json.dumps(self.facts, indent=1) + "\n")
+        except OSError as failed:
+            checks.note(f"the run record could not be written to {self.file} ({failed}); training goes on")
+
+
+def _versions() -> dict:
+    import keras_transfer
+
+    found = {"keras_transfer": keras_transfer.__version__, "keras": keras.__version__, "numpy": np.__version__}
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found["tensorflow"] = tf.__version__
+    return found
+
+
+def _plain(value: object) -> object:
+    """Turns a value into what JSON holds."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)

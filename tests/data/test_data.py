@@ -1,0 +1,16 @@
+import importlib
+
+import pytest
+
+from keras_transfer import data
+
+
+@pytest.mark.parametrize("name", ["glyphs", "scenes"])
+def test_the_function_is_found_also_after_its_module_was_imported(name):
+    module = importlib.import_module(f"keras_transfer.data.{name}")
+    assert getattr(data, name) is getattr(module, name)
+    assert callable(getattr(data, name))
+
+
+def test_public_names_are_there():
+    assert all(callable(getattr(data, name)) for name in data.__all__)

@@ -1,0 +1,85 @@
+import hashlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_transfer.core import checks, images
+from keras_transfer.data import decoding
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for at in range(4):
+        picture = RNG.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        tf.io.write_file(str(tmp_path / f"{at}.png"), tf.io.encode_png(picture))
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:-40])
+    return tmp_path
+
+
+def test_files_are_decoded_and_hashed_and_failures_named(folder):
+    names = ["0.png", "text.jpg", "1.png", "empty.jpg", "cut.png", "missing.png", "3.png"]
+    paths = [folder / name for name in names]
+    result = decoding.decode_files(paths, (6, 5), keep=True)
+    assert result.failures == {
+        1: "the bytes are not a JPEG, PNG, WebP, BMP or GIF image",
+        3: "the file is empty",
+        4: "damaged or cut off",
+        5: "No such file or directory",
+    }
+    for at in (0, 2, 6):
+        np.testing.assert_array_equal(result.pixels[at], images.load(str(paths[at]), (6, 5)))
+        assert result.digests[at] == hashlib.blake2b(paths[at].read_bytes(), digest_size=16).hexdigest()
+    checked = decoding.decode_files(paths, (6, 5), keep=False)
+    assert checked.pixels is None
+    assert (checked.failures, checked.digests) == (result.failures, result.digests)
+
+
+def test_load_images_gives_what_the_training_data_sees(folder):
+    paths = [folder / "1.png", str(folder / "0.png")]
+    expected = np.stack([images.load(str(path), (6, 5)) for path in paths])
+    np.testing.assert_array_equal(decoding.load_images(paths, (6, 5)), expected)
+
+
+def test_load_images_names_what_it_cannot_read(folder):
+    paths = [folder / "1.png", folder / "cut.png", folder / "none.png"]
+    with pytest.raises(checks.InputError) as caught:
+        decoding.load_images(paths, 8)
+    message = str(caught.value)
+    assert "2 files are not, of 3" in message
+    assert f"{paths[1]} (damaged or cut off), {paths[2]} (No such file or directory)" in message
+    for wrong in ([], "a.jpg"):
+        with pytest.raises(checks.InputError, match="`paths` must be a list"):
+            decoding.load_images(wrong, 8)
+
+
+def test_many_failures_are_cut_short():
+    reasons = {str(at): "bad" for at in range(9)}
+    assert decoding.listing(reasons) == "0 (bad), 1 (bad), 2 (bad), 3 (bad), 4 (bad) and 4 more"
+
+
+def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
+    assert 2**20 < decoding.memory() < 2**50
+    monkeypatch.setattr(decoding, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(decoding, "GROUP", tmp_path)
+    half = decoding.memory()
+    assert 2**20 < half < 2**50
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    assert decoding.memory() == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert decoding.memory() == half
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys, folder):
+    monkeypatch.setattr(decoding, "PATIENCE", -1.0)
+    paths = [folder / "0.png", folder / "1.png"]
+    decoding.decode_files(paths, (4, 4), keep=True)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    decoding.decode_files(paths, (4, 4), keep=True)
+    assert capsys.readouterr().err.endswith("decoding images: 2 of 2\n")

@@ -1,0 +1,80 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_transfer.core import checks, images
+from keras_transfer.data import pixels
+
+RNG = np.random.default_rng(0)
+RGBA = RNG.integers(0, 256, (3, 7, 6, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_whole_values_become_uint8(dtype):
+    result = pixels.rgb(RGBA[..., :3].astype(dtype))
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, RGBA[..., :3])
+
+
+def test_fractions_are_kept():
+    fractions = RGBA[..., :3] * 0.5 + 0.25
+    result = pixels.rgb(fractions)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, fractions.astype(np.float32))
+
+
+def test_grey_becomes_rgb():
+    for grey in (RGBA[..., 0], RGBA[..., :1]):
+        np.testing.assert_array_equal(pixels.rgb(grey), np.repeat(RGBA[..., :1], 3, axis=-1))
+
+
+def test_alpha_is_composited_as_in_image_files():
+    result = pixels.rgb(RGBA)
+    for image, expected in zip(RGBA, result, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        np.testing.assert_array_equal(images.decode(file.getvalue()), expected)
+    np.testing.assert_allclose(pixels.rgb(RGBA + np.float32(0.25) * (RGBA < 255)), result, atol=1)
+
+
+def test_resizing_is_that_of_image_files(monkeypatch):
+    monkeypatch.setattr(pixels, "CHUNK", 2)
+    expected = np.stack([images.resize(image, (4, 5)) for image in RGBA[..., :3]])
+    np.testing.assert_array_equal(pixels.rgb(RGBA[..., :3], size=(4, 5)), expected)
+    np.testing.assert_array_equal(pixels.rgb(RGBA[..., :3], size=(7, 6)), RGBA[..., :3])
+
+
+def broken(value, dtype=np.float64):
+    array = RGBA[..., :3].astype(dtype)
+    array[2, 1, 1, 0] = value
+    return array
+
+
+BAD = {
+    "nan": (broken(np.nan), "`images` must be finite. Given: nan in image 2"),
+    "infinite": (broken(np.inf), "must be finite. Given: inf in image 2"),
+    "negative": (broken(-1, np.int16), r"values 0\.\.255. Given: -1 in image 2"),
+    "too large": (broken(300, np.int16), "Given: 300 in image 2"),
+    "scaled": (RGBA[..., :3] / 255, r"Given: values from 0 to 0[.]996078. Use `255 \* images`"),
+    "normalised": (RGBA[..., :3] / 127.5 - 1, "Undo the normalisation"),
+    "objects": (np.array([None, None], object), "dtype object"),
+    "several sizes": ([np.zeros((2, 2, 3)), np.zeros((3, 2, 3))], "Bring all images to one size"),
+    "booleans": (RGBA[..., :3] > 3, "dtype bool"),
+    "channels first": (np.zeros((2, 3, 8, 8)), r"Given: shape \(2, 3, 8, 8\). Channels come last"),
+    "one image": (np.zeros((8, 8)), r"shape \(8, 8\)"),
+    "no images": (np.zeros((0, 8, 8, 3)), r"shape \(0, 8, 8, 3\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_images_are_refused(case):
+    array, message = BAD[case]
+    with pytest.raises(checks.InputError, match=message):
+        pixels.rgb(array)
+
+
+def test_another_size_is_refused_unless_it_may_be_resized():
+    with pytest.raises(checks.InputError, match=r"`validation\[0\]` must be 4x4 as the others"):
+        pixels.rgb(RGBA, size=(4, 4), resize=False, name="validation[0]")

@@ -1,0 +1,334 @@
+import collections
+import html.parser
+import itertools
+import json
+import math
+import pathlib
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from keras_transfer.core import checks
+from keras_transfer.evaluation import answers
+
+EVIL = "<script>alert(1)</script>"
+NAMES = ["cat", EVIL, "$x$ & \"dog\" 'owl'", "猫"]
+RECORD = {
+    "stages": [
+        {
+            "name": "head",
+            "epochs": [0, 1],
+            "train": "head",
+            "learning_rate": 1e-3,
+            "batch_norm": "inference",
+            "trainable_parameters": 1290,
+            "frozen_parameters": 300_000,
+            "trained_layers": ["logits"],
+            "frozen_layers": ["conv_1", EVIL],
+            "seconds": 2.5,
+        },
+        {"name": "block_2", "epochs": [2, 2], "train": "block_2", "learning_rate": {"name": "cosine"}, "seconds": 4.0},
+    ],
+    "best_epoch": 1,
+    "monitor": "val_loss",
+    "notes": [f"skipped {EVIL}.jpg"],
+    "arguments": {"unfreeze": "block_2"},
+    "versions": {"keras": "3.15"},
+    "seed": 0,
+}
+ABOUT = {
+    "model": {"name": EVIL, "backbone": "tiny", "parameters": 301_290},
+    "data": {"split": "test", "examples": 80, "digest": "0123abcd"},
+    "speed": {"images_per_second": 123.4, "seconds": 1.0},
+    "history": {"loss": [3.0, 2.0, math.nan], "val_loss": [3.0, 2.5, 2.75], "accuracy": [0.1, 0.5, 0.75]},
+    "epochs": [0, 1, 2],
+    "training": RECORD,
+    "notes": ["measured once"],
+    "versions": {"numpy": "2"},
+    "created": "2026-01-02T03:04:05+00:00",
+}
+
+
+def classification(names=NAMES, examples=80, size=8, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, len(names), examples)
+    said = np.where(rng.random(examples) < 0.7, targets, (targets + 1) % len(names))
+    rows = rng.dirichlet(np.ones(len(names)), examples) + np.eye(len(names))[said]
+    column = answers.Answers("x", kt.tasks.Classification(names))
+    column.add(0, rng.integers(0, 256, (examples, size, size, 3)), targets, rows / 2)
+    return column.result([f"{EVIL}{i}.jpg" for i in range(examples)])
+
+
+def regression(outputs=1, examples=50, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(size=(examples, outputs))
+    column = answers.Answers("x", kt.tasks.Regression(outputs, unit="years"))
+    column.add(0, rng.integers(0, 256, (examples, 8, 8, 3)), targets, targets + rng.normal(size=targets.shape))
+    return column.result()
+
+
+REPORTS = {
+    "classification": lambda: kt.evaluation.Report(classification(), ABOUT),
+    "regression": lambda: kt.evaluation.Report(regression(2), ABOUT),
+    "several": lambda: kt.evaluation.Report({EVIL: classification(), "age": regression()}, ABOUT),
+    "bare": lambda: kt.evaluation.Report(classification(["a", "b"]), {}),
+}
+
+
+@pytest.fixture(params=REPORTS)
+def report(request):
+    return REPORTS[request.param]()
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would see: the tags with their attributes, and the text inside each kind of tag."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.open = [], collections.defaultdict(list), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        self.texts[self.open[-1] if self.open else None].append(data)
+
+    def of(self, *names):
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+def leaves(values, path=()):
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path, values
+
+
+def test_mapping_dict_json_and_page_have_the_same_numbers(report, tmp_path):
+    report.save(tmp_path / "report.json")
+    report.save(tmp_path / "report.html")
+    values = report.to_dict()
+    assert dict(report) == values
+    assert json.loads((tmp_path / "report.json").read_text("utf-8")) == values
+    text = (tmp_path / "report.html").read_text("utf-8")
+    embedded = re.search(r'<script type="application/json" id="report">(.*?)</script>', text, re.DOTALL)[1]
+    assert json.loads(embedded) == values
+    shown = [each for each in Page(text).of("span") if "data-metric" in each]
+    assert len(shown) >= 4
+    for each in shown:
+        task = values[each["data-task"]] if each["data-task"] else values
+        assert float(each["data-value"]) == task[each["data-metric"]]
+
+
+def test_every_class_is_in_the_page_with_its_numbers():
+    report = REPORTS["classification"]()
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(<td class="bar".*?)</tr>', report.to_html())
+    assert [html.unescape(name) for name, _ in rows] == NAMES
+    for (_, cells), row in zip(rows, report["classes"].values(), strict=True):
+        numbers = [float(value) for value in re.findall(r'data-value="(.*?)"', cells)]
+        assert numbers == [row["precision"], row["recall"], row["f1"]]
+        assert f"<td>{row['support']}</td>" in cells
+
+
+def test_page_needs_nothing_outside_itself(report):
+    text = report.to_html()
+    page = Page(text)
+    for _, attributes in page.tags:
+        for key in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
+            assert attributes.get(key, "#").startswith(("#", "data:"))
+    assert not page.of("iframe", "object", "embed", "base")
+    assert all(target.startswith("#") for target in re.findall(r"url\(\s*['\"]?(.)", text))
+    assert "@import" not in text
+    policy = next(each["content"] for each in page.of("meta") if "http-equiv" in each)
+    assert policy.startswith("default-src 'none'")
+
+
+def test_texts_of_the_user_stay_texts(report):
+    page = Page(report.to_html())
+    assert [each.get("id") for each in page.of("script")] == ["report", None]
+    assert not any("alert" in str(value) for each in page.of("script") for value in each.values())
+    if report.get("about"):
+        assert any(EVIL in text for text in page.texts["li"])  # the note
+        assert any(EVIL in text for text in page.texts["h1"])
+
+
+def test_page_can_be_read_by_a_machine_and_aloud(report):
+    page = Page(report.to_html())
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    assert all(each["alt"] for each in page.of("img"))
+    assert all(each["role"] == "img" and each["aria-label"] for each in page.of("svg"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    sections = {each["id"] for each in page.of("section")}
+    assert {each["href"][1:] for each in page.of("a")} == sections
+
+
+def test_mistakes_are_pictures_with_captions():
+    result = classification()
+    page = Page(kt.evaluation.Report(result, ABOUT).to_html())
+    pictures = page.of("img")
+    assert [each["src"] for each in pictures] == [mistake.picture for mistake in result.mistakes]
+    for each, mistake in zip(pictures, result.mistakes, strict=True):
+        assert each["alt"] == f"{mistake.file}: {mistake.target}, taken for {mistake.predicted}"
+    sure = [text for text in page.texts["span"] if text.endswith("% sure")]
+    assert sure == [f"{mistake.score:.0%} sure" for mistake in result.mistakes]
+
+
+def test_stages_are_shown_with_epochs_from_one():
+    page = Page(REPORTS["classification"]().to_html())
+    cells = page.texts["td"]
+    start = cells.index("head")
+    assert cells[start : start + 8] == [
+        "head", "1 – 2", "head", "1,290 in 1 layer", "300,000 in 2 layers", "0.001", "inference", "2.5",
+    ]  # fmt: skip
+    start = cells.index("block_2")
+    assert cells[start + 1] == "3"
+    assert any("best, epoch 2" in text for text in page.texts["text"])
+
+
+def test_report_is_a_mapping():
+    report = REPORTS["several"]()
+    assert list(report) == [EVIL, "age", "about"]
+    assert report["age"]["rmse"] > 0
+    assert report.get("absent") is None
+    assert len(report) == 3
+
+
+def test_numbers_that_are_not_finite_are_none():
+    values = REPORTS["classification"]().to_dict()
+    assert values["about"]["history"]["loss"] == [3.0, 2.0, None]
+    odd = {"a": np.float32(1.5), "b": np.array([1, 2]), "c": pathlib.PurePosixPath("x"), "d": (math.inf, True)}
+    about = kt.evaluation.Report(regression(), {"notes": odd})["about"]
+    assert about["notes"] == {"a": 1.5, "b": [1, 2], "c": "x", "d": [None, True]}
+
+
+def test_printed_table_is_aligned_and_has_every_class():
+    report = REPORTS["classification"]()
+    lines = str(report).splitlines()
+    assert lines[0].split() == ["class", "precision", "recall", "f1", "support"]
+    for line, (name, row) in zip(lines[1:], report["classes"].items(), strict=False):
+        assert line.startswith(name)
+        assert line.split()[-4:] == [*(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["support"])]
+        assert len(line) == len(lines[0])
+    assert f"accuracy {report['accuracy']:.3f}" in lines[5]
+    assert lines[5].endswith("examples 80")
+    assert lines[6].startswith("most confused: ")
+
+
+def test_most_confused_pairs_are_the_largest_cells_off_the_diagonal():
+    scores = kt.metrics.classification_scores(
+        [0] * 5 + [1] * 4, np.eye(3)[[0, 0, 1, 1, 1, 2, 1, 1, 1]], ["a", "b", "c"]
+    )
+    text = str(kt.evaluation.Report(answers.Result("classification", scores, []), {}))
+    assert text.splitlines()[-1] == "most confused: a as b (3), b as c (1)"
+
+
+def test_printed_table_of_many_classes_has_the_weakest():
+    names = [f"class {i}" for i in range(100)]
+    report = kt.evaluation.Report(classification(names, examples=400), {})
+    lines = str(report).splitlines()
+    assert "(the weakest 30 of 100 classes)" in lines
+    weakest = min(row["f1"] for row in report["classes"].values() if row["support"])
+    assert lines[1].split()[-2] == f"{weakest:.3f}"
+
+
+def test_class_without_examples_is_shown_as_a_dash():
+    scores = kt.metrics.classification_scores([0, 1], np.eye(3)[[0, 1]], ["a", "b", "c"])
+    report = kt.evaluation.Report(answers.Result("classification", scores, []), {})
+    assert str(report).splitlines()[3].split() == ["c", "–", "–", "–", "0"]
+    assert report.to_html().count('<td data-value="-1">–</td>') == 3
+
+
+def test_task_of_another_kind_shows_its_numbers():
+    report = kt.evaluation.Report(answers.Result("segmentation", {"mean_iou": 0.625, "support": 4}, []), {})
+    assert str(report) == "mean_iou 0.625   examples 4"
+    assert 'data-metric="mean_iou" data-value="0.625"' in report.to_html()
+
+
+def test_page_stays_small_with_large_noisy_pictures_and_many_classes():
+    names = [f"a rather long class name {i}" for i in range(100)]
+    report = kt.evaluation.Report(classification(names, examples=500, size=96), ABOUT)
+    assert len(report["mistakes"]) == 24
+    assert len(report.to_html()) < 1_500_000
+
+
+def test_notebooks_show_the_page_in_a_frame():
+    shown = Page(REPORTS["bare"]()._repr_html_())
+    assert [tag for tag, _ in shown.tags] == ["iframe"]
+    assert shown.tags[0][1]["srcdoc"].startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "html"])
+def test_other_endings_are_an_error(name, tmp_path):
+    with pytest.raises(checks.InputError, match=r"must end in \.html or \.json"):
+        REPORTS["bare"]().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    report = REPORTS["bare"]()
+    report.save(tmp_path / "new" / "report.json")
+    before = (tmp_path / "new" / "report.json").read_text("utf-8")
+
+    def full_disk(self, text, **_):
+        self.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full_disk)
+    with pytest.raises(checks.InputError, match=r"`path` must be writable.*No space left"):
+        report.save(tmp_path / "new" / "report.json")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.json"]
+    assert (tmp_path / "new" / "report.json").read_text("utf-8") == before
+
+
+def test_folder_that_is_a_file_is_an_error(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(checks.InputError, match="`path` must be writable"):
+        REPORTS["bare"]().save(tmp_path / "runs" / "report.html")
+
+
+@pytest.mark.browser
+def test_browser_shows_the_accuracy(tmp_path):
+    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if binary is None:
+        pytest.skip("no Chromium on this machine")
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 32, 32, 3)).astype("uint8"), rng.integers(0, 4, 40)
+    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(NAMES))
+    report = kt.evaluate(model, (images, labels))
+    report.save(tmp_path / "report.html")
+    # Runs in the page after it was parsed: what it finds goes into the title, where --dump-dom shows it.
+    look = (
+        "<script>const span = document.getElementById('accuracy'), numbers = document.getElementById('report');"
+        "const values = JSON.parse(numbers.textContent), pictures = document.querySelectorAll('main img');"
+        "document.title = JSON.stringify([span.dataset.value, span.textContent, values.accuracy, pictures.length,"
+        "document.scripts.length, span.checkVisibility()])</script></body>"
+    )
+    text = (tmp_path / "report.html").read_text("utf-8")
+    (tmp_path / "look.html").write_text(text.replace("</body>", look), "utf-8")
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [binary, "--headless", "--no-sandbox", *quiet, "--dump-dom", (tmp_path / "look.html").as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    value, shown, embedded, pictures, scripts, visible = json.loads(
+        html.unescape(re.search("<title>(.*?)</title>", dom)[1])
+    )
+    assert float(value) == embedded == report["accuracy"]
+    assert shown == f"{report['accuracy']:.3f}"
+    assert scripts == 3  # ours: numbers, sorting; and this test's
+    assert visible
+    assert pictures == len(report["mistakes"])

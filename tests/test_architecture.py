@@ -1,0 +1,102 @@
+"""Who may import what. A new arrow is a decision: change the table and say why in the commit."""
+
+import ast
+import pathlib
+
+import keras_transfer
+
+ROOT = pathlib.Path(keras_transfer.__file__).parent
+# `evaluation` and `serving` read the marks that `layers` leaves in a model (where an answer comes out and which
+# task it belongs to, where the trunk ends), so that neither has to know a task or a backbone by name.
+ALLOWED = {
+    "core": set(),
+    "layers": {"core"},
+    "losses": {"core"},
+    "metrics": {"core"},
+    "data": {"core"},
+    "backbones": {"core", "layers"},
+    "tasks": {"core", "layers", "losses", "metrics"},
+    "models": {"core", "layers", "losses", "backbones", "tasks"},
+    "features": {"core"},
+    "training": {"core", "layers", "losses", "features"},
+    "evaluation": {"core", "layers", "metrics"},
+    "serving": {"core", "layers"},
+}
+PUBLIC_ONLY = {"testing", "cli"}
+LIGHT = {"__init__", "cli"}  # loaded before anything is needed: no keras, no tensorflow at module level
+
+
+def modules():
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def imported(tree):
+    """Every module that a file imports, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path):
+    for name in imported(ast.parse(path.read_text())):
+        if name.startswith("keras_transfer."):
+            yield name.split(".")[1:]
+
+
+def test_every_room_has_a_row():
+    assert {room(path) for path in modules()} - PUBLIC_ONLY - {"__init__"} <= set(ALLOWED)
+
+
+def test_rooms_import_only_what_the_table_allows():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {target[0]}"
+        for path in modules()
+        if room(path) in ALLOWED
+        for target in own_imports(path)
+        if target[0] != room(path) and target[0] not in ALLOWED[room(path)]
+    ]
+    assert wrong == []
+
+
+def test_other_rooms_use_public_names_only():
+    """`testing` and `cli` see the rooms as a user does; `core.checks` and `core.files` serve everybody."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {'.'.join(target)}"
+        for path in modules()
+        if room(path) in PUBLIC_ONLY
+        for target in own_imports(path)
+        if len(target) > 1 and target[0] not in {"cli", "core", "testing"}
+    ]
+    assert wrong == []
+
+
+def test_the_table_has_no_cycle():
+    remaining = dict(ALLOWED)
+    while remaining:
+        free = [name for name, uses in remaining.items() if not uses & set(remaining)]
+        assert free, f"a cycle among {sorted(remaining)}"
+        for name in free:
+            del remaining[name]
+
+
+def test_light_modules_import_nothing_heavy_at_module_level():
+    heavy = {"keras", "tensorflow", "numpy", "sklearn", "matplotlib"}
+    for path in modules():
+        if room(path) not in LIGHT:
+            continue
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & heavy, path
+
+
+def test_no_folder_is_deeper_than_two():
+    assert all(len(path.relative_to(ROOT).parts) <= 3 for path in modules())

@@ -1,0 +1,56 @@
+"""Docstring examples and README blocks run as written."""
+
+import doctest
+import importlib
+import os
+import pathlib
+import pkgutil
+import re
+
+import pytest
+
+import keras_transfer
+
+ROOT = pathlib.Path(keras_transfer.__file__).parent.parent
+MODULES = [found.name for found in pkgutil.walk_packages(keras_transfer.__path__, "keras_transfer.") if "__main__" not in found.name]
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name, tmp_path, monkeypatch):
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name, extraglobs={"kt": keras_transfer}):
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.docs
+def test_the_readmes_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        assert len([line for line in block.splitlines() if line]) <= 15
+        exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "runs" / "scenes" / "report.html").is_file()
+    assert (tmp_path / "runs" / "scenes" / "export" / "1" / "saved_model.pb").is_file()
+
+
+def test_the_readme_links_to_files_that_exist():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_no_tracked_text_names_a_machine():
+    """Paths and hosts of the place where something was written have no meaning elsewhere."""
+    wrong = re.compile(r"/root/|/home/\w+/|/work/")
+    found = []
+    for folder in ("keras_transfer", "tests", "examples"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in {".py", ".md", ".cfg", ".toml"} and path != pathlib.Path(__file__):
+                found += [f"{path}: {hit}" for hit in wrong.findall(path.read_text())]
+    assert found == []
+    assert os.path.exists(ROOT / "LICENSE")

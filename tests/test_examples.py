@@ -1,0 +1,27 @@
+"""Each example runs at its smallest."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+SMALLEST = {
+    "cats_and_dogs.py": ["--images", "200", "--epochs", "1", "1", "--report", "report.html"],
+    "count_shapes.py": ["--images", "60", "--epochs", "1", "1"],
+    "one_channel_digits.py": ["--images", "150", "--epochs", "1", "1"],
+    "pretrain_tiny.py": None,  # its own test in tests/backbones/test_tiny.py
+}
+
+
+def test_no_example_is_forgotten():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SMALLEST)
+
+
+@pytest.mark.parametrize("name", [name for name, arguments in SMALLEST.items() if arguments is not None])
+def test_example(name, tmp_path):
+    command = [sys.executable, str(EXAMPLES / name), *SMALLEST[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "accuracy" in done.stdout

@@ -1,0 +1,207 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_transfer as kt
+from keras_transfer.core import checks, paths
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (24, 32, 32, 3), dtype="uint8")
+LABELS = np.arange(24) % 3
+
+
+@pytest.fixture
+def data():
+    return kt.data.from_arrays(PIXELS, LABELS, validation=0.25, batch_size=6, seed=0)
+
+
+def model_of(task=None):
+    keras.utils.set_random_seed(0)
+    return kt.build_model(kt.backbone("tiny", weights=None), task or kt.tasks.Classification(3))
+
+
+def weights(model):
+    return {path: keras.ops.convert_to_numpy(variable) for path, variable in paths.variables(model).items()}
+
+
+def test_one_history_over_both_stages(data, tmp_path):
+    history = kt.fine_tune(model := model_of(), data, epochs=(2, 3), unfreeze="block4", run_dir=tmp_path, verbose=0)
+    assert history.epoch == [0, 1, 2, 3, 4]
+    assert all(len(values) == 5 for values in history.history.values())
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history.history)
+    assert model.history is history
+    stages = history.record["stages"]
+    assert [stage["epochs"] for stage in stages] == [[0, 1], [2, 4]]
+    assert stages[0]["trained_layers"] == ["classification_logits"]
+    assert stages[1]["trained_layers"] == ["block4_1_conv", "classification_logits"]
+    assert stages[0]["trainable_parameters"] + stages[0]["frozen_parameters"] == model.count_params()
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 6
+
+
+def test_equals_two_fits_by_hand(data):
+    """The definition, written out: freeze, compile, fit; thaw, compile, fit."""
+    ours = model_of()
+    kt.fine_tune(ours, data, epochs=(1, 1), unfreeze="block4", learning_rate=(1e-2, 1e-3), verbose=0)
+    data.set_epoch(0)
+    by_hand = model_of()
+    layers = by_hand.layers
+    start = [layer.name for layer in layers].index("block4_1_conv")
+    losses, values = [], []
+    for trained, rate in (({"classification_logits"}, 1e-2), ({"block4_1_conv", "classification_logits"}, 1e-3)):
+        for layer in layers:
+            layer.trainable = layer.name in trained
+        by_hand.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
+        history = by_hand.fit(data.train, validation_data=data.validation, shuffle=False, verbose=0)
+        losses += history.history["val_loss"]
+        values.append(by_hand.get_weights())
+    assert start > 0
+    for ours_value, expected in zip(ours.get_weights(), values[int(np.argmin(losses))], strict=True):
+        np.testing.assert_array_equal(ours_value, expected)
+
+
+def test_the_best_epoch_is_in_the_model(data):
+    """A rate that ruins the second stage must not cost the first one's result."""
+    model = model_of()
+    history = kt.fine_tune(model, data, epochs=(3, 2), unfreeze="all", learning_rate=(1e-3, 10.0), verbose=0)
+    best = int(np.nanargmin(history.history["val_loss"]))
+    assert history.record["best_epoch"] == best < 3
+    value = model.evaluate(data.validation, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(value, min(history.history["val_loss"]), rtol=1e-5)
+
+
+def test_without_validation_the_last_epoch_stays():
+    data = kt.data.from_arrays(PIXELS, LABELS, validation=0, batch_size=6)
+    history = kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=0)
+    assert history.record["best_epoch"] == 1
+    assert "no validation data" in history.record["notes"][-1]
+
+
+def test_equal_seeds_give_equal_weights():
+    results = []
+    for _ in range(2):
+        data = kt.data.from_arrays(PIXELS, LABELS, validation=0.25, batch_size=6, seed=3)
+        model = model_of(kt.tasks.Classification(3, dropout=0.5))
+        kt.fine_tune(model, data, epochs=(2, 1), seed=7, verbose=0)
+        results.append(weights(model))
+    for path, value in results[0].items():
+        np.testing.assert_array_equal(value, results[1][path], err_msg=path)
+
+
+def test_a_plan_of_ones_own(data):
+    plan = [
+        kt.Stage(epochs=1, train="head", learning_rate=1e-2, optimizer="sgd", name="warm-up"),
+        kt.Stage(epochs=1, train="block4"),
+        kt.Stage(epochs=1, train="all", learning_rate=keras.optimizers.schedules.CosineDecay(1e-3, 3), batch_norm="train"),
+    ]
+    history = kt.fine_tune(model_of(), data, stages=plan, verbose=0)
+    assert [stage["name"] for stage in history.record["stages"]] == ["warm-up", "block4", "all"]
+    assert history.epoch == [0, 1, 2]
+
+
+def test_several_tasks_with_units_and_balanced_classes():
+    targets = {"kind": np.array([0] * 18 + [1] * 6), "age": np.linspace(100, 200, 24).astype("float32")}
+    data = kt.data.from_arrays(PIXELS, targets, validation=0.25, batch_size=6)
+    model = model_of({"kind": kt.tasks.Classification(2, class_weights="balanced"), "age": kt.tasks.Regression()})
+    history = kt.fine_tune(model, data, epochs=(1, 1), verbose=0)
+    assert {"val_kind_accuracy", "val_age_mae"} <= set(history.history)
+    counts = np.bincount(data.targets["train"]["kind"])
+    expected = counts.sum() / (2 * counts)
+    np.testing.assert_allclose(model.loss["kind"].class_weights, expected)
+    assert 100 < model.predict(PIXELS, verbose=0)["age"].mean() < 200
+
+
+def test_a_users_own_model_and_dataset():
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax", name="out")(x))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    dataset = tf.data.Dataset.from_tensor_slices((PIXELS.astype("float32"), LABELS)).batch(8)
+    history = kt.fine_tune(model, (dataset, dataset), epochs=(1, 1), verbose=0)
+    assert [stage["trained_layers"] for stage in history.record["stages"]] == [["out"], ["conv", "out"]]
+
+
+def test_mixed_precision(data):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    history = kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_decisions_are_printed_and_recorded(data, capsys):
+    history = kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=2)
+    printed = capsys.readouterr().out
+    for note in history.record["notes"][len(data.notes) :]:
+        assert f"keras_transfer: {note}" in printed
+    assert "stage 1 of 2 (head): " in printed
+    assert "is the best" in printed
+
+
+def test_silence(data, capsys):
+    kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_full_disk_costs_a_note_not_the_run(data, tmp_path, capsys, monkeypatch):
+    model = model_of()
+
+    def full(path, **_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save_weights", full)
+    history = kt.fine_tune(model, data, epochs=(1, 1), run_dir=tmp_path, verbose=0)
+    assert "could not be written" in capsys.readouterr().out
+    assert history.epoch == [0, 1]
+    assert not (tmp_path / "best.weights.h5").exists()
+
+
+def test_best_weights_are_on_disk(data, tmp_path):
+    model = model_of()
+    kt.fine_tune(model, data, epochs=(2, 1), run_dir=tmp_path, verbose=0)
+    expected = model.get_weights()
+    model.load_weights(tmp_path / "best.weights.h5")
+    for value, right in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(value, right)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.weights.h5", "log.csv", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": (0, 5)}, "`epochs` must be a whole number of at least 1. Given: 0"),
+        ({"unfreeze": "blok3"}, "`unfreeze` must match a block or layer. Given: 'blok3'. Close: 'block3'"),
+        ({"learning_rate": (0, 1)}, "`learning_rate` must be a number above 0"),
+        ({"batch_norm": "x"}, "`batch_norm`"),
+        ({"seed": -1}, "`seed`"),
+        ({"stages": []}, "`stages` must be a list"),
+        ({"stages": [kt.Stage(epochs=1)], "epochs": (1, 1)}, "`epochs` must be None where `stages` is given"),
+        ({"run_dir": "/proc/nowhere"}, "`run_dir` must be a folder that can be written to"),
+    ],
+)
+def test_bad_arguments_before_training(data, arguments, message):
+    model = model_of()
+    before = weights(model)
+    with pytest.raises(checks.InputError, match=message):
+        kt.fine_tune(model, data, verbose=0, **arguments)
+    for path, value in weights(model).items():
+        np.testing.assert_array_equal(value, before[path])
+
+
+def test_bad_data_before_training(data):
+    with pytest.raises(checks.InputError, match="`data` must come from kt.data"):
+        kt.fine_tune(model_of(), PIXELS)
+    with pytest.raises(checks.InputError, match=r"`labels` must lie in \[0, 2\). Given: 2"):
+        kt.fine_tune(model_of(kt.tasks.Classification(2)), data)
+    with pytest.raises(checks.InputError, match="a target for each task: kind"):
+        kt.fine_tune(model_of({"kind": kt.tasks.Classification(3)}), data)
+    small = kt.data.from_arrays(PIXELS[:, :16, :16], LABELS)
+    with pytest.raises(checks.InputError, match="images of train must have shape"):
+        kt.fine_tune(model_of(), small)
+
+
+def test_an_uncompiled_model(data):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(checks.InputError, match="`model` must be compiled"):
+        kt.fine_tune(model, data, verbose=0)
