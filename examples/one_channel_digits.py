@@ -29,7 +29,13 @@ def main():
     grey = (digits.images[: asked.images] * 255 / 16).round().astype("uint8")  # (n, 8, 8), values 0..16 before
     labels = digits.target[: asked.images]
     data = kt.data.from_arrays(
-        grey, labels, class_names=list("0123456789"), image_size=asked.image_size, validation=0.2, test=0.5, seed=asked.seed
+        grey,
+        labels,
+        class_names=list("0123456789"),
+        image_size=asked.image_size,
+        validation=0.2,
+        test=0.5,
+        seed=asked.seed,
     )
     backbone = kt.backbone(asked.backbone, weights=asked.weights, image_size=asked.image_size)
     model = kt.build_model(backbone, kt.tasks.Classification(data.class_names))

@@ -5,8 +5,18 @@ import importlib
 __version__ = "0.1.0"
 
 _ROOMS = (
-    "backbones", "data", "evaluation", "layers", "losses", "metrics", "models", "serving", "tasks", "testing", "training",
-)  # fmt: skip
+    "backbones",
+    "data",
+    "evaluation",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "serving",
+    "tasks",
+    "testing",
+    "training",
+)
 _VERBS = {
     "Stage": "training",
     "backbone": "backbones",

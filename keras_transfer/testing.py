@@ -75,7 +75,9 @@ def check_backbone(backbone: keras.Model) -> None:
 
 def _takes_bytes_and_floats_alike(backbone: keras.Model) -> None:
     pixels = _pixels(backbone)
-    np.testing.assert_array_equal(backbone.predict(pixels, verbose=0), backbone.predict(pixels.astype("float32"), verbose=0))
+    np.testing.assert_array_equal(
+        backbone.predict(pixels, verbose=0), backbone.predict(pixels.astype("float32"), verbose=0)
+    )
 
 
 def _answers_each_image_by_itself(backbone: keras.Model) -> None:
@@ -131,7 +133,9 @@ def _what_is_thawed_moves_and_nothing_else(backbone: keras.Model) -> None:
 
 def _has_own_weights(model: keras.Model, block: object) -> bool:
     leaves = paths.leaves(model)
-    return any(leaves[path].weights and not isinstance(leaves[path], keras.layers.BatchNormalization) for path in block.layers)
+    return any(
+        leaves[path].weights and not isinstance(leaves[path], keras.layers.BatchNormalization) for path in block.layers
+    )
 
 
 def _reloads_equal(model: keras.Model) -> None:

@@ -22,7 +22,7 @@ ALLOWED = {
     "evaluation": {"core", "layers", "metrics"},
     "serving": {"core", "layers"},
 }
-PUBLIC_ONLY = {"testing", "cli"}
+PUBLIC_ONLY = {"__main__", "cli", "testing"}
 LIGHT = {"__init__", "cli"}  # loaded before anything is needed: no keras, no tensorflow at module level
 
 

@@ -12,7 +12,11 @@ import pytest
 import keras_transfer
 
 ROOT = pathlib.Path(keras_transfer.__file__).parent.parent
-MODULES = [found.name for found in pkgutil.walk_packages(keras_transfer.__path__, "keras_transfer.") if "__main__" not in found.name]
+MODULES = [
+    found.name
+    for found in pkgutil.walk_packages(keras_transfer.__path__, "keras_transfer.")
+    if "__main__" not in found.name
+]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 

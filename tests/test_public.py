@@ -13,7 +13,7 @@ import pytest
 import keras_transfer as kt
 
 ROOT = pathlib.Path(kt.__file__).parent.parent
-ROOMS = [name for name in kt._ROOMS]
+ROOMS = list(kt._ROOMS)
 
 
 @pytest.mark.parametrize("name", kt.__all__)
@@ -42,7 +42,9 @@ def python(code):
 
 
 def test_import_is_quick_and_light():
-    done = python("import keras_transfer, sys; print(sorted({'keras', 'tensorflow', 'numpy', 'sklearn'} & set(sys.modules)))")
+    done = python(
+        "import keras_transfer, sys; print(sorted({'keras', 'tensorflow', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
     assert done.stdout.strip() == "[]"
     microseconds = min(
         int(re.search(r"\|\s*(\d+) \|\s*keras_transfer$", python("import keras_transfer").stderr, re.M).group(1))

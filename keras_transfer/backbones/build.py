@@ -100,7 +100,9 @@ def _network(
 def _application(name: str, pixels: keras.KerasTensor, published: str | None, arguments: dict) -> keras.Model:
     build = getattr(keras.applications, name)
     try:
-        return build(include_top=False, weights=published, input_tensor=pixels, input_shape=pixels.shape[1:], **arguments)
+        return build(
+            include_top=False, weights=published, input_tensor=pixels, input_shape=pixels.shape[1:], **arguments
+        )
     except ValueError as refused:
         reason = str(refused).strip().splitlines()[0]
         raise checks.error(f"the arguments must suit {name}", given=arguments, fix=f"Keras says: {reason}") from refused

@@ -21,9 +21,9 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
 
     model, record = options.load_run(arguments)
-    data = kt.data.test_folder(
+    data = kt.data.labelled_folder(
         arguments.folder,
-        class_names=_class_names(model),
+        _class_names(model),
         image_size=model.input_shape[1:3],
         batch_size=arguments.batch_size,
         corrupt="skip" if arguments.skip_corrupt else "error",

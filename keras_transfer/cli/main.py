@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: 0
     """
     chosen = parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_transfer.core import checks
 
     try:

@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
             if arguments.json:
                 print(json.dumps({"file": str(path), **answer}))
             else:
-                print(f"{str(path):<{width}}  {_line(answer)}")
+                print(f"{path!s:<{width}}  {_line(answer)}")
 
 
 def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
@@ -67,6 +67,8 @@ def _answer(model: object, outputs: object, row: int, top: int) -> dict:
 def _line(answer: dict) -> str:
     parts = []
     for name, value in answer.items():
-        shown = [f"{label} {share:6.1%}" for label, share in value.items()] if isinstance(value, dict) else map(str, value)
+        shown = (
+            [f"{label} {share:6.1%}" for label, share in value.items()] if isinstance(value, dict) else map(str, value)
+        )
         parts.append((f"{name}: " if len(answer) > 1 else "") + "   ".join(shown))
     return "   ".join(parts)

@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote there")
     data = parser.add_argument_group("data")
     data.add_argument("--test", metavar="SHARE|FOLDER", help="images to measure on (default: the validation images)")
-    data.add_argument("--validation", metavar="SHARE|FOLDER", default="0.2", help="images to choose the best epoch with (0.2)")
+    data.add_argument(
+        "--validation", metavar="SHARE|FOLDER", default="0.2", help="images to choose the best epoch with (0.2)"
+    )
     data.add_argument("--image-size", type=options.sides, metavar="N|HxW", help="default: the backbone's own")
     options.add_images(data)
     model = parser.add_argument_group("model")
@@ -26,13 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--backbone-argument", action="append", default=[], metavar="NAME=VALUE", help="such as alpha=0.35; repeatable"
     )
-    model.add_argument("--hidden", type=options.positive, nargs="*", default=[], metavar="N", help="hidden layers of the head")
+    model.add_argument(
+        "--hidden", type=options.positive, nargs="*", default=[], metavar="N", help="hidden layers of the head"
+    )
     model.add_argument("--dropout", type=float, default=0.0, metavar="SHARE", help="in the head (0)")
     model.add_argument("--pooling", default="avg", choices=("avg", "max", "concat"), help="over the feature map (avg)")
     model.add_argument("--balanced", action="store_true", help="let each class count alike")
     model.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE", help="(0)")
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=int, nargs=2, metavar=("HEAD", "FINE"), help="of the two stages (by size of the data)")
+    training.add_argument(
+        "--epochs", type=int, nargs=2, metavar=("HEAD", "FINE"), help="of the two stages (by size of the data)"
+    )
     training.add_argument("--unfreeze", metavar="PATTERN", help="lowest block that trains in stage 2, or all")
     training.add_argument("--learning-rate", type=float, nargs=2, metavar=("HEAD", "FINE"), help="(1e-3 1e-4)")
     training.add_argument("--batch-norm", default="inference", choices=("inference", "train"), help="(inference)")

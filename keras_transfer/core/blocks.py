@@ -30,7 +30,7 @@ class _Stretch(NamedTuple):
 
 
 def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None) -> list[Block]:
-    """Returns the blocks of a functional model, bottom to top; together they hold each layer once.
+    r"""Returns the blocks of a functional model, bottom to top; together they hold each layer once.
 
     Args:
         model: A functional model.
@@ -40,7 +40,8 @@ def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
         until: The tensor where the trunk ends; by default the model's output.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a_1"), keras.layers.Dense(2, name="a_2")])
+        >>> dense = [keras.layers.Dense(2, name=name) for name in ("a_1", "a_2")]
+        >>> model = keras.Sequential([keras.Input((4,)), *dense])
         >>> blocks(model, pattern="a")
         [Block(name='a', layers=('a_1', 'a_2'))]
     """
@@ -53,9 +54,7 @@ def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
     return found
 
 
-def levels(
-    model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None
-) -> dict[str, str]:
+def levels(model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None) -> dict[str, str]:
     """Returns the operation whose output is the model's last word at stride 4, 8, 16 and 32, as P2 to P5.
 
     The place is the end of a block, or what enters the pooling that closes a block. A stride that

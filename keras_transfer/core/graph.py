@@ -91,7 +91,9 @@ def tap(model: keras.Model, layers: str | Iterable[str]) -> keras.Model:
         names = _paths_by_name(model)
         model = flatten(model)
         named = {names.get(node.operation.name, node.operation.name): node.outputs[0] for node in nodes(model)}
-    return keras.Model(_functional(model)._inputs_struct, {path: named[path] for path in paths.match(named, wanted, argument="layers")})
+    return keras.Model(
+        _functional(model)._inputs_struct, {path: named[path] for path in paths.match(named, wanted, argument="layers")}
+    )
 
 
 def _any_match(names: Iterable[str], pattern: str) -> bool:
@@ -121,7 +123,8 @@ def cut(model: keras.Model, at: str | Iterable[str] | set[int]) -> tuple[keras.M
         InputError: If nothing matches, or nothing remains below or above the cut.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1, name="b")])
+        >>> dense = [keras.layers.Dense(2, name=name) for name in ("a", "b")]
+        >>> model = keras.Sequential([keras.Input((4,)), *dense])
         >>> [layer.name for layer in cut(model, "b")[0].layers][-1]
         'a'
     """

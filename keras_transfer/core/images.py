@@ -6,9 +6,7 @@ JPEG is decoded with the accurate transform, which gives what Pillow gives.
 
 import tensorflow as tf
 
-from keras_transfer.core import checks
-
-__all__ = ["EXTENSIONS", "FORMATS", "decode", "header", "height_width", "load", "orientation", "reason", "resize"]
+__all__ = ["EXTENSIONS", "FORMATS", "decode", "header", "load", "orientation", "reason", "resize"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 FORMATS = "JPEG, PNG, WebP, BMP or GIF"
@@ -16,20 +14,6 @@ HEADER = 2**18  # bytes, in which the EXIF segment of a JPEG and the palette of 
 MARGIN = 32  # zeros behind the header: reading beyond the end gives 0
 ORIENTATION = 0x0112  # the EXIF tag
 ORIENTED_BY = {"flip_columns": (2, 3, 6, 7), "flip_rows": (3, 4, 7, 8)}  # after the transpose of 5..8
-
-
-def height_width(value: int | tuple[int, int], *, name: str = "image_size") -> tuple[int, int]:
-    """Returns the height and width that a user means by one number or two.
-
-    Example:
-        >>> height_width(160)
-        (160, 160)
-    """
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise checks.error(f"`{name}` must be one number or (height, width)", given=repr(value))
-        return checks.integer(value[0], name=name), checks.integer(value[1], name=name)
-    return (checks.integer(value, name=name),) * 2
 
 
 def load(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

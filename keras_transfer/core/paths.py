@@ -99,7 +99,9 @@ def match(paths: Iterable[str], pattern: str | Iterable[str], *, argument: str, 
         matching = {path for path in paths if fnmatch.fnmatchcase(f"/{path}", f"*/{one}")}
         if not matching:
             near = lookup.close(one.rstrip("*"), [*paths, *(path.rpartition("/")[2] for path in paths)])
-            fix = f"Close: {', '.join(map(repr, near))}." if near else f"The last one is {paths[-1]!r}." if paths else ""
+            fix = (
+                f"Close: {', '.join(map(repr, near))}." if near else f"The last one is {paths[-1]!r}." if paths else ""
+            )
             raise checks.error(f"`{argument}` must match {what}", given=repr(one), fix=fix)
         hits |= matching
     return [path for path in paths if path in hits]

@@ -3,11 +3,21 @@
 from keras_transfer.data.arrays import from_arrays
 from keras_transfer.data.base import Data
 from keras_transfer.data.decoding import load_images
-from keras_transfer.data.folder import from_folder
+from keras_transfer.data.folder import from_folder, labelled_folder
 from keras_transfer.data.glyphs import glyphs, render_glyphs  # the function takes the place of its module
 from keras_transfer.data.scenes import COLOURS, SHAPES, TEXTURES, render_scenes, scenes  # here too
 
 __all__ = [
-    "COLOURS", "Data", "SHAPES", "TEXTURES", "from_arrays", "from_folder", "glyphs", "load_images", "render_glyphs",
-    "render_scenes", "scenes",
-]  # fmt: skip
+    "COLOURS",
+    "SHAPES",
+    "TEXTURES",
+    "Data",
+    "from_arrays",
+    "from_folder",
+    "glyphs",
+    "labelled_folder",
+    "load_images",
+    "render_glyphs",
+    "render_scenes",
+    "scenes",
+]

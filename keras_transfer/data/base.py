@@ -23,7 +23,7 @@ class Data:
     equal sequences of orders. The others keep theirs.
 
     Attributes:
-        train: The training batches.
+        train: The training batches; None when there is only something to measure on.
         validation: The validation batches, or None.
         test: The test batches, or None.
         class_names: Names by class id, a dict of them when there are several targets, None when there are no classes.
@@ -43,7 +43,7 @@ class Data:
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
 
-    train: tf.data.Dataset
+    train: tf.data.Dataset | None
     validation: tf.data.Dataset | None
     test: tf.data.Dataset | None
     class_names: list[str] | dict[str, list[str]] | None
@@ -78,8 +78,9 @@ class Data:
     def summary(self) -> str:
         """A table of what each split holds."""
         names = self.class_names
-        if isinstance(self.targets["train"], Mapping):
-            tables = [(key, (names or {}).get(key)) for key in self.targets["train"]]
+        one = next(iter(self.targets.values()))
+        if isinstance(one, Mapping):
+            tables = [(key, (names or {}).get(key)) for key in one]
             lines = [line for key, own in tables for line in _table(self._column(key), own, title=key)]
         else:
             lines = _table(self.targets, names, title="class" if names else "number")
@@ -117,10 +118,10 @@ def from_examples(
     Notes which classes a held-out split lacks.
     """
     examples = {split: examples[split] for split in SPLITS if split in examples and len(examples[split])}
-    epochs = pipeline.Epochs(len(examples["train"]), seed=seed)
+    epochs = pipeline.Epochs(len(examples["train"]), seed=seed) if "train" in examples else None
     options = {"size": image_size, "batch_size": batch_size}
     data = Data(
-        train=pipeline.batches(examples["train"], epochs=epochs, **options),
+        train=pipeline.batches(examples["train"], epochs=epochs, **options) if "train" in examples else None,
         validation=pipeline.batches(examples["validation"], **options) if "validation" in examples else None,
         test=pipeline.batches(examples["test"], **options) if "test" in examples else None,
         class_names=class_names,
@@ -135,7 +136,7 @@ def from_examples(
         epochs=epochs,
     )
     if isinstance(class_names, list):
-        for split in list(examples)[1:]:
+        for split in (split for split in examples if split != "train"):
             missing = labels.absent(data.targets[split], class_names)
             if missing:
                 notes.append(checks.note(f"no {split} images of {labels.some(missing)}"))

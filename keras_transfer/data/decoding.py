@@ -57,7 +57,7 @@ def load_images(paths: Sequence[str | os.PathLike], image_size: int | tuple[int,
         >>> load_images([file], 8).shape
         (1, 8, 8, 3)
     """
-    size = images.height_width(image_size)
+    size = checks.image_size(image_size)
     if isinstance(paths, (str, os.PathLike)) or not len(paths):
         raise checks.error("`paths` must be a list of image files", given=repr(paths))
     paths = [Path(path) for path in paths]

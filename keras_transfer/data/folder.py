@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.core import checks, images
+from keras_transfer.core import checks
 from keras_transfer.data import base, decoding, labels, listing, pipeline, splits
 
-__all__ = ["from_folder"]
+__all__ = ["from_folder", "labelled_folder"]
 
 
 def from_folder(
@@ -57,7 +57,7 @@ def from_folder(
         keras_transfer: 4 images of 8x8 are kept decoded in memory (0.0 MB)
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
-    size = images.height_width(image_size)
+    size = checks.image_size(image_size)
     batch_size = checks.integer(batch_size, name="batch_size")
     seed = checks.integer(seed, name="seed", minimum=0)
     checks.choice(corrupt, ("error", "skip"), name="corrupt")
@@ -96,6 +96,52 @@ def from_folder(
         seed=seed,
         digest=_digest(sources, digests),
         files={split: [str(sources[name].paths[row]) for row in rows] for split, (name, rows) in chosen.items()},
+        notes=notes,
+    )
+
+
+def labelled_folder(
+    path: str | os.PathLike,
+    class_names: Sequence[str],
+    *,
+    image_size: int | tuple[int, int] = 224,
+    batch_size: int = 32,
+    corrupt: str = "error",
+    cache: str = "auto",
+) -> base.Data:
+    """Reads a folder of images to measure a trained model on; it is the test split of the result, the only one.
+
+    Args:
+        path: One subfolder of images for each class; classes may be absent.
+        class_names: The model's class names, in its order.
+        image_size: As for `from_folder`.
+        batch_size: As for `from_folder`.
+        corrupt: As for `from_folder`.
+        cache: As for `from_folder`.
+
+    Raises:
+        InputError: If a subfolder is no class of the model, or files cannot be read.
+
+    Example:
+        >>> labelled_folder("absent", ["cat", "dog"])
+        Traceback (most recent call last):
+        keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
+    """
+    size = checks.image_size(image_size)
+    checks.choice(corrupt, ("error", "skip"), name="corrupt")
+    checks.choice(cache, ("auto", "memory", "off"), name="cache")
+    sources = {"test": listing.list_files(listing.folder_of(path, "path"), list(class_names), name="path")}
+    notes = _notes_on_others(sources)
+    keep = _is_kept(len(sources["test"].paths), size, cache, notes)
+    sources, examples, digests = _decoded(sources, size, keep=keep, corrupt=corrupt, notes=notes)
+    return base.from_examples(
+        examples,
+        class_names=list(class_names),
+        image_size=size,
+        batch_size=checks.integer(batch_size, name="batch_size"),
+        seed=0,
+        digest=_digest(sources, digests),
+        files={"test": [str(file) for file in sources["test"].paths]},
         notes=notes,
     )
 

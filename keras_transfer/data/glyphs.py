@@ -83,9 +83,8 @@ def render_glyphs(
     images = np.empty((labels.size, image_size, image_size, 3), np.uint8)
     for start in range(0, labels.size, _CHUNK):
         rng = np.random.default_rng((seed, hand, start, 1))
-        chosen = np.resize(
-            labels[start : start + _CHUNK], _CHUNK
-        )  # a full chunk: drawings do not depend on what follows
+        # a full chunk even at the end, so that drawings do not depend on what follows
+        chosen = np.resize(labels[start : start + _CHUNK], _CHUNK)
         points = np.stack([characters[label][0] for label in chosen])
         drawn = np.stack([characters[label][1] for label in chosen])
         ink = _ink(rng, _bend(rng, points), drawn, image_size)

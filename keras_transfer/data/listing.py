@@ -106,7 +106,7 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
         if folder.name not in class_names:
             close = difflib.get_close_matches(folder.name, class_names)
             fix = f"Close names: {labels.some(close)}." if close else f"The classes are {labels.some(class_names)}."
-            raise checks.error(f"`{name}` must hold the classes of `path` only", given=f"{folder.name!r}", fix=fix)
+            raise checks.error(f"`{name}` must hold known classes only", given=f"{folder.name!r}", fix=fix)
         files = _walk(folder)
         of_class = sorted(
             (path for path in files if _is_image(path)), key=lambda path: path.relative_to(root).as_posix()

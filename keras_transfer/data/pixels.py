@@ -27,7 +27,7 @@ def rgb(
         >>> rgb(np.zeros((2, 8, 8), np.uint8), size=4).shape
         (2, 4, 4, 3)
     """
-    size = None if size is None else images.height_width(size)
+    size = None if size is None else checks.image_size(size)
     array = _numbers(array, name)
     _check_values(array, name)
     if size is not None and array.shape[1:3] != size and not resize:

@@ -54,7 +54,8 @@ def blocks(model: keras.Model) -> list[core_blocks.Block]:
     """Returns the blocks of the model's trunk, bottom to top; without a mark, of the whole model.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(2, name="b")])
+        >>> dense = [keras.layers.Dense(2, name=name) for name in ("a", "b")]
+        >>> model = keras.Sequential([keras.Input((4,)), *dense])
         >>> [block.name for block in blocks(model)]
         ['a', 'b']
     """

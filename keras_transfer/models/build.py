@@ -93,7 +93,9 @@ def compile(
         )
     targets = None if data is None else data.targets["train"]
     several = isinstance(model.output, Mapping)
-    losses = {name: _settled_loss(layer, targets[name] if several and targets else targets) for name, layer in found.items()}
+    losses = {
+        name: _settled_loss(layer, targets[name] if several and targets else targets) for name, layer in found.items()
+    }
     metrics = {name: layer.task.metrics() for name, layer in found.items()}
     only = next(iter(found))
     model.compile(

@@ -110,7 +110,11 @@ class Classification(base.Task):
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
-        own = {"classes": self.class_names, "class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
+        own = {
+            "classes": self.class_names,
+            "class_weights": self.class_weights,
+            "label_smoothing": self.label_smoothing,
+        }
         return {**super().get_config(), **own}
 
 

@@ -207,5 +207,9 @@ def _source(model: keras.Model) -> dict | None:
 def _outcome(best: Best, history: keras.callbacks.History, validated: bool) -> str:
     if not validated:
         return "no validation data: the model keeps the weights of the last epoch"
-    values = [f"{name} {history.history[name][history.epoch.index(best.epoch)]:.4f}" for name in history.history if name.startswith("val_")]
+    values = [
+        f"{name} {history.history[name][history.epoch.index(best.epoch)]:.4f}"
+        for name in history.history
+        if name.startswith("val_")
+    ]
     return f"epoch {best.epoch + 1} is the best ({', '.join(values)}); its weights are in the model"

@@ -70,7 +70,9 @@ def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "tra
     blocks = {block.name: block.layers for block in layers.blocks(model)}
     names = [*blocks, *everything]
     hits = paths.match(names, train, argument=argument, what="a block or layer")
-    first = min(everything.index(blocks[hit][0] if hit in blocks else hit) for hit in hits if hit not in blocks or blocks[hit])
+    first = min(
+        everything.index(blocks[hit][0] if hit in blocks else hit) for hit in hits if hit not in blocks or blocks[hit]
+    )
     return everything[first:]
 
 

@@ -19,7 +19,12 @@ APPLICATIONS = [name for name in kt.backbones.names() if name != "tiny"]
 
 # The stride of the last feature map, and the levels of one network a family, as the papers have them.
 LEVELS = {
-    "ResNet50": {"P2": "conv2_block3_out", "P3": "conv3_block4_out", "P4": "conv4_block6_out", "P5": "conv5_block3_out"},
+    "ResNet50": {
+        "P2": "conv2_block3_out",
+        "P3": "conv3_block4_out",
+        "P4": "conv4_block6_out",
+        "P5": "conv5_block3_out",
+    },
     "VGG16": {"P2": "block3_conv3", "P3": "block4_conv3", "P4": "block5_conv3", "P5": "block5_pool"},
     "MobileNetV2": {"P2": "block_2_add", "P3": "block_5_add", "P4": "block_12_add", "P5": "out_relu"},
     "DenseNet121": {"P2": "pool2_conv", "P3": "pool3_conv", "P4": "pool4_conv", "P5": "relu"},
@@ -39,7 +44,9 @@ def row(name):
 
 
 def test_the_table_has_all_applications():
-    there = {name for name in dir(keras.applications) if name[0].isupper() and callable(getattr(keras.applications, name))}
+    there = {
+        name for name in dir(keras.applications) if name[0].isupper() and callable(getattr(keras.applications, name))
+    }
     assert set(APPLICATIONS) == there
     assert len(there) == 40
 

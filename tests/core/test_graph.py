@@ -88,7 +88,9 @@ def test_tap_reaches_into_nested_models(mobilenet):
 
 
 def test_tap_of_an_unknown_layer(mobilenet):
-    with pytest.raises(checks.InputError, match=r"`layers` must match a layer. Given: 'blok_5_add'. Close: 'block_5_add'"):
+    with pytest.raises(
+        checks.InputError, match=r"`layers` must match a layer. Given: 'blok_5_add'. Close: 'block_5_add'"
+    ):
         graph.tap(mobilenet, "blok_5_add")
 
 

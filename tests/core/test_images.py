@@ -203,8 +203,10 @@ def test_resize_averages_when_it_shrinks_and_rounds():
     ramp = np.repeat(np.repeat(np.arange(8, dtype=np.float32)[None, :, None] * 10, 8, axis=0), 3, axis=-1)
     half = images.resize(ramp, (4, 4)).numpy()
     np.testing.assert_array_equal(half[:, 1:3, 0], [[25, 45]] * 4)
-    board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 255)[..., None], 3, axis=-1).astype(np.uint8)
-    np.testing.assert_array_equal(images.resize(board, (4, 4))[1:3, 1:3], np.full((2, 2, 3), 128))  # 127.5, to even
+    # Stripes to a quarter: the triangle has the weights (1 3 5 7 7 5 3 1) / 32 over 0 1 1 0 0 1 1 0 times 255, which is
+    # 127.5, rounded to the even 128; without antialiasing only the two zeros in the middle would count.
+    stripes = np.tile(np.array([255, 0, 0, 255], np.uint8)[None, :, None], (16, 4, 3))
+    np.testing.assert_array_equal(images.resize(stripes, (4, 4))[:, 1:3], np.full((4, 2, 3), 128))
 
 
 def test_resize_of_a_batch_is_that_of_its_images():

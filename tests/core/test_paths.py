@@ -6,7 +6,8 @@ from keras_transfer.core import checks, paths
 
 def nested():
     inner = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(3, name="dense"), keras.layers.BatchNormalization(name="bn")], name="inner"
+        [keras.Input((4,)), keras.layers.Dense(3, name="dense"), keras.layers.BatchNormalization(name="bn")],
+        name="inner",
     )
     return keras.Sequential([inner, keras.layers.Dense(2, name="dense")], name="outer")
 

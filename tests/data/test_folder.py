@@ -110,8 +110,11 @@ def test_links_are_followed_and_circles_are_not(photos, tmp_path):
     shutil.move(photos / "cow", tmp_path / "elsewhere")
     (photos / "cow").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "x.png").write_bytes(picture(950))
+    (photos / "ant" / "album").symlink_to(tmp_path / "album")
     result = data.from_folder(photos, image_size=8, validation=None)
-    np.testing.assert_array_equal(np.bincount(result.targets["train"]), [10, 10, 10])
+    np.testing.assert_array_equal(np.bincount(result.targets["train"]), [11, 10, 10])
 
 
 def damage(photos):
@@ -215,7 +218,7 @@ def test_bad_folders_are_refused(photos, tmp_path):
         (
             photos,
             {"test": tmp_path / "unknown"},
-            "`test` must hold the classes of `path` only. Given: 'beee'. Close names: 'bee'",
+            "`test` must hold known classes only. Given: 'beee'. Close names: 'bee'",
         ),
         (photos, {"validation": tmp_path / "blank"}, "`validation` must hold images in class folders"),
         (photos, {"test": photos}, "train and test share 30 files"),

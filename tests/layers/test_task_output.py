@@ -16,7 +16,9 @@ def test_unit_is_taken_once():
     assert not layer.unit_is_known()
     layer.take_unit(np.array([10.0, 20.0, 30.0]))
     # mean 20, deviation sqrt(200 / 3)
-    np.testing.assert_allclose(np.asarray(layer(np.array([[0.0], [1.0]], "float32")))[:, 0], [20, 20 + (200 / 3) ** 0.5])
+    np.testing.assert_allclose(
+        np.asarray(layer(np.array([[0.0], [1.0]], "float32")))[:, 0], [20, 20 + (200 / 3) ** 0.5]
+    )
     layer.take_unit(np.array([1000.0, 2000.0]))
     np.testing.assert_allclose(float(layer(np.zeros((1, 1), "float32"))[0, 0]), 20)
 

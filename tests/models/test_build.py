@@ -42,7 +42,9 @@ def test_one_task_in_a_dict_is_that_task_alone():
 
 def two(balancing=None):
     keras.utils.set_random_seed(1)
-    return kt.build_model(tiny(), {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}, balancing=balancing)
+    return kt.build_model(
+        tiny(), {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}, balancing=balancing
+    )
 
 
 TARGETS = {"kind": LABELS, "age": np.linspace(0, 7, 8).astype("float32")}
@@ -65,7 +67,9 @@ def test_balancing_weighs_the_losses():
 
 def test_compile_with_data_settles_what_comes_from_targets():
     data = kt.data.from_arrays(PIXELS, {"kind": LABELS, "age": TARGETS["age"] * 10 + 50}, validation=0)
-    model = kt.build_model(tiny(), {"kind": kt.tasks.Classification(3, class_weights="balanced"), "age": kt.tasks.Regression()})
+    model = kt.build_model(
+        tiny(), {"kind": kt.tasks.Classification(3, class_weights="balanced"), "age": kt.tasks.Regression()}
+    )
     with pytest.raises(checks.InputError, match="class weights must be known"):
         model.fit(data.train, shuffle=False, verbose=0)
     kt.compile(model, data=data)

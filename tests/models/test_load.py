@@ -14,7 +14,9 @@ def test_a_trained_model_comes_back_whole(tmp_path):
     model.save(tmp_path / "m.keras")
     again = kt.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(again.predict(PIXELS, verbose=0), model.predict(PIXELS, verbose=0))
-    assert again.evaluate(PIXELS, np.array([0, 1, 0, 1]), verbose=0) == model.evaluate(PIXELS, np.array([0, 1, 0, 1]), verbose=0)
+    assert again.evaluate(PIXELS, np.array([0, 1, 0, 1]), verbose=0) == model.evaluate(
+        PIXELS, np.array([0, 1, 0, 1]), verbose=0
+    )
     assert kt.layers.outputs(again)["classification"].task.class_names == ["cat", "dog"]
     first = [again.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"] for _ in range(1)]
     assert first == [model.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"]], "optimizer state too"

@@ -32,8 +32,9 @@ def changed(model):
 
 
 def test_an_export_agrees_on_every_image_of_the_test_split(exported, model, pictures, capsys):
-    data = kt.data.from_arrays(pictures, np.arange(12) % 3, test=0.5, validation=None, image_size=32, batch_size=4)
-    held = len(data.targets["test"])
+    data = kt.data.from_arrays(pictures, np.arange(12) % 3, test=0.25, validation=None, image_size=32, batch_size=2)
+    held = 3
+    assert len(data.targets["test"]) == held
     capsys.readouterr()
     found = kt.verify(exported, model, data)
     assert sorted(found) == ["images", "labels", "signatures", "tolerance"]
@@ -73,7 +74,7 @@ def test_kinds_of_datasets(quick, pictures):
 
 def test_images_are_rounded_for_both_and_that_is_said(quick, pictures, capsys):
     model, exported = quick
-    images = pictures.clip(1, 254) + np.random.default_rng(0).uniform(-0.4, 0.4, pictures.shape)
+    images = pictures + np.random.default_rng(0).uniform(-0.4, 0.4, pictures.shape)
     kt.verify(exported, model, images)
     assert capsys.readouterr().out.startswith(
         "keras_transfer: images were rounded to whole numbers for the comparison\n"

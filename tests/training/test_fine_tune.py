@@ -95,7 +95,9 @@ def test_a_plan_of_ones_own(data):
     plan = [
         kt.Stage(epochs=1, train="head", learning_rate=1e-2, optimizer="sgd", name="warm-up"),
         kt.Stage(epochs=1, train="block4"),
-        kt.Stage(epochs=1, train="all", learning_rate=keras.optimizers.schedules.CosineDecay(1e-3, 3), batch_norm="train"),
+        kt.Stage(
+            epochs=1, train="all", learning_rate=keras.optimizers.schedules.CosineDecay(1e-3, 3), batch_norm="train"
+        ),
     ]
     history = kt.fine_tune(model_of(), data, stages=plan, verbose=0)
     assert [stage["name"] for stage in history.record["stages"]] == ["warm-up", "block4", "all"]

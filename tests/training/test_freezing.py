@@ -116,7 +116,7 @@ def test_freeze_and_unfreeze_tell_what_they_did():
     frozen = kt.freeze(model, below="block3")
     assert frozen[0] == "stem_conv"
     assert not any(path.startswith(("block3", "block4", "classification")) for path in frozen)
-    assert [variable.path for variable in model.trainable_variables][0].startswith("block3")
+    assert next(variable.path for variable in model.trainable_variables).startswith("block3")
     trained = kt.unfreeze(model, above="block2")
     assert trained[0] == "block2_1_conv"
     assert not any(path.endswith("_bn") and path.startswith("block2") for path in trained)
@@ -145,7 +145,9 @@ def test_trainable_table():
 
 @pytest.mark.parametrize(("verb", "argument"), [(kt.freeze, "below"), (kt.unfreeze, "above")])
 def test_unknown_layer(verb, argument):
-    with pytest.raises(checks.InputError, match=f"`{argument}` must match a block or layer. Given: 'blok3'. Close: 'block3'"):
+    with pytest.raises(
+        checks.InputError, match=f"`{argument}` must match a block or layer. Given: 'blok3'. Close: 'block3'"
+    ):
         verb(model_of("tiny", 32), **{argument: "blok3"})
 
 

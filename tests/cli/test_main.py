@@ -1,0 +1,219 @@
+"""The command as a user runs it: exit codes, one-line errors, what lies in the folder afterwards."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_transfer as kt
+from keras_transfer.cli import main
+
+
+def write_photos(folder, per_class, seed=0, first=0):
+    scenes = kt.data.render_scenes(per_class * 16, image_size=40, seed=seed, max_objects=1)
+    for shape in (0, 3):
+        rows = np.flatnonzero(scenes["class"] == shape)[first : first + per_class]
+        (folder / kt.data.SHAPES[shape]).mkdir(parents=True)
+        for row in rows:
+            Image.fromarray(scenes["images"][row]).save(folder / kt.data.SHAPES[shape] / f"{row}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One small training run, shared."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_photos(folder / "train", 12)
+    write_photos(folder / "test", 6, first=12)
+    arguments = ["--backbone", "tiny", "--image-size", "32", "--epochs", "2", "1", "--quiet", "--batch-size", "8"]
+    assert (
+        main.main(["train", f"{folder}/train", "--test", f"{folder}/test", *arguments, "--out", f"{folder}/run"]) == 0
+    )
+    return folder
+
+
+def test_train_leaves_everything(run):
+    names = {path.name for path in (run / "run").iterdir()}
+    assert names == {"model.keras", "export", "report.html", "report.json", "run.json", "log.csv"}
+    record = json.loads((run / "run" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["command"]["backbone"] == "tiny"
+    assert record["digest"]
+    assert record["versions"]["keras"]
+    assert record["verify"]["labels"]["agree"] == record["verify"]["labels"]["of"] > 0
+    assert [stage["epochs"] for stage in record["stages"]] == [[0, 1], [2, 2]]
+
+
+def test_evaluate_agrees_with_the_report_of_training(run, capsys):
+    out = run / "again.json"
+    assert main.main(["evaluate", f"{run}/run", f"{run}/test", "--out", str(out)]) == 0
+    before = json.loads((run / "run" / "report.json").read_text())
+    after = json.loads(out.read_text())
+    assert after["accuracy"] == before["accuracy"]
+    assert after["confusion"] == before["confusion"]
+    assert after["about"]["training"]["best_epoch"] == before["about"]["training"]["best_epoch"]
+    assert "precision" in capsys.readouterr().out
+
+
+def test_predict_prints_a_line_for_each_image(run, capsys):
+    files = sorted((run / "test" / "circle").iterdir())[:2]
+    assert main.main(["predict", f"{run}/run", *map(str, files)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(re.search(r"(circle|star)\s+\d+\.\d%", line) for line in lines)
+    assert main.main(["predict", f"{run}/run", f"{run}/test", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 12
+    assert all(abs(sum(row["classification"].values()) - 1) < 1e-4 for row in rows)
+
+
+def test_export_writes_and_verifies(run, capsys):
+    assert main.main(["export", f"{run}/run", f"{run}/serving/1"]) == 0
+    assert (run / "serving" / "1" / "saved_model.pb").is_file()
+    assert "agrees with Keras" in capsys.readouterr().out
+
+
+def test_the_same_seed_trains_the_same_model(run):
+    arguments = ["--backbone", "tiny", "--image-size", "32", "--epochs", "2", "1", "--quiet", "--batch-size", "8"]
+    code = ["train", f"{run}/train", "--test", f"{run}/test", *arguments, "--out", f"{run}/twin"]
+    done = subprocess.run([sys.executable, "-m", "keras_transfer", *code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (kt.load_model(run / name / "model.keras").get_weights() for name in ("run", "twin"))
+    for first, second in zip(one, two, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def photos(folder, **classes):
+    for name, files in classes.items():
+        (folder / name).mkdir(parents=True)
+        for file, content in files.items():
+            if content is None:
+                pixels = np.random.default_rng(len(str(folder / name / file))).integers(0, 256, (40, 40, 3), "uint8")
+                Image.fromarray(pixels).save(folder / name / file)
+            else:
+                (folder / name / file).write_bytes(content)
+    return folder
+
+
+GOOD = {f"{number:0{number + 1}d}.jpg": None for number in range(5)}
+TEXT = {**GOOD, "notes.jpg": b"these are my notes"}
+ZERO = {**GOOD, "zero.jpg": b""}
+
+
+def truncated(tmp_path):
+    photos(tmp_path / "one", cat=GOOD)
+    whole = (tmp_path / "one" / "cat" / "0.jpg").read_bytes()
+    return {**GOOD, "cut.jpg": whole[: len(whole) // 2]}
+
+
+BAD_FOLDERS = {
+    "absent": (lambda tmp: tmp / "nowhere", "must be a folder that exists"),
+    "empty": (
+        lambda tmp: photos(tmp / "e") if (tmp / "e").mkdir() else tmp / "e",
+        "one subfolder for each class",
+    ),
+    "one class": (lambda tmp: photos(tmp / "o", cat=GOOD), "at least two class folders"),
+    "class without images": (lambda tmp: photos(tmp / "w", cat=GOOD, dog={}), "every class folder must hold images"),
+    "text file": (lambda tmp: photos(tmp / "t", cat=GOOD, dog=TEXT), "notes.jpg"),
+    "zero bytes": (lambda tmp: photos(tmp / "z", cat=GOOD, dog=ZERO), "zero.jpg (the file is empty)"),
+    "truncated": (lambda tmp: photos(tmp / "c", cat=GOOD, dog=truncated(tmp)), "cut.jpg"),
+}
+
+
+def fails(capsys, *arguments):
+    """Runs a command that must end with code 2 and one line; returns that line."""
+    assert main.main([str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("keras-transfer: ")
+    assert "Given: " in lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize("kind", BAD_FOLDERS)
+def test_bad_folders(kind, tmp_path, capsys):
+    make, message = BAD_FOLDERS[kind]
+    out = tmp_path / "out"
+    assert message in fails(capsys, "train", make(tmp_path), "--backbone", "tiny", "--out", out)
+    assert not (out / "model.keras").exists()
+
+
+def test_train_and_test_sharing_files(tmp_path, capsys):
+    folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
+    line = fails(capsys, "train", folder, "--test", folder, "--backbone", "tiny", "--out", tmp_path / "out")
+    assert "share" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backbone", "MobilNetV2"], "Close names: 'MobileNetV2'"),
+        (["--backbone", "tiny", "--image-size", "16"], "`image_size` must be at least 32 for tiny. Given: 16"),
+        (["--backbone", "tiny", "--epochs", "0", "5"], "`epochs` must be a whole number of at least 1. Given: 0"),
+        (["--backbone", "tiny", "--weights", "nowhere.h5"], "an existing file"),
+        (["--backbone", "tiny", "--unfreeze", "blok3"], "Close: 'block3'"),
+        (["--backbone", "tiny", "--validation", "1.5"], "validation"),
+        (["--backbone", "tiny", "--backbone-argument", "alpha=0.35"], "It takes none"),
+        (["--backbone", "tiny", "--learning-rate", "-1", "1"], "`learning_rate` must be a number above 0"),
+    ],
+)
+def test_bad_options(arguments, message, tmp_path, capsys):
+    folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
+    assert message in fails(capsys, "train", folder, *arguments, "--out", tmp_path / "out")
+
+
+def test_weights_of_another_architecture(tmp_path, capsys):
+    folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
+    kt.backbone("VGG16", weights=None, image_size=32).save_weights(tmp_path / "vgg.weights.h5")
+    line = fails(
+        capsys,
+        "train",
+        folder,
+        "--backbone",
+        "tiny",
+        "--weights",
+        tmp_path / "vgg.weights.h5",
+        "--out",
+        tmp_path / "out",
+    )
+    assert "must be a weights file of tiny" in line
+
+
+def test_output_folder_not_writable(tmp_path, capsys):
+    folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
+    (tmp_path / "file").write_text("")
+    line = fails(capsys, "train", folder, "--backbone", "tiny", "--out", tmp_path / "file")
+    assert "must be a folder that can be written to" in line
+
+
+def test_a_finished_run_is_not_overwritten(run, capsys):
+    line = fails(capsys, "train", run / "train", "--backbone", "tiny", "--out", run / "run")
+    assert "Add --overwrite" in line
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+def test_no_such_run(command, tmp_path, capsys):
+    assert "RUN must be a folder that `train` wrote" in fails(capsys, command, tmp_path, tmp_path / "x.jpg")
+
+
+def test_unknown_class_folder(run, tmp_path, capsys):
+    folder = photos(tmp_path / "p", cat=GOOD)
+    assert "known classes only" in fails(capsys, "evaluate", run / "run", folder)
+
+
+def test_usage_errors_exit_with_2():
+    with pytest.raises(SystemExit) as end:
+        main.main(["train"])
+    assert end.value.code == 2
+
+
+def test_every_command_has_help(capsys):
+    for name in main.COMMANDS:
+        with pytest.raises(SystemExit) as end:
+            main.main([name, "--help"])
+        assert end.value.code == 0
+        assert name in capsys.readouterr().out
