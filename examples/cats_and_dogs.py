@@ -4,8 +4,8 @@ With photos, in one subfolder a class, and ImageNet weights (downloaded by Keras
 
     python examples/cats_and_dogs.py --photos cats_and_dogs/ --backbone VGG16 --weights imagenet --unfreeze block5
 
-Without arguments it runs offline on two shapes in rendered scenes, with the small backbone of the package: half a minute
-on two cores, accuracy above 0.9 (chance is 0.5).
+Without arguments it runs offline on two shapes in rendered scenes, with the small backbone of the package: half a
+minute on two cores, accuracy above 0.9 (chance is 0.5).
 
 What is right about it: VGG16 gets the BGR pixels minus ImageNet's mean that it was trained with, from inside the model;
 the last epoch of the head is finished before anything pretrained moves; the second stage has an optimizer and a
@@ -18,8 +18,8 @@ import keras_transfer as kt
 
 
 def two_shapes(images, seed):
-    """Rendered pictures of circles and stars, the nearest of up to two objects."""
-    scenes = kt.data.render_scenes(images, image_size=48, seed=seed, max_objects=2)
+    """Rendered pictures of one circle or one star."""
+    scenes = kt.data.render_scenes(images, image_size=48, seed=seed, max_objects=1)
     names = ("circle", "star")
     wanted = [i for i, shape in enumerate(scenes["class"]) if kt.data.SHAPES[shape] in names]
     labels = [kt.data.SHAPES[scenes["class"][i]] for i in wanted]
@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--backbone", default="tiny")
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=160, help="of photos")
-    parser.add_argument("--unfreeze", default="block3")
+    parser.add_argument("--unfreeze", default="block2")
     parser.add_argument("--images", type=int, default=4000, help="how many scenes to render")
     parser.add_argument("--epochs", type=int, nargs=2, default=(5, 5))
     parser.add_argument("--seed", type=int, default=0)

@@ -99,15 +99,28 @@ def _levels_are_in_the_graph(backbone: keras.Model) -> None:
     _require(set(backbone.levels.values()) <= names, f"{backbone.levels}")
 
 
+def _calibrate(backbone: keras.Model) -> None:
+    """Sets batch-norm statistics to those of some images: random weights would let the signal vanish."""
+    norms = [layer for layer in paths.leaves(backbone).values() if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    flags = [layer.trainable for layer in norms]
+    for layer in norms:
+        layer.momentum, layer.trainable = 0.0, True
+    backbone(_pixels(backbone, 8).astype("float32"), training=True)
+    for layer, momentum, flag in zip(norms, momenta, flags, strict=True):
+        layer.momentum, layer.trainable = momentum, flag
+
+
 def _trained(backbone: keras.Model, train: str) -> tuple[keras.Model, dict, dict]:
     """Trains a head on the backbone for a step; returns the model and its weights before and after."""
+    _calibrate(backbone)
     model = kt.build_model(backbone, kt.tasks.Classification(2))
     kt.freeze(model, below="classification_logits")
     if train != "head":
         kt.unfreeze(model, above=train)
     kt.compile(model, optimizer=keras.optimizers.SGD(0.1))
     before = _values(model)
-    model.fit(_pixels(model), np.array([0, 1, 0, 1]), epochs=1, verbose=0)
+    model.fit(_pixels(model), np.array([0, 1, 1, 1]), epochs=1, verbose=0)
     return model, before, _values(model)
 
 

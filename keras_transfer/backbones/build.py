@@ -3,6 +3,7 @@
 import inspect
 import os
 import pathlib
+import warnings
 
 import keras
 
@@ -124,8 +125,11 @@ def _keras_cache() -> pathlib.Path:
 
 def _load(network: keras.Model, name: str, path: pathlib.Path) -> None:
     try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as mismatch:
+        with warnings.catch_warnings():
+            # Keras only warns when a part of the network is missing from the file and keeps its random weights.
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as mismatch:
         reason = str(mismatch).strip().splitlines()[0]
         raise checks.error(
             f"`weights` must be a weights file of {name} without its top, with the same arguments",

@@ -129,7 +129,7 @@ def scratch(data: object, seed: int) -> float:
 
     keras.utils.set_random_seed(seed)
     model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names))
-    stage = kt.Stage(epochs=60, train="all", learning_rate=_cosine(3e-3, 60, data), batch_norm="train")
+    stage = kt.Stage(epochs=150, train="all", learning_rate=_cosine(3e-3, 150, data), batch_norm="train")
     kt.fine_tune(model, data, stages=[stage], seed=seed, verbose=0)
     return _accuracy(model, data)
 
@@ -145,8 +145,8 @@ def two_stage(data: object, seed: int, out: pathlib.Path | None) -> tuple[object
     after = []
     measure = keras.callbacks.LambdaCallback(on_train_end=lambda _: after.append(_accuracy(model, data)))
     stages = [
-        kt.Stage(epochs=40, train="head", learning_rate=_cosine(1e-2, 40, data)),
-        kt.Stage(epochs=30, train="all", learning_rate=_cosine(1e-3, 30, data)),
+        kt.Stage(epochs=50, train="head", learning_rate=_cosine(3e-3, 50, data)),
+        kt.Stage(epochs=40, train="all", learning_rate=_cosine(3e-4, 40, data)),
     ]
     kt.fine_tune(model, data, stages=stages, callbacks=[measure], seed=seed, run_dir=out, verbose=0)
     return model, *after

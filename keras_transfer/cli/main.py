@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 
 import keras_transfer
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: 0
     """
     chosen = parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _load_quietly()
     from keras_transfer.core import checks
 
     try:
@@ -57,6 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nkeras-transfer: interrupted; what was finished is kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _load_quietly() -> None:
+    """Imports TensorFlow without its start-up lines, which no log level silences; they are shown if it fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except ImportError:
+            kept.seek(0)
+            os.write(terminal, kept.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def run() -> None:

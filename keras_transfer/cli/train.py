@@ -64,25 +64,9 @@ def main(arguments: argparse.Namespace) -> None:
         image_size=arguments.image_size,
         **_backbone_arguments(arguments.backbone_argument),
     )
-    data = kt.data.from_folder(
-        arguments.folder,
-        test=_share_or_folder(arguments.test),
-        validation=_share_or_folder(arguments.validation),
-        image_size=backbone.input_shape[1:3],
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        corrupt="skip" if arguments.skip_corrupt else "error",
-    )
+    data = _data(arguments, backbone.input_shape[1:3])
     print(data.summary())
-    task = kt.tasks.Classification(
-        data.class_names,
-        hidden=arguments.hidden,
-        dropout=arguments.dropout,
-        pooling=arguments.pooling,
-        class_weights="balanced" if arguments.balanced else None,
-        label_smoothing=arguments.label_smoothing,
-    )
-    model = kt.build_model(backbone, task)
+    model = kt.build_model(backbone, _task(arguments, data.class_names))
     kt.fine_tune(
         model,
         data,
@@ -102,6 +86,33 @@ def main(arguments: argparse.Namespace) -> None:
     parity = kt.verify(out / "export" / "1", model, data)
     _add_to_record(out / "run.json", command=_plain(arguments), verify=parity)
     print(f"keras_transfer: {out} holds model.keras, export/1, report.html, report.json, run.json and log.csv")
+
+
+def _data(arguments: argparse.Namespace, image_size: tuple[int, int]) -> object:
+    import keras_transfer as kt
+
+    return kt.data.from_folder(
+        arguments.folder,
+        test=_share_or_folder(arguments.test),
+        validation=_share_or_folder(arguments.validation),
+        image_size=image_size,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        corrupt="skip" if arguments.skip_corrupt else "error",
+    )
+
+
+def _task(arguments: argparse.Namespace, class_names: list[str]) -> object:
+    import keras_transfer as kt
+
+    return kt.tasks.Classification(
+        class_names,
+        hidden=arguments.hidden,
+        dropout=arguments.dropout,
+        pooling=arguments.pooling,
+        class_weights="balanced" if arguments.balanced else None,
+        label_smoothing=arguments.label_smoothing,
+    )
 
 
 def _measure(model: object, data: object, out: pathlib.Path) -> None:

@@ -8,16 +8,6 @@ from keras_transfer.data.glyphs import glyphs, render_glyphs  # the function tak
 from keras_transfer.data.scenes import COLOURS, SHAPES, TEXTURES, render_scenes, scenes  # here too
 
 __all__ = [
-    "COLOURS",
-    "SHAPES",
-    "TEXTURES",
-    "Data",
-    "from_arrays",
-    "from_folder",
-    "glyphs",
-    "labelled_folder",
-    "load_images",
-    "render_glyphs",
-    "render_scenes",
-    "scenes",
-]
+    "COLOURS", "Data", "SHAPES", "TEXTURES", "from_arrays", "from_folder", "glyphs", "labelled_folder", "load_images",
+    "render_glyphs", "render_scenes", "scenes",
+]  # fmt: skip

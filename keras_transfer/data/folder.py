@@ -134,6 +134,8 @@ def labelled_folder(
     notes = _notes_on_others(sources)
     keep = _is_kept(len(sources["test"].paths), size, cache, notes)
     sources, examples, digests = _decoded(sources, size, keep=keep, corrupt=corrupt, notes=notes)
+    if not len(examples["test"]):
+        raise checks.error("`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them.")
     return base.from_examples(
         examples,
         class_names=list(class_names),

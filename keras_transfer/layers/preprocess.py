@@ -8,14 +8,15 @@ from keras_transfer.core import checks
 
 __all__ = ["MODES", "Preprocess"]
 
-# mode: (channels in which order, subtracted, divided by), so that network input = (pixels[..., order] - mean) / scale.
-# "caffe" and "torch" carry the ImageNet statistics that the two frameworks' networks were trained with.
+# mode: (channels reversed, divisor, mean, deviation), for (pixels / divisor - mean) / deviation, in this order of
+# operations, which is that of `keras.applications`. "torch" and "caffe" carry the ImageNet statistics that the
+# networks of these two frameworks were trained with.
 MODES = {
-    "inside": ([0, 1, 2], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
-    "tf": ([0, 1, 2], [127.5, 127.5, 127.5], [127.5, 127.5, 127.5]),
-    "torch": ([0, 1, 2], [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
-    "caffe": ([2, 1, 0], [103.939, 116.779, 123.68], [1.0, 1.0, 1.0]),
-    "0-1": ([0, 1, 2], [0.0, 0.0, 0.0], [255.0, 255.0, 255.0]),
+    "inside": (False, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "tf": (False, 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    "torch": (False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": (True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+    "0-1": (False, 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 
 
@@ -41,13 +42,12 @@ class Preprocess(keras.layers.Layer):
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Maps (batch, height, width, 3) pixels to the network's input of the same shape."""
-        order, mean, scale = MODES[self.mode]
+        reverse, divisor, mean, deviation = MODES[self.mode]
         pixels = ops.cast(inputs, "float32")
-        if order != [0, 1, 2]:
-            pixels = ops.flip(pixels, axis=-1)
         if self.mode == "inside":
             return pixels
-        return (pixels - np.array(mean, "float32")) / np.array(scale, "float32")
+        pixels = ops.flip(pixels, axis=-1) if reverse else pixels
+        return (pixels / divisor - np.array(mean, "float32")) / np.array(deviation, "float32")
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The shape stays."""

@@ -14,7 +14,7 @@ from keras_transfer.cli import main
 
 
 def write_photos(folder, per_class, seed=0, first=0):
-    scenes = kt.data.render_scenes(per_class * 16, image_size=40, seed=seed, max_objects=1)
+    scenes = kt.data.render_scenes((first + per_class) * 16, image_size=40, seed=seed, max_objects=1)
     for shape in (0, 3):
         rows = np.flatnonzero(scenes["class"] == shape)[first : first + per_class]
         (folder / kt.data.SHAPES[shape]).mkdir(parents=True)

@@ -159,7 +159,7 @@ BAD = {
     "three things": ((IMAGES, NAMES, {"validation": (1, 2, 3)}), "must be a share or"),
     "batch size": ((IMAGES, NAMES, {"batch_size": 0}), "`batch_size` must be a whole number"),
     "seed": ((IMAGES, NAMES, {"seed": -1}), "`seed` must be a whole number"),
-    "image size": ((IMAGES, NAMES, {"image_size": (1, 2, 3)}), "one number or"),
+    "image size": ((IMAGES, NAMES, {"image_size": (1, 2, 3)}), "a whole number or a pair"),
 }
 
 

@@ -232,3 +232,26 @@ def test_bad_folders_are_refused(photos, tmp_path):
         with pytest.raises(checks.InputError, match=message) as caught:
             data.from_folder(path, **options)
         assert "\n" not in str(caught.value)
+
+
+def test_a_folder_to_measure_on_has_a_test_split_only(tmp_path):
+    for name in ("ant", "cow"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((9, 9, 3), len(name) + ord(name[0]), "uint8")).save(tmp_path / name / "1.png")
+    found = data.labelled_folder(tmp_path, ["ant", "bee", "cow"], image_size=8)
+    assert found.train is None
+    assert found.validation is None
+    assert found.targets["test"].tolist() == [0, 2]
+    assert "bee" in found.summary()
+    assert [file.rpartition("/")[2] for file in found.files["test"]] == ["1.png", "1.png"]
+
+
+def test_a_folder_to_measure_on_must_hold_known_classes_and_images(tmp_path):
+    (tmp_path / "ant").mkdir()
+    (tmp_path / "ant" / "1.png").write_bytes(b"")
+    with pytest.raises(checks.InputError, match="known classes only"):
+        data.labelled_folder(tmp_path, ["bee", "cow"], image_size=8)
+    with pytest.raises(checks.InputError, match="1.png"):
+        data.labelled_folder(tmp_path, ["ant", "bee"], image_size=8)
+    with pytest.raises(checks.InputError, match="must hold a readable image"):
+        data.labelled_folder(tmp_path, ["ant", "bee"], image_size=8, corrupt="skip")
