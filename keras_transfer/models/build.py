@@ -84,7 +84,7 @@ def compile(
         >>> model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2))
         >>> compile(model, optimizer="sgd")
         >>> model.optimizer.name
-        'SGD'
+        'sgd'
     """
     found = layers.outputs(model)
     if not found:
