@@ -104,12 +104,12 @@ def _application(name: str, pixels: keras.KerasTensor, published: str | None, ar
         return build(
             include_top=False, weights=published, input_tensor=pixels, input_shape=pixels.shape[1:], **arguments
         )
-    except ValueError as refused:
+    except (ValueError, TypeError) as refused:
         reason = str(refused).strip().splitlines()[0]
         raise checks.error(f"the arguments must suit {name}", given=arguments, fix=f"Keras says: {reason}") from refused
     except Exception as failed:
         # keras.utils.get_file raises a bare Exception when a download fails; anything else passes through.
-        if not isinstance(failed.__context__, OSError):
+        if not isinstance(failed, OSError) and not isinstance(failed.__context__, OSError):
             raise
         raise checks.error(
             f"the ImageNet weights of {name} must be in Keras's cache or downloadable",

@@ -37,8 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0 means it worked, 2 that the user's input was wrong (one line on stderr says what), 130 that it was
-    interrupted. Anything else propagates, which Python ends with 1.
+    0 means it worked, 2 that the user's input was wrong (one line on stderr says what), 1 anything else.
 
     Example:
         >>> main(["--version"])
@@ -46,17 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: 0
     """
     chosen = parser().parse_args(arguments)
-    _load_quietly()
-    from keras_transfer.core import checks
+    try:
+        _load_quietly()
+        return _run(chosen)
+    except KeyboardInterrupt:
+        print("\nkeras-transfer: interrupted; what was finished is kept", file=sys.stderr)
+        return 1
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from keras_transfer.core import checks, optional
 
     try:
         chosen.main(chosen)
-    except (checks.InputError, ImportError) as wrong:
+    except (checks.InputError, optional.MissingExtraError) as wrong:
         print(f"keras-transfer: {' '.join(str(wrong).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nkeras-transfer: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+    except OSError as refused:
+        print(f"keras-transfer: {' '.join(str(refused).split())}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -22,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Prints a line for every image."""
     import keras_transfer as kt
+    from keras_transfer.core import checks
 
     paths = _files(arguments.images)
     model, _ = options.load_run(arguments)
+    if not kt.layers.outputs(model):
+        raise checks.error("RUN must be a model of kt.build_model", given=f"{str(arguments.run)!r}, without tasks")
     width = max(len(str(path)) for path in paths)
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
@@ -43,10 +46,14 @@ def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
     found = []
     for path in given:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [file for file in inside if not path.is_dir() or file.suffix.lower() in images.EXTENSIONS]
+        found += inside if not path.is_dir() else [file for file in inside if _is_image(file, images.EXTENSIONS)]
     if not found:
         raise checks.error("there must be images to label", given=", ".join(map(str, given)))
     return found
+
+
+def _is_image(file: pathlib.Path, extensions: tuple[str, ...]) -> bool:
+    return file.suffix.lower() in extensions and not file.name.startswith(".")
 
 
 def _answer(model: object, outputs: object, row: int, top: int) -> dict:

@@ -53,11 +53,12 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
     from keras_transfer.core import checks, files
 
-    out = arguments.out
-    if (out / "model.keras").exists() and not arguments.overwrite:
-        raise checks.error("--out must be a new folder", given=f"'{out}', which holds a run", fix="Add --overwrite.")
-    files.check_writable(out, argument="--out")
-    keras.utils.set_random_seed(checks.integer(arguments.seed, name="--seed", minimum=0))
+    out = files.check_writable(arguments.out, argument="--out")
+    earlier = [name for name in ("model.keras", "report.html", "report.json", "export/1") if (out / name).exists()]
+    if earlier and not arguments.overwrite:
+        given = f"'{out}', which holds {', '.join(earlier)}"
+        raise checks.error("--out must be a new folder", given=given, fix="Add --overwrite.")
+    keras.utils.set_random_seed(checks.integer(arguments.seed, name="--seed", minimum=0, below=checks.SEEDS))
     backbone = kt.backbone(
         arguments.backbone,
         weights=None if arguments.weights == "none" else arguments.weights,
@@ -67,6 +68,8 @@ def main(arguments: argparse.Namespace) -> None:
     data = _data(arguments, backbone.input_shape[1:3])
     print(data.summary())
     model = kt.build_model(backbone, _task(arguments, data.class_names))
+    for name in ("report.html", "report.json"):
+        (out / name).unlink(missing_ok=True)  # of an earlier run
     kt.fine_tune(
         model,
         data,
@@ -80,12 +83,12 @@ def main(arguments: argparse.Namespace) -> None:
     )
     with files.replacing(out / "model.keras") as temporary:
         model.save(temporary)
-    (out / "best.weights.h5").unlink(missing_ok=True)  # model.keras has them
+    (out / "best.npz").unlink(missing_ok=True)  # model.keras has them
     _measure(model, data, out)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite)
     parity = kt.verify(out / "export" / "1", model, data)
     _add_to_record(out / "run.json", command=_plain(arguments), verify=parity)
-    print(f"keras_transfer: {out} holds model.keras, export/1, report.html, report.json, run.json and log.csv")
+    print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
 def _data(arguments: argparse.Namespace, image_size: tuple[int, int]) -> object:

@@ -7,7 +7,10 @@ import math
 import numbers
 from collections.abc import Iterable
 
-__all__ = ["InputError", "choice", "error", "image_size", "integer", "note", "number", "share"]
+__all__ = ["SEEDS", "InputError", "choice", "error", "image_size", "integer", "note", "number", "share"]
+
+
+SEEDS = 2**32  # NumPy takes seeds below this
 
 
 class InputError(ValueError):
@@ -49,15 +52,17 @@ def choice(value: object, allowed: Iterable, *, name: str) -> object:
     return value
 
 
-def integer(value: object, *, name: str, minimum: int = 1) -> int:
-    """Returns `value` as `int` if it is a whole number of at least `minimum`.
+def integer(value: object, *, name: str, minimum: int = 1, below: float = math.inf) -> int:
+    """Returns `value` as `int` if it is a whole number of at least `minimum` and smaller than `below`.
 
     Example:
         >>> integer(3, name="epochs")
         3
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
-        raise error(f"`{name}` must be a whole number of at least {minimum}", given=repr(value))
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < minimum or value >= below:
+        limit = f" and below {below:g}" if whole and value >= below else ""
+        raise error(f"`{name}` must be a whole number of at least {minimum}{limit}", given=repr(value))
     return int(value)
 
 

@@ -18,7 +18,7 @@ def check_writable(folder: str | os.PathLike, *, argument: str) -> pathlib.Path:
         >>> check_writable(".", argument="run_dir").name
         ''
     """
-    path = pathlib.Path(folder)
+    path = pathlib.Path(folder).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -54,4 +54,5 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes `text` as UTF-8, all or nothing."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # File names that are no UTF-8 come as lone surrogates, which only an escape can show.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -3,7 +3,11 @@
 import importlib
 import types
 
-__all__ = ["require"]
+__all__ = ["MissingExtraError", "require"]
+
+
+class MissingExtraError(ImportError):
+    """A package is absent that an extra of this one brings."""
 
 
 def require(module: str, *, extra: str, purpose: str) -> types.ModuleType:
@@ -15,7 +19,7 @@ def require(module: str, *, extra: str, purpose: str) -> types.ModuleType:
         purpose: What it is needed for, as the subject of a sentence.
 
     Raises:
-        ImportError: If the module is absent.
+        MissingExtraError: If the module is absent.
 
     Example:
         >>> require("json", extra="none", purpose="Reading JSON").__name__
@@ -24,6 +28,6 @@ def require(module: str, *, extra: str, purpose: str) -> types.ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as missing:
-        raise ImportError(
+        raise MissingExtraError(
             f'{purpose} needs the package `{module}`. Install it with: pip install "keras-transfer[{extra}]".'
         ) from missing

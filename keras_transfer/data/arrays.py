@@ -67,15 +67,19 @@ def from_arrays(
     _note_whole_numbers(targets, notes)
     examples = {"train": pipeline.Examples(pipeline.on_cpu(pixels), np.arange(len(pixels)), targets)}
     digest = _digest(pixels, targets, "train")
+    contents = {"train": _contents(pixels)}
     for name, (more_images, more_labels) in pairs.items():
         more = rgb(more_images, size=pixels.shape[1:3], name=f"{name}[0]", resize=image_size is not None)
         answers, _ = encode_all(more_labels, class_names=class_names, like=targets, name=f"{name}[1]")
         _check_lengths(more, answers, f"{name}[0]", f"{name}[1]")
         examples[name] = pipeline.Examples(pipeline.on_cpu(more), np.arange(len(more)), answers)
         digest += _digest(more, answers, name)
+        contents[name] = _contents(more)
 
     parts = splits.assign(_strata(targets), shares, seed=seed)
     examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
+    contents |= {split: contents["train"][rows] for split, rows in parts.items()}
+    notes += _notes_on_copies(contents, pairs)
     notes += splits.note_empty(parts, shares)
     fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
     check_present(examples["train"].targets, class_names, fix=fix)
@@ -88,6 +92,24 @@ def from_arrays(
         digest=hashlib.blake2b(f"{class_names} {digest}".encode(), digest_size=16).hexdigest(),
         notes=notes,
     )
+
+
+def _contents(pixels: np.ndarray) -> np.ndarray:
+    """A hash of every image."""
+    return np.array([hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in pixels])
+
+
+def _notes_on_copies(contents: dict[str, np.ndarray], pairs: dict[str, Pair]) -> list[str]:
+    """Notes equal images in training and held-out splits; an array that holds nothing else is an error."""
+    notes = []
+    for name in [name for name in contents if name != "train"]:
+        copies = int(np.isin(contents[name], contents["train"]).sum())
+        if name in pairs and copies == len(contents[name]):
+            fix = "Known images would be measured: give others."
+            raise checks.error(f"`{name}` must have images of its own", given="training images only", fix=fix)
+        if copies:
+            notes.append(checks.note(f"{copies} of {len(contents[name])} {name} images stand in train, too"))
+    return notes
 
 
 def _check_pair(value: object, name: str) -> Pair:

@@ -39,7 +39,8 @@ class Data:
 
     Example:
         >>> import keras_transfer as kt
-        >>> kt.data.from_arrays(np.zeros((4, 8, 8, 3), np.uint8), ["a", "b", "a", "b"], validation=0.5)
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+        >>> kt.data.from_arrays(images, ["a", "b", "a", "b"], validation=0.5)
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
 

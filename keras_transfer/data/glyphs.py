@@ -135,16 +135,16 @@ def _stroke(rng: np.random.Generator) -> np.ndarray:
 def _bend(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """Moves each stroke a little, bends all of them smoothly, and slants, turns, scales and shifts the whole."""
     n = len(points)
-    points = points * rng.normal(1, 0.08, (n, _STROKES, 1, 2)) + rng.normal(0, 0.05, (n, _STROKES, 1, 2))
+    points = points * rng.normal(1, 0.13, (n, _STROKES, 1, 2)) + rng.normal(0, 0.07, (n, _STROKES, 1, 2))
     wave = rng.normal(0, 1.3, (n, 1, 1, 2, 2))
     phase = rng.uniform(0, 2 * np.pi, (n, 1, 1, 2))
-    points = points + rng.uniform(0, 0.16, (n, 1, 1, 1)) * np.sin((wave * points[..., None, :]).sum(-1) + phase)
-    angle, slant = rng.normal(0, 0.13, n), rng.normal(0, 0.18, n)
+    points = points + rng.uniform(0, 0.24, (n, 1, 1, 1)) * np.sin((wave * points[..., None, :]).sum(-1) + phase)
+    angle, slant = rng.normal(0, 0.14, n), rng.normal(0, 0.22, n)
     cos, sin, zero, one = np.cos(angle), np.sin(angle), np.zeros(n), np.ones(n)
     turn = np.stack([cos, -sin, sin, cos], -1).reshape(n, 2, 2)
     shear = np.stack([one, slant, zero, one], -1).reshape(n, 2, 2)
     points = np.einsum("nij,njk,nspk->nspi", turn, shear, points)
-    scale = rng.uniform(0.6, 1.0, (n, 1, 1, 1)) * rng.uniform(0.85, 1.1, (n, 1, 1, 2))
+    scale = rng.uniform(0.6, 1.0, (n, 1, 1, 1)) * rng.uniform(0.72, 1.1, (n, 1, 1, 2))
     return 0.88 * scale * points + rng.normal(0, 0.07, (n, 1, 1, 2))
 
 

@@ -58,7 +58,10 @@ def folder_of(path: str | os.PathLike, name: str) -> Path:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(found for found in folder.iterdir() if found.is_dir() and not found.name.startswith("."))
+    try:
+        return sorted(found for found in folder.iterdir() if found.is_dir() and not found.name.startswith("."))
+    except PermissionError as refused:
+        _unreadable(refused)
 
 
 def class_names_of(root: Path) -> list[str]:
@@ -75,6 +78,9 @@ def class_names_of(root: Path) -> list[str]:
         raise checks.error(
             "`path` must hold one subfolder for each class", given=f"splits ({options}) in '{root}'", fix=fix
         )
+    for name in names:
+        if not name.isprintable():
+            raise checks.error("names of class folders must be readable text", given=ascii(name), fix="Rename it.")
     if len(names) < 2:
         given = f"only {names[0]!r} in '{root}'"
         raise checks.error("`path` must hold at least two class folders", given=given, fix=LAYOUT)
@@ -85,10 +91,16 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in images.EXTENSIONS and not path.name.startswith(".")
 
 
+def _unreadable(refused: OSError) -> None:
+    raise checks.error(
+        "folders must be readable", given=f"'{refused.filename}' ({refused.strerror})", fix="Change its permissions."
+    ) from refused
+
+
 def _walk(folder: Path) -> list[Path]:
     """All files below that are not hidden; links are followed, circles are not."""
     found, seen = [], set()
-    for where, folders, files in os.walk(folder, followlinks=True):
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(where)
         if real in seen:
             folders.clear()

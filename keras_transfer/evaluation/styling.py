@@ -75,7 +75,6 @@ svg image { image-rendering: pixelated; }
 .facts th { width: 13rem; color: var(--muted); }
 .facts td { text-align: left; overflow-wrap: anywhere; }
 details summary { cursor: pointer; color: var(--muted); }
-details.layers { max-width: 24rem; text-align: left; overflow-wrap: anywhere; }
 ul.notes { margin: 0; padding-left: 1.2rem; }
 @media (max-width: 36rem) { header, main, footer { padding-left: .8rem; padding-right: .8rem; } .box { padding: .8rem; }
   .facts th { width: auto; } .scores { grid-template-columns: 1fr 1fr; } th, td { padding: .3rem .35rem; }

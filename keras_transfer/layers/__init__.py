@@ -2,6 +2,15 @@
 
 from keras_transfer.layers.preprocess import Preprocess
 from keras_transfer.layers.representation import Representation, blocks, representation
-from keras_transfer.layers.task_output import TaskOutput, outputs
+from keras_transfer.layers.task_output import TaskOutput, outputs, settled_losses, targets_by_task
 
-__all__ = ["Preprocess", "Representation", "TaskOutput", "blocks", "outputs", "representation"]
+__all__ = [
+    "Preprocess",
+    "Representation",
+    "TaskOutput",
+    "blocks",
+    "outputs",
+    "representation",
+    "settled_losses",
+    "targets_by_task",
+]

@@ -1,9 +1,13 @@
 """The mark in a model where a task's answer comes out."""
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
 
-__all__ = ["TaskOutput", "outputs"]
+from keras_transfer.core import checks
+
+__all__ = ["TaskOutput", "outputs", "settled_losses", "targets_by_task"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -42,12 +46,11 @@ class TaskOutput(keras.layers.Layer):
         return self.task.activate(raw)
 
     def take_unit(self, targets: object) -> None:
-        """Sets scale and offset from the training targets, unless that was done before or the task has no unit."""
-        if not getattr(self.task, "has_unit", False) or self.unit_is_known():
-            return
-        scale, offset = self.task.spread(targets)
-        self.scale.assign(scale)
-        self.offset.assign(offset)
+        """Sets scale and offset from the training targets, if the task has a unit that is not known yet."""
+        if getattr(self.task, "has_unit", False) and not self.unit_is_known():
+            scale, offset = self.task.spread(targets)
+            self.scale.assign(scale)
+            self.offset.assign(offset)
 
     def unit_is_known(self) -> bool:
         """Whether scale and offset differ from what they start as."""
@@ -72,3 +75,41 @@ def outputs(model: keras.Model) -> dict[str, TaskOutput]:
     found = {layer.name: layer for layer in model.layers if isinstance(layer, TaskOutput)}
     order = list(model.output) if isinstance(getattr(model, "output", None), dict) else list(found)
     return {name: found[name] for name in order if name in found}
+
+
+def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:
+    """Returns the targets of each task of `model`; targets of no task are left out.
+
+    Args:
+        model: A model with task outputs.
+        targets: As the model is trained on: an array for one task, a dict by name for several.
+
+    Raises:
+        InputError: If a task has no targets, or there is one unnamed target too few or too many.
+    """
+    found = outputs(model)
+    if not isinstance(model.output, Mapping):
+        if isinstance(targets, Mapping):
+            raise checks.error(
+                "`data` must have one target for a model with one task", given=f"targets {', '.join(targets)}"
+            )
+        return {next(iter(found)): targets}
+    if not isinstance(targets, Mapping) or not set(found) <= set(targets):
+        given = ", ".join(map(str, targets)) if isinstance(targets, Mapping) else "one unnamed target"
+        raise checks.error(f"`data` must have a target for each task: {', '.join(found)}", given=given)
+    return {name: targets[name] for name in found}
+
+
+def settled_losses(model: keras.Model, targets: object) -> dict[str, object]:
+    """Returns a loss for each task with what depends on the training targets settled; sets the units, too.
+
+    A model that was trained without a unit keeps its answers as they are.
+    """
+    trained = getattr(model, "optimizer", None) is not None and int(ops.convert_to_numpy(model.optimizer.iterations))
+    losses = {}
+    for name, mine in targets_by_task(model, targets).items():
+        layer = outputs(model)[name]
+        if not trained:
+            layer.take_unit(mine)
+        losses[name] = layer.task.loss(mine)
+    return losses

@@ -59,7 +59,10 @@ class Crossentropy(keras.losses.Loss):
         classes = y_pred.shape[-1]
         targets = ops.convert_to_tensor(y_true)
         if len(targets.shape) < 2 or targets.shape[-1] != classes:
-            targets = ops.one_hot(ops.cast(ops.reshape(targets, (-1,)), "int32"), classes, dtype=y_pred.dtype)
+            ids = ops.cast(ops.reshape(targets, (-1,)), "int32")
+            known = ops.cast(ops.logical_and(ids >= 0, ids < classes), y_pred.dtype)
+            # A class id out of range would be a row of zeros, a loss of 0: nothing learned, nothing said. NaN is seen.
+            targets = ops.one_hot(ids, classes, dtype=y_pred.dtype) / known[:, None]
         targets = ops.cast(targets, y_pred.dtype)
         smooth = targets * (1.0 - self.label_smoothing) + self.label_smoothing / classes
         # Keras finds the softmax behind `y_pred` and works from its logits, so p = 0 stays finite.

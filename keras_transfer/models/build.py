@@ -1,9 +1,9 @@
 """`kt.build_model`: backbone + task(s) -> a compiled functional Keras model."""
 
+import re
 from collections.abc import Mapping
 
 import keras
-import numpy as np
 
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, compiling, graph, lookup
@@ -38,6 +38,7 @@ def build_model(
     Example:
         >>> import keras_transfer as kt
         >>> model = build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"], hidden=[16]))
+        >>> import numpy as np
         >>> model.predict(np.zeros((1, 32, 32, 3), "uint8"), verbose=0).shape
         (1, 2)
     """
@@ -83,19 +84,19 @@ def compile(
         >>> import keras_transfer as kt
         >>> model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2))
         >>> compile(model, optimizer="sgd")
-        >>> model.optimizer.name
-        'sgd'
+        >>> type(model.optimizer).__name__
+        'SGD'
     """
     found = layers.outputs(model)
     if not found:
         raise checks.error(
             "`model` must have task outputs", given=repr(model.name), fix="Use kt.build_model, or model.compile."
         )
-    targets = None if data is None else data.targets["train"]
     several = isinstance(model.output, Mapping)
-    losses = {
-        name: _settled_loss(layer, targets[name] if several and targets else targets) for name, layer in found.items()
-    }
+    if data is None:
+        losses = {name: layer.task.loss() for name, layer in found.items()}
+    else:
+        losses = layers.settled_losses(model, data.targets["train"])
     metrics = {name: layer.task.metrics() for name, layer in found.items()}
     only = next(iter(found))
     model.compile(
@@ -106,12 +107,6 @@ def compile(
         steps_per_execution=steps_per_execution,
         jit_compile=compiling.jit_compile() if jit_compile is None else jit_compile,
     )
-
-
-def _settled_loss(layer: layers.TaskOutput, targets: np.ndarray | None) -> keras.losses.Loss:
-    if targets is not None:
-        layer.take_unit(targets)
-    return layer.task.loss(targets)
 
 
 def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
@@ -126,8 +121,10 @@ def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
                 given=f"{one!r}",
                 fix=f"Use kt.tasks.{', kt.tasks.'.join(kind.__name__ for kind in tasks.TASKS.values())} or a subclass.",
             )
-        if not isinstance(name, str) or not name or "/" in name or name in taken:
-            raise checks.error("a task's name must be free, and without '/'", given=repr(name))
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise checks.error("a task's name must be of letters, digits, '_', '-' and '.'", given=repr(name))
+        if name in taken or name == "about":
+            raise checks.error("a task's name must be free", given=f"{name!r}, which the model or its report uses")
     return dict(task)
 
 

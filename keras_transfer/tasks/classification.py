@@ -119,8 +119,8 @@ class Classification(base.Task):
 
 
 def _names(classes: int | Sequence[str]) -> list[str]:
-    if isinstance(classes, str):
-        raise checks.error("`classes` must be a number or a list of names", given=repr(classes))
+    if isinstance(classes, str | set | frozenset | dict):
+        raise checks.error("`classes` must be a number or a list of names, which has an order", given=repr(classes))
     names = list(classes) if hasattr(classes, "__iter__") else checks.integer(classes, name="classes", minimum=2)
     if isinstance(names, int):
         return [str(index) for index in range(names)]
@@ -133,7 +133,7 @@ def _names(classes: int | Sequence[str]) -> list[str]:
 
 def _weights(weights: object, names: list[str]) -> str | list[float] | None:
     """Returns None, "balanced" or a weight per class."""
-    if weights is None or weights == "balanced":
+    if weights is None or (isinstance(weights, str) and weights == "balanced"):
         return weights
     if isinstance(weights, str):
         raise checks.error("`class_weights` must be None, 'balanced', a dict or a list", given=repr(weights))

@@ -6,52 +6,94 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_transfer.core import checks, files
+from keras_transfer.core import checks, files, paths
 
-__all__ = ["Best"]
+__all__ = ["FILE", "Best", "load_best"]
+
+FILE = "best.npz"
 
 
 class Best(keras.callbacks.Callback):
-    """Remembers the weights of the epoch with the lowest value of `monitor`, and the log of every epoch.
+    """Remembers the weights of the epoch with the lowest value of `monitor`.
 
     One object serves consecutive `fit` calls. With a folder, the best weights are written there
     whenever they improve, all or nothing; a full disk costs a note, not the run.
 
     Args:
-        monitor: A key of the epoch's logs; where it is absent, the last epoch counts as best.
-        folder: Where to write `best.weights.h5`, or None.
+        monitor: A key of the epoch's logs, or None: then the last epoch counts as best.
+        folder: Where to write `best.npz`, or None.
 
     Example:
         >>> Best("val_loss").epoch is None
         True
     """
 
-    def __init__(self, monitor: str, *, folder: str | os.PathLike | None = None) -> None:
+    def __init__(self, monitor: str | None, *, folder: str | os.PathLike | None = None) -> None:
         super().__init__()
         self.monitor = monitor
-        self.file = None if folder is None else pathlib.Path(folder) / "best.weights.h5"
+        self.file = None if folder is None else pathlib.Path(folder) / FILE
         self.epoch: int | None = None
         self.value = np.inf
         self.weights: list[np.ndarray] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
-        value = (logs or {}).get(self.monitor, -np.inf)
-        if value < self.value or (value == -np.inf):
+        if self.monitor is None:
+            self.epoch = epoch
+        elif (value := (logs or {}).get(self.monitor, np.inf)) < self.value:
             self.epoch, self.value = epoch, value
             self.weights = self.model.get_weights()
             self._write()
 
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Writes the last epoch of the stage where nothing says which one is best."""
+        if self.monitor is None:
+            self._write()
+
     def _write(self) -> None:
+        # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
         if self.file is None:
             return
+        values = {path: keras.ops.convert_to_numpy(value) for path, value in paths.variables(self.model).items()}
         try:
             with files.replacing(self.file) as temporary:
-                self.model.save_weights(temporary, overwrite=True)
+                np.savez(temporary, **values)
         except OSError as failed:
-            checks.note(f"the best weights could not be written to {self.file} ({failed}); training goes on")
+            reason = failed.strerror or str(failed).splitlines()[0]
+            checks.note(f"the best weights could not be written to {self.file} ({reason}); training goes on")
 
     def restore(self) -> None:
         """Puts the best weights back into the model."""
         if self.weights is not None:
             self.model.set_weights(self.weights)
+
+
+def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
+    """Puts the best weights of a run that did not finish into `model`.
+
+    Args:
+        model: Built as it was for the run; changed in place.
+        run_dir: The folder that `kt.fine_tune` was given.
+
+    Raises:
+        InputError: If there are none, or they are of another model.
+
+    Example:
+        >>> load_best(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), "absent")
+        Traceback (most recent call last):
+        keras_transfer.core.checks.InputError: `run_dir` must hold best.npz. Given: 'absent'.
+    """
+    file = pathlib.Path(run_dir).expanduser() / FILE
+    if not file.is_file():
+        raise checks.error(f"`run_dir` must hold {FILE}", given=repr(str(run_dir)))
+    variables = paths.variables(model)
+    with np.load(file, allow_pickle=False) as saved:
+        if set(saved.files) != set(variables):
+            different = sorted(set(saved.files) ^ set(variables))[0]
+            raise checks.error("`run_dir` must be of a run of this model", given=f"{different!r} in one of them only")
+        for path, variable in variables.items():
+            if saved[path].shape != tuple(variable.shape):
+                given = f"{path!r} of shape {saved[path].shape}, not {tuple(variable.shape)}"
+                raise checks.error("`run_dir` must be of a run of this model", given=given)
+        for path, variable in variables.items():
+            variable.assign(saved[path])

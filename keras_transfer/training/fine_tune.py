@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_transfer import layers
+from keras_transfer import layers, losses
 from keras_transfer.core import checks, compiling, files, graph, paths
 from keras_transfer.training import freezing, inputs
 from keras_transfer.training.best import Best
-from keras_transfer.training.record import Record
+from keras_transfer.training.log import Log
+from keras_transfer.training.record import Record, plain
 from keras_transfer.training.stages import Stage, check_plan, two_stage
 
 __all__ = ["fine_tune"]
@@ -24,7 +25,7 @@ def fine_tune(
     epochs: tuple[int, int] | None = None,
     unfreeze: str | None = None,
     learning_rate: tuple[float, float] | None = None,
-    batch_norm: str = "inference",
+    batch_norm: str | None = None,
     stages: Sequence[Stage] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int | None = None,
@@ -33,9 +34,9 @@ def fine_tune(
 ) -> keras.callbacks.History:
     """Adapts a pretrained model in stages: by default the head first, then it and the upper trunk.
 
-    Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. Frozen layers,
-    and the trunk's batch normalisations, run in inference mode. In the end the model has the weights
-    of the epoch with the lowest validation loss (of the last epoch where there is no validation).
+    Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. The trunk's batch
+    normalisations run in inference mode. In the end the model has the weights of the epoch with the
+    lowest validation loss (of the last epoch where there is no validation).
 
     Args:
         model: A compiled functional model, of `kt.build_model` or your own. Changed in place.
@@ -44,11 +45,13 @@ def fine_tune(
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
             that matches, and everything above it) or "all"; by default the upper half of the blocks.
         learning_rate: Of the two stages; by default 1e-3 and 1e-4.
-        batch_norm: "inference" or "train", for the trunk's batch normalisations once they are unfrozen.
+        batch_norm: "inference" (the default) or "train", for the trunk's batch normalisations once they
+            are unfrozen.
         stages: A plan of your own, instead of the four arguments above.
         callbacks: Keras callbacks, passed to every stage.
-        seed: For `keras.utils.set_random_seed`; None leaves the random state alone.
-        run_dir: Folder for `run.json`, the log and the best weights; None writes nothing.
+        seed: For `keras.utils.set_random_seed`, and the data's orders start anew; None leaves both alone.
+        run_dir: Folder for `run.json`, `log.csv` and `best.npz` (see `kt.training.load_best`); None
+            writes nothing.
         verbose: As in `fit`; 0 also silences the notes.
 
     Returns:
@@ -67,24 +70,35 @@ def fine_tune(
     """
     graph.check_functional(model)
     asked = {
-        "epochs": epochs, "unfreeze": unfreeze, "learning_rate": learning_rate, "batch_norm": batch_norm,
-        "stages": stages, "seed": seed,
-    }  # fmt: skip
-    given = inputs.inputs(data)
-    inputs.check(model, given)
+        "epochs": epochs,
+        "unfreeze": unfreeze,
+        "learning_rate": learning_rate,
+        "batch_norm": batch_norm,
+        "stages": stages,
+        "seed": seed,
+    }
+    given = inputs.checked(model, inputs.inputs(data))
     plan, decided = _plan(model, given, asked)
     folder = None if run_dir is None else files.check_writable(run_dir, argument="run_dir")
     if seed is not None:
-        keras.utils.set_random_seed(checks.integer(seed, name="seed", minimum=0))
+        keras.utils.set_random_seed(checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS))
+        if hasattr(data, "set_epoch"):
+            data.set_epoch(0)
     record = Record(asked, folder=folder, quiet=verbose == 0)
-    for note in (*given.notes, *decided):
-        record.facts["notes"].append(note) if note in given.notes else record.note(note)
-    record.update(seed=seed, digest=given.digest, source=_source(model), examples=given.examples)
+    record.facts["notes"] += given.notes
+    for note in decided:
+        record.note(note)
+    record.update(digest=given.digest, source=_source(model), examples=given.examples)
     loss = _settled_loss(model, given, record)
-    best = Best("val_loss" if given.validation is not None else "none", folder=folder)
-    history = _run(model, given, plan, loss, [best, *_log(folder), *callbacks], record, verbose)
+    best = Best("val_loss" if given.validation is not None else None, folder=folder)
+    own = [best] if folder is None else [best, Log(folder)]
+    try:
+        history = _run(model, given, plan, loss, [*own, *callbacks], record, verbose)
+    except BaseException:
+        record.update(status="interrupted", best_epoch=best.epoch)
+        raise
     best.restore()
-    record.note(_outcome(best, history, given.validation is not None))
+    record.note(_outcome(best, history))
     record.update(status="finished", best_epoch=best.epoch, monitor=best.monitor, history=history.history)
     history.record = record.facts
     model.history = history
@@ -94,32 +108,39 @@ def fine_tune(
 def _plan(model: keras.Model, given: inputs.Inputs, asked: dict) -> tuple[list[Stage], list[str]]:
     """Returns the stages, and what was decided for the user."""
     if asked["stages"] is None:
-        names = ("epochs", "unfreeze", "learning_rate", "batch_norm")
-        plan, decided = two_stage(model, examples=given.examples, **{name: asked[name] for name in names})
-    else:
-        for name in ("epochs", "unfreeze", "learning_rate"):
-            if asked[name] is not None:
-                raise checks.error(f"`{name}` must be None where `stages` is given", given=repr(asked[name]))
-        plan, decided = list(asked["stages"]), []
-    check_plan(model, plan)
-    return plan, decided
+        names = ("epochs", "unfreeze", "learning_rate")
+        plan, decided = two_stage(
+            model,
+            examples=given.examples,
+            batch_norm=asked["batch_norm"] or "inference",
+            **{name: asked[name] for name in names},
+        )
+        check_plan(model, plan, argument="unfreeze")
+        return plan, decided
+    for name in ("epochs", "unfreeze", "learning_rate", "batch_norm"):
+        if asked[name] is not None:
+            raise checks.error(f"`{name}` must be None where `stages` is given", given=repr(asked[name]))
+    check_plan(model, asked["stages"])
+    return list(asked["stages"]), []
 
 
 def _settled_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> object:
-    """Settles what depends on the training targets; returns the losses to compile with, None to keep them."""
+    """Settles what depends on the training targets; returns the losses to compile with, None to keep them.
+
+    A loss that the user compiled with is kept.
+    """
     found = layers.outputs(model)
-    if not any(layer.task.needs_targets() for layer in found.values()):
+    present = model.loss if isinstance(getattr(model, "loss", None), dict) else dict.fromkeys(found, model.loss)
+    ours = {name for name in found if isinstance(present.get(name), (losses.Crossentropy, losses.ScaledHuber))}
+    if not any(found[name].task.needs_targets() for name in ours):
         return None
-    targets = inputs.all_targets(given)
-    several = isinstance(model.output, dict)
-    losses = {}
+    settled = layers.settled_losses(model, given.targets)
     for name, layer in found.items():
-        mine = targets[name] if several else targets
-        if layer.task.has_unit and not layer.unit_is_known():
-            record.note(f"{name}: the unit is taken from the training targets (mean {np.mean(mine):.4g})")
-        layer.take_unit(mine)
-        losses[name] = layer.task.loss(mine)
-    return losses if several else losses[next(iter(losses))]
+        if layer.task.has_unit and layer.unit_is_known():
+            scale, offset = (np.round(keras.ops.convert_to_numpy(part), 4) for part in (layer.scale, layer.offset))
+            record.note(f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says")
+    merged = {name: settled[name] if name in ours else present.get(name) for name in found}
+    return merged if isinstance(model.output, dict) else merged[next(iter(merged))]
 
 
 def _run(
@@ -152,27 +173,25 @@ def _run(
             verbose=verbose,
         )
         facts["seconds"] = round(time.perf_counter() - started, 3)
+        facts["epochs"][1] = part.epoch[-1]  # less than planned where a user's callback stopped the stage
         first += stage.epochs
         merged.epoch += part.epoch
         for name, values in part.history.items():
             merged.history.setdefault(name, []).extend(values)
-        record.facts["stages"].append(facts)
+        record.facts["stages"].append(plain(facts))
         record.update(history=merged.history)
-        if part.epoch[-1:] != [first - 1]:  # a user's callback stopped the stage early
-            facts["epochs"][1] = part.epoch[-1]
     return merged
 
 
 def _facts(model: keras.Model, stage: Stage, trained: list[str], first: int) -> dict:
     leaves = paths.leaves(model)
     trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    rate = stage.learning_rate
     return {
         "name": stage.title,
         "epochs": [first, first + stage.epochs - 1],
         "train": stage.train if isinstance(stage.train, str) else list(stage.train),
         "optimizer": stage.optimizer,
-        "learning_rate": rate if isinstance(rate, int | float) else rate.get_config(),
+        "learning_rate": _rate(stage.learning_rate),
         "batch_norm": stage.batch_norm,
         "trainable_parameters": trainable,
         "frozen_parameters": model.count_params() - trainable,
@@ -181,22 +200,26 @@ def _facts(model: keras.Model, stage: Stage, trained: list[str], first: int) -> 
     }
 
 
+def _rate(rate: object) -> object:
+    """The rate as a number, or what a schedule is made of."""
+    if isinstance(rate, int | float):
+        return rate
+    overridden = type(rate).get_config is not keras.optimizers.schedules.LearningRateSchedule.get_config
+    return {"schedule": type(rate).__name__, **rate.get_config()} if overridden else repr(rate)
+
+
 def _headline(facts: dict, number: int, of: int) -> str:
     total = facts["trainable_parameters"] + facts["frozen_parameters"]
     epochs = facts["epochs"][1] - facts["epochs"][0] + 1
     return (
         f"stage {number} of {of} ({facts['name']}): {facts['trainable_parameters']:,} of {total:,} parameters train "
-        f"for {epochs} epoch{'s' * (epochs > 1)}, {facts['optimizer']} at {facts['learning_rate']}, "
+        f"for {epochs} epoch{'s' * (epochs > 1)}, {facts['optimizer']} at {_shown(facts['learning_rate'])}, "
         f"batch-norm {facts['batch_norm']}"
     )
 
 
-def _log(folder: os.PathLike | None) -> list[keras.callbacks.Callback]:
-    """A line an epoch in `log.csv`, so that a killed run still tells how it went."""
-    if folder is None:
-        return []
-    (folder / "log.csv").unlink(missing_ok=True)
-    return [keras.callbacks.CSVLogger(folder / "log.csv", append=True)]
+def _shown(rate: object) -> str:
+    return f"a {rate['schedule']} schedule" if isinstance(rate, dict) else str(rate)
 
 
 def _source(model: keras.Model) -> dict | None:
@@ -204,12 +227,11 @@ def _source(model: keras.Model) -> dict | None:
     return None if mark is None else dict(mark.source)
 
 
-def _outcome(best: Best, history: keras.callbacks.History, validated: bool) -> str:
-    if not validated:
+def _outcome(best: Best, history: keras.callbacks.History) -> str:
+    if best.monitor is None:
         return "no validation data: the model keeps the weights of the last epoch"
-    values = [
-        f"{name} {history.history[name][history.epoch.index(best.epoch)]:.4f}"
-        for name in history.history
-        if name.startswith("val_")
-    ]
+    if best.epoch is None:
+        return "the validation loss was never a number: lower the learning rate; the model keeps its last weights"
+    at = history.epoch.index(best.epoch)
+    values = [f"{name} {values[at]:.4f}" for name, values in history.history.items() if name.startswith("val_")]
     return f"epoch {best.epoch + 1} is the best ({', '.join(values)}); its weights are in the model"

@@ -1,9 +1,9 @@
 """Which layers train.
 
 Flags are set on the innermost layers only, and in a way that gives the same result whatever they
-were before. A layer that does not train runs in inference mode: a frozen batch normalisation
-neither moves its statistics nor uses those of the batch. `training=False` in a functional graph
-would not do that; `fit` overrides it.
+were before. A frozen batch normalisation runs in inference mode: it neither moves its statistics nor
+uses those of the batch. `training=False` in a functional graph would not do that; `fit` overrides
+it. A trunk's own dropout (EfficientNet has some) stays active while training, frozen or not.
 """
 
 from collections.abc import Iterable
@@ -21,20 +21,18 @@ BATCH_NORM = ("inference", "train")
 def ordered(model: keras.Model) -> list[str]:
     """Returns the paths of all innermost layers, bottom to top: the trunk block by block, then the heads."""
     leaves = paths.leaves(model)
-    trunk = [path for block in layers.blocks(model) for path in block.layers] if _has_graph(model) else []
+    graph.check_functional(model)
+    trunk = [path for block in layers.blocks(model) for path in block.layers]
     known = set(trunk)
     return trunk + [path for path in leaves if path not in known]
-
-
-def _has_graph(model: keras.Model) -> bool:
-    return hasattr(getattr(model, "_functional", None) or model, "operations")
 
 
 def head(model: keras.Model) -> list[str]:
     """Returns the paths of the layers above the trunk.
 
-    The trunk ends at the representation's mark, or, in a model without one, at the last tensor that
-    still has places in the image; without such a tensor, before the last layer with weights.
+    The trunk ends at the representation's mark. In a model without one it is the last nested model, or
+    reaches to the last tensor that was made with weights and still has places in the image; without
+    such a tensor, to the last layer with weights.
     """
     leaves = paths.leaves(model)
     graph.check_functional(model)
@@ -43,11 +41,22 @@ def head(model: keras.Model) -> list[str]:
     if mark is not None:
         ends = [mark.output]
     else:
-        maps = [node.outputs[0] for node in order if node.inputs and len(node.outputs[0].shape) == 4]
-        weighted = [node for node in order if getattr(node.operation, "weights", None)]
-        ends = maps[-1:] or [tensor for node in weighted[-1:] for tensor in node.inputs]
+        ends = _end_of_trunk(order)
     trunk = {order[position].operation.name for position in graph.ancestors(order, ends)}
     return [path for path in leaves if path.partition("/")[0] not in trunk]
+
+
+def _end_of_trunk(order: list[graph.Node]) -> list[keras.KerasTensor]:
+    """Where a trunk without a mark ends: a nested model's output, else the last map that was made with weights."""
+    weighted = [node for node in order if getattr(node.operation, "weights", None)]
+    nested = [node.outputs[0] for node in weighted if isinstance(node.operation, keras.Model)]
+    made = {id(tensor) for node in weighted for tensor in node.outputs}
+    maps = []
+    for node in order:
+        if any(id(tensor) in made for tensor in (*node.inputs, *node.outputs)):
+            made.update(id(tensor) for tensor in node.outputs)
+            maps += [node.outputs[0]] if len(node.outputs[0].shape) == 4 else []
+    return nested[-1:] or maps[-1:] or [tensor for node in weighted[-1:] for tensor in node.inputs]
 
 
 def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "train") -> list[str]:
@@ -70,6 +79,8 @@ def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "tra
     blocks = {block.name: block.layers for block in layers.blocks(model)}
     names = [*blocks, *everything]
     hits = paths.match(names, train, argument=argument, what="a block or layer")
+    if not hits:
+        raise checks.error(f"`{argument}` must be 'all', 'head' or a pattern", given=repr(train))
     first = min(
         everything.index(blocks[hit][0] if hit in blocks else hit) for hit in hits if hit not in blocks or blocks[hit]
     )
@@ -106,8 +117,8 @@ def _is_batch_norm(layer: keras.layers.Layer) -> bool:
 def freeze(model: keras.Model, *, below: str) -> list[str]:
     """Freezes every layer of `model` beneath the first one that matches `below`.
 
-    Frozen layers keep their weights and run in inference mode, batch normalisation
-    included. `model` is changed in place and must be compiled afterwards.
+    Frozen layers keep their weights, and frozen batch normalisations run in inference
+    mode. `model` is changed in place and must be compiled afterwards.
 
     Args:
         model: A functional or sequential model; layers may be nested.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_transfer import layers
 from keras_transfer.core import checks
 
-__all__ = ["Inputs", "check", "inputs"]
+__all__ = ["Inputs", "checked", "inputs"]
 
 
 class Inputs(NamedTuple):
@@ -20,9 +20,17 @@ class Inputs(NamedTuple):
     validation: tf.data.Dataset | None
     targets: object
     """Targets of all training examples, an array or a dict of arrays, or None where unknown."""
-    examples: int | None
-    digest: str | None
-    notes: list[str]
+    class_names: object = None
+    """Names by class id, a list or a dict of lists by target, or None where unknown."""
+    digest: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def examples(self) -> int | None:
+        """How many training examples there are, if known."""
+        if self.targets is None:
+            return None
+        return len(next(iter(self.targets.values())) if isinstance(self.targets, Mapping) else self.targets)
 
 
 def inputs(data: object) -> Inputs:
@@ -30,42 +38,67 @@ def inputs(data: object) -> Inputs:
     if isinstance(data, tf.data.Dataset):
         data = (data, None)
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tf.data.Dataset):
-        return Inputs(*data, None, None, None, [])
+        return Inputs(*data, targets=None)
     if not isinstance(getattr(data, "train", None), tf.data.Dataset):
         raise checks.error(
             "`data` must come from kt.data, be a tf.data.Dataset, or a pair (train, validation) of them",
             given=type(data).__name__,
         )
-    targets = data.targets["train"]
-    one = next(iter(targets.values())) if isinstance(targets, Mapping) else targets
-    return Inputs(data.train, data.validation, targets, len(one), data.digest, list(getattr(data, "notes", [])))
+    return Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
 
 
-def check(model: keras.Model, given: Inputs) -> None:
-    """Raises an error if images or targets do not fit the model."""
+def checked(model: keras.Model, given: Inputs) -> Inputs:
+    """Returns the data as the model takes it, with all targets known, or raises an error before training starts.
+
+    For a model with tasks, the targets of a plain dataset are read once, and targets of no task are left out.
+    """
     for name, dataset in (("train", given.train), ("validation", given.validation)):
         if dataset is not None:
             _check_spec(model, dataset, name)
     found = layers.outputs(model)
-    if not found or given.targets is None:
+    if not found:
+        return given
+    if given.targets is None:
+        given = given._replace(targets=_read_targets(given.train))
+    by_task = layers.targets_by_task(model, given.targets)
+    for name, targets in by_task.items():
+        found[name].task.encode(targets)
+        names = given.class_names.get(name) if isinstance(given.class_names, Mapping) else given.class_names
+        _check_names(name, found[name].task.class_names, names)
+    if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
+        return given
+    return _narrowed(given, list(by_task))
+
+
+def _narrowed(given: Inputs, names: list[str]) -> Inputs:
+    """The data with the targets of the tasks only: `fit` takes no others."""
+
+    def narrow(dataset: tf.data.Dataset | None) -> tf.data.Dataset | None:
+        if dataset is None:
+            return None
+        return dataset.map(lambda images, targets, *rest: (images, {name: targets[name] for name in names}, *rest))
+
+    others = sorted(set(given.targets) - set(names))
+    return given._replace(
+        train=narrow(given.train),
+        validation=narrow(given.validation),
+        targets={name: given.targets[name] for name in names},
+        notes=(*given.notes, f"targets without a task are left out: {', '.join(others)}"),
+    )
+
+
+def _check_names(task: str, expected: list[str] | None, given: list[str] | None) -> None:
+    """Class names must agree; plain numbers name nothing, so they agree with any names."""
+    if expected is None or given is None:
         return
-    if isinstance(model.output, Mapping):
-        _check_names(found, given.targets)
-        for name, layer in found.items():
-            layer.task.encode(given.targets[name])
-    elif isinstance(given.targets, Mapping):
+    numbers = [[str(index) for index in range(len(names))] for names in (expected, given)]
+    if list(expected) != list(given) and expected != numbers[0] and list(given) != numbers[1]:
+        at = next((i for i, pair in enumerate(zip(expected, given, strict=False)) if pair[0] != pair[1]), len(given))
+        shown = f"{given[at]!r}" if at < len(given) else "nothing"
         raise checks.error(
-            "`data` must have one target for a model with one task", given=f"targets {', '.join(given.targets)}"
-        )
-    else:
-        next(iter(found.values())).task.encode(given.targets)
-
-
-def _check_names(found: Mapping, targets: object) -> None:
-    names = list(targets) if isinstance(targets, Mapping) else ["one unnamed target"]
-    if not isinstance(targets, Mapping) or not set(found) <= set(targets):
-        raise checks.error(
-            f"`data` must have a target for each task: {', '.join(found)}", given=", ".join(map(str, names))
+            f"the data's class names must be those of {task!r}, in its order",
+            given=f"{shown} as class {at}",
+            fix="Make the task with `Classification(data.class_names)`.",
         )
 
 
@@ -75,6 +108,8 @@ def _check_spec(model: keras.Model, dataset: tf.data.Dataset, name: str) -> None
         raise checks.error(
             f"`data` must give (images, targets) or (images, targets, weights) for {name}", given=type(spec).__name__
         )
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise checks.error(f"the data of {name} must end", given="an endless dataset", fix="Use `dataset.take(n)`.")
     if not isinstance(spec[0], tf.TensorSpec) or len(model.inputs) != 1:
         return
     wanted, shape = model.inputs[0].shape, spec[0].shape
@@ -86,9 +121,9 @@ def _check_spec(model: keras.Model, dataset: tf.data.Dataset, name: str) -> None
         )
 
 
-def all_targets(given: Inputs) -> object:
-    """Returns the targets of all training examples, read from the dataset where they are not known."""
-    if given.targets is not None:
-        return given.targets
-    batches = [element[1] for element in given.train.as_numpy_iterator()]
+def _read_targets(dataset: tf.data.Dataset) -> object:
+    """Returns the targets of all examples, from one pass over the data."""
+    batches = [element[1] for element in dataset.as_numpy_iterator()]
+    if not batches:
+        raise checks.error("`data` must have training examples", given="an empty dataset")
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import os
 import pathlib
 import platform
@@ -12,7 +13,7 @@ import numpy as np
 
 from keras_transfer.core import checks, files
 
-__all__ = ["Record"]
+__all__ = ["Record", "plain"]
 
 
 class Record:
@@ -37,7 +38,7 @@ class Record:
         self.facts = {
             "status": "running",
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "arguments": {name: _plain(value) for name, value in arguments.items()},
+            "arguments": {name: plain(value) for name, value in arguments.items()},
             "versions": _versions(),
             "machine": {"processors": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
             "notes": [],
@@ -50,12 +51,12 @@ class Record:
 
     def update(self, **facts: object) -> None:
         """Adds facts and writes the file."""
-        self.facts.update({name: _plain(value) for name, value in facts.items()})
+        self.facts.update({name: plain(value) for name, value in facts.items()})
         self.facts["seconds"] = round(time.perf_counter() - self.started, 3)
         if self.file is None:
             return
         try:
-            files.write_text(self.file, json.dumps(self.facts, indent=1) + "\n")
+            files.write_text(self.file, json.dumps(self.facts, indent=1, allow_nan=False) + "\n")
         except OSError as failed:
             checks.note(f"the run record could not be written to {self.file} ({failed}); training goes on")
 
@@ -71,12 +72,19 @@ def _versions() -> dict:
     return found
 
 
-def _plain(value: object) -> object:
-    """Turns a value into what JSON holds."""
+def plain(value: object) -> object:
+    """Turns a value into what JSON holds; a number that is not finite becomes None.
+
+    Example:
+        >>> plain({"rates": (np.float32(0.5), float("nan"))})
+        {'rates': [0.5, None]}
+    """
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return value.item()
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, str | int | float | bool | None) else repr(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_transfer import layers
-from keras_transfer.core import checks
+from keras_transfer.core import checks, paths
 from keras_transfer.training import freezing
 
 __all__ = ["Stage", "check_plan", "two_stage"]
@@ -39,8 +39,10 @@ class Stage:
     def __post_init__(self) -> None:
         checks.integer(self.epochs, name="epochs")
         if not isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            checks.number(self.learning_rate, name="learning_rate", above=0)
+            object.__setattr__(self, "learning_rate", checks.number(self.learning_rate, name="learning_rate", above=0))
         checks.choice(self.batch_norm, freezing.BATCH_NORM, name="batch_norm")
+        if not isinstance(self.optimizer, str):
+            raise checks.error("`optimizer` must be the name of a Keras optimizer", given=repr(self.optimizer))
         self.new_optimizer()
 
     @property
@@ -113,12 +115,12 @@ def _upper_half(model: keras.Model) -> str:
     return names[len(names) // 2] if layers.representation(model) is not None and len(names) > 3 else "all"
 
 
-def check_plan(model: keras.Model, plan: Sequence[Stage]) -> None:
+def check_plan(model: keras.Model, plan: Sequence[Stage], *, argument: str = "train") -> None:
     """Raises an error if a stage is none, or trains nothing; the model's flags are left as they were."""
-    if not plan or not all(isinstance(stage, Stage) for stage in plan):
+    if not isinstance(plan, list | tuple) or not plan or not all(isinstance(stage, Stage) for stage in plan):
         raise checks.error("`stages` must be a list of kt.Stage", given=repr(plan))
-    leaves = freezing.paths.leaves(model)
+    leaves = paths.leaves(model)
     for number, stage in enumerate(plan, 1):
-        chosen = freezing.pick(model, stage.train, argument="unfreeze" if len(plan) == 2 else "train")
+        chosen = freezing.pick(model, stage.train, argument=argument)
         if not any(leaves[path].weights for path in chosen):
             raise checks.error(f"stage {number} must train something", given=f"{stage.title!r}, which has no weights")

@@ -190,8 +190,21 @@ def test_output_folder_not_writable(tmp_path, capsys):
     assert "must be a folder that can be written to" in line
 
 
+def test_an_earlier_export_is_found_before_training(tmp_path, capsys):
+    folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
+    (tmp_path / "out" / "export" / "1").mkdir(parents=True)
+    assert "which holds export/1" in fails(capsys, "train", folder, "--backbone", "tiny", "--out", tmp_path / "out")
+
+
+def test_predict_needs_a_model_with_tasks(tmp_path, capsys):
+    kt.backbone("tiny", weights=None).save(tmp_path / "plain.keras")
+    folder = photos(tmp_path / "p", cat=GOOD)
+    assert "without tasks" in fails(capsys, "predict", tmp_path / "plain.keras", folder)
+
+
 def test_a_finished_run_is_not_overwritten(run, capsys):
     line = fails(capsys, "train", run / "train", "--backbone", "tiny", "--out", run / "run")
+    assert "which holds model.keras" in line
     assert "Add --overwrite" in line
 
 

@@ -25,6 +25,11 @@ def test_the_suffix_is_kept(tmp_path):
     assert (tmp_path / "best.weights.h5").read_text() == "x"
 
 
+def test_names_that_are_no_text_are_written_escaped(tmp_path):
+    files.write_text(tmp_path / "a.txt", "caf\udce9")
+    assert (tmp_path / "a.txt").read_text() == "caf\\udce9"
+
+
 def test_check_writable_makes_the_folder(tmp_path):
     assert files.check_writable(tmp_path / "a" / "b", argument="run_dir").is_dir()
 

@@ -95,8 +95,8 @@ def test_the_digest_tells_content_labels_and_their_order_apart():
             (IMAGES, NAMES, 0.2, 0),
             (changed, NAMES, 0.2, 0),
             (IMAGES, np.roll(NAMES, 1), 0.2, 0),
-            (IMAGES, NAMES, (IMAGES[:4], NAMES[:4]), 0),
-            (IMAGES, NAMES, (IMAGES[4:8], NAMES[:4]), 0),
+            (IMAGES, NAMES, (255 - IMAGES[:4], NAMES[:4]), 0),
+            (IMAGES, NAMES, (255 - IMAGES[4:8], NAMES[:4]), 0),
         ]
     ]
     assert len(set(digests)) == 5
@@ -136,7 +136,7 @@ def test_fit_takes_it_as_it_is():
     assert len(history.history["val_accuracy"]) == 3
 
 
-PAIR = (IMAGES[:4], NAMES[:4])
+PAIR = (255 - IMAGES[:4], NAMES[:4])
 BAD = {
     "lengths": ((IMAGES, NAMES[:-1], {}), "the same length. Given: 40 images, 39 labels"),
     "lengths in a dict": ((IMAGES, {"kind": NAMES[:-1]}, {}), r"`labels\['kind'\]` must have the same length"),
@@ -172,6 +172,15 @@ def test_bad_input_is_refused(case):
 
 
 def test_image_size_resizes_all_splits():
-    result = data.from_arrays(IMAGES, NAMES, image_size=4, validation=PAIR, test=(IMAGES[:4, :5], NAMES[:4]))
+    result = data.from_arrays(IMAGES, NAMES, image_size=4, validation=PAIR, test=(255 - IMAGES[4:8, :5], NAMES[4:8]))
     assert result.image_size == (4, 4)
     assert all(x.shape[1:] == (4, 4, 3) for split in ("train", "validation", "test") for x, _ in result.ordered(split))
+
+
+def test_copies_of_training_images_in_held_out_arrays_are_noted_or_refused():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    ids = np.arange(6) % 2
+    with pytest.raises(checks.InputError, match="`test` must have images of its own. Given: training images only"):
+        data.from_arrays(pixels, ids, validation=0, test=(pixels, ids))
+    found = data.from_arrays(pixels[:4], ids[:4], validation=0, test=(pixels[3:], ids[3:]))
+    assert "1 of 3 test images stand in train, too" in found.notes

@@ -52,6 +52,10 @@ def test_a_certain_mistake_costs_its_logits():
     np.testing.assert_allclose(value, 400.0, rtol=1e-6)
 
 
+def test_an_id_out_of_range_is_not_a_loss_of_zero():
+    assert np.isnan(float(losses.Crossentropy()(np.array([3]), PROBABILITIES[:1])))
+
+
 def test_balanced_must_be_settled_first():
     with pytest.raises(checks.InputError, match="kt.fine_tune"):
         losses.Crossentropy(class_weights="balanced")(LABELS, PROBABILITIES)

@@ -97,7 +97,9 @@ def test_a_plain_keras_model_as_backbone():
     [
         ({}, None, "an empty dict"),
         (keras.layers.Dense(2, name="d"), None, "kt.tasks.Classification"),
-        ({"a/b": kt.tasks.Classification(2)}, None, "without '/'"),
+        ({"a/b": kt.tasks.Classification(2)}, None, "of letters, digits"),
+        ({"my task": kt.tasks.Classification(2)}, None, "of letters, digits"),
+        ({"about": kt.tasks.Classification(2)}, None, "must be free"),
         ({"stem_conv": kt.tasks.Classification(2)}, None, "must be free"),
         ({"kind": kt.tasks.Classification(2)}, {"kid": 1.0}, "Close names: 'kind'"),
         ({"kind": kt.tasks.Classification(2)}, {"kind": -1.0}, "at least 0"),

@@ -20,6 +20,10 @@ def test_weights_by_name_default_to_one():
     assert tasks.Classification(["a", "b", "c"], class_weights={"c": 3}).class_weights == [1.0, 1.0, 3.0]
 
 
+def test_weights_as_an_array():
+    assert tasks.Classification(2, class_weights=np.array([0.5, 2.0])).class_weights == [0.5, 2.0]
+
+
 def test_decode_puts_the_best_first():
     answers = tasks.Classification(["a", "b", "c"]).decode(np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]], "float32"))
     assert answers["label"].numpy().tolist() == [b"b", b"a"]
@@ -54,6 +58,7 @@ def test_bad_targets(targets, message):
         ({"classes": ["a"]}, "at least two different names"),
         ({"classes": ["a", "b", "a"]}, "'a' twice"),
         ({"classes": "cat"}, "a number or a list"),
+        ({"classes": {"a", "b"}}, "which has an order"),
         ({"classes": 2.5}, "whole number"),
         ({"classes": 2, "class_weights": "balance"}, "'balanced'"),
         ({"classes": 2, "class_weights": [1.0]}, "2 entries"),

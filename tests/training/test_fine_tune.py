@@ -146,27 +146,131 @@ def test_silence(data, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_full_disk_costs_a_note_not_the_run(data, tmp_path, capsys, monkeypatch):
-    model = model_of()
-
-    def full(path, **_):
+def test_a_full_disk_costs_notes_not_the_run(data, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model, "save_weights", full)
-    history = kt.fine_tune(model, data, epochs=(1, 1), run_dir=tmp_path, verbose=0)
-    assert "could not be written" in capsys.readouterr().out
+    monkeypatch.setattr("numpy.savez", full)
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("pathlib.Path.open", full)
+    history = kt.fine_tune(model_of(), data, epochs=(1, 1), run_dir=tmp_path, verbose=0)
+    printed = capsys.readouterr().out
+    for what in ("the best weights", "epoch 1", "the run record"):
+        assert f"{what} could not be written" in printed
     assert history.epoch == [0, 1]
-    assert not (tmp_path / "best.weights.h5").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_best_weights_are_on_disk(data, tmp_path):
     model = model_of()
     kt.fine_tune(model, data, epochs=(2, 1), run_dir=tmp_path, verbose=0)
-    expected = model.get_weights()
-    model.load_weights(tmp_path / "best.weights.h5")
-    for value, right in zip(model.get_weights(), expected, strict=True):
-        np.testing.assert_array_equal(value, right)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.weights.h5", "log.csv", "run.json"]
+    again = model_of()
+    kt.training.load_best(again, tmp_path)
+    for path, value in weights(again).items():
+        np.testing.assert_array_equal(value, weights(model)[path])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.npz", "log.csv", "run.json"]
+    with pytest.raises(checks.InputError, match="of a run of this model"):
+        kt.training.load_best(model_of(kt.tasks.Classification(4)), tmp_path)
+
+
+def test_an_interrupted_run_keeps_what_was_finished(data, tmp_path):
+    def stop(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    stopper = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
+    with pytest.raises(KeyboardInterrupt):
+        kt.fine_tune(model_of(), data, epochs=(2, 2), run_dir=tmp_path, callbacks=[stopper], verbose=0)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert [stage["epochs"] for stage in record["stages"]] == [[0, 1]]
+    assert len(record["history"]["val_loss"]) == 2
+    kt.training.load_best(model_of(), tmp_path)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_a_loss_that_is_never_a_number_is_said(data, tmp_path):
+    history = kt.fine_tune(model_of(), data, epochs=(1, 1), learning_rate=(1e38, 1e38), run_dir=tmp_path, verbose=0)
+    assert "never a number" in history.record["notes"][-1]
+    record = json.loads((tmp_path / "run.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert record["status"] == "finished"
+    assert record["history"]["val_loss"] == [None, None]
+
+
+def test_a_callback_may_end_a_stage_early(data):
+    early = keras.callbacks.EarlyStopping(monitor="loss", patience=0, min_delta=100.0)
+    history = kt.fine_tune(model_of(), data, epochs=(5, 4), callbacks=[early], verbose=0)
+    assert history.epoch == [0, 1, 5, 6]
+    assert [stage["epochs"] for stage in history.record["stages"]] == [[0, 1], [5, 6]]
+    assert history.record["best_epoch"] in history.epoch
+
+
+def test_one_data_object_and_one_seed_give_one_result(data):
+    results = []
+    for _ in range(2):
+        model = model_of()
+        kt.fine_tune(model, data, epochs=(1, 1), seed=0, verbose=0)
+        results.append(model.get_weights())
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_users_loss_is_kept():
+    values = np.linspace(0, 100, 24).astype("float32")
+    data = kt.data.from_arrays(PIXELS, values, validation=0.25, batch_size=6)
+    model = model_of(kt.tasks.Regression())
+    model.compile("adam", loss="mse", jit_compile=False)
+    kt.fine_tune(model, data, epochs=(1, 1), verbose=0)
+    assert model.loss == "mse"
+
+
+def test_a_trained_regression_keeps_its_unit():
+    values = np.linspace(0, 100, 24).astype("float32")
+    data = kt.data.from_arrays(PIXELS, values, validation=0.25, batch_size=6)
+    model = model_of(kt.tasks.Regression())
+    model.fit(data.train, shuffle=False, verbose=0)
+    before = model.predict(PIXELS, verbose=0)
+    kt.compile(model, data=data)
+    np.testing.assert_array_equal(model.predict(PIXELS, verbose=0), before)
+
+
+def test_targets_of_no_task_are_left_out():
+    targets = {"kind": LABELS, "age": np.linspace(0, 1, 24).astype("float32")}
+    data = kt.data.from_arrays(PIXELS, targets, validation=0.25, batch_size=6)
+    history = kt.fine_tune(model_of({"kind": kt.tasks.Classification(3)}), data, epochs=(1, 1), verbose=0)
+    assert "targets without a task are left out: age" in history.record["notes"]
+
+
+def test_schedules_and_numpy_rates_are_recorded(data, tmp_path):
+    class Own(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 1e-3
+
+    plan = [
+        kt.Stage(epochs=1, train="head", learning_rate=keras.optimizers.schedules.CosineDecay(np.float32(1e-3), 10)),
+        kt.Stage(epochs=1, train="head", learning_rate=np.float32(1e-3)),
+        kt.Stage(epochs=1, train="head", learning_rate=Own()),
+    ]
+    kt.fine_tune(model_of(), data, stages=plan, run_dir=tmp_path, verbose=0)
+    rates = [stage["learning_rate"] for stage in json.loads((tmp_path / "run.json").read_text())["stages"]]
+    assert rates[0]["schedule"] == "CosineDecay"
+    assert rates[1] == pytest.approx(1e-3)
+    assert "Own" in rates[2]
+
+
+def test_a_pooled_nested_network_is_trunk_not_head():
+    """Rescaling, a nested network that pools by itself, Dense: the commonest model of people's own."""
+    base = keras.applications.MobileNetV2(
+        weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3), alpha=0.35
+    )
+    inputs = keras.Input((32, 32, 3))
+    outputs = keras.layers.Dense(3, activation="softmax", name="out")(base(keras.layers.Rescaling(1 / 255)(inputs)))
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    dataset = tf.data.Dataset.from_tensor_slices((PIXELS.astype("float32"), LABELS)).batch(8)
+    history = kt.fine_tune(model, dataset, stages=[kt.Stage(epochs=1, train="head"), kt.Stage(epochs=1)], verbose=0)
+    assert history.record["stages"][0]["trained_layers"] == ["out"]
+    assert not any(path.endswith(("_BN", "bn_Conv1")) for path in history.record["stages"][1]["trained_layers"])
 
 
 @pytest.mark.parametrize(
@@ -179,6 +283,10 @@ def test_best_weights_are_on_disk(data, tmp_path):
         ({"seed": -1}, "`seed`"),
         ({"stages": []}, "`stages` must be a list"),
         ({"stages": [kt.Stage(epochs=1)], "epochs": (1, 1)}, "`epochs` must be None where `stages` is given"),
+        ({"stages": [kt.Stage(epochs=1)], "batch_norm": "train"}, "`batch_norm` must be None where `stages` is given"),
+        ({"stages": kt.Stage(epochs=1)}, "`stages` must be a list"),
+        ({"stages": [kt.Stage(epochs=1, train=[])]}, "`train` must be 'all', 'head' or a pattern"),
+        ({"seed": 2**32}, "`seed` must be a whole number of at least 0 and below"),
         ({"run_dir": "/proc/nowhere"}, "`run_dir` must be a folder that can be written to"),
     ],
 )
@@ -198,6 +306,16 @@ def test_bad_data_before_training(data):
         kt.fine_tune(model_of(kt.tasks.Classification(2)), data)
     with pytest.raises(checks.InputError, match="a target for each task: kind"):
         kt.fine_tune(model_of({"kind": kt.tasks.Classification(3)}), data)
+    dataset = tf.data.Dataset.from_tensor_slices((PIXELS.astype("float32"), LABELS + 5)).batch(8)
+    with pytest.raises(checks.InputError, match=r"`labels` must lie in \[0, 3\). Given: 5"):
+        kt.fine_tune(model_of(), dataset)
+    with pytest.raises(checks.InputError, match="must end. Given: an endless dataset"):
+        kt.fine_tune(model_of(), dataset.repeat())
+    named = kt.data.from_arrays(PIXELS, np.array(["cat", "dog", "emu"])[LABELS])
+    with pytest.raises(
+        checks.InputError, match="class names must be those of 'classification'.*Given: 'cat' as class 0"
+    ):
+        kt.fine_tune(model_of(kt.tasks.Classification(["emu", "dog", "cat"])), named)
     small = kt.data.from_arrays(PIXELS[:, :16, :16], LABELS)
     with pytest.raises(checks.InputError, match="images of train must have shape"):
         kt.fine_tune(model_of(), small)

@@ -66,3 +66,5 @@ def test_each_stage_has_a_fresh_optimizer():
 def test_unknown_optimizer():
     with pytest.raises(checks.InputError, match="name of a Keras optimizer"):
         stages.Stage(epochs=1, optimizer="adamm")
+    with pytest.raises(checks.InputError, match="name of a Keras optimizer"):
+        stages.Stage(epochs=1, optimizer=keras.optimizers.SGD())
