@@ -4,7 +4,7 @@
 
 Claims: two-stage fine-tuning of the bundled backbone is at least 6 points ahead of training the same network from
 scratch and 3 ahead of logistic regression on the pixels at 5 images a digit, 15 ahead of scratch at 2. Both baselines
-have the settings that did best on the test images. About five minutes on two cores; prints one JSON line.
+have the settings that did best on the test images. Four minutes on two free cores; prints one JSON line.
 """
 
 import argparse
