@@ -14,10 +14,11 @@ FILE = "best.npz"
 
 
 class Best(keras.callbacks.Callback):
-    """Remembers the weights of the epoch with the lowest value of `monitor`.
+    """Remembers the weights of the epoch with the best value of `monitor`; of equals, that with the lowest loss.
 
-    One object serves consecutive `fit` calls. With a folder, the best weights are written there
-    whenever they improve, all or nothing; a full disk costs a note, not the run.
+    Accuracies should be high, anything else low. One object serves consecutive `fit` calls. With a
+    folder, the best weights are written there whenever they improve, all or nothing; a full disk costs
+    a note, not the run.
 
     Args:
         monitor: A key of the epoch's logs, or None: then the last epoch counts as best.
@@ -33,15 +34,19 @@ class Best(keras.callbacks.Callback):
         self.monitor = monitor
         self.file = None if folder is None else pathlib.Path(folder) / FILE
         self.epoch: int | None = None
-        self.value = np.inf
+        self.value = (np.inf, np.inf)
         self.weights: list[np.ndarray] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
         if self.monitor is None:
             self.epoch = epoch
-        elif (value := (logs or {}).get(self.monitor, np.inf)) < self.value:
-            self.epoch, self.value = epoch, value
+            return
+        logs = logs or {}
+        value = logs.get(self.monitor, np.nan)
+        loss = logs.get("val_loss", np.inf)
+        if np.isfinite(loss) and (ranked := (-value if "accuracy" in self.monitor else value, loss)) < self.value:
+            self.epoch, self.value = epoch, ranked
             self.weights = self.model.get_weights()
             self._write()
 

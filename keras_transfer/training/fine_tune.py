@@ -35,8 +35,9 @@ def fine_tune(
     """Adapts a pretrained model in stages: by default the head first, then it and the upper trunk.
 
     Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. The trunk's batch
-    normalisations run in inference mode. In the end the model has the weights of the epoch with the
-    lowest validation loss (of the last epoch where there is no validation).
+    normalisations run in inference mode. In the end the model has the weights of the best epoch: with
+    the highest validation accuracy for a single classification (the lowest loss among equals), else the
+    lowest validation loss; of the last epoch where there is no validation.
 
     Args:
         model: A compiled functional model, of `kt.build_model` or your own. Changed in place.
@@ -90,7 +91,7 @@ def fine_tune(
         record.note(note)
     record.update(digest=given.digest, source=_source(model), examples=given.examples)
     loss = _settled_loss(model, given, record)
-    best = Best("val_loss" if given.validation is not None else None, folder=folder)
+    best = Best(_monitor(model) if given.validation is not None else None, folder=folder)
     own = [best] if folder is None else [best, Log(folder)]
     try:
         history = _run(model, given, plan, loss, [*own, *callbacks], record, verbose)
@@ -225,6 +226,15 @@ def _shown(rate: object) -> str:
 def _source(model: keras.Model) -> dict | None:
     mark = layers.representation(model)
     return None if mark is None else dict(mark.source)
+
+
+def _monitor(model: keras.Model) -> str:
+    """What chooses the epoch: the accuracy of a single classification, else the loss.
+
+    A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better.
+    """
+    kinds = [layer.task.kind for layer in layers.outputs(model).values()]
+    return "val_accuracy" if kinds == ["classification"] else "val_loss"
 
 
 def _outcome(best: Best, history: keras.callbacks.History) -> str:

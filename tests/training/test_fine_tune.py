@@ -50,16 +50,18 @@ def test_equals_two_fits_by_hand(data):
     by_hand = model_of()
     layers = by_hand.layers
     start = [layer.name for layer in layers].index("block4_1_conv")
-    losses, values = [], []
+    ranks, values = [], []
     for trained, rate in (({"classification_logits"}, 1e-2), ({"block4_1_conv", "classification_logits"}, 1e-3)):
         for layer in layers:
             layer.trainable = layer.name in trained
-        by_hand.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
+        by_hand.compile(
+            keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+        )
         history = by_hand.fit(data.train, validation_data=data.validation, shuffle=False, verbose=0)
-        losses += history.history["val_loss"]
+        ranks += [(-history.history["val_accuracy"][0], history.history["val_loss"][0])]
         values.append(by_hand.get_weights())
     assert start > 0
-    for ours_value, expected in zip(ours.get_weights(), values[int(np.argmin(losses))], strict=True):
+    for ours_value, expected in zip(ours.get_weights(), values[ranks.index(min(ranks))], strict=True):
         np.testing.assert_array_equal(ours_value, expected)
 
 
@@ -67,10 +69,20 @@ def test_the_best_epoch_is_in_the_model(data):
     """A rate that ruins the second stage must not cost the first one's result."""
     model = model_of()
     history = kt.fine_tune(model, data, epochs=(3, 2), unfreeze="all", learning_rate=(1e-3, 10.0), verbose=0)
-    best = int(np.nanargmin(history.history["val_loss"]))
+    curves = history.history
+    ranks = [(-accuracy, loss) for accuracy, loss in zip(curves["val_accuracy"], curves["val_loss"], strict=True)]
+    best = ranks.index(min(ranks))
     assert history.record["best_epoch"] == best < 3
-    value = model.evaluate(data.validation, verbose=0, return_dict=True)["loss"]
-    np.testing.assert_allclose(value, min(history.history["val_loss"]), rtol=1e-5)
+    values = model.evaluate(data.validation, verbose=0, return_dict=True)
+    np.testing.assert_allclose((-values["accuracy"], values["loss"]), ranks[best], rtol=1e-5)
+
+
+def test_numbers_and_several_tasks_are_ranked_by_their_loss():
+    values = np.linspace(0, 100, 24).astype("float32")
+    data = kt.data.from_arrays(PIXELS, values, validation=0.25, batch_size=6)
+    history = kt.fine_tune(model_of(kt.tasks.Regression()), data, epochs=(2, 1), verbose=0)
+    assert history.record["monitor"] == "val_loss"
+    assert history.record["best_epoch"] == int(np.argmin(history.history["val_loss"]))
 
 
 def test_without_validation_the_last_epoch_stays():
