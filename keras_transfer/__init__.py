@@ -8,6 +8,7 @@ _ROOMS = (
     "backbones",
     "data",
     "evaluation",
+    "features",
     "layers",
     "losses",
     "metrics",

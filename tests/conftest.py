@@ -26,3 +26,74 @@ def real_data() -> pathlib.Path:
     if not folder:
         pytest.skip("KERAS_TRANSFER_DATA is not set")
     return pathlib.Path(folder)
+
+
+def save_plain_module(folder):
+    """A tf.Module with a convolution, batch normalisation, dropout and an L2 loss, for images of any size."""
+    import tensorflow as tf
+
+    class Plain(tf.Module):
+        def __init__(self):
+            super().__init__(name="plain")
+            generator = tf.random.Generator.from_seed(1)
+            with self.name_scope:
+                self.kernel = tf.Variable(generator.normal([3, 3, 3, 16], stddev=0.3), name="kernel")
+                self.scale = tf.Variable(tf.ones(16), name="scale")
+                self.shift = tf.Variable(tf.zeros(16), name="shift")
+                self.mean = tf.Variable(tf.zeros(16), trainable=False, name="mean")
+                self.variance = tf.Variable(tf.ones(16), trainable=False, name="variance")
+                self.upper = tf.Variable(generator.normal([3, 3, 16, 32], stddev=0.1), name="upper")
+            self.regularization_losses = [self.l2]
+
+        @tf.function
+        def l2(self):
+            return 0.001 * tf.reduce_sum(self.kernel**2)
+
+        @tf.function
+        def __call__(self, images, training=False, batch_norm_momentum=0.9):
+            x = tf.nn.conv2d(images, self.kernel, 2, "SAME")
+            mean, variance = self.mean, self.variance
+            if training:
+                mean, variance = tf.nn.moments(x, [0, 1, 2])
+                for kept, new in ((self.mean, mean), (self.variance, variance)):
+                    kept.assign(kept * batch_norm_momentum + new * (1 - batch_norm_momentum))
+            x = tf.nn.relu(tf.nn.batch_normalization(x, mean, variance, self.shift, self.scale, 1e-3))
+            x = tf.nn.dropout(x, 0.2) if training else x
+            x = tf.nn.relu(tf.nn.conv2d(x, self.upper, 2, "SAME"))
+            return {"default": x, "pooled": tf.reduce_mean(x, [1, 2])}
+
+    module = Plain()
+    for training in (True, False):
+        module.__call__.get_concrete_function(
+            tf.TensorSpec([None, None, None, 3]), training=training, batch_norm_momentum=tf.TensorSpec([])
+        )
+    module.l2.get_concrete_function()
+    tf.saved_model.save(module, str(folder))
+
+
+def save_tf_keras_module(folder):
+    """The same parts in a network of Keras 2, for images of 32 x 32."""
+    tf_keras = pytest.importorskip("tf_keras")
+    tf_keras.utils.set_random_seed(1)
+    layers = tf_keras.layers
+    l2 = tf_keras.regularizers.L2(0.001)
+    network = tf_keras.Sequential(
+        [
+            layers.Input((32, 32, 3)),
+            layers.Conv2D(16, 3, strides=2, padding="same", kernel_regularizer=l2, name="conv"),
+            layers.BatchNormalization(momentum=0.9, name="norm"),
+            layers.ReLU(),
+            layers.Dropout(0.2),
+            layers.Conv2D(32, 3, strides=2, padding="same", activation="relu", name="conv2"),
+        ]
+    )
+    network.save(folder, save_format="tf")
+
+
+@pytest.fixture(scope="session")
+def module_folders(tmp_path_factory) -> dict[str, pathlib.Path]:
+    """SavedModels with weights, batch normalisation, dropout and a loss: of a plain module and of Keras 2."""
+    root = tmp_path_factory.mktemp("modules")
+    save_plain_module(root / "plain")
+    save_tf_keras_module(root / "tf_keras")
+    return {"plain": root / "plain", "tf_keras": root / "tf_keras"}

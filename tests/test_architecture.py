@@ -6,8 +6,8 @@ import pathlib
 import keras_transfer
 
 ROOT = pathlib.Path(keras_transfer.__file__).parent
-# `evaluation` and `serving` read the marks that `layers` leaves in a model (where an answer comes out and which
-# task it belongs to, where the trunk ends), so that neither has to know a task or a backbone by name.
+# `features`, `evaluation` and `serving` read the marks that `layers` leaves in a model (where an answer comes out and
+# which task it belongs to, where the trunk ends), so that none has to know a task or a backbone by name.
 ALLOWED = {
     "core": set(),
     "layers": {"core"},
@@ -17,7 +17,7 @@ ALLOWED = {
     "backbones": {"core", "layers"},
     "tasks": {"core", "layers", "losses", "metrics"},
     "models": {"core", "layers", "losses", "backbones", "tasks"},
-    "features": {"core"},
+    "features": {"core", "layers"},
     "training": {"core", "layers", "losses", "features"},
     "evaluation": {"core", "layers", "metrics"},
     "serving": {"core", "layers"},

@@ -1,19 +1,20 @@
-"""`kt.backbone`: from a name to a pretrained trunk."""
+"""From a name of the catalogue to a pretrained trunk."""
 
 import inspect
 import os
 import pathlib
 import warnings
+from typing import NamedTuple
 
 import keras
 
-from keras_transfer import layers
+from keras_transfer.backbones import channels as planes
 from keras_transfer.backbones import tiny
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE, FAMILIES
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks
 
-__all__ = ["backbone", "names"]
+__all__ = ["named"]
 
 TINY_WEIGHTS = pathlib.Path(__file__).with_name("tiny.weights.h5")
 # What the package decides itself; the rest of a constructor's arguments are the user's.
@@ -23,87 +24,125 @@ _OURS = {
 }  # fmt: skip
 
 
-def names() -> list[str]:
-    """Returns the names that `backbone` knows.
-
-    Example:
-        >>> "MobileNetV2" in names()
-        True
-    """
-    return sorted(CATALOGUE, key=str.lower)
-
-
-def backbone(
+def named(
     name: str,
     *,
-    weights: str | os.PathLike | None = "pretrained",
-    image_size: int | tuple[int, int] | None = None,
-    **arguments: object,
+    weights: str | os.PathLike | None,
+    image_size: tuple[int, int] | None,
+    channels: int,
+    channel_mode: str,
+    arguments: dict,
 ) -> Backbone:
-    """Builds a backbone: pixels 0..255 in, feature map out, the network's preprocessing inside.
+    """Builds a network of the catalogue.
 
     Args:
-        name: A name of `kt.backbones.names()`: any Keras Applications network, or "tiny", which
-            ships with the package.
+        name: A name of the catalogue.
         weights: "pretrained" (the network's published weights: "imagenet" for Keras Applications,
-            generated images for "tiny"), "imagenet", None for random weights, or a weights file.
-        image_size: Side, or (height, width), of the images; by default the size that the network
-            was pretrained at.
-        **arguments: The network's own constructor arguments, such as `alpha`; checked by name.
+            generated images for "tiny"), "imagenet", None for random weights, or a weights file, also one of
+            the same network for as many channels.
+        image_size: (height, width) of the images; None for the size that the network was pretrained at.
+        channels: Channels of the images.
+        channel_mode: How the first layer's pretrained filters go over to them, see `channels.widen`.
+        arguments: The network's own constructor arguments; checked by name.
 
     Raises:
-        InputError: If the name, an argument, the size or the weights cannot work.
+        InputError: If an argument, the size or the weights cannot work.
 
     Example:
-        >>> trunk = backbone("MobileNetV2", weights=None, image_size=96, alpha=0.35)
-        >>> trunk.levels["P3"], trunk.output.shape
-        ('block_5_add', (None, 3, 3, 1280))
+        >>> plain = {"weights": None, "image_size": (96, 96), "channel_mode": "mean", "arguments": {"alpha": 0.35}}
+        >>> named("MobileNetV2", channels=4, **plain).input.shape
+        (None, 96, 96, 4)
     """
-    row = lookup.find(name, CATALOGUE, argument="backbone")
-    family = FAMILIES[row.family]
-    size = checks.image_size(row.size if image_size is None else image_size)
+    family = FAMILIES[CATALOGUE[name].family]
+    size = image_size or checks.image_size(CATALOGUE[name].size)
     if min(size) < family.minimum:
-        raise checks.error(f"`image_size` must be at least {family.minimum} for {name}", given=image_size)
+        given = size[0] if size[0] == size[1] else size
+        raise checks.error(f"`image_size` must be at least {family.minimum} for {name}", given=given)
     _check_arguments(name, arguments)
     weights = _check_weights(name, weights)
+    plan = _Plan(name, size, planes.check_channels(channels, channel_mode), channel_mode, arguments)
+    network = _network(plan, weights) if channels == 3 else _widened(plan, weights)
     source = {
         "name": name,
         "weights": weights.name if isinstance(weights, pathlib.Path) else weights,
         "image_size": list(size),
         "arguments": arguments,
-        "preprocessing": family.preprocessing,
+        "preprocessing": plan.mode,
         "blocks": family.blocks,
     }
-    inputs = keras.Input((*size, 3), name="image")
-    pixels = layers.Preprocess(family.preprocessing, name="preprocess")(inputs)
-    network = _network(name, inputs, pixels, weights, arguments)
-    return Backbone.of(inputs, network.output, source=source, name=name.lower())
+    if channels != 3:
+        source |= {"channels": channels, "channel_mode": channel_mode}
+    return Backbone.of(network.inputs[0], network.outputs[0], source=source, name=name.lower())
 
 
-def _network(
-    name: str,
-    inputs: keras.KerasTensor,
-    pixels: keras.KerasTensor,
-    weights: str | pathlib.Path | None,
-    arguments: dict,
-) -> keras.Model:
-    """Builds the network on top of `pixels`, which comes from `inputs`, and fills it with weights."""
-    if name == "tiny":
-        network = keras.Model(inputs, tiny.network(pixels))
-        weights = TINY_WEIGHTS if weights == "pretrained" else weights
-    else:
-        network = _application(name, pixels, "imagenet" if weights == "imagenet" else None, arguments)
+class _Plan(NamedTuple):
+    """What a network is built of, its weights aside."""
+
+    name: str
+    size: tuple[int, int]
+    channels: int
+    channel_mode: str
+    arguments: dict
+
+    @property
+    def outside(self) -> str:
+        """See `catalogue.Row`."""
+        return CATALOGUE[self.name].outside if self.channels != 3 else ""
+
+    @property
+    def mode(self) -> str:
+        """Of `layers.Preprocess`."""
+        return self.outside or FAMILIES[CATALOGUE[self.name].family].preprocessing
+
+
+def _network(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
+    """Builds the network as it was pretrained, for RGB, and fills it with weights."""
+    network = _constructed(plan, "imagenet" if weights == "imagenet" else None)
+    if plan.name == "tiny" and weights == "pretrained":
+        weights = TINY_WEIGHTS
     if isinstance(weights, pathlib.Path):
-        _load(network, name, weights)
+        _load(network, plan.name, weights)
     return network
+
+
+def _widened(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
+    """Builds the network for other channels and fills it with the adapted weights of the one for RGB."""
+    network = _constructed(plan, None)
+    if weights is None:
+        return network
+    try:
+        pretrained = _network(plan._replace(channels=3), weights)
+    except checks.InputError as refused:
+        if not isinstance(weights, pathlib.Path):
+            raise
+        try:  # the file may be of a network that was widened already
+            _load(network, plan.name, weights)
+        except checks.InputError:
+            raise refused from None
+        return network
+    planes.transfer(pretrained, network, mode=plan.mode, channels=plan.channels, channel_mode=plan.channel_mode)
+    return network
+
+
+def _constructed(plan: _Plan, published: str | None) -> keras.Model:
+    """Builds the network from pixels to features."""
+    normalises = FAMILIES[CATALOGUE[plan.name].family].normalises
+    inputs = keras.Input((*plan.size, plan.channels), name="image")
+    pixels = planes.preprocess(plan.mode, plan.channels, plan.channel_mode, normalises=normalises)(inputs)
+    if plan.name == "tiny":
+        return keras.Model(inputs, tiny.network(pixels))
+    arguments = {**plan.arguments, "include_preprocessing": False} if plan.outside else plan.arguments
+    return _application(plan.name, pixels, published, arguments)
 
 
 def _application(name: str, pixels: keras.KerasTensor, published: str | None, arguments: dict) -> keras.Model:
     build = getattr(keras.applications, name)
     try:
-        return build(
-            include_top=False, weights=published, input_tensor=pixels, input_shape=pixels.shape[1:], **arguments
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="This model usually expects 1 or 3 input channels")
+            return build(
+                include_top=False, weights=published, input_tensor=pixels, input_shape=pixels.shape[1:], **arguments
+            )
     except (ValueError, TypeError) as refused:
         reason = str(refused).strip().splitlines()[0]
         raise checks.error(f"the arguments must suit {name}", given=arguments, fix=f"Keras says: {reason}") from refused

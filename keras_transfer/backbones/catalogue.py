@@ -18,6 +18,8 @@ class Family(NamedTuple):
     """Regular expression of a block's name within the name of an operation, see `core.blocks`."""
     minimum: int = 32
     """Smallest image side."""
+    normalises: bool = False
+    """Whether it holds the mean and deviation of each colour as weights."""
 
 
 class Row(NamedTuple):
@@ -27,12 +29,14 @@ class Row(NamedTuple):
     """Key of `FAMILIES`; also the module's name in `keras.applications`."""
     size: int = 224
     """Image side it was pretrained at, used when the user names none."""
+    outside: str = ""
+    """Mode of `layers.Preprocess` that does what its own layers do for three channels only."""
 
 
 FAMILIES = {
     "convnext": Family("inside", r"(?:stage_\d+|downsampling)_block_\d+"),
     "densenet": Family("torch", r"conv\d_block\d+|pool[2-4]"),
-    "efficientnet": Family("inside", r"block\d[a-z](?=_)"),
+    "efficientnet": Family("inside", r"block\d[a-z](?=_)", normalises=True),
     "efficientnet_v2": Family("inside", r"block\d[a-z](?=_)"),
     "inception_resnet_v2": Family("tf", r"mixed_\d[a-z]|block\d+_\d+", minimum=75),
     "inception_v3": Family("tf", r"mixed\d+", minimum=75),
@@ -49,11 +53,11 @@ FAMILIES = {
 }
 
 CATALOGUE = {
-    "ConvNeXtBase": Row("convnext"),
-    "ConvNeXtLarge": Row("convnext"),
-    "ConvNeXtSmall": Row("convnext"),
-    "ConvNeXtTiny": Row("convnext"),
-    "ConvNeXtXLarge": Row("convnext"),
+    "ConvNeXtBase": Row("convnext", outside="torch"),
+    "ConvNeXtLarge": Row("convnext", outside="torch"),
+    "ConvNeXtSmall": Row("convnext", outside="torch"),
+    "ConvNeXtTiny": Row("convnext", outside="torch"),
+    "ConvNeXtXLarge": Row("convnext", outside="torch"),
     "DenseNet121": Row("densenet"),
     "DenseNet169": Row("densenet"),
     "DenseNet201": Row("densenet"),
@@ -65,10 +69,10 @@ CATALOGUE = {
     "EfficientNetB5": Row("efficientnet", size=456),
     "EfficientNetB6": Row("efficientnet", size=528),
     "EfficientNetB7": Row("efficientnet", size=600),
-    "EfficientNetV2B0": Row("efficientnet_v2"),
-    "EfficientNetV2B1": Row("efficientnet_v2", size=240),
-    "EfficientNetV2B2": Row("efficientnet_v2", size=260),
-    "EfficientNetV2B3": Row("efficientnet_v2", size=300),
+    "EfficientNetV2B0": Row("efficientnet_v2", outside="torch"),
+    "EfficientNetV2B1": Row("efficientnet_v2", size=240, outside="torch"),
+    "EfficientNetV2B2": Row("efficientnet_v2", size=260, outside="torch"),
+    "EfficientNetV2B3": Row("efficientnet_v2", size=300, outside="torch"),
     "EfficientNetV2L": Row("efficientnet_v2", size=480),
     "EfficientNetV2M": Row("efficientnet_v2", size=480),
     "EfficientNetV2S": Row("efficientnet_v2", size=384),

@@ -25,6 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.folder,
         _class_names(model),
         image_size=model.input_shape[1:3],
+        channels=model.input_shape[3],
         batch_size=arguments.batch_size,
         corrupt="skip" if arguments.skip_corrupt else "error",
     )

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "fine-tune a backbone on a folder of photos; writes model, SavedModel, report and run record",
     "evaluate": "measure a trained run on another folder",
     "predict": "label image files with a trained run",
+    "features": "write what a backbone sees in images to a folder of arrays",
     "export": "write a SavedModel of a trained run and verify it",
 }
 

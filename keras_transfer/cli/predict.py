@@ -31,7 +31,8 @@ def main(arguments: argparse.Namespace) -> None:
     width = max(len(str(path)) for path in paths)
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
-        outputs = model.predict(kt.data.load_images(batch, model.input_shape[1:3]), verbose=0)
+        height, width, channels = model.input_shape[1:]
+        outputs = model.predict(kt.data.load_images(batch, (height, width), channels=channels), verbose=0)
         for row, path in enumerate(batch):
             answer = _answer(model, outputs, row, arguments.top)
             if arguments.json:

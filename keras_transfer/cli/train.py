@@ -1,7 +1,6 @@
 """`keras-transfer train`: a folder of photos becomes a fine-tuned, measured, served model."""
 
 import argparse
-import ast
 import json
 import pathlib
 
@@ -20,14 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--validation", metavar="SHARE|FOLDER", default="0.2", help="images to choose the best epoch with (0.2)"
     )
-    data.add_argument("--image-size", type=options.sides, metavar="N|HxW", help="default: the backbone's own")
     options.add_images(data)
     model = parser.add_argument_group("model")
-    model.add_argument("--backbone", default="MobileNetV2", metavar="NAME", help="MobileNetV2, ResNet50, tiny, ...")
-    model.add_argument("--weights", default="pretrained", help="pretrained, imagenet, none, or a weights file")
-    model.add_argument(
-        "--backbone-argument", action="append", default=[], metavar="NAME=VALUE", help="such as alpha=0.35; repeatable"
-    )
+    options.add_backbone(model)
     model.add_argument(
         "--hidden", type=options.positive, nargs="*", default=[], metavar="N", help="hidden layers of the head"
     )
@@ -59,13 +53,8 @@ def main(arguments: argparse.Namespace) -> None:
         given = f"'{out}', which holds {', '.join(earlier)}"
         raise checks.error("--out must be a new folder", given=given, fix="Add --overwrite.")
     keras.utils.set_random_seed(checks.integer(arguments.seed, name="--seed", minimum=0, below=checks.SEEDS))
-    backbone = kt.backbone(
-        arguments.backbone,
-        weights=None if arguments.weights == "none" else arguments.weights,
-        image_size=arguments.image_size,
-        **_backbone_arguments(arguments.backbone_argument),
-    )
-    data = _data(arguments, backbone.input_shape[1:3])
+    backbone = options.load_backbone(arguments)
+    data = _data(arguments, backbone.input_shape)
     print(data.summary())
     model = kt.build_model(backbone, _task(arguments, data.class_names))
     for name in ("report.html", "report.json"):
@@ -91,14 +80,15 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
-def _data(arguments: argparse.Namespace, image_size: tuple[int, int]) -> object:
+def _data(arguments: argparse.Namespace, shape: tuple) -> object:
     import keras_transfer as kt
 
     return kt.data.from_folder(
         arguments.folder,
         test=_share_or_folder(arguments.test),
         validation=_share_or_folder(arguments.validation),
-        image_size=image_size,
+        image_size=shape[1:3],
+        channels=shape[3],
         batch_size=arguments.batch_size,
         seed=arguments.seed,
         corrupt="skip" if arguments.skip_corrupt else "error",
@@ -150,18 +140,3 @@ def _share_or_folder(text: str | None) -> float | str | None:
         return None if text is None else float(text) or None
     except ValueError:
         return text
-
-
-def _backbone_arguments(pairs: list[str]) -> dict:
-    from keras_transfer.core import checks
-
-    found = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise checks.error("--backbone-argument must be NAME=VALUE", given=repr(pair))
-        try:
-            found[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            found[name] = text
-    return found

@@ -5,6 +5,7 @@ cut through a residual. A level is the last narrow place of a resolution: `P3` h
 Strides are summed along the graph, so they do not depend on the image size.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +14,14 @@ import keras
 
 from keras_transfer.core import graph, paths
 
-__all__ = ["Block", "blocks", "levels"]
+__all__ = ["Block", "blocks", "last_map", "levels", "trunk_end"]
+
+# Layers that prepare pixels, or belong to the convolution before them: they begin no block.
+_NORMALISING = (
+    keras.layers.Normalization, keras.layers.BatchNormalization, keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization, keras.layers.UnitNormalization, keras.layers.PReLU,
+)  # fmt: skip
+_GLOBAL_POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
 class Block(NamedTuple):
@@ -36,7 +44,8 @@ def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
         model: A functional model.
         pattern: Regular expression that finds the block's name in the name of an operation, as
             `block_\\d+` does in "block_13_expand". Neighbouring stretches of one name are one block.
-            None takes every stretch with weights as a block of its own.
+            None takes every stretch with weights as a block of its own; what merely normalises goes
+            with the stretch below.
         until: The tensor where the trunk ends; by default the model's output.
 
     Example:
@@ -49,8 +58,10 @@ def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
     below = _layer_paths(model)
     found = []
     for stretch in _stretches(order, pattern, _end(model, until)):
-        inside = tuple(path for p in stretch.positions for path in below.get(id(order[p].operation), ()))
-        found.append(Block(stretch.label, inside))
+        # A layer that is called twice belongs where it is called first.
+        inside = tuple(path for p in stretch.positions for path in below.pop(id(order[p].operation), ()))
+        if inside:
+            found.append(Block(stretch.label, inside))
     return found
 
 
@@ -72,16 +83,84 @@ def levels(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
     """
     order = graph.nodes(model)
     strides = _strides(order)
-    made_by = {id(tensor): node for node in order for tensor in node.outputs}
     found = {}
-    for stretch in _stretches(order, pattern, _end(model, until)):
-        last = order[stretch.positions[-1]]
-        ends = [made_by[id(last.inputs[0])], last] if _is_pooling(last.operation) else [last]
-        for node in ends:
-            stride = strides.get(id(node.outputs[0]))
-            if node.inputs and stride and stride & (stride - 1) == 0 and 4 <= stride <= 32:
-                found[f"P{stride.bit_length() - 1}"] = node.operation.name
+    for node in _level_ends(order, pattern, _end(model, until)):
+        stride = strides.get(id(node.outputs[0]))
+        if node.inputs and stride and stride & (stride - 1) == 0 and 4 <= stride <= 32:
+            found[f"P{stride.bit_length() - 1}"] = node.operation.name
     return dict(sorted(found.items()))
+
+
+def last_map(order: Sequence[graph.Node]) -> keras.KerasTensor | None:
+    """Returns the last feature map of a graph: made with weights, with places in the image.
+
+    Places are lost where a map is pooled as a whole or flattened. A transformer above its patches has none
+    either, unless it lays its tokens out as a map again.
+
+    Args:
+        order: Of `graph.nodes`.
+
+    Example:
+        >>> layers = [keras.layers.Conv2D(2, 3, name="conv"), keras.layers.Flatten(), keras.layers.Dense(4)]
+        >>> last_map(graph.nodes(keras.Sequential([keras.Input((8, 8, 3)), *layers]))).shape
+        (None, 6, 6, 2)
+    """
+    made: set[int] = set()
+    placed: set[int] = set()
+    found = None
+    for node in order:
+        inputs, outputs = {id(tensor) for tensor in node.inputs}, node.outputs
+        learns = _learns(node.operation)
+        if learns or inputs & made:
+            made.update(map(id, outputs))
+        if not inputs or (inputs & placed and not _pools_all(node)):
+            placed.update(id(tensor) for tensor in outputs if len(tensor.shape) in (3, 4))
+        if id(outputs[0]) in made & placed and len(outputs[0].shape) == 4:
+            found = outputs[0]
+        elif learns and id(outputs[0]) in placed:
+            found = None
+    return found
+
+
+def trunk_end(order: Sequence[graph.Node]) -> list[keras.KerasTensor]:
+    """Returns where the trunk of a graph without a mark ends, in a list that is empty where nothing has weights.
+
+    It is the end of a nested model (of the last that gives a map, else of the largest); else the last feature
+    map; else what enters the last layer with weights.
+
+    Args:
+        order: Of `graph.nodes`.
+
+    Example:
+        >>> dense = [keras.layers.Dense(width, name=f"dense{width}") for width in (3, 2)]
+        >>> [tensor.shape for tensor in trunk_end(graph.nodes(keras.Sequential([keras.Input((4,)), *dense])))]
+        [(None, 3)]
+    """
+    weighted = [node for node in order if _learns(node.operation)]
+    nested = [node for node in weighted if isinstance(node.operation, keras.Model)]
+    if nested:
+        maps = [node for node in nested if len(node.outputs[0].shape) == 4]
+        chosen = maps[-1] if maps else max(nested, key=lambda node: node.operation.count_params())
+        return [chosen.outputs[0]]
+    found = last_map(order)
+    return [found] if found is not None else [tensor for node in weighted[-1:] for tensor in node.inputs]
+
+
+def _learns(operation: keras.Operation) -> bool:
+    """Whether an operation has weights that are not statistics of the pixels."""
+    return bool(getattr(operation, "weights", None)) and not isinstance(operation, keras.layers.Normalization)
+
+
+def _pools_all(node: graph.Node) -> bool:
+    """Whether a call makes one place of a whole map."""
+    if isinstance(node.operation, _GLOBAL_POOLING):
+        return True
+    before, after = node.inputs[0].shape, node.outputs[0].shape
+    if len(before) != 4 or len(after) != 4 or tuple(after[1:3]) != (1, 1) or tuple(before[1:3]) == (1, 1):
+        return False
+    # ops.mean(x, axis=(1, 2), keepdims=True), or a window as large as the map, as the first ResNets had.
+    window = getattr(node.operation, "pool_size", None)
+    return not isinstance(node.operation, keras.layers.Layer) or (window is not None and min(window) > 3)
 
 
 def _end(model: keras.Model, until: keras.KerasTensor | None) -> list[keras.KerasTensor]:
@@ -107,16 +186,33 @@ def _stretches(order: Sequence[graph.Node], pattern: str | None, end: list[keras
             continue  # padding belongs to the convolution that follows
         taken.update(new)
         pieces.append((_label(order, new, pattern), new))
+    if pattern is None:
+        return _weighted_stretches(order, pieces)
     named = [index for index, (label, _) in enumerate(pieces) if label]
     stretches: list[_Stretch] = []
     for index, (found, positions) in enumerate(pieces):
         label = found or _label_between(stretches, index, named)
-        weighted = any(getattr(order[p].operation, "weights", None) for p in positions)
-        if stretches and (label == stretches[-1].label or not (pattern or weighted)):
+        if stretches and label == stretches[-1].label:
             stretches[-1].positions.extend(positions)
         else:
             stretches.append(_Stretch(label, positions))
     return stretches
+
+
+def _weighted_stretches(order: Sequence[graph.Node], pieces: list[tuple[str, list[int]]]) -> list[_Stretch]:
+    """Pieces merged so that each stretch begins with the first that has weights to learn."""
+    stretches: list[_Stretch] = []
+    waiting: list[int] = []  # what comes before any weights
+    for label, positions in pieces:
+        begins = any(_learns(op := order[p].operation) and not isinstance(op, _NORMALISING) for p in positions)
+        if begins:
+            stretches.append(_Stretch(label, waiting + positions))
+            waiting = []
+        elif stretches:
+            stretches[-1].positions.extend(positions)
+        else:
+            waiting += positions
+    return stretches or [_Stretch(label, waiting) for label, _ in pieces[-1:]]
 
 
 def _label_between(stretches: list[_Stretch], index: int, named: list[int]) -> str:
@@ -152,10 +248,25 @@ def _label(order: Sequence[graph.Node], positions: list[int], pattern: str | Non
     """The block name that most operations of a piece carry (later ones win ties)."""
     names = [order[p].operation.name for p in positions]
     if pattern is None:
-        weighted = [order[p].operation.name for p in positions if getattr(order[p].operation, "weights", None)]
+        weighted = [
+            op.name for p in positions if _learns(op := order[p].operation) and not isinstance(op, _NORMALISING)
+        ]
         return (weighted or names)[-1]
     found = [hit.group() for hit in (re.search(pattern, name) for name in names) if hit]
     return max(reversed(found), key=found.count) if found else None
+
+
+def _level_ends(order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor]) -> list[graph.Node]:
+    """The calls that may end a level: narrow places, or with a pattern only those that end a block."""
+    made_by = {id(tensor): node for node in order for tensor in node.outputs}
+    if pattern is None:
+        places = [made_by[id(tensor)] for tensor in _narrow_places(order, pattern, end)]
+        return [node for node in places if not isinstance(node.operation, keras.layers.ZeroPadding2D)]
+    ends = []
+    for stretch in _stretches(order, pattern, end):
+        last = order[stretch.positions[-1]]
+        ends += [made_by[id(last.inputs[0])], last] if _is_pooling(last.operation) else [last]
+    return ends
 
 
 def _is_pooling(operation: keras.Operation) -> bool:
@@ -169,17 +280,26 @@ def _strides(order: Sequence[graph.Node]) -> dict[int, int]:
         below = [found[id(tensor)] for tensor in node.inputs if id(tensor) in found]
         for tensor in node.outputs:
             if len(tensor.shape) == 4 and (below or not node.inputs):
-                found[id(tensor)] = (max(below) if below else 1) * _own_stride(node.operation)
+                found[id(tensor)] = (max(below) if below else 1) * _own_stride(node, tensor)
     return found
 
 
-def _own_stride(operation: keras.Operation) -> int:
-    if isinstance(operation, keras.Model):
-        product = 1
-        for layer in operation.layers:
-            product *= _own_stride(layer)
-        return product
+def _own_stride(node: graph.Node, output: keras.KerasTensor) -> int:
+    operation = node.operation
+    if graph.is_functional(operation):
+        inside = graph.nodes(operation)
+        return max((_strides(inside).get(id(tensor), 1) for tensor in operation.outputs), default=1)
     if isinstance(operation, keras.layers.Conv2DTranspose | keras.layers.UpSampling2D):
         return 1  # a trunk does not enlarge; decoders lie beyond its end
-    stride = getattr(operation, "strides", 1)
+    stride = getattr(operation, "strides", None)
+    if stride is None and getattr(operation, "weights", None):
+        return _stride_by_size(node.inputs[0].shape, output.shape)
+    stride = 1 if stride is None else stride
     return stride[0] if isinstance(stride, list | tuple) else stride
+
+
+def _stride_by_size(before: tuple, after: tuple) -> int:
+    """The stride of a layer that is made of others: what its sides tell, rounded because of valid padding."""
+    if len(before) != 4 or not before[1] or not after[1]:
+        return 1
+    return 2 ** max(0, round(math.log2(before[1] / after[1])))

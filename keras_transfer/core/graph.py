@@ -6,14 +6,17 @@ handed over, so that `upper(lower(x))` equals `model(x)` wherever the cut lies. 
 never copied: what is trained in a part is trained in the whole.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
 
 from keras_transfer.core import checks, paths
 
-__all__ = ["Node", "ancestors", "check_functional", "crossing", "cut", "flatten", "join", "nodes", "tap"]
+__all__ = [
+    "Node", "ancestors", "check_functional", "crossing", "cut", "flatten", "is_functional", "join", "nodes", "replay",
+    "tap",
+]  # fmt: skip
 
 Tensor = keras.KerasTensor
 
@@ -39,6 +42,21 @@ def check_functional(model: keras.Model, *, argument: str = "model") -> None:
 
 def _functional(model: keras.Model) -> keras.Model:
     return getattr(model, "_functional", None) or model
+
+
+def is_functional(model: object) -> bool:
+    """Returns whether `model` is a model whose graph is all that it computes.
+
+    A functional model of a class with a `call` of its own has a graph, but may do something else.
+
+    Example:
+        >>> is_functional(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+        True
+    """
+    if not isinstance(model, keras.Model) or not hasattr(_functional(model), "operations"):
+        return False
+    definer = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
+    return definer.__module__.partition(".")[0] == "keras"
 
 
 def nodes(model: keras.Model) -> list[Node]:
@@ -160,7 +178,9 @@ def join(lower: keras.Model, upper: keras.Model, *, name: str | None = None) -> 
             "`upper` must take what `lower` gives",
             given=f"{[t.shape for t in lower.outputs]} for {[t.shape for t in upper.inputs]}",
         )
-    return keras.Model(_functional(lower)._inputs_struct, _replay(upper, lower.outputs), name=name)
+    values = _values(upper, lower.outputs, enter=True)
+    outputs = keras.tree.map_structure(lambda tensor: values[id(tensor)], _functional(upper)._outputs_struct)
+    return keras.Model(_functional(lower)._inputs_struct, outputs, name=name)
 
 
 def flatten(model: keras.Model) -> keras.Model:
@@ -176,10 +196,9 @@ def flatten(model: keras.Model) -> keras.Model:
         >>> [layer.name for layer in flatten(keras.Sequential([inner, keras.layers.Dense(1, name="head")])).layers][1:]
         ['dense', 'head']
     """
-    operations = [node.operation for node in nodes(model)]
-    if not any(_is_nested(operation) for operation in operations):
+    if not any(is_functional(node.operation) for node in nodes(model)):
         return model
-    names = [layer.name for layer in paths.leaves(model).values()]
+    names = [operation.name for operation in {id(each): each for each in _inner(model)}.values()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise checks.error(
@@ -187,24 +206,68 @@ def flatten(model: keras.Model) -> keras.Model:
             given=f"{twice[0]!r} twice in {model.name!r}",
             fix="Rename one of them.",
         )
-    return keras.Model(_functional(model)._inputs_struct, _replay(model, model.inputs), name=model.name)
-
-
-def _is_nested(operation: keras.Operation) -> bool:
-    return isinstance(operation, keras.Model) and hasattr(_functional(operation), "operations")
-
-
-def _replay(model: keras.Model, inputs: Sequence[Tensor]) -> object:
-    """Calls the operations of `model` once more, on `inputs`; nested models are entered."""
     functional = _functional(model)
-    values = {id(old): new for old, new in zip(functional.inputs, inputs, strict=True)}
+    values = _values(model, model.inputs, enter=True)
+    outputs = keras.tree.map_structure(lambda tensor: values[id(tensor)], functional._outputs_struct)
+    return keras.Model(functional._inputs_struct, outputs, name=model.name)
+
+
+def _inner(model: keras.Model, depth: int = 0) -> Iterator[keras.Operation]:
+    """The operations that remain when nested models are dissolved; the inputs of nested models do not."""
     for node in nodes(model):
+        if is_functional(node.operation):
+            yield from _inner(node.operation, depth + 1)
+        elif node.inputs or not depth:
+            yield node.operation
+
+
+def replay(
+    model: keras.Model,
+    inputs: Sequence[Tensor],
+    ends: Sequence[Tensor],
+    *,
+    swap: Callable[[keras.Operation], Callable] | None = None,
+) -> list[Tensor]:
+    """Calls the operations of `model` once more, on other inputs, as far as `ends` need them.
+
+    Args:
+        model: A functional model; nested models are called as they are.
+        inputs: One tensor in the place of each input of `model`.
+        ends: Tensors of the graph of `model`.
+        swap: Gives what is called in the place of an operation; by default the operation, shared.
+
+    Returns:
+        What takes the place of `ends`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1)])
+        >>> replay(model, [keras.Input((4,))], [nodes(model)[1].outputs[0]])[0].shape
+        (None, 2)
+    """
+    values = _values(model, inputs, ends=ends, swap=swap)
+    return [values[id(tensor)] for tensor in ends]
+
+
+def _values(
+    model: keras.Model,
+    inputs: Sequence[Tensor],
+    *,
+    enter: bool = False,
+    ends: Sequence[Tensor] | None = None,
+    swap: Callable[[keras.Operation], Callable] | None = None,
+) -> dict[int, Tensor]:
+    """Calls the operations of `model` on `inputs`; returns the new tensors by the ids of the old ones."""
+    values = {id(old): new for old, new in zip(_functional(model).inputs, inputs, strict=True)}
+    order = nodes(model)
+    for position in sorted(ancestors(order, model.outputs if ends is None else ends)):
+        node = order[position]
         if not node.inputs or all(id(tensor) in values for tensor in node.outputs):
             continue
-        if _is_nested(node.operation):
-            results = _replay(node.operation, [values[id(tensor)] for tensor in node.inputs])
+        if enter and is_functional(node.operation):
+            inside = _values(node.operation, [values[id(tensor)] for tensor in node.inputs], enter=True)
+            results = [inside[id(tensor)] for tensor in _functional(node.operation).outputs]
         else:
             arguments, keywords = node.call.arguments.fill_in(values)
-            results = node.operation(*arguments, **keywords)
+            results = (swap(node.operation) if swap else node.operation)(*arguments, **keywords)
         values.update(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))
-    return keras.tree.map_structure(lambda tensor: values[id(tensor)], functional._outputs_struct)
+    return values

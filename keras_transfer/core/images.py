@@ -4,29 +4,39 @@ Training data and the exported SavedModel both decode with these functions, so t
 JPEG is decoded with the accurate transform, which gives what Pillow gives.
 """
 
+import functools
+
 import tensorflow as tf
 
-__all__ = ["EXTENSIONS", "FORMATS", "decode", "header", "load", "orientation", "reason", "resize"]
+from keras_transfer.core import checks
+
+__all__ = [
+    "CHANNELS", "EXTENSIONS", "FORMATS", "LUMINANCE", "decode", "header", "load", "orientation", "reason", "resize"
+]  # fmt: skip
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 FORMATS = "JPEG, PNG, WebP, BMP or GIF"
+CHANNELS = (1, 3, 4)  # what an image file can be decoded to: grey, RGB, RGB and alpha
+# Of red, green and blue in 65536 parts: the weights of ITU-R BT.601, which Pillow takes, too. Grey stays as it is.
+LUMINANCE = (19595, 38470, 7471)
 HEADER = 2**18  # bytes, in which the EXIF segment of a JPEG and the palette of a BMP are looked for
 MARGIN = 32  # zeros behind the header: reading beyond the end gives 0
 ORIENTATION = 0x0112  # the EXIF tag
 ORIENTED_BY = {"flip_columns": (2, 3, 6, 7), "flip_rows": (3, 4, 7, 8)}  # after the transpose of 5..8
 
 
-def load(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def load(path: tf.Tensor, size: tuple[int, int], *, channels: int = 3) -> tf.Tensor:
     """Reads, decodes and resizes one image file.
 
     Args:
         path: Scalar string.
         size: Height and width of the result.
+        channels: As for `decode`.
 
     Returns:
-        uint8 RGB of shape `(*size, 3)`.
+        uint8 of shape `(*size, channels)`.
     """
-    return resize(decode(tf.io.read_file(path)), size)
+    return resize(decode(tf.io.read_file(path), channels=channels), size)
 
 
 def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -35,7 +45,8 @@ def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     An image that fits already stays as it is, bit by bit.
 
     Args:
-        image: RGB with values 0..255, uint8 or float, `(height, width, 3)` or with a batch axis in front.
+        image: Values 0..255, uint8 or float, `(height, width, channels)` or with a batch axis in front. Every channel
+            is resized by itself, alpha too.
         size: Height and width of the result.
 
     Returns:
@@ -50,8 +61,8 @@ def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and finding that out takes a second
-def decode(data: tf.Tensor) -> tf.Tensor:
-    """Decodes the bytes of a JPEG, PNG, WebP, BMP or GIF (its first frame) image to RGB.
+def decode(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
+    """Decodes the bytes of a JPEG, PNG, WebP, BMP or GIF (its first frame) image.
 
     Grey becomes RGB, CMYK too; transparency is composited over white (a GIF's transparent pixels are black); the EXIF
     orientation of a JPEG is applied. Bytes that cannot be decoded fail with `tf.errors.InvalidArgumentError` when the
@@ -59,14 +70,17 @@ def decode(data: tf.Tensor) -> tf.Tensor:
 
     Args:
         data: Scalar string.
+        channels: 3 for RGB, 1 for its luminance, 4 for RGB as it is stored and alpha (255 where the file has none).
 
     Returns:
-        uint8 of shape `(height, width, 3)`.
+        uint8 of shape `(height, width, channels)`.
 
     Example:
         >>> decode(tf.io.encode_png(tf.fill((2, 3, 1), tf.constant(9, tf.uint8)))).shape
         TensorShape([2, 3, 3])
     """
+    checks.choice(channels, CHANNELS, name="channels")
+    coloured = functools.partial(_coloured, keeps_alpha=channels == 4)
     octets = header(data)
     starts = [_is(octets[: len(text)], text) for text in (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")]
     starts.append(_is(octets[:4], b"RIFF") & _is(octets[8:12], b"WEBP"))
@@ -75,14 +89,17 @@ def decode(data: tf.Tensor) -> tf.Tensor:
         kind,
         [
             lambda: _oriented(tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"), orientation(octets)),
-            lambda: _rgb(tf.io.decode_png(data)),
-            lambda: _rgb(tf.io.decode_image(data, expand_animations=False)),
+            lambda: coloured(tf.io.decode_png(data)),
+            lambda: coloured(tf.io.decode_image(data, expand_animations=False)),
             lambda: _bmp(data, octets),
-            lambda: _webp(data, octets),
+            lambda: coloured(_webp(data, octets)),
             lambda: _refused(f"the bytes are not a {FORMATS} image", kind < 0),
         ],
     )
-    return tf.ensure_shape(image, (None, None, 3))
+    if channels == 4:  # only some of the formats have it
+        return tf.ensure_shape(_with_alpha(image), (None, None, 4))
+    image = tf.ensure_shape(image, (None, None, 3))
+    return _grey(image) if channels == 1 else image
 
 
 def reason(problem: tf.errors.OpError) -> str:
@@ -154,11 +171,25 @@ def _oriented(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
     return image
 
 
-def _rgb(image: tf.Tensor) -> tf.Tensor:
-    """1 (grey), 2 (grey, alpha), 3 or 4 (RGB, alpha) channels to 3, over white."""
+def _coloured(image: tf.Tensor, *, keeps_alpha: bool) -> tf.Tensor:
+    """1 (grey), 2 (grey, alpha), 3 or 4 (RGB, alpha) channels to 3, over white unless alpha is kept."""
     channels = tf.shape(image)[-1]
+    has_alpha = channels % 2 == 0
     colours = tf.cond(channels < 3, lambda: tf.repeat(image[..., :1], 3, axis=-1), lambda: image[..., :3])
-    return tf.cond(channels % 2 == 0, lambda: _over_white(colours, image[..., -1:]), lambda: colours)
+    if keeps_alpha:
+        return tf.cond(has_alpha, lambda: tf.concat([colours, image[..., -1:]], -1), lambda: colours)
+    return tf.cond(has_alpha, lambda: _over_white(colours, image[..., -1:]), lambda: colours)
+
+
+def _with_alpha(image: tf.Tensor) -> tf.Tensor:
+    """Adds to RGB that it is opaque; RGB with alpha stays."""
+    opaque = tf.fill(tf.concat([tf.shape(image)[:2], [1]], 0), tf.constant(255, tf.uint8))
+    return tf.concat([image, opaque], -1)[..., :4]
+
+
+def _grey(image: tf.Tensor) -> tf.Tensor:
+    parts = tf.reduce_sum(tf.cast(image, tf.int32) * tf.constant(LUMINANCE), axis=-1, keepdims=True)
+    return tf.cast((parts + 2**15) // 2**16, tf.uint8)
 
 
 def _over_white(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
@@ -191,7 +222,7 @@ def _webp(data: tf.Tensor, octets: tf.Tensor) -> tf.Tensor:
     if not hasattr(tf.io, "decode_webp"):
         return _refused(f"TensorFlow {tf.__version__} cannot read WebP; save it as PNG", is_still & ~is_still)
     message = "animated WebP cannot be read; save one frame"
-    return tf.cond(is_still, lambda: _rgb(tf.io.decode_webp(data)[0]), lambda: _refused(message, is_still))
+    return tf.cond(is_still, lambda: tf.io.decode_webp(data)[0], lambda: _refused(message, is_still))
 
 
 def _refused(message: str, never: tf.Tensor) -> tf.Tensor:

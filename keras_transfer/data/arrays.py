@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_transfer.core import checks
-from keras_transfer.data import base, pipeline, splits
+from keras_transfer.data import base, pipeline, pixels, splits
 from keras_transfer.data.labels import check_present, encode_all, is_classes
-from keras_transfer.data.pixels import rgb
 
 __all__ = ["from_arrays"]
 
@@ -25,20 +24,24 @@ def from_arrays(
     validation: float | Pair | None = 0.2,
     class_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
     batch_size: int = 32,
     seed: int = 0,
 ) -> base.Data:
     """Takes images and labels from arrays.
 
     Args:
-        images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels or RGB and alpha with 4 (put
-            over white), values 0..255 of any number type.
+        images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels, RGB and alpha with 4, or any
+            other number of channels; values 0..255 of any number type.
         labels: Class ids from 0, class names, or floats (numbers to predict): `(n,)` or numbers `(n, k)`; or a dict of
             these, by the name of the task.
         test: Share of the images to hold out for testing, or `(images, labels)`.
         validation: Share of the images to hold out for validation, or `(images, labels)`.
         class_names: Names in the order of their ids, or a dict of them; by default strings are sorted.
         image_size: Height and width to resize to, or one number for both; by default images stay as they are.
+        channels: How many channels the model takes (`kt.backbone(..., channels=)`). Grey, RGB and RGB with alpha are
+            turned into each other. By default these three become RGB, alpha put over white, and any other number of
+            channels stays.
         batch_size: Images in a batch.
         seed: Equal seeds give equal splits and orders.
 
@@ -61,18 +64,23 @@ def from_arrays(
     shares = splits.check_shares(shares)
 
     notes: list[str] = []
-    pixels = rgb(images, size=image_size)
+    channels = None if channels is None else checks.integer(channels, name="channels")
+    taken = pixels.checked(images, size=image_size, channels=channels)
+    count = taken.shape[-1]
+    if channels is None and count != 3:
+        notes.append(checks.note(f"images keep their {count} channels: a backbone takes them with `channels={count}`"))
     targets, class_names = encode_all(labels, class_names=class_names)
-    _check_lengths(pixels, targets, "images", "labels")
+    _check_lengths(taken, targets, "images", "labels")
     _note_whole_numbers(targets, notes)
-    examples = {"train": pipeline.Examples(pipeline.on_cpu(pixels), np.arange(len(pixels)), targets)}
-    digest = _digest(pixels, targets, "train")
-    contents = {"train": _contents(pixels)}
+    examples = {"train": pipeline.Examples.of(taken, targets)}
+    digest = _digest(taken, targets, "train")
+    contents = {"train": _contents(taken)}
     for name, (more_images, more_labels) in pairs.items():
-        more = rgb(more_images, size=pixels.shape[1:3], name=f"{name}[0]", resize=image_size is not None)
+        like = {"size": taken.shape[1:3], "channels": count, "resize": image_size is not None}
+        more = pixels.checked(more_images, name=f"{name}[0]", **like)
         answers, _ = encode_all(more_labels, class_names=class_names, like=targets, name=f"{name}[1]")
         _check_lengths(more, answers, f"{name}[0]", f"{name}[1]")
-        examples[name] = pipeline.Examples(pipeline.on_cpu(more), np.arange(len(more)), answers)
+        examples[name] = pipeline.Examples.of(more, answers)
         digest += _digest(more, answers, name)
         contents[name] = _contents(more)
 
@@ -86,7 +94,7 @@ def from_arrays(
     return base.from_examples(
         examples,
         class_names=class_names,
-        image_size=pixels.shape[1:3],
+        image_size=taken.shape[1:3],
         batch_size=batch_size,
         seed=seed,
         digest=hashlib.blake2b(f"{class_names} {digest}".encode(), digest_size=16).hexdigest(),

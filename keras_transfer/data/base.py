@@ -18,9 +18,9 @@ SPLITS = ("train", "validation", "test")
 class Data:
     """Images and targets in up to three splits, ready for `model.fit`.
 
-    The data sets give batches of float32 RGB images `(b, height, width, 3)` with values 0..255 and their targets:
-    int64 class ids `(b,)`, float32 numbers, or a dict of these. `train` has a new order in every pass; equal seeds give
-    equal sequences of orders. The others keep theirs.
+    The data sets give batches of float32 images `(b, height, width, channels)`, RGB as a rule, with values 0..255 and
+    their targets: int64 class ids `(b,)`, float32 numbers, or a dict of these. `train` has a new order in every pass;
+    equal seeds give equal sequences of orders. The others keep theirs.
 
     Attributes:
         train: The training batches; None when there is only something to measure on.
@@ -59,6 +59,12 @@ class Data:
     epochs: pipeline.Epochs | None = None
 
     @property
+    def channels(self) -> int:
+        """Of the images: 3 for RGB; `kt.backbone(..., channels=data.channels)` takes them."""
+        batches = next(found for found in (self.train, self.validation, self.test) if found is not None)
+        return batches.element_spec[0].shape[-1]
+
+    @property
     def is_cached(self) -> bool:
         """Whether decoded images are in memory."""
         return all(examples.is_decoded for examples in self.examples.values())
@@ -87,7 +93,8 @@ class Data:
             lines = _table(self.targets, names, title="class" if names else "number")
         height, width = self.image_size
         where = "decoded once and kept in memory" if self.is_cached else "decoded in every pass"
-        end = f"{height} x {width} pixels, batches of {self.batch_size}, seed {self.seed}, {where}"
+        planes = "" if self.channels == 3 else f" of {_channels(self.channels)}"
+        end = f"{height} x {width} pixels{planes}, batches of {self.batch_size}, seed {self.seed}, {where}"
         return "\n".join([*lines, end])
 
     def _column(self, key: str) -> dict[str, np.ndarray]:
@@ -99,7 +106,9 @@ class Data:
             parts += [f"{key}={len(names)} classes" for key, names in self.class_names.items()]
         elif self.class_names is not None:
             parts.append(f"classes={len(self.class_names)}")
-        parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}", f"batch_size={self.batch_size}"]
+        parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}"]
+        parts += [f"channels={self.channels}"] if self.channels != 3 else []
+        parts += [f"batch_size={self.batch_size}"]
         return f"Data({', '.join(parts)})"
 
 
@@ -142,6 +151,10 @@ def from_examples(
             if missing:
                 notes.append(checks.note(f"no {split} images of {labels.some(missing)}"))
     return data
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def _table(columns: Mapping[str, np.ndarray], names: list[str] | None, *, title: str) -> list[str]:

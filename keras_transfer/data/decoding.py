@@ -27,7 +27,7 @@ class Decoded:
     """What became of a list of files.
 
     Attributes:
-        pixels: uint8 `(n, height, width, 3)`, or None when they were not kept; failed files have undefined rows.
+        pixels: uint8 `(n, height, width, channels)`, or None when they were not kept; failed files have undefined rows.
         digests: Hash of the content by file, "" where it could not be read.
         failures: Number of the file to the reason.
     """
@@ -37,15 +37,18 @@ class Decoded:
     failures: dict[int, str] = field(default_factory=dict)
 
 
-def load_images(paths: Sequence[str | os.PathLike], image_size: int | tuple[int, int]) -> np.ndarray:
+def load_images(
+    paths: Sequence[str | os.PathLike], image_size: int | tuple[int, int], *, channels: int = 3
+) -> np.ndarray:
     """Loads image files as the training data does.
 
     Args:
         paths: JPEG, PNG, WebP, BMP or GIF files.
         image_size: Height and width, or one number for both.
+        channels: 3 for RGB, 1 for grey, 4 for RGB and alpha.
 
     Returns:
-        uint8 RGB `(n, height, width, 3)`.
+        uint8 `(n, height, width, channels)`.
 
     Raises:
         InputError: If a file is missing or no image that can be read; it names each.
@@ -58,26 +61,28 @@ def load_images(paths: Sequence[str | os.PathLike], image_size: int | tuple[int,
         (1, 8, 8, 3)
     """
     size = checks.image_size(image_size)
+    checks.choice(channels, images.CHANNELS, name="channels")
     if isinstance(paths, (str, os.PathLike)) or not len(paths):
         raise checks.error("`paths` must be a list of image files", given=repr(paths))
     paths = [Path(path) for path in paths]
-    decoded = decode_files(paths, size, keep=True)
+    decoded = decode_files(paths, size, channels=channels, keep=True)
     if decoded.failures:
         raise unreadable({str(paths[at]): why for at, why in decoded.failures.items()}, len(paths), fix="Leave it out.")
     return decoded.pixels
 
 
-def decode_files(paths: Sequence[Path], size: tuple[int, int], *, keep: bool) -> Decoded:
+def decode_files(paths: Sequence[Path], size: tuple[int, int], *, channels: int = 3, keep: bool) -> Decoded:
     """Reads and decodes every file once, several at a time.
 
     Args:
         paths: The files.
         size: Height and width of the results.
+        channels: Of the results, as for `load_images`.
         keep: Whether to return the pixels; otherwise files are checked only.
     """
-    pixels = np.empty((len(paths), *size, 3), np.uint8) if keep else None
+    pixels = np.empty((len(paths), *size, channels), np.uint8) if keep else None
     result = Decoded(pixels, [""] * len(paths))
-    decode = _decoder(size if keep else None)
+    decode = _decoder(size if keep else None, channels)
 
     def work(at: int) -> None:
         try:
@@ -140,13 +145,13 @@ def _container_memory() -> int | float:
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(size: tuple[int, int] | None) -> Callable[[bytes], tf.Tensor]:
+def _decoder(size: tuple[int, int] | None, channels: int) -> Callable[[bytes], tf.Tensor]:
     """One traced function for all files; without a size it decodes only."""
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def decode(data: tf.Tensor) -> tf.Tensor:
         with tf.device("CPU:0"):
-            image = images.decode(data)
+            image = images.decode(data, channels=channels)
             return image if size is None else images.resize(image, size)
 
     return decode

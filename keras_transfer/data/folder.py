@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, images
 from keras_transfer.data import base, decoding, labels, listing, pipeline, splits
 
 __all__ = ["from_folder", "labelled_folder"]
@@ -17,6 +17,7 @@ def from_folder(
     *,
     test: float | str | os.PathLike | None = None,
     image_size: int | tuple[int, int] = 224,
+    channels: int = 3,
     batch_size: int = 32,
     validation: float | str | os.PathLike | None = 0.2,
     seed: int = 0,
@@ -33,6 +34,8 @@ def from_folder(
         path: The folder; the names of its subfolders, sorted, are the classes.
         test: Share of the images to hold out for testing, or a folder of the same layout.
         image_size: Height and width, or one number for both.
+        channels: 3 for RGB, transparency put over white; 1 for its luminance; 4 for RGB and alpha. The same number goes
+            to `kt.backbone(..., channels=)`.
         batch_size: Images in a batch.
         validation: Share of the images to hold out for validation, or a folder.
         seed: Equal seeds give equal splits and orders.
@@ -58,6 +61,7 @@ def from_folder(
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
     size = checks.image_size(image_size)
+    checks.choice(channels, images.CHANNELS, name="channels")
     batch_size = checks.integer(batch_size, name="batch_size")
     seed = checks.integer(seed, name="seed", minimum=0)
     checks.choice(corrupt, ("error", "skip"), name="corrupt")
@@ -75,8 +79,8 @@ def from_folder(
 
     notes = _notes_on_others(sources)
     total = sum(len(source.paths) for source in sources.values())
-    keep = _is_kept(total, size, cache, notes)
-    sources, examples, digests = _decoded(sources, size, keep=keep, corrupt=corrupt, notes=notes)
+    keep = _is_kept(total, size, channels, cache, notes)
+    sources, examples, digests = _decoded(sources, size, channels, keep=keep, corrupt=corrupt, notes=notes)
     counts = np.bincount(sources["train"].ids, minlength=len(class_names))
     if not counts.all():
         lost = labels.some(labels.absent(sources["train"].ids, class_names))
@@ -105,6 +109,7 @@ def labelled_folder(
     class_names: Sequence[str],
     *,
     image_size: int | tuple[int, int] = 224,
+    channels: int = 3,
     batch_size: int = 32,
     corrupt: str = "error",
     cache: str = "auto",
@@ -115,6 +120,7 @@ def labelled_folder(
         path: One subfolder of images for each class; classes may be absent.
         class_names: The model's class names, in its order.
         image_size: As for `from_folder`.
+        channels: As for `from_folder`.
         batch_size: As for `from_folder`.
         corrupt: As for `from_folder`.
         cache: As for `from_folder`.
@@ -128,12 +134,13 @@ def labelled_folder(
         keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
     """
     size = checks.image_size(image_size)
+    checks.choice(channels, images.CHANNELS, name="channels")
     checks.choice(corrupt, ("error", "skip"), name="corrupt")
     checks.choice(cache, ("auto", "memory", "off"), name="cache")
     sources = {"test": listing.list_files(listing.folder_of(path, "path"), list(class_names), name="path")}
     notes = _notes_on_others(sources)
-    keep = _is_kept(len(sources["test"].paths), size, cache, notes)
-    sources, examples, digests = _decoded(sources, size, keep=keep, corrupt=corrupt, notes=notes)
+    keep = _is_kept(len(sources["test"].paths), size, channels, cache, notes)
+    sources, examples, digests = _decoded(sources, size, channels, keep=keep, corrupt=corrupt, notes=notes)
     if not len(examples["test"]):
         raise checks.error("`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them.")
     return base.from_examples(
@@ -162,8 +169,8 @@ def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
     ]
 
 
-def _is_kept(count: int, size: tuple[int, int], cache: str, notes: list[str]) -> bool:
-    needed, free = count * size[0] * size[1] * 3, decoding.memory()
+def _is_kept(count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]) -> bool:
+    needed, free = count * size[0] * size[1] * channels, decoding.memory()
     keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
     what = f"{count} images of {size[0]}x{size[1]}"
     if keep:
@@ -177,11 +184,17 @@ def _is_kept(count: int, size: tuple[int, int], cache: str, notes: list[str]) ->
 
 
 def _decoded(
-    sources: dict[str, listing.Listing], size: tuple[int, int], *, keep: bool, corrupt: str, notes: list[str]
+    sources: dict[str, listing.Listing],
+    size: tuple[int, int],
+    channels: int,
+    *,
+    keep: bool,
+    corrupt: str,
+    notes: list[str],
 ) -> tuple[dict[str, listing.Listing], dict[str, pipeline.Examples], dict[str, list[str]]]:
     """Reads every file once; returns the readable ones, their examples and the hashes of their content."""
     paths = [path for source in sources.values() for path in source.paths]
-    decoded = decoding.decode_files(paths, size, keep=keep)
+    decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         roots = {path: source.root for source in sources.values() for path in source.paths}
         many = len(sources) > 1  # then the name of the root tells which is meant
@@ -198,7 +211,7 @@ def _decoded(
     for name, source in sources.items():
         rows = np.array([at for at in range(len(source.paths)) if start + at not in decoded.failures], np.int64)
         kept[name] = source.pick(rows)
-        examples[name] = pipeline.Examples(tensor, rows + start, kept[name].ids)
+        examples[name] = pipeline.Examples(tensor, rows + start, kept[name].ids, channels)
         digests[name] = [decoded.digests[start + row] for row in rows]
         start += len(source.paths)
     return kept, examples, digests

@@ -1,5 +1,6 @@
 """The one order of steps from examples to batches: order, pixels, batch, float, prefetch."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,14 +17,21 @@ class Examples:
     """The examples of one split.
 
     Attributes:
-        pixels: Images `(m, height, width, 3)`, or the paths of image files `(m,)`; other splits may share them.
+        pixels: Images `(m, height, width, channels)`, or the paths of image files `(m,)`; other splits may share them.
         rows: Those rows of `pixels` that belong to the split, in its order.
         targets: Targets in the same order, or a dict of them.
+        channels: Of the images, also of those that files are decoded to.
     """
 
     pixels: tf.Tensor
     rows: np.ndarray
     targets: np.ndarray | dict[str, np.ndarray]
+    channels: int = 3
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, targets: np.ndarray | dict[str, np.ndarray]) -> "Examples":
+        """All of the images, decoded."""
+        return cls(on_cpu(pixels), np.arange(len(pixels)), targets, pixels.shape[-1])
 
     @property
     def is_decoded(self) -> bool:
@@ -36,7 +44,7 @@ class Examples:
     def pick(self, chosen: np.ndarray) -> "Examples":
         """Those of the examples, in that order."""
         targets = tf.nest.map_structure(lambda values: values[chosen], self.targets)
-        return Examples(self.pixels, self.rows[chosen], targets)
+        return Examples(self.pixels, self.rows[chosen], targets, self.channels)
 
 
 class Epochs:
@@ -82,7 +90,7 @@ def batches(
         epochs: Gives every pass its order; without it the examples keep theirs.
 
     Returns:
-        Data set of known length: float32 images `(b, *size, 3)` with values 0..255, and their targets.
+        Data set of known length: float32 images `(b, *size, channels)` with values 0..255, and their targets.
     """
     count = len(examples)
     if epochs is None:
@@ -103,21 +111,20 @@ def batches(
 
 def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int) -> tf.data.Dataset:
     targets = tf.nest.map_structure(on_cpu, examples.targets)
-    rows, pixels = on_cpu(examples.rows), examples.pixels
+    rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
 
     def picked(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | Mapping]:
         found = read(tf.gather(pixels, tf.gather(rows, index)))
         return found, tf.nest.map_structure(lambda values: tf.gather(values, index), targets)
 
     def as_floats(batch: tf.Tensor, answers: tf.Tensor | Mapping) -> tuple[tf.Tensor, tf.Tensor | Mapping]:
-        return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, 3)), answers
+        return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, channels)), answers
 
     if examples.is_decoded:
         data = indices.batch(batch_size).map(
             lambda index: picked(index, tf.identity), num_parallel_calls=tf.data.AUTOTUNE
         )
     else:
-        data = indices.map(
-            lambda index: picked(index, lambda path: images.load(path, size)), num_parallel_calls=tf.data.AUTOTUNE
-        ).batch(batch_size)
+        read = functools.partial(images.load, size=size, channels=channels)
+        data = indices.map(lambda index: picked(index, read), num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
     return data.map(as_floats, num_parallel_calls=tf.data.AUTOTUNE)

@@ -11,14 +11,20 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import layers
-from keras_transfer.core import checks
+from keras_transfer.core import checks, pixel_range
 from keras_transfer.evaluation import answers, report
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: keras.Model, data: Any, *, history: Any = None, task: Any = None, max_mistakes: int = 24
+    model: keras.Model,
+    data: Any,
+    *,
+    history: Any = None,
+    task: Any = None,
+    max_mistakes: int = 24,
+    verbose: str | int = "auto",
 ) -> report.Report:
     """Measures `model` on labelled images, in one pass.
 
@@ -34,12 +40,14 @@ def evaluate(
             model's own history if it was fine-tuned in this process.
         task: For a model of your own: the task, or a dict of tasks by output name, that measure its outputs.
         max_mistakes: How many of the most confident mistakes of each task the report shows as pictures.
+        verbose: 0 prints no notes; the report has them all the same.
 
     Returns:
         A `Report`: `report["accuracy"]`, or `report["breed"]["accuracy"]` with several tasks.
 
     Raises:
-        InputError: If there is nothing to measure, or targets and outputs do not fit each other.
+        InputError: If there is nothing to measure, the images are not what the model takes, or targets and outputs do
+            not fit each other.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -52,10 +60,10 @@ def evaluate(
     """
     max_mistakes = checks.integer(max_mistakes, name="max_mistakes", minimum=0)
     begin = time.perf_counter()
-    source = _source(data)
+    source = _source(data, quiet=verbose == 0)
     signature = _signature(model, source.dataset)
     clock, collected, outputs = _Clock(), {}, {}
-    for first, images, truth, weights, outputs in _batches(model, source.dataset, signature, clock):
+    for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
         truth, weights = _by_name(truth, list(outputs), "targets"), _by_name(weights, list(outputs), "weights")
         if not collected:
             collected = _open(model, task, source, list(outputs), truth, max_mistakes)
@@ -84,6 +92,11 @@ class _Source:
     files: list[str] | None = None
     facts: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    quiet: bool = False
+
+    def note(self, text: str) -> None:
+        """Prints a line, and keeps it for the report."""
+        self.notes.append(text if self.quiet else checks.note(text))
 
 
 @dataclass
@@ -101,11 +114,11 @@ class _Clock:
         return sum(self.sizes[skip:]) / sum(self.seconds[skip:])
 
 
-def _source(data: Any) -> _Source:
+def _source(data: Any, *, quiet: bool) -> _Source:
     if isinstance(data, tf.data.Dataset):
-        return _Source(data)
+        return _Source(data, quiet=quiet)
     if isinstance(data, (tuple, list)):
-        return _Source(_from_arrays(data))
+        return _Source(_from_arrays(data), quiet=quiet)
     if not hasattr(data, "test") or not hasattr(data, "validation"):
         raise checks.error("`data` must be a Dataset, a `Data` or a tuple of arrays", given=type(data).__name__)
     split = "test" if data.test is not None else "validation"
@@ -114,9 +127,9 @@ def _source(data: Any) -> _Source:
     facts = {"split": split, "digest": getattr(data, "digest", None), "seed": getattr(data, "seed", None)}
     files = (getattr(data, "files", None) or {}).get(split)
     notes = list(getattr(data, "notes", ()))
-    source = _Source(getattr(data, split), getattr(data, "class_names", None), files, facts, notes)
+    source = _Source(getattr(data, split), getattr(data, "class_names", None), files, facts, notes, quiet)
     if split == "validation":
-        source.notes.append(checks.note("no test split: measured on the validation split, which chose the best epoch"))
+        source.note("no test split: measured on the validation split, which chose the best epoch")
     return source
 
 
@@ -143,26 +156,25 @@ def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
         raise checks.error("`data` must end", given="an infinite dataset", fix="Use `data.take(...)`.")
     images = spec[0]
     wanted = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
-    fits = images.shape.rank is None or (
-        images.shape.rank == len(wanted)
-        and all(a is None or b is None or a == b for a, b in zip(images.shape[1:], wanted[1:], strict=True))
-    )
-    if not fits:
-        unbatched = images.shape.rank == len(wanted) - 1
-        fix = "Batch the dataset: `data.batch(32)`." if unbatched else "Set `image_size` where the data is made."
-        raise checks.error(f"`data`'s images must have shape {wanted}", given=tuple(images.shape), fix=fix)
+    if images.shape.rank is not None:
+        pixel_range.check_shape(wanted, images.shape, name="`data`'s images")
     shape = wanted if images.shape.rank is None else (None, *images.shape[1:])
     return tf.TensorSpec(shape, images.dtype)
 
 
-def _batches(model: keras.Model, dataset: tf.data.Dataset, signature: tf.TensorSpec, clock: _Clock) -> Iterator[tuple]:
+def _batches(model: keras.Model, source: _Source, signature: tf.TensorSpec, clock: _Clock) -> Iterator[tuple]:
     """Yields (index of the first example, images, targets, weights, outputs by name) for each batch."""
     predict = tf.function(lambda images: model(images, training=False), input_signature=[signature])
     named = list(layers.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
-    for batch in dataset:
+    for batch in source.dataset:
         images, truth, weights = keras.utils.unpack_x_y_sample_weight(batch)
         if not len(images):
             continue
+        if not clock.examples:
+            more = pixel_range.further(source.dataset)
+            found = pixel_range.check(model, images.numpy(), name="`data`'s images", more=more)
+            if found:
+                source.note(found)
         start = time.perf_counter()
         outputs = predict(images)
         outputs = {name: np.asarray(value) for name, value in _by_name(outputs, named, "outputs").items()}
@@ -201,7 +213,7 @@ def _open(
         expected = f"`data` must have targets of {', '.join(names)}"
         raise checks.error(expected, given=", ".join(map(str, truth)) or "none")
     for missing in set(names) - set(measured):
-        source.notes.append(checks.note(f"the data has no targets of {missing!r}: not measured"))
+        source.note(f"the data has no targets of {missing!r}: not measured")
     class_names = source.class_names if isinstance(source.class_names, Mapping) else {measured[0]: source.class_names}
     return {
         name: answers.Answers(name, tasks.get(name), class_names=class_names.get(name), keep=keep) for name in measured
@@ -213,10 +225,10 @@ def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str
     if not any(results.values()):
         raise checks.error("`data` must have a labelled example", given="sample weight 0 for every example")
     for name in [name for name, result in results.items() if result is None]:
-        source.notes.append(checks.note(f"no example has a target of {name!r}: not measured"))
+        source.note(f"no example has a target of {name!r}: not measured")
         del results[name]
     if any(column.reweighted for column in collected.values()):
-        source.notes.append(checks.note("sample weights other than 0 and 1 count as 1 in the scores"))
+        source.note("sample weights other than 0 and 1 count as 1 in the scores")
     return results
 
 

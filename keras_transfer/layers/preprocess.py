@@ -1,12 +1,14 @@
 """From pixels to what a pretrained network expects."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_transfer.core import checks
 
-__all__ = ["MODES", "Preprocess"]
+__all__ = ["CHANNEL_MODES", "MODES", "Preprocess", "mixing", "spread"]
 
 # mode: (channels reversed, divisor, mean, deviation), for (pixels / divisor - mean) / deviation, in this order of
 # operations, which is that of `keras.applications`. "torch" and "caffe" carry the ImageNet statistics that the
@@ -18,41 +20,97 @@ MODES = {
     "caffe": (True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "0-1": (False, 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
+CHANNEL_MODES = ("mean", "tile", "zero-extra")
+
+
+def mixing(channels: int, channel_mode: str) -> np.ndarray:
+    """Returns how much of each colour's filter a channel's filter holds: (channels, 3).
+
+    Args:
+        channels: How many channels there are.
+        channel_mode: "mean" (the mean of the three colours), "tile" (red, green, blue in turn), both times
+            3 / channels, or "zero-extra" (the colours, then nothing).
+
+    Example:
+        >>> mixing(4, "tile")[:, 0].tolist()
+        [0.75, 0.0, 0.0, 0.75]
+    """
+    if channel_mode == "mean":
+        return np.full((channels, 3), 1 / channels)
+    if channel_mode == "tile":
+        return np.eye(3)[np.arange(channels) % 3] * 3 / channels
+    return np.eye(channels, 3)
+
+
+def spread(colours: Sequence[float], channels: int, channel_mode: str) -> np.ndarray:
+    """Returns a number for each of the channels from one for each colour: (channels,).
+
+    A channel gets the number of the colour whose filter it holds, the mean where it holds all or none.
+
+    Example:
+        >>> spread((3.0, 6.0, 9.0), 4, "zero-extra").tolist()
+        [3.0, 6.0, 9.0, 6.0]
+    """
+    shares = mixing(channels, channel_mode)
+    shares = np.where(shares.any(axis=1, keepdims=True), shares, 1.0)
+    return shares @ np.asarray(colours, "float64") / shares.sum(axis=1)
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
 class Preprocess(keras.layers.Layer):
-    """Turns RGB pixels with values 0..255 into a network's own range and channel order.
+    """Turns pixels with values 0..255 into a network's own range and channel order.
 
     Computes in float32 whatever the precision policy: float16 cannot hold resized pixels exactly.
+
+    Other than 3 channels keep their order. Each gets the mean and deviation of the colour whose filter it holds;
+    `backbones.channels` makes the filters that belong to them.
 
     Args:
         mode: "tf" (-1..1), "torch" (0..1, then ImageNet mean and deviation), "caffe" (BGR, ImageNet
             mean subtracted), "0-1", or "inside" (the network has its own preprocessing layers).
+        channels: Channels of the pixels; 3 are RGB.
+        channel_mode: See `backbones.channels`; of no effect on 3 channels.
+        plane: Value of one more channel that is put behind the others, everywhere the same; 0 for none. Where
+            a convolution pads with zeros, this channel tells it where the image ends.
 
     Example:
         >>> float(Preprocess("tf")(np.full((1, 1, 1, 3), 255.0))[0, 0, 0, 0])
         1.0
     """
 
-    def __init__(self, mode: str, **kwargs: object) -> None:
+    def __init__(
+        self, mode: str, *, channels: int = 3, channel_mode: str = "mean", plane: float = 0.0, **kwargs: object
+    ) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.mode = checks.choice(mode, MODES, name="mode")
+        self.channels = checks.integer(channels, name="channels")
+        self.channel_mode = checks.choice(channel_mode, CHANNEL_MODES, name="channel_mode")
+        self.plane = checks.number(plane, name="plane", minimum=0)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Maps (batch, height, width, 3) pixels to the network's input of the same shape."""
+        """Maps (batch, height, width, channels) pixels to the network's input, one more channel with a `plane`."""
+        pixels = self._scaled(ops.cast(inputs, "float32"))
+        if not self.plane:
+            return pixels
+        return ops.concatenate([pixels, ops.full_like(pixels[..., :1], self.plane)], axis=-1)
+
+    def _scaled(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
         reverse, divisor, mean, deviation = MODES[self.mode]
-        pixels = ops.cast(inputs, "float32")
         if self.mode == "inside":
             return pixels
-        pixels = ops.flip(pixels, axis=-1) if reverse else pixels
+        if self.channels != 3:
+            order = slice(None, None, -1 if reverse else 1)  # the table's is the network's, ours red, green, blue
+            mean, deviation = (spread(own[order], self.channels, self.channel_mode) for own in (mean, deviation))
+        elif reverse:
+            pixels = ops.flip(pixels, axis=-1)
         return (pixels / divisor - np.array(mean, "float32")) / np.array(deviation, "float32")
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """The shape stays."""
-        return input_shape
+        """The shape stays, but for the plane."""
+        return (*input_shape[:-1], input_shape[-1] + 1) if self.plane else input_shape
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
-        return {**super().get_config(), "mode": self.mode}
+        own = {"mode": self.mode, "channels": self.channels, "channel_mode": self.channel_mode, "plane": self.plane}
+        return {**super().get_config(), **own}

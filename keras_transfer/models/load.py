@@ -3,12 +3,14 @@
 import os
 import pathlib
 import warnings
+import zipfile
 
 import keras
 
 # Loading needs every registered class to be known: importing the rooms registers them.
 from keras_transfer import backbones, layers, losses, tasks
-from keras_transfer.core import checks
+from keras_transfer.backbones import rebuilding
+from keras_transfer.core import checks, keras_files
 
 __all__ = ["load_model"]
 
@@ -18,12 +20,15 @@ REGISTERED = (backbones, layers, losses, tasks)
 def load_model(path: str | os.PathLike, *, trust: bool = False) -> keras.Model:
     """Loads a `.keras` file, compiled as it was saved.
 
+    A file that holds a TensorFlow SavedModel (see `layers.SavedModelLayer`) needs nothing beside it.
+
     Args:
         path: The file.
-        trust: Whether code inside the file (Lambda layers) may run. Only for files that you made.
+        trust: Whether code inside the file (Lambda layers, SavedModels) may run. Only for files that you made.
 
     Raises:
         InputError: If there is no such file, it is no Keras file, or it carries code that is not trusted.
+        MissingExtraError: If the model has parts of KerasHub, which is not installed.
 
     Example:
         >>> import keras_transfer as kt
@@ -34,16 +39,23 @@ def load_model(path: str | os.PathLike, *, trust: bool = False) -> keras.Model:
     file = pathlib.Path(path)
     if not file.is_file() or file.suffix != ".keras":
         raise checks.error("`path` must be an existing .keras file", given=repr(str(path)))
+    keras_files.admit(file, trust=trust)
+    return _loaded(file, trust=trust)
+
+
+def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
     try:
         with warnings.catch_warnings():
             # A model saved before it was ever trained has no slots to load: nothing is lost.
             never_trained = "Skipping variable loading for optimizer .* the saved optimizer has 2 variables"
             warnings.filterwarnings("ignore", message=never_trained)
             return keras.models.load_model(file, safe_mode=not trust)
-    except (ValueError, OSError, KeyError, TypeError) as failed:
-        reason = str(failed).strip().splitlines()[0]
+    except checks.InputError:
+        raise
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as failed:
+        reason = rebuilding.first_line(failed)
         if "safe_mode" in str(failed) or "unsafe" in str(failed).lower():
             raise checks.error(
-                "a model file must not carry code", given=repr(str(path)), fix="If you made it, pass trust=True."
+                "a model file must not carry code", given=repr(str(file)), fix="If you made it, pass trust=True."
             ) from failed
-        raise checks.error("`path` must be a whole Keras file", given=f"{str(path)!r} ({reason})") from failed
+        raise checks.error("`path` must be a whole Keras file", given=f"{str(file)!r} ({reason})") from failed

@@ -24,10 +24,12 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
     A path without suffix becomes a SavedModel folder for TensorFlow Serving, which takes a number as the
     last name. Its signatures: `serving_default` (`image_bytes`: strings of JPEG, PNG, WebP, BMP or GIF bytes
     -> answers), `pixels` (`images`: uint8 of any size -> answers) and `features` (`images` -> `features`, the
-    representation shared by all tasks, averaged over places). The answers of a classification are
-    `probabilities`, `label` and `classes` (best first), of a regression `value`; with several tasks each
-    key is prefixed `task/`. A plain Keras model answers with its outputs by name. Labels, versions and a
-    warm-up request for TensorFlow Serving lie in the folder.
+    representation shared by all tasks, averaged over places). A model for 1 or 4 channels gets the luminance of
+    a file, or its RGB and alpha; where no file holds the channels, `serving_default` takes what `pixels` takes.
+
+    The answers of a classification are `probabilities`, `label` and `classes` (best first), of a regression
+    `value`; with several tasks each key is prefixed `task/`. A plain Keras model answers with its outputs by
+    name. Labels, versions and a warm-up request for TensorFlow Serving lie in the folder.
 
     `path` appears when it is complete. `model` stays as it is.
 

@@ -11,8 +11,6 @@ from keras_transfer.core import checks, graph, images
 
 __all__ = ["Interface"]
 
-CHANNELS = (1, 3)
-
 
 @dataclass(frozen=True)
 class Interface:
@@ -74,8 +72,13 @@ class Interface:
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """Of its images."""
         return self.image.shape[3]
+
+    @property
+    def decodes(self) -> bool:
+        """Whether image files hold what the model takes: grey, RGB, or RGB and alpha."""
+        return self.channels in images.CHANNELS
 
     def resize(self, pixels: tf.Tensor) -> tf.Tensor:
         """Resizes uint8 images, with or without a batch axis, to what the model takes; still uint8."""
@@ -83,9 +86,7 @@ class Interface:
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """Turns the bytes of an image file into uint8 pixels that fit the model."""
-        pixels = images.decode(data)
-        if self.channels == 1:
-            pixels = tf.image.rgb_to_grayscale(pixels)
+        pixels = images.decode(data, channels=self.channels)
         return tf.ensure_shape(self.resize(pixels), (*(self.size or (None, None)), self.channels))
 
     def answers(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -117,8 +118,8 @@ def _check_image_input(model: keras.Model) -> None:
             "`model` must have one input, the image", given=f"{len(model.inputs)} inputs of {model.name!r}"
         )
     shape = tuple(model.inputs[0].shape)
-    if len(shape) != 4 or shape[3] not in CHANNELS:
-        raise checks.error("`model` must take images of shape (batch, height, width, 3 or 1)", given=shape)
+    if len(shape) != 4 or shape[3] is None:
+        raise checks.error("`model` must take images of shape (batch, height, width, channels)", given=shape)
 
 
 def _outputs(model: keras.Model) -> object:

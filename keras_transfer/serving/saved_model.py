@@ -11,16 +11,23 @@ from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.serving import interface, warmup
 
-__all__ = ["SIGNATURES", "write"]
+__all__ = ["signatures", "write"]
 
 # signature: the name of its only input
-SIGNATURES = {"serving_default": "image_bytes", "pixels": "images", "features": "images"}
+_SIGNATURES = {"serving_default": "image_bytes", "pixels": "images", "features": "images"}
+
+
+def signatures(face: interface.Interface) -> dict[str, str]:
+    """Name of each signature, and of its only input. Where no file holds the channels there are no bytes to decode."""
+    return {name: argument for name, argument in _SIGNATURES.items() if face.decodes or argument == "images"}
 
 
 def write(face: interface.Interface, folder: pathlib.Path) -> str:
-    """Writes the three signatures, labels, facts and a warm-up request, and says what was written."""
+    """Writes the signatures, labels, facts and a warm-up request, and says what was written."""
     if not face.is_marked:
         checks.note(f"{face.model.name!r} has no representation mark: `features` are taken at layer {face.source!r}")
+    if not face.decodes:  # Keras names the first signature that, too, since TensorFlow Serving needs it
+        checks.note(f"no image file holds {face.channels} channels: `serving_default` takes pixels, as `pixels` does")
     functions = _functions(face)
     # No `track`: variables are found through the endpoints, and Keras 3.15 saves tracked ones a second time.
     archive = keras.export.ExportArchive()
@@ -28,16 +35,17 @@ def write(face: interface.Interface, folder: pathlib.Path) -> str:
         "image_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes"),
         "images": tf.TensorSpec((None, None, None, face.channels), tf.uint8, name="images"),
     }
-    traced = {}
-    for signature, argument in SIGNATURES.items():
+    traced, offered = {}, signatures(face)
+    for signature, argument in offered.items():
         traced[signature] = archive.add_endpoint(signature, functions[signature], [specifications[argument]])
     archive.write_out(str(folder), verbose=False)
     _write_labels(face, folder / "assets")
-    warmup.write(folder, model=face.model.name, signature="serving_default", argument="image_bytes")
+    request = {"signature": "serving_default", "argument": next(iter(offered.values()))}
+    warmup.write(folder, model=face.model.name, **request, channels=None if face.decodes else face.channels)
     facts = {**_facts(face), "signatures": {name: _shapes(function) for name, function in traced.items()}}
     path = folder / "assets.extra" / "keras_transfer.json"
     path.write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
-    return f"SavedModel with {', '.join(SIGNATURES)}"
+    return f"SavedModel with {', '.join(offered)}"
 
 
 def _functions(face: interface.Interface) -> dict:

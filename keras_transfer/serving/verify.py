@@ -26,8 +26,9 @@ def verify(
     """Checks on every image that an exported SavedModel gives the answers of `model`.
 
     Each image is sent to `pixels` and `features` as numbers and to `serving_default` as the bytes of a PNG
-    file. Numbers agree if they differ by at most `tolerance`, relative to values larger than 1. Labels
-    must be equal, unless Keras gives both classes the same probability within `tolerance`.
+    file, where one can hold its channels. Numbers agree if they differ by at most `tolerance`, relative to
+    values larger than 1. Labels must be equal, unless Keras gives both classes the same probability within
+    `tolerance`.
 
     Args:
         path: The SavedModel folder.
@@ -53,8 +54,8 @@ def verify(
     """
     tolerance = checks.number(tolerance, name="tolerance", minimum=0)
     face = interface.Interface.of(model)
-    loaded = _load(path)
-    signatures = loaded.signatures
+    offered = saved_model.signatures(face)
+    signatures = _load(path, offered).signatures
     specification = tf.TensorSpec((None, *(face.size or (None, None)), face.channels), tf.uint8)
     by_keras = tf.function(
         lambda pixels: (face.answers(pixels), {"features": face.features(pixels)}),
@@ -64,9 +65,10 @@ def verify(
     comparison = _Comparison(face, tolerance)
     for pixels in _batches(dataset, face):
         answers, features = by_keras(face.resize(tf.constant(pixels)))
-        files = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
         comparison.add("pixels", answers, signatures["pixels"](images=tf.constant(pixels)))
-        comparison.add("serving_default", answers, signatures["serving_default"](image_bytes=files))
+        if "image_bytes" in offered.values():
+            files = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
+            comparison.add("serving_default", answers, signatures["serving_default"](image_bytes=files))
         comparison.add("features", features, signatures["features"](images=tf.constant(pixels)))
         comparison.images += len(pixels)
     return comparison.result()
@@ -163,7 +165,7 @@ def _text(value: bytes | np.number) -> str:
     return value.decode() if isinstance(value, bytes) else f"{value:.6g}"
 
 
-def _load(path: str | os.PathLike) -> object:
+def _load(path: str | os.PathLike, offered: Mapping[str, str]) -> object:
     folder = pathlib.Path(path)
     if not (folder / "saved_model.pb").is_file():
         raise checks.error("`path` must be a SavedModel folder", given=repr(str(path)))
@@ -172,12 +174,12 @@ def _load(path: str | os.PathLike) -> object:
     except (OSError, tf.errors.OpError) as broken:
         reason = str(broken).strip().splitlines()[0]
         raise checks.error("`path` must be a whole SavedModel", given=f"{str(path)!r} ({reason})") from broken
-    for name, argument in saved_model.SIGNATURES.items():
+    for name, argument in offered.items():
         function = loaded.signatures.get(name)
         if function is None or list(function.structured_input_signature[1]) != [argument]:
             found = ", ".join(loaded.signatures) or "none"
             raise checks.error(
-                f"`path` must have the signatures of kt.export: {', '.join(saved_model.SIGNATURES)}",
+                f"`path` must have the signatures of kt.export: {', '.join(offered)}",
                 given=f"{found} in {str(path)!r}",
             )
     return loaded

@@ -14,17 +14,19 @@ PATH = "assets.extra/tf_serving_warmup_requests"
 SIDE = 96  # no network of ours takes less
 
 
-def write(folder: pathlib.Path, *, model: str, signature: str, argument: str) -> None:
-    """Writes a request with one grey JPEG.
+def write(folder: pathlib.Path, *, model: str, signature: str, argument: str, channels: int | None = None) -> None:
+    """Writes a request with one grey picture.
 
     Args:
         folder: The SavedModel.
         model: Its name; the server does not look at it.
         signature: Which to call.
-        argument: Name of the input that takes the bytes of image files.
+        argument: Name of its only input.
+        channels: Of the pixels that this input takes; None if it takes the bytes of image files.
     """
-    picture = tf.io.encode_jpeg(tf.fill((SIDE, SIDE, 3), tf.constant(128, tf.uint8)))
-    tensor = tf.make_tensor_proto([picture.numpy()]).SerializeToString()
+    picture = tf.fill((SIDE, SIDE, channels or 3), tf.constant(128, tf.uint8))
+    value = picture[None] if channels else tf.io.encode_jpeg(picture)[None]
+    tensor = tf.make_tensor_proto(value.numpy()).SerializeToString()
     specification = _field(1, model.encode()) + _field(3, signature.encode())  # ModelSpec.name, .signature_name
     entry = _field(1, argument.encode()) + _field(2, tensor)  # of the map PredictRequest.inputs
     request = _field(1, specification) + _field(2, entry)  # PredictRequest.model_spec, .inputs

@@ -87,6 +87,9 @@ def fine_tune(
             data.set_epoch(0)
     record = Record(asked, folder=folder, quiet=verbose == 0)
     record.facts["notes"] += given.notes
+    if verbose != 0:
+        for remark in given.remarks:
+            checks.note(remark)
     for note in decided:
         record.note(note)
     record.update(digest=given.digest, source=_source(model), examples=given.examples)

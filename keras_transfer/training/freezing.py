@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_transfer import layers
-from keras_transfer.core import checks, graph, paths
+from keras_transfer.core import blocks, checks, graph, paths
 
 __all__ = ["BATCH_NORM", "freeze", "head", "ordered", "pick", "set_trainable", "trainable_table", "unfreeze"]
 
@@ -30,33 +30,15 @@ def ordered(model: keras.Model) -> list[str]:
 def head(model: keras.Model) -> list[str]:
     """Returns the paths of the layers above the trunk.
 
-    The trunk ends at the representation's mark. In a model without one it is the last nested model, or
-    reaches to the last tensor that was made with weights and still has places in the image; without
-    such a tensor, to the last layer with weights.
+    The trunk ends at the representation's mark; in a model without one, where `core.blocks.trunk_end` says.
     """
     leaves = paths.leaves(model)
     graph.check_functional(model)
     order = graph.nodes(model)
     mark = layers.representation(model)
-    if mark is not None:
-        ends = [mark.output]
-    else:
-        ends = _end_of_trunk(order)
+    ends = blocks.trunk_end(order) if mark is None else [mark.output]
     trunk = {order[position].operation.name for position in graph.ancestors(order, ends)}
     return [path for path in leaves if path.partition("/")[0] not in trunk]
-
-
-def _end_of_trunk(order: list[graph.Node]) -> list[keras.KerasTensor]:
-    """Where a trunk without a mark ends: a nested model's output, else the last map that was made with weights."""
-    weighted = [node for node in order if getattr(node.operation, "weights", None)]
-    nested = [node.outputs[0] for node in weighted if isinstance(node.operation, keras.Model)]
-    made = {id(tensor) for node in weighted for tensor in node.outputs}
-    maps = []
-    for node in order:
-        if any(id(tensor) in made for tensor in (*node.inputs, *node.outputs)):
-            made.update(id(tensor) for tensor in node.outputs)
-            maps += [node.outputs[0]] if len(node.outputs[0].shape) == 4 else []
-    return nested[-1:] or maps[-1:] or [tensor for node in weighted[-1:] for tensor in node.inputs]
 
 
 def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "train") -> list[str]:
@@ -76,27 +58,32 @@ def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "tra
         return everything
     if train == "head":
         return head(model)
-    blocks = {block.name: block.layers for block in layers.blocks(model)}
-    names = [*blocks, *everything]
+    inside = {block.name: block.layers for block in layers.blocks(model)}
+    names = [*inside, *everything]
     hits = paths.match(names, train, argument=argument, what="a block or layer")
     if not hits:
         raise checks.error(f"`{argument}` must be 'all', 'head' or a pattern", given=repr(train))
     first = min(
-        everything.index(blocks[hit][0] if hit in blocks else hit) for hit in hits if hit not in blocks or blocks[hit]
+        everything.index(inside[hit][0] if hit in inside else hit) for hit in hits if hit not in inside or inside[hit]
     )
     return everything[first:]
 
 
-def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str = "inference") -> list[str]:
+def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str | None = "inference") -> list[str]:
     """Makes exactly the layers at the paths `chosen` train, and returns the paths of those that do.
+
+    The batch normalisations inside a SavedModel are no layers of their own: "inference" keeps their
+    statistics, but their scales and shifts train with the module's other weights.
 
     Args:
         model: Changed in place; must be compiled afterwards.
         chosen: Paths of innermost layers.
         batch_norm: "inference" keeps the batch normalisations of the trunk as they are pretrained;
-            "train" trains them like any layer.
+            "train" trains them like any layer; None treats them like any layer, too, and leaves the mode of
+            SavedModels as it is.
     """
-    checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
+    if batch_norm is not None:
+        checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
     chosen = set(chosen)
     if batch_norm == "inference":
         mine = set(head(model))
@@ -107,6 +94,8 @@ def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str 
     model.trainable = True
     for path, layer in paths.leaves(model).items():
         layer.trainable = path in chosen
+        if isinstance(layer, layers.SavedModelLayer) and batch_norm is not None:
+            layer.batch_norm = "train" if batch_norm == "train" else "inference"
     return [path for path, layer in paths.leaves(model).items() if layer.trainable_weights]
 
 
@@ -139,7 +128,7 @@ def freeze(model: keras.Model, *, below: str) -> list[str]:
     above = set(pick(model, below, argument="below"))
     leaves = paths.leaves(model)
     frozen = [path for path in ordered(model) if path not in above]
-    set_trainable(model, [path for path in above if leaves[path].trainable], batch_norm="train")
+    set_trainable(model, [path for path in above if leaves[path].trainable], batch_norm=None)
     return [path for path in frozen if leaves[path].weights]
 
 
@@ -195,8 +184,9 @@ def trainable_table(model: keras.Model) -> TrainableTable:
         layer = leaves[path]
         if layer.weights:
             mode = "yes" if layer.trainable_weights else "no"
-            if _is_batch_norm(layer):
-                mode += " (batch statistics)" if layer.trainable else " (inference mode)"
+            if _is_batch_norm(layer) or getattr(layer, "has_modes", False):
+                learns = layer.trainable and getattr(layer, "batch_norm", "train") == "train"
+                mode += " (batch statistics)" if learns else " (inference mode)"
             trainable = bool(layer.trainable_weights)
             rows.append({"path": path, "parameters": layer.count_params(), "trainable": trainable, "mode": mode})
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import layers
-from keras_transfer.core import checks
+from keras_transfer.core import checks, pixel_range
 
 __all__ = ["Inputs", "checked", "inputs"]
 
@@ -24,6 +24,10 @@ class Inputs(NamedTuple):
     """Names by class id, a list or a dict of lists by target, or None where unknown."""
     digest: str | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Those of the notes that were not printed yet: what is found when data and model meet."""
+    sample: tf.data.Dataset | None = None
+    """Training data that can be looked at without counting a pass, where there is such."""
 
     @property
     def examples(self) -> int | None:
@@ -44,17 +48,21 @@ def inputs(data: object) -> Inputs:
             "`data` must come from kt.data, be a tf.data.Dataset, or a pair (train, validation) of them",
             given=type(data).__name__,
         )
-    return Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
+    given = Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
+    return given._replace(sample=data.ordered("train")) if hasattr(data, "ordered") else given
 
 
 def checked(model: keras.Model, given: Inputs) -> Inputs:
     """Returns the data as the model takes it, with all targets known, or raises an error before training starts.
 
-    For a model with tasks, the targets of a plain dataset are read once, and targets of no task are left out.
+    For a model with tasks, the targets of a plain dataset are read once, and targets of no task are left out. The
+    first batch of each part is looked at. Data from `kt.data` counts no pass for that; a plain dataset is started once
+    more, so one that shuffles anew in every pass is a pass further on, and one of a generator starts that again.
     """
     for name, dataset in (("train", given.train), ("validation", given.validation)):
         if dataset is not None:
             _check_spec(model, dataset, name)
+    given = _with(given, *_seen(model, given))
     found = layers.outputs(model)
     if not found:
         return given
@@ -79,11 +87,10 @@ def _narrowed(given: Inputs, names: list[str]) -> Inputs:
         return dataset.map(lambda images, targets, *rest: (images, {name: targets[name] for name in names}, *rest))
 
     others = sorted(set(given.targets) - set(names))
-    return given._replace(
+    return _with(given, f"targets without a task are left out: {', '.join(others)}")._replace(
         train=narrow(given.train),
         validation=narrow(given.validation),
         targets={name: given.targets[name] for name in names},
-        notes=(*given.notes, f"targets without a task are left out: {', '.join(others)}"),
     )
 
 
@@ -110,15 +117,24 @@ def _check_spec(model: keras.Model, dataset: tf.data.Dataset, name: str) -> None
         )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise checks.error(f"the data of {name} must end", given="an endless dataset", fix="Use `dataset.take(n)`.")
-    if not isinstance(spec[0], tf.TensorSpec) or len(model.inputs) != 1:
-        return
-    wanted, shape = model.inputs[0].shape, spec[0].shape
-    if shape.rank is not None and not shape.is_compatible_with(wanted):
-        raise checks.error(
-            f"images of {name} must have shape {tuple(wanted)}",
-            given=tuple(shape),
-            fix="Batch them, and use the backbone's image_size for the data.",
-        )
+    if isinstance(spec[0], tf.TensorSpec) and len(model.inputs) == 1 and spec[0].shape.rank is not None:
+        pixel_range.check_shape(model.inputs[0].shape, spec[0].shape, name=f"images of {name}")
+
+
+def _seen(model: keras.Model, given: Inputs) -> list[str]:
+    """Looks at the pixels of the first batches; what may be wrong is returned, what must be is an error."""
+    found = []
+    for name, dataset in (("train", given.sample or given.train), ("validation", given.validation)):
+        if dataset is None or not isinstance(dataset.element_spec[0], tf.TensorSpec):  # several inputs
+            continue
+        for element in dataset.take(1):
+            seen, more = element[0].numpy(), pixel_range.further(dataset)
+            found.append(pixel_range.check(model, seen, name=f"images of {name}", more=more))
+    return [remark for remark in found if remark]
+
+
+def _with(given: Inputs, *remarks: str) -> Inputs:
+    return given._replace(notes=(*given.notes, *remarks), remarks=(*given.remarks, *remarks))
 
 
 def _read_targets(dataset: tf.data.Dataset) -> object:

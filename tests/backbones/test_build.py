@@ -70,9 +70,9 @@ def test_bad_arguments(name, arguments, message):
 @pytest.mark.filterwarnings("ignore:Skipping")
 def test_a_file_of_another_network(tmp_path):
     kt.backbone("MobileNetV2", weights=None, image_size=32, alpha=0.35).save_weights(tmp_path / "narrow.weights.h5")
-    for arguments in ({"name": "MobileNetV2", "alpha": 1.0}, {"name": "VGG16"}, {"name": "tiny"}):
+    for name, arguments in (("MobileNetV2", {"alpha": 1.0}), ("VGG16", {}), ("tiny", {})):
         with pytest.raises(checks.InputError, match="must be a weights file of"):
-            kt.backbone(**arguments, image_size=32, weights=tmp_path / "narrow.weights.h5")
+            kt.backbone(name, **arguments, image_size=32, weights=tmp_path / "narrow.weights.h5")
 
 
 def test_files_that_are_no_weights(tmp_path):

@@ -108,6 +108,69 @@ def test_flatten_refuses_two_layers_of_one_name():
         graph.flatten(keras.Sequential([inner, keras.layers.Dense(2, name="dense")]))
 
 
+def test_flatten_refuses_two_operations_of_one_name():
+    def inner(name):
+        image = keras.Input((4,), name=f"{name}_in")
+        add = keras.layers.Dense(4, name=f"{name}_dense")(image) + image
+        add._keras_history.operation.name = "plus"
+        return keras.Model(image, add, name=name)
+
+    with pytest.raises(checks.InputError, match="'plus' twice"):
+        graph.flatten(keras.Sequential([keras.Input((4,)), inner("one"), inner("two")]))
+
+
+def test_flatten_does_not_mind_what_the_inputs_are_called():
+    inner = keras.Sequential([keras.Input((4,), name="image"), keras.layers.Dense(4, name="dense")], name="inner")
+    outer = keras.Sequential([keras.Input((4,), name="image"), inner, keras.layers.Dense(2, name="head")])
+    assert [layer.name for layer in graph.flatten(outer).layers] == ["image", "dense", "head"]
+
+
+def test_flatten_calls_a_shared_model_where_it_was_called():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="dense")], name="inner")
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(2, name="head")(inner(inner(image))))
+    flat = graph.flatten(model)
+    assert [node.operation.name for node in graph.nodes(flat)][1:] == ["dense", "dense", "head"]
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    np.testing.assert_array_equal(np.asarray(flat(x)), np.asarray(model(x)))
+
+
+class Doubled(keras.Model):
+    def call(self, inputs, training=None):
+        return 2 * super().call(inputs, training=training)
+
+
+def test_a_model_that_does_more_than_its_graph_is_not_dissolved():
+    image = keras.Input((4,))
+    inner = Doubled(inputs=image, outputs=keras.layers.Dense(4, name="dense")(image), name="inner")
+    model = keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(2)])
+    assert [graph.is_functional(each) for each in (model, inner, Subclassed(), inner.get_layer("dense"))] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    assert graph.flatten(model) is model
+
+
+def test_replay_on_another_input_shares_or_swaps():
+    model = residual()
+    end = model.get_layer("after").output
+    (shared,) = graph.replay(model, [keras.Input((12, 12, 3), name="other")], [end])
+    assert shared.shape == (None, 12, 12, 4)
+    assert shared._keras_history.operation is model.get_layer("after")
+    swapped = []
+
+    def swap(operation):
+        swapped.append(operation.name)
+        return operation
+
+    graph.replay(model, [keras.Input((8, 8, 3))], [model.get_layer("branch1").output], swap=swap)
+    assert swapped == ["stem", "branch1"]
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    part = keras.Model(model.input, end)
+    image = keras.Input((8, 8, 3))
+    again = keras.Model(image, graph.replay(model, [image], [end])[0])
+    np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(part(x)))
+
+
 def test_join_refuses_what_does_not_fit(mobilenet):
     lower, _ = graph.cut(mobilenet, "block_13_expand")
     _, upper = graph.cut(mobilenet, "block_5_add")

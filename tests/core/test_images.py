@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from keras_transfer.core import images
+from keras_transfer.core import checks, images
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -73,6 +73,38 @@ SAME_AS_PILLOW = {
 def test_pixels_are_those_of_pillow(name):
     data = SAME_AS_PILLOW[name]
     np.testing.assert_array_equal(decode(data), pillow(data))
+
+
+@pytest.mark.parametrize("name", SAME_AS_PILLOW)
+def test_luminance_is_that_of_pillow(name):
+    data = SAME_AS_PILLOW[name]
+    expected = np.asarray(Image.fromarray(pillow(data)).convert("L"))[..., None]
+    np.testing.assert_array_equal(images.decode(data, channels=1), expected)
+
+
+def test_grey_stays_as_it_is_bit_by_bit():
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    np.testing.assert_array_equal(images.decode(encoded(every, "PNG"), channels=1)[..., 0], every)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_alpha_is_kept_with_the_colours_as_they_are_stored(form):
+    data = encoded(RGBA, form, **({"lossless": True, "exact": True} if form == "WEBP" else {}))
+    np.testing.assert_array_equal(images.decode(data, channels=4), RGBA)
+    grey = encoded(Image.fromarray(RGBA[..., [0, 3]], "LA"), "PNG")
+    np.testing.assert_array_equal(images.decode(grey, channels=4), RGBA[..., [0, 0, 0, 3]])
+
+
+@pytest.mark.parametrize("name", SAME_AS_PILLOW)
+def test_files_without_alpha_are_opaque(name):
+    found = images.decode(SAME_AS_PILLOW[name], channels=4).numpy()
+    np.testing.assert_array_equal(found[..., :3], pillow(SAME_AS_PILLOW[name]))
+    assert (found[..., 3] == 255).all()
+
+
+def test_files_hold_one_three_or_four_channels():
+    with pytest.raises(checks.InputError, match="`channels` must be one of 1, 3, 4. Given: 2."):
+        images.decode(SAME_AS_PILLOW["png"], channels=2)
 
 
 def test_palette_bmp_shows_its_colours_not_its_indices():

@@ -159,6 +159,8 @@ BAD = {
     "three things": ((IMAGES, NAMES, {"validation": (1, 2, 3)}), "must be a share or"),
     "batch size": ((IMAGES, NAMES, {"batch_size": 0}), "`batch_size` must be a whole number"),
     "seed": ((IMAGES, NAMES, {"seed": -1}), "`seed` must be a whole number"),
+    "channels": ((IMAGES, NAMES, {"channels": 5}), r"`images` must have 5 channels. Given: shape \(40, 6, 5, 3\)"),
+    "no channels": ((IMAGES, NAMES, {"channels": 0}), "`channels` must be a whole number of at least 1"),
     "image size": ((IMAGES, NAMES, {"image_size": (1, 2, 3)}), "a whole number or a pair"),
 }
 
@@ -175,6 +177,34 @@ def test_image_size_resizes_all_splits():
     result = data.from_arrays(IMAGES, NAMES, image_size=4, validation=PAIR, test=(255 - IMAGES[4:8, :5], NAMES[4:8]))
     assert result.image_size == (4, 4)
     assert all(x.shape[1:] == (4, 4, 3) for split in ("train", "validation", "test") for x, _ in result.ordered(split))
+
+
+@pytest.mark.parametrize(("has", "channels", "count"), [(1, 1, 1), (2, None, 2), (3, 1, 1), (4, 4, 4), (1, None, 3)])
+def test_channels_are_those_the_model_takes(has, channels, count, capsys):
+    pixels = RNG.integers(0, 256, (12, 8, 8, has), dtype=np.uint8)
+    ids = np.arange(12) % 2
+    found = data.from_arrays(pixels[:8], ids[:8], channels=channels, test=(pixels[8:], ids[8:]))
+    assert found.channels == count
+    assert [batch.shape[1:] for batch, _ in found.train] == [(8, 8, count)]
+    assert found.test.element_spec[0].shape == (None, 8, 8, count)
+    if has == count:
+        np.testing.assert_array_equal(flat(found.test)[0], pixels[8:])
+    note = "images keep their 2 channels: a backbone takes them with `channels=2`"
+    assert (note in found.notes) == (note in capsys.readouterr().out) == (has == 2)
+    shown = {1: ("channels=1, ", "8 x 8 pixels of 1 channel,"), 2: ("channels=2, ", "8 x 8 pixels of 2 channels,")}
+    text, line = shown.get(count, ("image_size=8x8", "8 x 8 pixels"))
+    assert text in repr(found)
+    assert line in found.summary()
+    assert ("channels" in repr(found)) == (count != 3)
+
+
+def test_held_out_arrays_are_brought_to_the_channels_of_the_training_images():
+    ids = np.arange(4) % 2
+    grey, coloured = RNG.integers(0, 256, (4, 8, 8), dtype=np.uint8), RNG.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    assert flat(data.from_arrays(coloured, ids, validation=(grey, ids)).validation)[0].shape == (4, 8, 8, 3)
+    assert flat(data.from_arrays(grey, ids, channels=1, validation=(coloured, ids)).validation)[0].shape == (4, 8, 8, 1)
+    with pytest.raises(checks.InputError, match=r"`validation\[0\]` must have 3 channels. Given: shape \(4, 8, 8, 2\)"):
+        data.from_arrays(coloured, ids, validation=(coloured[..., :2], ids))
 
 
 def test_copies_of_training_images_in_held_out_arrays_are_noted_or_refused():

@@ -1,3 +1,4 @@
+import functools
 import io
 import shutil
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_decoding_once_gives_the_same_batches_as_in_every_pass(photos):
         for one, other in zip(flat(kept.train), flat(read.train), strict=True):
             np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(flat(kept.validation)[0], flat(read.validation)[0])
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_files_are_decoded_to_the_channels(photos, channels):
+    found = data.from_folder(photos, image_size=8, test=0.2, channels=channels, cache="memory")
+    read = data.from_folder(photos, image_size=8, test=0.2, channels=channels, cache="off")
+    assert found.channels == read.channels == channels
+    x, _ = flat(found.test)
+    np.testing.assert_array_equal(x, flat(read.test)[0])
+    np.testing.assert_array_equal(x, data.load_images(found.files["test"], 8, channels=channels))
+    for image, file in zip(x, found.files["test"], strict=True):
+        np.testing.assert_array_equal(image, images.load(file, (8, 8), channels=channels))
+    measured = data.labelled_folder(photos, CLASSES, image_size=8, channels=channels)
+    assert measured.test.element_spec[0].shape == (None, 8, 8, channels)
+
+
+def test_files_hold_no_other_number_of_channels(photos):
+    for read in (data.from_folder, functools.partial(data.labelled_folder, class_names=CLASSES)):
+        with pytest.raises(checks.InputError, match="`channels` must be one of 1, 3, 4. Given: 2."):
+            read(photos, channels=2)
+    with pytest.raises(checks.InputError, match="`channels` must be one of 1, 3, 4. Given: 2."):
+        data.load_images([photos / "ant" / "0.png"], 8, channels=2)
 
 
 def test_memory_decides_and_the_decision_is_noted(photos, monkeypatch, capsys):

@@ -13,37 +13,64 @@ RGBA = RNG.integers(0, 256, (3, 7, 6, 4), dtype=np.uint8)
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
 def test_whole_values_become_uint8(dtype):
-    result = pixels.rgb(RGBA[..., :3].astype(dtype))
+    result = pixels.checked(RGBA[..., :3].astype(dtype))
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, RGBA[..., :3])
 
 
 def test_fractions_are_kept():
     fractions = RGBA[..., :3] * 0.5 + 0.25
-    result = pixels.rgb(fractions)
+    result = pixels.checked(fractions)
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result, fractions.astype(np.float32))
 
 
 def test_grey_becomes_rgb():
     for grey in (RGBA[..., 0], RGBA[..., :1]):
-        np.testing.assert_array_equal(pixels.rgb(grey), np.repeat(RGBA[..., :1], 3, axis=-1))
+        np.testing.assert_array_equal(pixels.checked(grey), np.repeat(RGBA[..., :1], 3, axis=-1))
 
 
 def test_alpha_is_composited_as_in_image_files():
-    result = pixels.rgb(RGBA)
+    result = pixels.checked(RGBA)
     for image, expected in zip(RGBA, result, strict=True):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG")
         np.testing.assert_array_equal(images.decode(file.getvalue()), expected)
-    np.testing.assert_allclose(pixels.rgb(RGBA + np.float32(0.25) * (RGBA < 255)), result, atol=1)
+    np.testing.assert_allclose(pixels.checked(RGBA + np.float32(0.25) * (RGBA < 255)), result, atol=1)
+
+
+def test_conversions_are_those_of_image_files():
+    for has, wanted in ((1, 1), (3, 1), (4, 1), (1, 3), (4, 3), (1, 4), (3, 4), (4, 4)):
+        given = RGBA[..., :has]
+        found = pixels.checked(given, channels=wanted)
+        assert found.dtype == np.uint8
+        for image, result in zip(given, found, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(image[..., 0] if has == 1 else image).save(file, "PNG")
+            np.testing.assert_array_equal(images.decode(file.getvalue(), channels=wanted), result, f"{has}->{wanted}")
+        fractions = pixels.checked(given + np.float32(0.25) * (given < 255), channels=wanted)
+        np.testing.assert_allclose(fractions, found, atol=1.1)
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_other_numbers_of_channels_stay(count):
+    many = RNG.integers(0, 256, (3, 7, 6, count), dtype=np.uint8)
+    np.testing.assert_array_equal(pixels.checked(many), many)
+    np.testing.assert_array_equal(pixels.checked(many, channels=count), many)
+    assert pixels.checked(many, size=4).shape == (3, 4, 4, count)
+    with pytest.raises(checks.InputError, match=r"`images` must have 3 channels. Given: shape \(3, 7, 6, "):
+        pixels.checked(many, channels=3)
+    low = many[:, :3]  # 3 pixels high: that is meant only where it is said
+    np.testing.assert_array_equal(pixels.checked(low, channels=count), low)
+    with pytest.raises(checks.InputError, match="Channels come last"):
+        pixels.checked(low)
 
 
 def test_resizing_is_that_of_image_files(monkeypatch):
     monkeypatch.setattr(pixels, "CHUNK", 2)
     expected = np.stack([images.resize(image, (4, 5)) for image in RGBA[..., :3]])
-    np.testing.assert_array_equal(pixels.rgb(RGBA[..., :3], size=(4, 5)), expected)
-    np.testing.assert_array_equal(pixels.rgb(RGBA[..., :3], size=(7, 6)), RGBA[..., :3])
+    np.testing.assert_array_equal(pixels.checked(RGBA[..., :3], size=(4, 5)), expected)
+    np.testing.assert_array_equal(pixels.checked(RGBA[..., :3], size=(7, 6)), RGBA[..., :3])
 
 
 def broken(value, dtype=np.float64):
@@ -72,9 +99,9 @@ BAD = {
 def test_bad_images_are_refused(case):
     array, message = BAD[case]
     with pytest.raises(checks.InputError, match=message):
-        pixels.rgb(array)
+        pixels.checked(array)
 
 
 def test_another_size_is_refused_unless_it_may_be_resized():
     with pytest.raises(checks.InputError, match=r"`validation\[0\]` must be 4x4 as the others"):
-        pixels.rgb(RGBA, size=(4, 4), resize=False, name="validation[0]")
+        pixels.checked(RGBA, size=(4, 4), resize=False, name="validation[0]")

@@ -312,3 +312,39 @@ def test_wrong_arguments_are_an_error():
         kt.evaluate(plain_classifier(), colours(4), max_mistakes=-1)
     with pytest.raises(checks.InputError, match="`history` must be a Keras History"):
         kt.evaluate(plain_classifier(), colours(4), history=[1.0])
+
+
+def test_images_that_are_no_pixels_are_refused(tiny):
+    images, labels = colours(6, size=32)
+    with pytest.raises(checks.InputError, match=r"`data`'s images must have values 0\.\.255.*Multiply them by 255"):
+        kt.evaluate(tiny, (images / 255, labels))
+    with pytest.raises(checks.InputError, match="finite"):
+        kt.evaluate(tiny, (images * np.float32(np.nan), labels))
+    kt.evaluate(tiny, (images // 200, labels))  # dark, but pixels
+
+
+def test_a_dark_start_is_no_mistake(tiny):
+    images, labels = colours(40, size=32)
+    images = images.astype("float32")
+    images[:32] /= 300
+    assert kt.evaluate(tiny, (images, labels))["support"] == 40
+    with pytest.raises(checks.InputError, match=r"0\.\.255"):
+        kt.evaluate(tiny, (images[:32], labels[:32]))
+
+
+def test_a_plain_network_fed_pixels_is_told_once_and_silenced(capsys):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(inputs))
+    model = keras.Model(inputs, keras.layers.Softmax()(x))
+    report = kt.evaluate(model, colours(70))
+    assert capsys.readouterr().out.count("no rescaling inside") == 1
+    quiet = kt.evaluate(model, colours(70), verbose=0)
+    assert capsys.readouterr().out == ""
+    assert quiet["about"]["notes"] == report["about"]["notes"]
+    assert "no rescaling inside" in report["about"]["notes"][0]
+
+
+def test_another_number_of_channels_says_so(tiny):
+    images, labels = colours(6, size=32)
+    with pytest.raises(checks.InputError, match="must have 3 channels as the model takes. Given: 1. Set `channels=3`"):
+        kt.evaluate(tiny, (images[..., :1], labels))

@@ -1,6 +1,12 @@
+import json
+import subprocess
+import sys
+import zipfile
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.core import checks
@@ -25,9 +31,27 @@ def test_a_trained_model_comes_back_whole(tmp_path):
 def test_code_needs_trust(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "code.keras")
-    with pytest.raises(checks.InputError, match="must not carry code.*trust=True"):
+    with pytest.raises(checks.InputError, match="must not carry code.*with a lambda.*trust=True") as error:
         kt.load_model(tmp_path / "code.keras")
+    assert "\n" not in str(error.value)
     assert kt.load_model(tmp_path / "code.keras", trust=True)(np.ones((1, 2))).numpy().tolist() == [[2.0, 2.0]]
+
+
+def test_a_saved_model_in_a_file_needs_trust_each_time(tmp_path, monkeypatch):
+    """Also in the process that made it; without trust Keras is not even asked."""
+    module = tf.Module()
+    module.kernel = tf.Variable(3.0)
+    module.__call__ = tf.function(lambda x: x * module.kernel, input_signature=[tf.TensorSpec([None, 2])])
+    tf.saved_model.save(module, str(tmp_path / "m"))
+    model = keras.Sequential([keras.Input((2,)), kt.layers.SavedModelLayer(tmp_path / "m", trust=True)])
+    model.layers[0].weights[0].assign(5.0)
+    model.save(tmp_path / "m.keras")
+    again = kt.load_model(tmp_path / "m.keras", trust=True)
+    assert again(np.ones((1, 2))).numpy().tolist() == [[5.0, 5.0]]
+    monkeypatch.delattr(keras.models, "load_model")
+    with pytest.raises(checks.InputError, match="must not carry code.*with a SavedModel.*trust=True") as error:
+        kt.load_model(tmp_path / "m.keras")
+    assert "\n" not in str(error.value)
 
 
 def test_absent_and_broken_files(tmp_path):
@@ -36,3 +60,50 @@ def test_absent_and_broken_files(tmp_path):
     (tmp_path / "broken.keras").write_bytes(b"no zip")
     with pytest.raises(checks.InputError, match="whole Keras file"):
         kt.load_model(tmp_path / "broken.keras")
+
+
+def test_files_that_are_damaged_inside(tmp_path):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="dense")]).save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole:
+        entries = {name: whole.read(name) for name in whole.namelist()}
+    config = json.loads(entries["config.json"])
+    other = {**config, "config": {**config["config"], "layers": [{"class_name": "Dense"}]}}
+    damages = (
+        {"model.weights.h5": entries["model.weights.h5"][:200]},
+        {"model.weights.h5": None},
+        {"config.json": b"{}"},
+        {"config.json": json.dumps(other)},
+        {"config.json": json.dumps({**config, "class_name": 7})},
+    )
+    for damage in damages:
+        with zipfile.ZipFile(tmp_path / "damaged.keras", "w") as archive:
+            for name, content in (entries | damage).items():
+                if content is not None:
+                    archive.writestr(name, content)
+        with pytest.raises(checks.InputError, match="`path` must be a whole Keras file") as error:
+            kt.load_model(tmp_path / "damaged.keras")
+        assert "\n" not in str(error.value)
+    data = (tmp_path / "whole.keras").read_bytes()
+    at = data.index(b"\x89HDF") + 600
+    (tmp_path / "damaged.keras").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(checks.InputError, match="`path` must be a whole Keras file"):
+        kt.load_model(tmp_path / "damaged.keras")
+
+
+@pytest.mark.slow
+def test_parts_of_keras_hub_are_found(tmp_path):
+    """By a process that has not imported it."""
+    pytest.importorskip("keras_hub")
+    save = (
+        "import sys, keras, keras_hub\n"
+        "layer = keras_hub.layers.SinePositionEncoding()\n"
+        "keras.Sequential([keras.Input((3, 4)), layer]).save(sys.argv[1])"
+    )
+    load = (
+        "import sys, keras_transfer as kt\n"
+        "model = kt.load_model(sys.argv[1])\n"
+        "assert type(model.layers[0]).__module__.startswith('keras_hub')"
+    )
+    for code in (save, load):
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.keras")], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]

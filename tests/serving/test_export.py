@@ -155,13 +155,12 @@ def test_models_that_cannot_be_exported(tmp_path):
     cases = {
         "`model` must be a keras.Model. Given: str.": "a path",
         "`model` must have one input, the image. Given: 2 inputs of 'two'.": two,
-        "`model` must take images of shape (batch, height, width, 3 or 1). Given: (None, 5).": keras.Model(
-            vector, keras.layers.Dense(1)(vector)
-        ),
-        "`model` must take images of shape (batch, height, width, 3 or 1). Given: (None, 8, 8, 5).": keras.Sequential(
-            [keras.Input((8, 8, 5)), keras.layers.Flatten()]
-        ),
     }
+    images = "`model` must take images of shape (batch, height, width, channels)."
+    cases[f"{images} Given: (None, 5)."] = keras.Model(vector, keras.layers.Dense(1)(vector))
+    cases[f"{images} Given: (None, 8, 8, None)."] = keras.Sequential(
+        [keras.Input((8, 8, None)), keras.layers.GlobalAveragePooling2D()]
+    )
     for text, model in cases.items():
         assert error(model, tmp_path / "new" / "1") == text
     unbuilt = keras.Sequential([keras.layers.Dense(2)])

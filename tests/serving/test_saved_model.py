@@ -222,6 +222,43 @@ def test_models_of_grey_images(small, tmp_path):
     assert kt.verify(tmp_path / "1", model, grey)["images"] == 1
 
 
+def test_models_with_alpha_get_it_from_the_file(small, tmp_path):
+    model = small(shape=(16, 16, 4))
+    path = kt.export(model, tmp_path / "1")
+    loaded = tf.saved_model.load(str(path))
+    transparent = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 4), dtype=np.uint8)
+    expected = model.predict(transparent, verbose=0)
+    check_classification(call(loaded, "pixels", images=transparent), expected)
+    check_classification(call(loaded, "serving_default", image_bytes=list(map(png, transparent))), expected)
+    opaque = transparent | np.array([0, 0, 0, 255], np.uint8)
+    answers = call(loaded, "serving_default", image_bytes=list(map(png, opaque[..., :3])))
+    check_classification(answers, model.predict(opaque, verbose=0))
+    assert sorted(kt.verify(path, model)["signatures"]) == ["features", "pixels", "serving_default"]
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_models_of_channels_that_no_file_holds(channels, small, tmp_path, capsys):
+    model = small(shape=(16, 16, channels))
+    path = kt.export(model, tmp_path / "1")
+    note, line = capsys.readouterr().out.splitlines()
+    told = f"no image file holds {channels} channels: `serving_default` takes pixels, as `pixels` does"
+    assert note == f"keras_transfer: {told}"
+    assert "SavedModel with pixels, features (" in line
+    loaded = tf.saved_model.load(str(path))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, channels), dtype=np.uint8)
+    expected = model.predict(pixels, verbose=0)
+    for signature in ("pixels", "serving_default"):
+        check_classification(call(loaded, signature, images=pixels), expected)
+    facts = json.loads((path / "assets.extra" / "keras_transfer.json").read_text(encoding="utf-8"))
+    assert facts["channels"] == channels
+    assert list(facts["signatures"]) == ["pixels", "features"]
+    found = kt.verify(path, model, pixels)
+    assert (found["images"], sorted(found["signatures"])) == (3, ["features", "pixels"])
+    model.get_layer("conv").kernel.assign(2 * model.get_layer("conv").kernel)
+    with pytest.raises(kt.serving.ParityError, match="`pixels` gives "):
+        kt.verify(path, model, pixels)
+
+
 def test_mixed_precision_answers_in_float32(small, pictures, tmp_path):
     keras.mixed_precision.set_global_policy("mixed_float16")
     marked, (unmarked, _, _) = small(), plain("single")

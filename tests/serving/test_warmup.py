@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+import keras_transfer as kt
 from keras_transfer.serving import warmup
 
 # Field numbers as in prediction_log.proto and predict.proto of the tensorflow-serving-api 2.21, whose classes read
@@ -50,6 +52,30 @@ def test_the_record_is_a_prediction_log(tmp_path):
     assert tensor.shape == (1,)
     picture = tf.io.decode_jpeg(tensor[0]).numpy()
     np.testing.assert_array_equal(picture, np.full((96, 96, 3), 128))
+
+
+def test_the_record_may_hold_pixels(tmp_path):
+    warmup.write(tmp_path, model="photos", signature="serving_default", argument="images", channels=5)
+    (record,) = tf.data.TFRecordDataset(str(tmp_path / warmup.PATH))
+    entry = fields(fields(fields(fields(record.numpy())[6])[1])[2])
+    assert entry[1] == b"images"
+    tensor = tf.make_ndarray(tensor_pb2.TensorProto.FromString(entry[2]))
+    np.testing.assert_array_equal(tensor, np.full((1, 96, 96, 5), 128, np.uint8))
+    assert tensor.dtype == np.uint8
+
+
+@pytest.mark.parametrize("channels", [4, 5])
+def test_models_of_other_channels_answer_theirs(channels, small, tmp_path):
+    """One whose pictures a file holds is sent a file, the other pixels."""
+    exported = kt.export(small(shape=(8, 8, channels)), tmp_path / "1")
+    (record,) = tf.data.TFRecordDataset(str(exported / warmup.PATH))
+    request = fields(fields(fields(record.numpy())[6])[1])
+    specification, entry = fields(request[1]), fields(request[2])
+    assert entry[1] == {4: b"image_bytes", 5: b"images"}[channels]
+    function = tf.saved_model.load(str(exported)).signatures[specification[3].decode()]
+    tensor = tensor_pb2.TensorProto.FromString(entry[2])
+    answers = function(**{entry[1].decode(): tf.constant(tf.make_ndarray(tensor))})
+    np.testing.assert_allclose(tf.reduce_sum(answers["probabilities"], axis=-1), [1], rtol=1e-6)
 
 
 def test_lengths_beyond_127_take_two_bytes():

@@ -143,6 +143,27 @@ def test_trainable_table():
     assert str(table).endswith("parameters train")
 
 
+def test_a_saved_model_follows_the_policy_of_batch_norm(module_folders):
+    """Freezing says nothing about it, so the mode stays; a module that has no modes shows none."""
+    backbone = kt.backbone(module_folders["plain"], preprocess="tf", image_size=32, trust=True)
+    model = kt.build_model(backbone, kt.tasks.Classification(2))
+    layer = model.get_layer("saved_model")
+    told = {}
+    for verb, batch_norm in (
+        (lambda: kt.unfreeze(model, batch_norm="train"), "train"),
+        (lambda: kt.freeze(model, below="classification_logits"), "train"),
+        (lambda: kt.unfreeze(model), "inference"),
+    ):
+        verb()
+        assert layer.batch_norm == batch_norm
+        (row,) = (row for row in kt.trainable_table(model) if row["path"] == "saved_model")
+        assert row["parameters"] == sum(np.prod(variable.shape) for variable in layer.weights)
+        told[row["mode"]] = row["trainable"]
+    assert told == {"yes (batch statistics)": True, "no (inference mode)": False, "yes (inference mode)": True}
+    signature = kt.backbone(module_folders["tf_keras"], output="serving_default", preprocess="tf", trust=True)
+    assert [row["mode"] for row in kt.trainable_table(signature)] == ["yes"]
+
+
 @pytest.mark.parametrize(("verb", "argument"), [(kt.freeze, "below"), (kt.unfreeze, "above")])
 def test_unknown_layer(verb, argument):
     with pytest.raises(

@@ -1,0 +1,45 @@
+"""`keras-transfer features`: what the layers of a backbone give for images, as arrays in a folder."""
+
+import argparse
+
+from keras_transfer.cli import options
+
+__all__ = ["add_arguments", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Says what the command takes."""
+    parser.add_argument("images", nargs="+", help="image files or folders; subfolders of a single folder are classes")
+    parser.add_argument("--out", required=True, help="folder for the arrays; read them with kt.features.load")
+    parser.add_argument("--overwrite", action="store_true", help="replace the features of an earlier extraction")
+    parser.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="paths, patterns or levels such as P4 (the last feature map)"
+    )
+    parser.add_argument("--pooling", choices=("avg", "max", "concat"), help="over the places of a map (none)")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16"), help="(float32)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    options.add_images(parser)
+    options.add_backbone(parser.add_argument_group("model"))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Extracts, and prints what lies in the folder."""
+    import keras_transfer as kt
+
+    images = arguments.images
+    features = kt.features.extract(
+        options.load_backbone(arguments),
+        images[0] if len(images) == 1 else images,
+        layers=arguments.layers,
+        pooling=arguments.pooling,
+        batch_size=arguments.batch_size,
+        to=arguments.out,
+        overwrite=arguments.overwrite,
+        dtype=arguments.dtype,
+        corrupt="skip" if arguments.skip_corrupt else "error",
+        verbose=2 if arguments.quiet else "auto",
+    )
+    for path, array in features.items():
+        print(f"{path}  {' x '.join(map(str, array.shape))}  {array.dtype}")
+    if features.class_names is not None:
+        print(f"classes: {', '.join(features.class_names)}")

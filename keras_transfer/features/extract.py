@@ -1,0 +1,270 @@
+"""One pass of a network over images, kept as arrays: `kt.features.extract`."""
+
+import datetime
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any  # data is duck-typed: another room's, or the user's own
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import layers as marks
+from keras_transfer.core import blocks, checks, graph, lookup, paths, pixel_range
+from keras_transfer.features import batches, store, writers
+
+__all__ = ["POOLING", "extract"]
+
+DTYPES = ("float32", "float16")
+LARGE = 1e9  # bytes in memory that are worth a line
+# pooling: what it makes of the places of a feature map, (batch, places, channels) in float32.
+POOLING = {
+    "avg": lambda x: keras.ops.mean(x, axis=1),
+    "max": lambda x: keras.ops.max(x, axis=1),
+    "concat": lambda x: keras.ops.concatenate([keras.ops.mean(x, axis=1), keras.ops.max(x, axis=1)], axis=-1),
+}
+
+
+def extract(
+    model: keras.Model,
+    data: Any,
+    *,
+    layers: str | Iterable[str] | None = None,
+    pooling: str | None = None,
+    split: str = "train",
+    batch_size: int | None = None,
+    to: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    dtype: str = "float32",
+    corrupt: str = "error",
+    verbose: str | int = "auto",
+) -> store.Features:
+    """Runs a network over images in inference mode, and keeps what its layers give.
+
+    However many layers are asked for, the images go through the network once. The model is not changed.
+
+    Args:
+        model: A backbone, or any functional or sequential Keras model of images; models may be nested.
+        data: From `kt.data`, whose examples come in the order of `data.targets[split]` and count as no pass over
+            the training data; or a `tf.data.Dataset` of images or (images, targets), in its own order; an array of
+            images `(n, height, width, channels)` or a pair (images, targets); a list of image files and
+            folders; or one folder, whose subfolders, if all images lie in one, are their classes.
+        layers: Patterns of layers ("block5_conv3", "block_13_project*", "backbone/block5*"), and levels ("P4"); by
+            default the backbone's representation, without a backbone the model's outputs.
+        pooling: "avg" or "max" over the places of a feature map, "concat" for both; None keeps the map.
+        split: Which split, for data from `kt.data`.
+        batch_size: Images in a batch; by default that of the data, 32 for arrays and files.
+        to: A folder to write to while reading: arrays of any size, memory-mapped. See `kt.features.load`. Features
+            are complete there or not at all; an extraction that was interrupted is started anew.
+        overwrite: Whether finished features in the folder may be replaced.
+        dtype: "float32", or "float16" for half the size.
+        corrupt: "error" stops at image files that cannot be read, "skip" leaves them out; both name them.
+        verbose: 0 prints nothing, 1 shows progress, 2 only notes and one line at the end; "auto" is 1 on a terminal,
+            else 2.
+
+    Returns:
+        The arrays by layer path, with the targets and files in the same order.
+
+    Raises:
+        InputError: If a pattern matches nothing, the images are not what the model takes, or something has no room.
+        OSError: If the disk is full in spite of the check, or fails.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+        >>> extract(kt.backbone("tiny"), images, layers=["block1*add", "P3"], pooling="avg", verbose=0)
+        Features(block1_add=(5, 32) float32, block4_1_relu=(5, 256) float32)
+    """
+    if pooling is not None:
+        lookup.find(pooling, POOLING, argument="pooling")
+    checks.choice(dtype, DTYPES, name="dtype")
+    level = checks.choice(verbose, ("auto", 0, 1, 2), name="verbose")
+    level = (1 if sys.stdout.isatty() else 2) if level == "auto" else level
+    taps, levels = _taps(model, layers)
+    source = batches.source(data, tuple(taps.inputs[0].shape), split=split, batch_size=batch_size, corrupt=corrupt)
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(checks.note(text) if level else text)
+
+    writer = writers.Memory() if to is None else writers.Folder(to, overwrite=overwrite)
+    with writer:
+        gathered = _Gathered()
+        for batch, values in _passed(model, taps, source, pooling, dtype, level, note):
+            if not gathered.rows:
+                specs = {path: (array.shape[1:], array.dtype) for path, array in values.items()}
+                _note_size(specs, source.rows, writer.where, note)
+                writer.open(specs, rows=source.rows)
+            _check_rows(values, specs, len(batch.images))
+            writer.add(values)
+            gathered.add(batch)
+        if not gathered.rows:
+            given = batches.listing(source.skipped) or "an empty dataset"
+            raise checks.error("`data` must hold images that can be read", given=given)
+        if source.skipped:
+            bad = len(source.skipped)
+            note(f"{bad} of {bad + gathered.rows} files cannot be read: {batches.listing(source.skipped)}")
+        about = {**_about(model, pooling, dtype), **source.facts, "examples": gathered.rows}
+        rest = {"files": gathered.files, "class_names": source.class_names, "levels": levels}
+        about |= {"skipped": source.skipped, "notes": notes}
+        return writer.close(targets=gathered.targets(), **rest, about=about)
+
+
+def _taps(model: keras.Model, wanted: str | Iterable[str] | None) -> tuple[keras.Model, dict[str, str]]:
+    """Returns a model with the wanted outputs by path, and the paths of the levels among them."""
+    graph.check_functional(model)
+    if len(model.inputs) != 1:
+        raise checks.error("`model` must have one input, the images", given=f"{len(model.inputs)} inputs")
+    if wanted is None:
+        marked = [path for path, layer in paths.leaves(model).items() if isinstance(layer, marks.Representation)]
+        if marked:
+            return graph.tap(model, marked), {}
+        # A sequential model does not name its output.
+        names = getattr(model, "output_names", None) or keras.Model(model.inputs, model.outputs).output_names
+        return keras.Model(model.inputs[0], dict(zip(names, model.outputs, strict=True))), {}
+    patterns = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+        raise checks.error("`layers` must be patterns of layers, or levels such as 'P4'", given=repr(wanted))
+    places = _places(model, patterns)
+    taps = graph.tap(model, [places.get(pattern, pattern) for pattern in patterns])
+    levels = {level: paths.match(taps.output, place, argument="layers")[0] for level, place in places.items()}
+    return taps, levels
+
+
+def _places(model: keras.Model, patterns: list[str]) -> dict[str, str]:
+    """The operations at which the levels among the patterns end."""
+    wanted = [pattern for pattern in patterns if re.fullmatch(r"P\d+", pattern)]
+    if not wanted or {node.operation.name for node in graph.nodes(model)} & set(wanted):  # layers of that name
+        return {}
+    flat = graph.flatten(model)
+    trunk = [node for node in graph.nodes(flat) if isinstance(node.operation, marks.Representation)]
+    pattern = trunk[0].operation.source.get("blocks") if trunk else None
+    found = blocks.levels(flat, pattern=pattern, until=trunk[0].inputs[0] if trunk else None)
+    for level in wanted:
+        if level not in found:
+            given = f"{level!r} for a network with {', '.join(found) or 'none'}"
+            raise checks.error("`layers` must name levels that the network has", given=given)
+    return {level: found[level] for level in wanted}
+
+
+def _passed(
+    model: keras.Model,
+    taps: keras.Model,
+    source: batches.Source,
+    pooling: str | None,
+    dtype: str,
+    level: int,
+    note: Any,
+) -> Iterator[tuple[batches.Batch, dict[str, np.ndarray]]]:
+    """Yields each batch and what the layers give for it."""
+
+    # A batch of any size, so that a smaller last one is not traced again; inference whatever the layers' flags say.
+    @tf.function(input_signature=[source.spec], autograph=False)
+    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = taps(images, training=False)
+        return {path: _pooled(values[path], pooling) for path in order}
+
+    order = [str(path) for path in taps.output]
+    progress = keras.utils.Progbar(source.batches, verbose=level, unit_name="batch")
+    number = 0
+    for batch in source.read():
+        if not len(batch.images):
+            continue
+        if not number:
+            found = pixel_range.check(model, np.asarray(batch.images), name="`data`'s images", more=_further(source))
+            if found:
+                note(found)
+        values = {path: _narrowed(path, np.asarray(value), dtype) for path, value in predict(batch.images).items()}
+        yield batch, {path: values[path] for path in order}
+        number += 1
+        progress.update(number, finalize=False)
+    if number:
+        progress.update(number, finalize=True)
+
+
+def _further(source: batches.Source) -> Iterator[np.ndarray]:
+    """The images of the batches after the first, read anew."""
+    for number, batch in enumerate(source.read()):
+        if number >= pixel_range.LOOK:
+            return
+        if number:
+            yield np.asarray(batch.images)
+
+
+def _pooled(value: tf.Tensor, pooling: str | None) -> tf.Tensor:
+    """Features in float32, pooled over their places if they have any: a map's, or a sequence's."""
+    value = keras.ops.cast(value, "float32")
+    if pooling is None or len(value.shape) < 3:
+        return value
+    return POOLING[pooling](keras.ops.reshape(value, (keras.ops.shape(value)[0], -1, value.shape[-1])))
+
+
+def _narrowed(path: str, value: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "float32":
+        return value
+    with np.errstate(over="ignore"):  # said below
+        narrow = value.astype(dtype)
+    if not np.array_equal(np.isfinite(narrow), np.isfinite(value)):
+        given = f"'float16', up to {np.finfo(np.float16).max:g}, for {path!r} with values up to {np.abs(value).max():g}"
+        raise checks.error("`dtype` must hold the features", given=given, fix="Use dtype='float32'.")
+    return narrow
+
+
+def _check_rows(values: Mapping[str, np.ndarray], specs: writers.Specs, count: int) -> None:
+    for path, array in values.items():
+        if not array.ndim or len(array) != count:
+            given = f"{path!r} with shape {array.shape} for {count} images"
+            raise checks.error("`layers` must give a row for each image", given=given)
+        if array.shape[1:] != specs[path][0]:
+            given = f"{path!r} with shape {array.shape} after {specs[path][0]}"
+            raise checks.error("all images must have one size", given=given, fix="Resize them, or use `pooling`.")
+
+
+def _note_size(specs: writers.Specs, rows: int | None, where: Any, note: Any) -> None:
+    """Says what will be written, before it is; in memory only what is large."""
+    each = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values())
+    size = f"{each / 1e3:,.1f} kB for each image" if rows is None else f"{each * rows / 1e6:,.1f} MB"
+    if isinstance(where, os.PathLike):
+        note(f"features of {'all' if rows is None else rows} images: {size} in '{where}'")
+    elif each * (rows or 0) > LARGE:
+        note(f"features of {rows} images: {size} in memory; `to` writes them to a folder instead")
+
+
+class _Gathered:
+    """The targets and files of all batches."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.files: list[str] | None = None
+        self.parts: list[Any] = []
+
+    def add(self, batch: batches.Batch) -> None:
+        self.rows += len(batch.images)
+        if batch.files is not None:
+            self.files = self.files or []
+            self.files += batch.files
+        if batch.targets is not None:
+            self.parts.append(keras.tree.map_structure(np.asarray, batch.targets))
+
+    def targets(self) -> Any:
+        return keras.tree.map_structure(_joined, *self.parts) if self.parts else None
+
+
+def _joined(*parts: np.ndarray) -> np.ndarray:
+    values = np.concatenate(parts)
+    return np.char.decode(values.astype("S"), "utf-8") if values.dtype == object else values  # text, from TensorFlow
+
+
+def _about(model: keras.Model, pooling: str | None, dtype: str) -> dict:
+    found = [layer for layer in paths.leaves(model).values() if isinstance(layer, marks.Representation)]
+    return {
+        "model": model.name,
+        "source": dict(found[0].source) if found else None,
+        "image_size": list(model.inputs[0].shape[1:3]),
+        "pooling": pooling,
+        "dtype": dtype,
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,191 @@
+"""A TensorFlow SavedModel as a layer that trains, freezes and travels like any other."""
+
+import contextlib
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from keras_transfer.core import checks, modules, saved_models
+
+__all__ = ["BATCH_NORM", "SavedModelLayer"]
+
+BATCH_NORM = ("inference", "train")
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+class SavedModelLayer(keras.layers.Layer):
+    """Calls a TensorFlow SavedModel (a TF Hub module is one) on its inputs; its variables are the layer's weights.
+
+    The module's own call is used if it has one, and trains as it was made to: with its regularisation losses
+    while the layer is trainable, and in training mode while `batch_norm` is "train". A signature has neither;
+    it always runs in inference mode, but its weights train too. What runs in the module keeps its own precision
+    under mixed precision.
+
+    A `.keras` file of a model with this layer holds the whole SavedModel, so it does not need the folder
+    again. As a SavedModel is a program, `kt.load_model(path, trust=True)` loads such a file, and nothing else;
+    within a process that trusted it, the layer can be cloned freely. A clone has the SavedModel's own weights.
+
+    Args:
+        handle: Folder of the SavedModel.
+        output: Key of the output to take, a signature to call instead of the module, or "signature:key". By
+            default the output "default", or the only one.
+        arguments: Further arguments of the module's call by name, such as `{"batch_norm_momentum": 0.9}`.
+        batch_norm: "inference" keeps the statistics of the module's batch normalisations as they are, and its
+            dropout off, also where its weights train: a module has one switch for both. "train" turns the
+            switch on in `fit`, while the layer is trainable.
+        trust: Whether the code in the SavedModel may run.
+        digest: Of a SavedModel that this process has trusted; takes the place of the folder.
+
+    Raises:
+        InputError: If it is no SavedModel that can be called, an argument or output is not there, or it is not
+            trusted.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> module = tf.Module()
+        >>> module.scale = tf.Variable(3.0)
+        >>> module.__call__ = tf.function(lambda x: x * module.scale, input_signature=[tf.TensorSpec([None, 2])])
+        >>> tf.saved_model.save(module, "module")
+        >>> layer = SavedModelLayer("module", trust=True)
+        >>> layer(tf.ones((1, 2))).numpy().tolist(), len(layer.trainable_variables)
+        ([[3.0, 3.0]], 1)
+    """
+
+    def __init__(
+        self,
+        handle: str | os.PathLike,
+        *,
+        output: str | None = None,
+        arguments: Mapping | None = None,
+        batch_norm: str = "inference",
+        trust: bool = False,
+        digest: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if keras.backend.backend() != "tensorflow":
+            raise checks.error("a SavedModel needs Keras's TensorFlow backend", given=keras.backend.backend())
+        self.handle = os.fspath(handle)
+        self.output_name = output
+        self.arguments = dict(arguments or {})
+        self.batch_norm = checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
+        self.strides = 1  # how much smaller a map comes out than the image; known once the layer is built
+        self.digest = _keep(self.handle, trust=trust) if digest is None else digest
+        module = modules.Module(_kept(self.digest, self.handle), output=output, arguments=self.arguments)
+        # Keras takes variables only until the layer is built, and optimisers before a file's assets are read.
+        self._variables_of_module = _wrapped(module, self.name)
+        if not self.trainable:
+            for variable in self._variables_of_module:
+                variable.trainable = False
+        self._module = module
+        self._loaded = module.loaded  # for `export`, which follows attributes to the module's tables and files
+        if digest is None:
+            self.tell()
+
+    def tell(self) -> None:
+        """Prints a line about each thing that the module cannot do."""
+        signature = self._module.call.signature
+        if signature:
+            checks.note(
+                f"{self.handle}: the signature {signature!r} is called, which always runs in inference mode "
+                "and has no regularisation losses"
+            )
+        if not self._module.trainable:
+            checks.note(f"{self.handle}: has no variables that could train, and stays frozen")
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether the module behaves differently in training, as batch normalisation and dropout do."""
+        return True in self._module.call.training
+
+    def build(self, input_shape: tuple) -> None:
+        """Finds out how much smaller a map comes out."""
+        before, after = input_shape, self.compute_output_shape(input_shape)
+        if len(before) == len(after) == 4 and before[1] and after[1]:
+            self.strides = 2 ** max(0, round(math.log2(before[1] / after[1])))
+        self.built = True
+
+    def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        """Returns the module's output, in the layer's compute type."""
+        learns = bool(training) and self.trainable and self.batch_norm == "train"
+        outputs = self._module(ops.cast(inputs, self._module.dtype), training=learns)
+        if self.trainable:
+            for loss in self._module.regularisers:
+                self.add_loss(loss())
+        # The module may have been saved for images of any size; then it does not know what comes out of these.
+        outputs.set_shape(self.compute_output_shape(inputs.shape))
+        return ops.cast(outputs, self.compute_dtype) if outputs.dtype.is_floating else outputs
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """The shape that the module gives, found by running it once."""
+        batch, *sides = input_shape
+        return (batch, *self._module.output_shape(tuple(sides)))
+
+    def save_assets(self, folder: str) -> None:
+        """Puts the SavedModel into the model's file."""
+        shutil.copytree(saved_models.kept(self.digest), pathlib.Path(folder) / "saved_model", dirs_exist_ok=True)
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes, but not the trust."""
+        return {
+            **super().get_config(),
+            "handle": self.handle,
+            "output": self.output_name,
+            "arguments": dict(self.arguments),
+            "batch_norm": self.batch_norm,
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "SavedModelLayer":
+        """Makes the layer again from a SavedModel that this process trusts; a config cannot grant trust."""
+        # Asked here already: what the constructor raises comes out of Keras as another error, of many lines.
+        _kept(config.get("digest"), config.get("handle"))
+        return super().from_config(config)
+
+
+def _keep(handle: str, *, trust: bool) -> str:
+    """Takes a copy of the SavedModel, if that is allowed, and returns its digest."""
+    saved_models.describe(handle)
+    if not trust:
+        raise checks.error(
+            "`trust` must be True for a SavedModel, which is a program that will run",
+            given=f"{trust} for {handle!r}",
+            fix="Pass trust=True if you trust its author.",
+        )
+    return saved_models.keep(handle)
+
+
+def _kept(digest: str | None, handle: str) -> pathlib.Path:
+    copy = saved_models.kept(digest)
+    if copy is None:
+        raise checks.error(
+            "a SavedModel must be trusted before a layer is made of its config",
+            given=repr(handle),
+            fix="If you trust its author, load the model's file with kt.load_model(path, trust=True).",
+        )
+    return copy
+
+
+def _wrapped(module: modules.Module, name: str) -> list[keras.Variable]:
+    """Makes Keras variables of the module's own: the same memory, named as in the module beneath the layer's name."""
+    found, taken = [], set()
+    for variable in (*module.trainable, *module.others):
+        path = variable.name.partition(":")[0]
+        path = next(free for free in (path, *(f"{path}_{n}" for n in range(1, len(taken) + 1))) if free not in taken)
+        taken.add(path)
+        *scopes, last = [name, *filter(None, path.split("/"))]
+        with contextlib.ExitStack() as stack:
+            for scope in scopes:
+                stack.enter_context(keras.name_scope(scope))
+            trains = len(found) < len(module.trainable)
+            made = keras.Variable(variable, dtype=variable.dtype, trainable=trains, autocast=False, name=last)
+        if made.value is not variable:
+            raise RuntimeError("this version of Keras copies a tf.Variable; the module's weights cannot train")
+        found.append(made)
+    return found
