@@ -52,7 +52,7 @@ def widen(kernel: np.ndarray, channels: int, mode: str) -> np.ndarray:
         (height, width, channels, filters), of the kernel's type.
 
     Example:
-        >>> widen(np.ones((3, 3, 3, 8)), 1, "mean")[0, 0, 0, 0]
+        >>> float(widen(np.ones((3, 3, 3, 8)), 1, "mean")[0, 0, 0, 0])
         3.0
     """
     return _mixed(kernel, mixing(check_channels(channels, mode), mode))
