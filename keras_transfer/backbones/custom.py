@@ -152,7 +152,8 @@ def _entry(
         pixels = planes.preprocess(prepare, **named)(images)
     else:
         pixels = _prepared(preprocessing.make(prepare, **named), images)
-    if native not in (None, pixels.shape[3]):
+    widened = isinstance(prepare, str) and native == 3 != count
+    if native not in (None, pixels.shape[3]) or widened:
         _check_widening(trunk, native, count)
     if isinstance(prepare, str):
         return _Entry(images, pixels, prepare, count)
@@ -195,7 +196,8 @@ def _features(trunk: trunks.Trunk, entry: _Entry, *, keep: bool, channel_mode: s
     """Calls the network on the pixels, with its own layers where they fit."""
     native, given = tuple(trunk.network.inputs[0].shape[1:]), tuple(entry.images.shape[1:])
     sides = zip(native, entry.pixels.shape[1:], strict=True)
-    fits = all(None in pair or pair[0] == pair[1] for pair in sides)
+    widened = native[2] == 3 != entry.count  # two channels and the plane of ones are three inputs, too
+    fits = not widened and all(None in pair or pair[0] == pair[1] for pair in sides)
     pairs: rebuilding.Pairs = {}
     make = None if fits and keep else rebuilding.copying(pairs)
     swap = functools.partial(_called_instead, make=make)
@@ -210,7 +212,7 @@ def _features(trunk: trunks.Trunk, entry: _Entry, *, keep: bool, channel_mode: s
         ) from refused
     if make and keep:
         adapt = functools.partial(planes.adapt, mode=entry.mode, channels=entry.count, channel_mode=channel_mode)
-        rebuilding.hand_over(pairs, sizes=f"images {given}", adapt=adapt)
+        rebuilding.hand_over(pairs, sizes=f"images {given}", adapt=adapt if widened else None)
         checks.note(f"{trunk.network.name} was built again for images {given}, with copies of its weights")
     return _as_features(features)
 

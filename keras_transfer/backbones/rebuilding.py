@@ -59,8 +59,8 @@ def hand_over(pairs: Pairs, *, sizes: str, adapt: Callable[[np.ndarray], np.ndar
     """
     for old, new in pairs.values():
         values = old.get_weights()
-        if adapt and isinstance(new, keras.layers.Conv2D) and values[0].shape[2] == 3 != new.kernel.shape[2]:
-            values[0] = adapt(values[0])
+        if adapt and isinstance(new, keras.layers.Conv2D) and values[0].shape[2] == 3:
+            values[0], adapt = adapt(values[0]), None  # the first one only
         shapes, wanted = [value.shape for value in values], [tuple(weight.shape) for weight in new.weights]
         if shapes != wanted:
             raise checks.error(

@@ -332,14 +332,15 @@ def test_random_weights_leave_the_model_alone():
     assert np.abs(kernels[0] - kernels[1]).max() > 0.01
 
 
-def test_grey_pictures_give_the_features_of_their_rgb_copies():
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_grey_pictures_give_the_features_of_their_rgb_copies(count):
     model = flat()
     grey = pixels(channels=1)
     for mode in ("tf", "torch", "caffe"):
         rgb = run(backbone(model, preprocess=mode), np.repeat(grey, 3, axis=-1))
-        found = backbone(model, preprocess=mode, channels=1)
-        assert (found.source["channels"], found.source["channel_mode"]) == (1, "mean")
-        error = np.linalg.norm(run(found, grey) - rgb) / np.linalg.norm(rgb)
+        found = backbone(model, preprocess=mode, channels=count)
+        assert (found.source["channels"], found.source["channel_mode"]) == (count, "mean")
+        error = np.linalg.norm(run(found, np.repeat(grey, count, axis=-1)) - rgb) / np.linalg.norm(rgb)
         assert error < 1e-4, mode
 
 
