@@ -19,12 +19,15 @@ _ROOMS = (
     "training",
 )
 _VERBS = {
+    "GradualUnfreeze": "training",
     "Stage": "training",
+    "TwoStage": "training",
     "backbone": "backbones",
     "build_model": "models",
     "compile": "models",
     "evaluate": "evaluation",
     "export": "serving",
+    "find_learning_rate": "training",
     "fine_tune": "training",
     "freeze": "training",
     "load_model": "models",

@@ -8,6 +8,7 @@ import keras_transfer
 ROOT = pathlib.Path(keras_transfer.__file__).parent
 # `features`, `evaluation` and `serving` read the marks that `layers` leaves in a model (where an answer comes out and
 # which task it belongs to, where the trunk ends), so that none has to know a task or a backbone by name.
+# `training` changes pictures at random by what `data` has: augmentation is part of a recipe and lives in the data.
 ALLOWED = {
     "core": set(),
     "layers": {"core"},
@@ -18,7 +19,7 @@ ALLOWED = {
     "tasks": {"core", "layers", "losses", "metrics"},
     "models": {"core", "layers", "losses", "backbones", "tasks"},
     "features": {"core", "layers"},
-    "training": {"core", "layers", "losses", "features"},
+    "training": {"core", "layers", "losses", "features", "data"},
     "evaluation": {"core", "layers", "metrics"},
     "serving": {"core", "layers"},
 }

@@ -5,7 +5,7 @@ import ast
 import json
 import pathlib
 
-__all__ = ["add_backbone", "add_images", "add_run", "load_backbone", "load_run", "positive", "sides"]
+__all__ = ["add_backbone", "add_images", "add_run", "load_backbone", "load_run", "positive", "rate", "sides"]
 
 
 def positive(text: str) -> int:
@@ -14,6 +14,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
+
+
+def rate(text: str) -> float | str:
+    """A learning rate, or auto."""
+    return text if text == "auto" else float(text)
 
 
 def sides(text: str) -> int | tuple[int, int]:

@@ -3,17 +3,22 @@
 import argparse
 import json
 import pathlib
+from collections.abc import Sequence
 
-from keras_transfer.cli import options
+from keras_transfer.cli import options, resuming
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["PLANS", "add_arguments", "main"]
+
+# For --help, which loads nothing; the plans are in kt.training.PLANS.
+PLANS = ("two_stage", "gradual", "lp_ft", "surgical", "full", "head_only", "lora", "norms_and_biases")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("folder", help="one subfolder of images for each class")
+    parser.add_argument("folder", nargs="?", help="one subfolder of images for each class; not with --resume")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="folder for everything that the run writes")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote there")
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run there, as it was begun")
     data = parser.add_argument_group("data")
     data.add_argument("--test", metavar="SHARE|FOLDER", help="images to measure on (default: the validation images)")
     data.add_argument(
@@ -29,55 +34,131 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--pooling", default="avg", choices=("avg", "max", "concat"), help="over the feature map (avg)")
     model.add_argument("--balanced", action="store_true", help="let each class count alike")
     model.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE", help="(0)")
-    training = parser.add_argument_group("training")
+    training = parser.add_argument_group("training", "What is left out is chosen from the data, and printed.")
+    training.add_argument("--plan", metavar="NAME", help=f"{', '.join(PLANS[:-1])} or {PLANS[-1]}; {PLANS[0]}")
+    training.add_argument("--epochs", type=int, nargs="+", metavar="N", help="of each stage, such as 10 10")
+    training.add_argument("--unfreeze", metavar="PATTERN", help="lowest block that trains after the head, or all")
     training.add_argument(
-        "--epochs", type=int, nargs=2, metavar=("HEAD", "FINE"), help="of the two stages (by size of the data)"
+        "--learning-rate",
+        type=options.rate,
+        nargs="+",
+        metavar="RATE",
+        help="of each stage, such as 1e-3 1e-4; auto: found",
     )
-    training.add_argument("--unfreeze", metavar="PATTERN", help="lowest block that trains in stage 2, or all")
-    training.add_argument("--learning-rate", type=float, nargs=2, metavar=("HEAD", "FINE"), help="(1e-3 1e-4)")
-    training.add_argument("--batch-norm", default="inference", choices=("inference", "train"), help="(inference)")
+    training.add_argument(
+        "--batch-norm", choices=("inference", "train", "recalibrate"), help="of the pretrained part (inference)"
+    )
+    training.add_argument("--augment", choices=("light", "strong", "none"), help="random changes to training images")
+    training.add_argument(
+        "--refit", action=argparse.BooleanOptionalAction, help="train on the validation images, too, in the end"
+    )
+    training.add_argument(
+        "--watch", nargs="*", choices=("distance", "gradient"), help="curves by block in the report (distance)"
+    )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)")
     training.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Runs the whole job; what is finished lies in the folder at once."""
+    from keras_transfer.core import checks, files
+
+    files.check_writable(arguments.out, argument="--out")
+    trained = False
+    if arguments.resume:
+        arguments, trained = resuming.read(arguments, _parser())
+    else:
+        _check_free(arguments.out, arguments.overwrite)
+        if arguments.folder is None:
+            raise checks.error("FOLDER must be given", given="none", fix="Or add --resume to go on with a run.")
+    with resuming.explained(arguments.out):
+        _run(arguments, trained)
+
+
+def _run(arguments: argparse.Namespace, trained: bool) -> None:
     import keras
 
     import keras_transfer as kt
-    from keras_transfer.core import checks, files
+    from keras_transfer.core import checks, lookup
 
-    out = files.check_writable(arguments.out, argument="--out")
-    earlier = [name for name in ("model.keras", "report.html", "report.json", "export/1") if (out / name).exists()]
-    if earlier and not arguments.overwrite:
-        given = f"'{out}', which holds {', '.join(earlier)}"
-        raise checks.error("--out must be a new folder", given=given, fix="Add --overwrite.")
+    out = arguments.out
     keras.utils.set_random_seed(checks.integer(arguments.seed, name="--seed", minimum=0, below=checks.SEEDS))
+    if arguments.plan is not None:
+        lookup.find(arguments.plan, kt.training.PLANS, argument="--plan")
     backbone = options.load_backbone(arguments)
     data = _data(arguments, backbone.input_shape)
     print(data.summary())
-    model = kt.build_model(backbone, _task(arguments, data.class_names))
+    record = None
+    if trained:
+        checks.note(f"{out / 'model.keras'} is trained; going on with measuring it")
+        model, record = options.load_run(argparse.Namespace(run=out, trust=arguments.trust_backbone))
+    else:
+        model = kt.build_model(backbone, _task(arguments, data.class_names))
+        _train(model, data, arguments)
+    _measure(model, data, out, record)
+    kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
+    parity = kt.verify(out / "export" / "1", model, data)
+    _add_to_record(out / "run.json", command=resuming.plain(arguments), verify=parity)
+    resuming.forget(out)
+    print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _check_free(out: pathlib.Path, overwrite: bool) -> None:
+    """Raises an error if there is something in the folder that the user may not want to lose."""
+    from keras_transfer.core import checks
+
+    if overwrite:
+        return
+    if resuming.is_begun(out):
+        given, fix = "an interrupted run", "Add --resume to go on with it, or --overwrite."
+        raise checks.error("--out must be a new folder", given=f"'{out}', which holds {given}", fix=fix)
+    earlier = [name for name in ("model.keras", "report.html", "report.json", "export/1") if (out / name).exists()]
+    if earlier:
+        given = f"'{out}', which holds {', '.join(earlier)}"
+        raise checks.error("--out must be a new folder", given=given, fix="Add --overwrite.")
+
+
+def _train(model: object, data: object, arguments: argparse.Namespace) -> None:
+    """Fine-tunes from the start or from where the run was interrupted, and writes `model.keras`."""
+    import keras
+
+    import keras_transfer as kt
+    from keras_transfer.core import files
+
+    out = arguments.out
     for name in ("report.html", "report.json"):
         (out / name).unlink(missing_ok=True)  # of an earlier run
+    asked = {name: getattr(arguments, name) for name in ("plan", "unfreeze", "batch_norm", "refit", "watch")}
+    asked |= {name: _alone(getattr(arguments, name)) for name in ("epochs", "learning_rate")}
+    asked = {name: value for name, value in asked.items() if value is not None}  # the rest is fine_tune's to decide
+    if arguments.augment is not None:
+        asked["augment"] = None if arguments.augment == "none" else arguments.augment
+    # Everything was checked when training begins; from here on there is something to go on with.
+    begun = keras.callbacks.LambdaCallback(on_train_begin=lambda _: resuming.write(arguments))
     kt.fine_tune(
         model,
         data,
-        epochs=arguments.epochs,
-        unfreeze=arguments.unfreeze,
-        learning_rate=arguments.learning_rate,
-        batch_norm=arguments.batch_norm,
+        **asked,
+        callbacks=[begun],
         seed=arguments.seed,
         run_dir=out,
+        resume=arguments.resume and (out / resuming.STATE).is_file(),
         verbose=2 if arguments.quiet else "auto",
     )
     with files.replacing(out / "model.keras") as temporary:
         model.save(temporary)
-    (out / "best.npz").unlink(missing_ok=True)  # model.keras has them
-    _measure(model, data, out)
-    kt.export(model, out / "export" / "1", overwrite=arguments.overwrite)
-    parity = kt.verify(out / "export" / "1", model, data)
-    _add_to_record(out / "run.json", command=_plain(arguments), verify=parity)
-    print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
+    resuming.write(arguments, trained=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser
+
+
+def _alone(values: Sequence | None) -> object:
+    """One value by itself, several as a tuple."""
+    return None if values is None else values[0] if len(values) == 1 else tuple(values)
 
 
 def _data(arguments: argparse.Namespace, shape: tuple) -> object:
@@ -108,14 +189,14 @@ def _task(arguments: argparse.Namespace, class_names: list[str]) -> object:
     )
 
 
-def _measure(model: object, data: object, out: pathlib.Path) -> None:
+def _measure(model: object, data: object, out: pathlib.Path, record: dict | None) -> None:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
     if data.test is None and data.validation is None:
         checks.note("neither test nor validation images: nothing was measured")
         return
-    report = kt.evaluate(model, data)
+    report = kt.evaluate(model, data, history=record)
     print(report)
     report.save(out / "report.json")
     report.save(out / "report.html")
@@ -126,12 +207,6 @@ def _add_to_record(path: pathlib.Path, **facts: object) -> None:
 
     record = json.loads(path.read_text(encoding="utf-8"))
     files.write_text(path, json.dumps({**record, **facts}, indent=1) + "\n")
-
-
-def _plain(arguments: argparse.Namespace) -> dict:
-    """The command's arguments as JSON has them."""
-    values = {name: value for name, value in vars(arguments).items() if name not in {"main", "command"}}
-    return {name: str(value) if isinstance(value, pathlib.Path) else value for name, value in values.items()}
 
 
 def _share_or_folder(text: str | None) -> float | str | None:

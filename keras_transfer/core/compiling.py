@@ -1,10 +1,12 @@
 """Compiling a model again with another optimizer, all else as it was."""
 
+import contextlib
+
 import keras
 
 from keras_transfer.core import checks
 
-__all__ = ["jit_compile", "recompile"]
+__all__ = ["compile_like", "jit_compile", "optimizers", "recompile", "scope"]
 
 
 def jit_compile() -> bool | str:
@@ -16,11 +18,24 @@ def jit_compile() -> bool | str:
     return "auto" if tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU") else False
 
 
+def scope(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Returns the scope of the strategy that `model` was made under; one that does nothing where there is none."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """Returns the optimizers that hold slots: within loss scaling, and each of several."""
+    outer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return list(getattr(outer, "optimizers", [outer]))
+
+
 def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer, *, loss: object = None) -> None:
     """Compiles `model` with a new optimizer; loss, metrics and weights of losses stay.
 
     A new optimizer is the only safe one after layers have been thawed: old step counts would make
-    the first steps of new slots several times too large. Its slots exist when this returns.
+    the first steps of new slots several times too large. Its slots exist when this returns, and its
+    averages of weights, if it keeps any, start at the weights.
 
     Args:
         model: A compiled model.
@@ -30,12 +45,29 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer, *, loss
     Raises:
         InputError: If `model` was never compiled.
     """
-    if not getattr(model, "compiled", False):
-        raise checks.error("`model` must be compiled", given=f"{model.name!r}, which is not", fix="Call model.compile.")
-    # `_compile_config` keeps the objects themselves; the public get_compile_config() loses unregistered functions.
-    arguments = dict(model._compile_config.config)
+    arguments = _arguments(model)
     arguments["optimizer"] = optimizer
     if loss is not None:
         arguments["loss"] = loss
-    model.compile(**arguments)
-    model.optimizer.build(model.trainable_variables)
+    with scope(model):
+        model.compile(**arguments)
+        model.optimizer.build(model.trainable_variables)
+        for one in optimizers(model):
+            if getattr(one, "use_ema", False):
+                for variable, average in zip(
+                    one._trainable_variables, one._model_variables_moving_average, strict=True
+                ):
+                    average.assign(variable)
+
+
+def compile_like(model: keras.Model, other: keras.Model) -> None:
+    """Compiles `model` with loss, metrics and options of `other`; the optimizer is a place-holder."""
+    with scope(model):
+        model.compile(**{**_arguments(other), "optimizer": "sgd"})
+
+
+def _arguments(model: keras.Model) -> dict:
+    if not getattr(model, "compiled", False):
+        raise checks.error("`model` must be compiled", given=f"{model.name!r}, which is not", fix="Call model.compile.")
+    # `_compile_config` keeps the objects themselves; the public get_compile_config() loses unregistered functions.
+    return dict(model._compile_config.config)

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import pathlib
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from keras_transfer.core import checks
 
-__all__ = ["check_writable", "replacing", "write_text"]
+__all__ = ["check_writable", "replacing", "undisturbed", "write_text"]
 
 
 def check_writable(folder: str | os.PathLike, *, argument: str) -> pathlib.Path:
@@ -56,3 +58,24 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     with replacing(path) as temporary:
         # File names that are no UTF-8 come as lone surrogates, which only an escape can show.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Holds back Ctrl-C until the block has ended; outside the main thread, where it never arrives, does nothing.
+
+    Example:
+        >>> with undisturbed():
+        ...     write_text("/tmp/doc_example.txt", "whole")
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    former = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if pressed and callable(former):
+            former(*pressed[0])

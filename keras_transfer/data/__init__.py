@@ -1,6 +1,7 @@
 """Sources of images and targets, as batches for `model.fit`."""
 
 from keras_transfer.data.arrays import from_arrays
+from keras_transfer.data.augment import PRESETS, Augment, Passes
 from keras_transfer.data.base import Data
 from keras_transfer.data.decoding import load_images
 from keras_transfer.data.folder import from_folder, labelled_folder
@@ -8,6 +9,6 @@ from keras_transfer.data.glyphs import glyphs, render_glyphs  # the function tak
 from keras_transfer.data.scenes import COLOURS, SHAPES, TEXTURES, render_scenes, scenes  # here too
 
 __all__ = [
-    "COLOURS", "Data", "SHAPES", "TEXTURES", "from_arrays", "from_folder", "glyphs", "labelled_folder", "load_images",
-    "render_glyphs", "render_scenes", "scenes",
+    "COLOURS", "PRESETS", "SHAPES", "TEXTURES", "Augment", "Data", "Passes", "from_arrays", "from_folder", "glyphs",
+    "labelled_folder", "load_images", "render_glyphs", "render_scenes", "scenes",
 ]  # fmt: skip

@@ -82,6 +82,26 @@ class Data:
         checks.choice(split, tuple(self.examples), name="split")
         return pipeline.batches(self.examples[split], size=self.image_size, batch_size=self.batch_size)
 
+    def joined(self) -> "Data":
+        """Returns the same data with the validation examples among the training examples, and no validation."""
+        parts = [self.examples[split] for split in ("train", "validation") if split in self.examples]
+        files = self.files and {
+            "train": [name for split in ("train", "validation") for name in self.files.get(split, [])],
+            **{split: names for split, names in self.files.items() if split == "test"},
+        }
+        examples = {"train": pipeline.together(parts)}
+        examples |= {split: found for split, found in self.examples.items() if split == "test"}
+        return from_examples(
+            examples,
+            class_names=self.class_names,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            digest=self.digest,
+            files=files,
+            notes=[],
+        )
+
     def summary(self) -> str:
         """A table of what each split holds."""
         names = self.class_names

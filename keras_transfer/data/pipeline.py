@@ -1,7 +1,7 @@
 """The one order of steps from examples to batches: order, pixels, batch, float, prefetch."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_transfer.core import images
 
-__all__ = ["Epochs", "Examples", "batches", "on_cpu"]
+__all__ = ["Epochs", "Examples", "batches", "on_cpu", "together"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,20 @@ class Examples:
         """Those of the examples, in that order."""
         targets = tf.nest.map_structure(lambda values: values[chosen], self.targets)
         return Examples(self.pixels, self.rows[chosen], targets, self.channels)
+
+
+def together(parts: Sequence[Examples]) -> Examples:
+    """All of the examples, one part after the other."""
+    first = parts[0]
+    if all(part.pixels is first.pixels for part in parts):
+        pixels, rows = first.pixels, [part.rows for part in parts]
+    else:
+        starts = np.cumsum([0, *(int(part.pixels.shape[0]) for part in parts)])
+        rows = [part.rows + start for part, start in zip(parts, starts, strict=False)]
+        with tf.device("CPU:0"):
+            pixels = tf.concat([part.pixels for part in parts], axis=0)
+    targets = tf.nest.map_structure(lambda *values: np.concatenate(values), *(part.targets for part in parts))
+    return Examples(pixels, np.concatenate(rows), targets, first.channels)
 
 
 class Epochs:

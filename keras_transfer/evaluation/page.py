@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any  # cells hold any plain value
 
-from keras_transfer.evaluation import answers, plots, styling
+from keras_transfer.evaluation import answers, curves, plots, styling
 
 __all__ = ["render"]
 
@@ -25,13 +25,26 @@ HEADLINES = {  # score: (title, help)
     "r2": ("R²", "variance explained"),
     "bias": ("Bias", "mean of predicted − true"),
 }
+BLOCK_CURVES = {  # what was watched: (title, what it says)
+    "distance": ("Distance from the pretrained weights by block", "How far weights moved, as a share of their size."),
+    "gradient": ("Gradient norm by block", "Of the loss on one batch, over the weights that train."),
+}
 TITLES = {
     "val_loss": "validation loss",
     "lr": "learning rate",
     "megabytes": "size (MB)",
     "digest": "data digest",
 }
-SHOWN_ELSEWHERE = {"arguments", "best_epoch", "history", "notes", "source", "stages", "versions"}  # of the run record
+SHOWN_ELSEWHERE = {
+    "arguments",
+    "best_epoch",
+    "history",
+    "insight",
+    "notes",
+    "source",
+    "stages",
+    "versions",
+}  # of the run record
 
 
 def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], values: Mapping) -> str:
@@ -201,17 +214,41 @@ def _training(about: Mapping) -> str:
     stages = record.get("stages") or []
     best = record.get("best_epoch")
     boxes = []
-    curves = plots.learning_curves(history, epochs=about.get("epochs"), stages=stages, best_epoch=best)
-    for number, (name, figure) in enumerate(curves.items()):
+    figures = curves.learning_curves(history, epochs=about.get("epochs"), stages=stages, best_epoch=best)
+    for number, (name, figure) in enumerate(figures.items()):
         title = name.replace("_", " ")
         picture = plots.svg(figure, name=f"curve-{number}", label=f"{title} over the epochs, training and validation")
         boxes.append(_box(title[:1].upper() + title[1:], f"<figure>{picture}</figure>"))
-    curves = f'<div class="pair">{"".join(boxes)}</div>' if boxes else ""
-    return curves + (_stages(stages) if stages else "")
+    parts = [_pair(boxes), _pair(_by_block(record.get("insight") or [], stages)), _stages(stages) if stages else ""]
+    return "".join(parts)
+
+
+def _by_block(insight: Sequence[Mapping], stages: Sequence[Mapping]) -> list[str]:
+    boxes = []
+    for kind, figure in curves.block_curves(insight, stages=stages).items():
+        title, more = BLOCK_CURVES[kind]
+        picture = plots.svg(figure, name=f"blocks-{kind}", label=f"{title} over the epochs")
+        caption = f"<figcaption>{_escape(more)} The darker a line, the nearer its block is to the answers.</figcaption>"
+        boxes.append(_box(title, f"<figure>{picture}{caption}</figure>"))
+    return boxes
+
+
+def _pair(boxes: Sequence[str]) -> str:
+    return f'<div class="pair">{"".join(boxes)}</div>' if boxes else ""
 
 
 def _stages(stages: Sequence[Mapping]) -> str:
-    columns = ("stage", "epochs", "trains", "trainable", "frozen", "learning rate", "batch norm", "seconds")
+    columns = (
+        "stage",
+        "epochs",
+        "trains",
+        "trainable",
+        "frozen",
+        "optimizer",
+        "learning rate",
+        "batch norm",
+        "seconds",
+    )
     rows = []
     for stage in stages:
         first, last = (epoch + 1 for epoch in stage["epochs"])
@@ -223,6 +260,7 @@ def _stages(stages: Sequence[Mapping]) -> str:
                 stage.get("train", ""),
                 _parameters(stage.get("trainable_parameters"), trained),
                 _parameters(stage.get("frozen_parameters"), frozen),
+                stage.get("optimizer", "solved" if "solved" in stage else ""),
                 stage.get("learning_rate"),
                 stage.get("batch_norm", ""),
                 stage.get("seconds"),

@@ -7,7 +7,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "confused", "confusion", "learning_curves", "residuals", "scatter", "svg"]
+__all__ = ["COLOURS", "STYLE", "canvas", "confused", "confusion", "residuals", "scatter", "svg"]
 
 COLOURS = {
     "ink": "#1c2431",
@@ -47,82 +47,9 @@ STYLE = {
     "xtick.color": COLOURS["muted"],
     "ytick.color": COLOURS["muted"],
 }
-CURVE_SIZE = 5.2, 2.8  # inches
 POINTS = 1000  # a scatter with more is thinned out
 LABELLED = 100  # a confusion matrix of more classes names every second, third ...
 COUNTED = 15  # up to so many classes, the cells of a confusion matrix show counts
-
-
-@matplotlib.rc_context(STYLE)
-def learning_curves(
-    history: Mapping[str, Sequence[float]],
-    *,
-    epochs: Sequence[int] | None = None,
-    stages: Sequence[Mapping] = (),
-    best_epoch: int | None = None,
-) -> dict[str, Figure]:
-    """Draws each metric of a Keras history over the epochs, training and validation together.
-
-    Epochs are given from 0, as Keras counts, and drawn from 1, as its bars do.
-
-    Args:
-        history: Lists by name, as in `History.history`; "val_x" goes with "x".
-        epochs: As in `History.epoch`; by default 0, 1, 2 ...
-        stages: Dicts with `name` and `epochs`, the first and last epoch, drawn as bands.
-        best_epoch: Marked if given.
-
-    Returns:
-        Figures by metric, the loss first and the learning rate last.
-
-    Example:
-        >>> list(learning_curves({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6], "loss": [1.0, 0.5]}))
-        ['loss', 'accuracy']
-    """
-    names = dict.fromkeys(name.removeprefix("val_") for name in history)
-    names = sorted(names, key=lambda name: (name == "learning_rate", name != "loss"))
-    epochs = list(range(max(map(len, history.values()), default=0))) if epochs is None else list(epochs)
-    figures = {}
-    for name in names:
-        figures[name], axes = _figure(CURVE_SIZE)
-        _stage_bands(axes, stages)
-        _curve(axes, name, history, epochs, best_epoch)
-    return figures
-
-
-def _curve(axes: Axes, name: str, history: Mapping, epochs: list[int], best_epoch: int | None) -> None:
-    axes.grid(axis="y", linewidth=0.8)
-    axes.set_axisbelow(True)
-    rate = name == "learning_rate"
-    for key, label, colour in ((name, "_" if rate else "training", "first"), (f"val_{name}", "validation", "second")):
-        values = np.array(history.get(key) or [], dtype="float64")  # None, where a loss was not finite, becomes NaN
-        shown = np.array(epochs[-len(values) :] if len(values) <= len(epochs) else range(len(values))) + 1
-        if len(values):
-            marker = {"marker": "o", "markersize": 3.5} if len(values) <= 30 else {}
-            axes.plot(shown, values, color=COLOURS[colour], label=label, **marker)
-            if best_epoch is not None and key.startswith("val_"):
-                best = shown == best_epoch + 1
-                axes.plot(shown[best], values[best], "o", markersize=9, mfc="none", mec=COLOURS["ink"])
-    if rate and all(value and value > 0 for value in history[name]):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the usual one writes powers as formulae
-        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
-    if best_epoch is not None:
-        label = f"best, epoch {best_epoch + 1}"
-        axes.axvline(best_epoch + 1, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)), label=label)
-    axes.set_xlim(min(epochs, default=0) + 0.5, max(epochs, default=0) + 1.5)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch")
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="best", fontsize=8)
-
-
-def _stage_bands(axes: Axes, stages: Sequence[Mapping]) -> None:
-    for number, stage in enumerate(stages):
-        first, last = (epoch + 1 for epoch in stage["epochs"])
-        shade = 0.14 if number % 2 else 0.05
-        axes.axvspan(first - 0.5, last + 0.5, color=COLOURS["band"], alpha=shade, linewidth=0)
-        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "color": COLOURS["muted"]}
-        axes.text((first + last) / 2, 1.02, stage["name"], **place)
 
 
 @matplotlib.rc_context(STYLE)
@@ -211,7 +138,7 @@ def scatter(targets: np.ndarray, values: np.ndarray) -> Figure:
         'true'
     """
     targets, values = np.asarray(targets, "float64"), np.asarray(values, "float64")
-    figure, axes = _figure((4.2, 3.6))
+    figure, axes = canvas((4.2, 3.6))
     axes.grid(linewidth=0.8)
     axes.set_axisbelow(True)
     low, high = min(targets.min(), values.min()), max(targets.max(), values.max())
@@ -237,7 +164,7 @@ def residuals(targets: np.ndarray, values: np.ndarray) -> Figure:
         'predicted − true'
     """
     errors = np.asarray(values, "float64") - np.asarray(targets, "float64")
-    figure, axes = _figure((4.2, 3.6))
+    figure, axes = canvas((4.2, 3.6))
     axes.grid(axis="y", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.hist(errors, bins=int(np.clip(np.sqrt(len(errors)) * 2, 5, 40)), color=COLOURS["first"], alpha=0.75)
@@ -274,7 +201,13 @@ def svg(figure: Figure, *, name: str, label: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
 
 
-def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+def canvas(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Returns a new figure of a size in inches, and its axes.
+
+    Example:
+        >>> float(canvas((4.0, 3.0))[0].get_figwidth())
+        4.0
+    """
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.add_subplot()
 

@@ -1,8 +1,27 @@
 """Keras losses of the package's own."""
 
+from keras_transfer.losses.class_loss import ClassLoss
+from keras_transfer.losses.class_weights import WEIGHTS, balanced_weights, effective_weights
 from keras_transfer.losses.crossentropy import Crossentropy
+from keras_transfer.losses.focal import Focal
 from keras_transfer.losses.huber import ScaledHuber
+from keras_transfer.losses.logit_adjustment import LogitAdjusted
 
-__all__ = ["LOSSES", "Crossentropy", "ScaledHuber"]
+__all__ = [
+    "LOSSES",
+    "WEIGHTS",
+    "ClassLoss",
+    "Crossentropy",
+    "Focal",
+    "LogitAdjusted",
+    "ScaledHuber",
+    "balanced_weights",
+    "effective_weights",
+]
 
-LOSSES = {"crossentropy": Crossentropy, "scaled_huber": ScaledHuber}
+LOSSES = {
+    "crossentropy": Crossentropy,
+    "focal": Focal,
+    "logit_adjusted": LogitAdjusted,
+    "scaled_huber": ScaledHuber,
+}

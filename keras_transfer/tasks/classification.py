@@ -13,6 +13,7 @@ from keras_transfer.tasks import base
 __all__ = ["Classification"]
 
 TOP = 5
+LOSSES = {"crossentropy": losses.Crossentropy, "focal": losses.Focal, "logit_adjusted": losses.LogitAdjusted}
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -21,8 +22,13 @@ class Classification(base.Task):
 
     Args:
         classes: Their names in the order of the class ids, or their number.
+        loss: "crossentropy", "focal" (examples that are classified well count little), "logit_adjusted"
+            (answers suit data in which all classes are alike frequent), or a Keras loss of class ids and
+            probabilities. What one of `kt.losses` lacks (class weights, priors) comes from here and from
+            the training data.
         class_weights: None, "balanced" (each class counts alike: weights n / (classes * count), taken
-            from the training data), or the weight by class name, or one per class.
+            from the training data), "effective" (between none and balanced; `kt.losses.effective_weights`),
+            or the weight by class name, or one per class.
         label_smoothing: Share of the target that is spread over all classes.
         hidden: As for `Task`.
         dropout: As for `Task`.
@@ -39,6 +45,7 @@ class Classification(base.Task):
         self,
         classes: int | Sequence[str],
         *,
+        loss: str | keras.losses.Loss = "crossentropy",
         class_weights: str | Mapping[str, float] | Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         hidden: Sequence[int] = (),
@@ -49,6 +56,8 @@ class Classification(base.Task):
         self.class_names = _names(classes)
         self.class_weights = _weights(class_weights, self.class_names)
         self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")
+        self.chosen_loss = _loss(loss)
+        _check_once(self.chosen_loss, {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing})
 
     @property
     def units(self) -> int:
@@ -59,17 +68,27 @@ class Classification(base.Task):
         """Softmax."""
         return ops.softmax(outputs)
 
-    def loss(self, targets: np.ndarray | None = None) -> losses.Crossentropy:
-        """Returns the cross-entropy; "balanced" class weights are computed from `targets`."""
-        weights = self.class_weights
-        if weights == "balanced" and targets is not None:
+    def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:
+        """Returns the loss; class weights and priors that come from the training data are counted in `targets`."""
+        if not isinstance(self.chosen_loss, str | losses.ClassLoss):
+            return self.chosen_loss
+        kind = LOSSES[self.chosen_loss] if isinstance(self.chosen_loss, str) else type(self.chosen_loss)
+        config = {} if isinstance(self.chosen_loss, str) else self.chosen_loss.get_config()
+        if self.label_smoothing:
+            config["label_smoothing"] = self.label_smoothing
+        if self.class_weights is not None:
+            config["class_weights"] = self.class_weights
+        if targets is not None and self.needs_targets():
             counts = np.bincount(self.encode(targets), minlength=self.units)
-            weights = (counts.sum() / (self.units * np.maximum(counts, 1))).tolist()
-        return losses.Crossentropy(label_smoothing=self.label_smoothing, class_weights=weights)
+            if isinstance(weights := config.get("class_weights"), str):
+                config["class_weights"] = losses.WEIGHTS[weights](counts).tolist()
+            if kind is losses.LogitAdjusted and config.get("priors") is None:
+                config["priors"] = (np.maximum(counts, 1) / counts.sum()).tolist()
+        return kind.from_config(config)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Returns the accuracy."""
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        """Returns the accuracy, which takes class ids and distributions (of MixUp, say)."""
+        return [metrics.Accuracy()]
 
     def encode(self, targets: np.ndarray) -> np.ndarray:
         """Returns class ids of names or ids."""
@@ -105,13 +124,18 @@ class Classification(base.Task):
         return metrics.classification_scores(targets, outputs, self.class_names)
 
     def needs_targets(self) -> bool:
-        """Whether the class weights come from the training data."""
-        return self.class_weights == "balanced"
+        """Whether class weights or priors come from the training data."""
+        given = {} if isinstance(self.chosen_loss, str) else self.chosen_loss.get_config()
+        by_priors = self.chosen_loss == "logit_adjusted" or isinstance(self.chosen_loss, losses.LogitAdjusted)
+        from_data = by_priors and given.get("priors") is None
+        return from_data or isinstance(self.class_weights, str) or isinstance(given.get("class_weights"), str)
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
+        named = isinstance(self.chosen_loss, str)
         own = {
             "classes": self.class_names,
+            "loss": self.chosen_loss if named else keras.saving.serialize_keras_object(self.chosen_loss),
             "class_weights": self.class_weights,
             "label_smoothing": self.label_smoothing,
         }
@@ -132,11 +156,12 @@ def _names(classes: int | Sequence[str]) -> list[str]:
 
 
 def _weights(weights: object, names: list[str]) -> str | list[float] | None:
-    """Returns None, "balanced" or a weight per class."""
-    if weights is None or (isinstance(weights, str) and weights == "balanced"):
+    """Returns None, a name or a weight per class."""
+    if weights is None or (isinstance(weights, str) and weights in losses.WEIGHTS):
         return weights
     if isinstance(weights, str):
-        raise checks.error("`class_weights` must be None, 'balanced', a dict or a list", given=repr(weights))
+        names = ", ".join(map(repr, losses.WEIGHTS))
+        raise checks.error(f"`class_weights` must be None, {names}, a dict or a list", given=repr(weights))
     if isinstance(weights, Mapping):
         for name in weights:
             lookup.find(name, dict.fromkeys(names), argument="class_weights")
@@ -144,3 +169,26 @@ def _weights(weights: object, names: list[str]) -> str | list[float] | None:
     if len(weights) != len(names):
         raise checks.error(f"`class_weights` must have {len(names)} entries, one a class", given=len(weights))
     return [checks.number(weight, name="class_weights", minimum=0) for weight in weights]
+
+
+def _loss(loss: object) -> str | keras.losses.Loss:
+    """Returns a known name or a Keras loss."""
+    if isinstance(loss, Mapping):
+        loss = keras.saving.deserialize_keras_object(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return loss
+    if not isinstance(loss, str):
+        raise checks.error("`loss` must be a name or a Keras loss", given=repr(loss))
+    lookup.find(loss, LOSSES, argument="loss")
+    return loss
+
+
+def _check_once(loss: str | keras.losses.Loss, mine: dict) -> None:
+    """Raises an error for what a loss would not see, or has already."""
+    if isinstance(loss, str):
+        return
+    own = loss.get_config() if isinstance(loss, losses.ClassLoss) else None
+    for name, value in mine.items():
+        if value and (own is None or own[name]):
+            given = f"{type(loss).__name__}, which {'does not know it' if own is None else 'has its own'}"
+            raise checks.error(f"`{name}` must go with a loss of kt.losses that has none yet", given=given)

@@ -13,64 +13,76 @@ __all__ = ["FILE", "Best", "load_best"]
 FILE = "best.npz"
 
 
-class Best(keras.callbacks.Callback):
+class Best:
     """Remembers the weights of the epoch with the best value of `monitor`; of equals, that with the lowest loss.
 
-    Accuracies should be high, anything else low. One object serves consecutive `fit` calls. With a
-    folder, the best weights are written there whenever they improve, all or nothing; a full disk costs
-    a note, not the run.
+    Accuracies should be high, anything else low. One object serves all stages. With a folder, the best weights are
+    written there whenever they improve, all or nothing; a full disk costs a note, not the run.
 
     Args:
+        model: Whose weights.
         monitor: A key of the epoch's logs, or None: then the last epoch counts as best.
         folder: Where to write `best.npz`, or None.
 
     Example:
-        >>> Best("val_loss").epoch is None
+        >>> Best(keras.Sequential([keras.Input((2,))]), "val_loss").epoch is None
         True
     """
 
-    def __init__(self, monitor: str | None, *, folder: str | os.PathLike | None = None) -> None:
-        super().__init__()
+    def __init__(self, model: keras.Model, monitor: str | None, *, folder: str | os.PathLike | None = None) -> None:
+        self.model = model
         self.monitor = monitor
         self.file = None if folder is None else pathlib.Path(folder) / FILE
         self.epoch: int | None = None
         self.value = (np.inf, np.inf)
         self.weights: list[np.ndarray] | None = None
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keeps the weights if this epoch is the best so far."""
+    def consider(self, epoch: int, logs: dict) -> None:
+        """Keeps the model's weights if they are the best so far."""
         if self.monitor is None:
             self.epoch = epoch
             return
-        logs = logs or {}
         value = logs.get(self.monitor, np.nan)
         loss = logs.get("val_loss", np.inf)
         if np.isfinite(loss) and (ranked := (-value if "accuracy" in self.monitor else value, loss)) < self.value:
             self.epoch, self.value = epoch, ranked
             self.weights = self.model.get_weights()
-            self._write()
+            self.write()
 
-    def on_train_end(self, logs: dict | None = None) -> None:
-        """Writes the last epoch of the stage where nothing says which one is best."""
-        if self.monitor is None:
-            self._write()
+    def facts(self) -> dict:
+        """What has to survive a kill, beside the weights in the file."""
+        return {"epoch": self.epoch, "value": None if self.epoch is None else [float(part) for part in self.value]}
 
-    def _write(self) -> None:
+    def take_up(self, facts: dict) -> None:
+        """Goes on from `facts()` and the weights in the file."""
+        self.epoch = facts["epoch"]
+        if self.monitor is None or self.epoch is None:
+            return
+        self.value = tuple(facts["value"])
+        kept = self.model.get_weights()
+        load_best(self.model, self.file.parent)
+        self.weights = self.model.get_weights()
+        self.model.set_weights(kept)
+
+    def write(self) -> None:
+        """Writes the model's weights, if there is a folder."""
         # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
         if self.file is None:
             return
         values = {path: keras.ops.convert_to_numpy(value) for path, value in paths.variables(self.model).items()}
         try:
-            with files.replacing(self.file) as temporary:
+            with files.undisturbed(), files.replacing(self.file) as temporary:
                 np.savez(temporary, **values)
         except OSError as failed:
             reason = failed.strerror or str(failed).splitlines()[0]
             checks.note(f"the best weights could not be written to {self.file} ({reason}); training goes on")
 
-    def restore(self) -> None:
-        """Puts the best weights back into the model."""
+    def finish(self) -> None:
+        """Puts the best weights back into the model; writes the last ones where nothing says which are best."""
         if self.weights is not None:
             self.model.set_weights(self.weights)
+        if self.monitor is None:
+            self.write()
 
 
 def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:

@@ -1,19 +1,21 @@
 """`kt.fine_tune`: stages run one after the other, each with its own `fit`."""
 
+import contextlib
 import os
-import time
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, compiling, files, graph, paths
-from keras_transfer.training import freezing, inputs
+from keras_transfer.core import checks, files, graph
+from keras_transfer.training import augmenting, inputs, insight, plans, refitting, state
 from keras_transfer.training.best import Best
+from keras_transfer.training.checking import check_plan
 from keras_transfer.training.log import Log
-from keras_transfer.training.record import Record, plain
-from keras_transfer.training.stages import Stage, check_plan, two_stage
+from keras_transfer.training.record import Record
+from keras_transfer.training.run import Run
+from keras_transfer.training.stages import Stage
 
 __all__ = ["fine_tune"]
 
@@ -22,37 +24,55 @@ def fine_tune(
     model: keras.Model,
     data: object,
     *,
-    epochs: tuple[int, int] | None = None,
-    unfreeze: str | None = None,
-    learning_rate: tuple[float, float] | None = None,
+    plan: str = "two_stage",
+    epochs: int | tuple[int, int] | None = None,
+    unfreeze: str | Sequence[str] | None = None,
+    learning_rate: float | str | tuple[float, float] | None = None,
     batch_norm: str | None = None,
     stages: Sequence[Stage] | None = None,
+    augment: object = "auto",
+    refit: bool | None = None,
+    watch: str | Sequence[str] = ("distance",),
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int | None = None,
     run_dir: str | os.PathLike | None = None,
+    resume: bool = False,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Adapts a pretrained model in stages: by default the head first, then it and the upper trunk.
+    """Adapts a pretrained model in stages: by default the head first, then everything at a low rate.
 
     Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. The trunk's batch
     normalisations run in inference mode. In the end the model has the weights of the best epoch: with
     the highest validation accuracy for a single classification (the lowest loss among equals), else the
-    lowest validation loss; of the last epoch where there is no validation.
+    lowest validation loss; of the last epoch where there is no validation. Everything that is chosen here
+    is printed and recorded, and gives way to an argument.
 
     Args:
         model: A compiled functional model, of `kt.build_model` or your own. Changed in place.
         data: From `kt.data`; or a `tf.data.Dataset`; or a pair (train, validation) of them.
-        epochs: Of the two stages; by default chosen from the data's size.
+        plan: "two_stage"; "gradual" (one block more at a time), "lp_ft" (the head solved for, then
+            everything), "surgical" (the head, then chosen blocks only), "full", "head_only", "lora"
+            (low-rank updates, merged at the end) or "norms_and_biases".
+        epochs: Of the two stages, or of the one; by default chosen from the data's size. A linear head is then
+            solved for, which takes no epochs.
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
-            that matches, and everything above it) or "all"; by default the upper half of the blocks.
-        learning_rate: Of the two stages; by default 1e-3 and 1e-4.
-        batch_norm: "inference" (the default) or "train", for the trunk's batch normalisations once they
-            are unfrozen.
-        stages: A plan of your own, instead of the four arguments above.
+            that matches, and everything above it) or "all", the default.
+            For "surgical": the blocks that train.
+        learning_rate: Of the two stages, or of the one; "auto" searches for it.
+        batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
+        stages: A plan of your own, instead of the arguments from `plan` on.
+        augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips
+            and crops, and smooths labels, where `epochs` and `stages` are left open and colour pictures are classified.
+        refit: Whether, when validation has chosen the best epoch, training goes on from there with the validation
+            images among the others, for a quarter of the stage's length. None: where `epochs` and `stages` are left
+            open, there are test images to measure with, and at most 5,000 images.
+        watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.
         callbacks: Keras callbacks, passed to every stage.
         seed: For `keras.utils.set_random_seed`, and the data's orders start anew; None leaves both alone.
-        run_dir: Folder for `run.json`, `log.csv` and `best.npz` (see `kt.training.load_best`); None
-            writes nothing.
+        run_dir: Folder for `run.json`, `log.csv`, `best.npz` (see `kt.training.load_best`) and the state
+            to go on from; None writes nothing.
+        resume: Whether to go on with the run that was killed in `run_dir`: same model, data and
+            arguments. It ends as it would have without the kill; callbacks of your own start anew.
         verbose: As in `fit`; 0 also silences the notes.
 
     Returns:
@@ -71,61 +91,156 @@ def fine_tune(
     """
     graph.check_functional(model)
     asked = {
+        "plan": plan,
         "epochs": epochs,
         "unfreeze": unfreeze,
         "learning_rate": learning_rate,
         "batch_norm": batch_norm,
         "stages": stages,
+        "augment": augment,
+        "refit": refit,
         "seed": seed,
     }
+    watched = insight.check(watch)
+    _check_callbacks(callbacks)
     given = inputs.checked(model, inputs.inputs(data))
-    plan, decided = _plan(model, given, asked)
-    folder = None if run_dir is None else files.check_writable(run_dir, argument="run_dir")
+    chosen, decided = _plan(model, given, asked)
+    is_open = epochs is None and stages is None
+    changes = augmenting.chosen(augment, model, given, is_open=is_open, decided=decided)
+    again = refitting.wanted(refit, data, is_open=is_open)
+    folder = _folder(run_dir, resume)
     if seed is not None:
-        keras.utils.set_random_seed(checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS))
-        if hasattr(data, "set_epoch"):
-            data.set_epoch(0)
-    record = Record(asked, folder=folder, quiet=verbose == 0)
-    record.facts["notes"] += given.notes
-    if verbose != 0:
-        for remark in given.remarks:
+        checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
+    with contextlib.nullcontext() if folder is None else state.lock(folder):
+        fingerprint = refitting.fingerprint(model, given, chosen, seed=seed, augment=changes, refit=again)
+        saved = _saved(folder, fingerprint) if resume else None
+        if folder is not None and saved is None:
+            state.forget(folder)  # of an earlier run
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        record = Record(asked, folder=folder, quiet=verbose == 0)
+        record.facts["notes"] += given.notes
+        for remark in () if verbose == 0 else given.remarks:
             checks.note(remark)
-    for note in decided:
-        record.note(note)
-    record.update(digest=given.digest, source=_source(model), examples=given.examples)
-    loss = _settled_loss(model, given, record)
-    best = Best(_monitor(model) if given.validation is not None else None, folder=folder)
-    own = [best] if folder is None else [best, Log(folder)]
+        for note in decided:
+            record.note(note)
+        record.update(digest=given.digest, source=_source(model), examples=given.examples)
+        run = Run(
+            model=model,
+            given=given,
+            plan=chosen,
+            loss=_settled_loss(model, given, record),
+            record=record,
+            best=Best(model, _monitor(model) if given.validation is not None else None, folder=folder),
+            augment=changes,
+            start=state.start(model, folder, resumed=saved is not None),
+            watch=watched,
+            callbacks=callbacks,
+            folder=folder,
+            fingerprint=fingerprint,
+            seed=seed,
+            verbose=verbose,
+        )
+        if saved is not None:
+            run.take_up(saved)
+            record.note(f"going on with epoch {run.at.epoch + 1}, in stage {run.at.stage + 1} of {len(chosen)}")
+        if folder is not None:
+            run.callbacks = [Log(folder, upto=run.at.epoch), *callbacks]
+        return _finished(run, data if again else None, folder)
+
+
+def _finished(run: Run, data: object, folder: object) -> keras.callbacks.History:
+    """Runs all stages; the model has the best weights in the end.
+
+    Args:
+        run: Ready to go.
+        data: To train on again, validation included, or None.
+        folder: Of the run, or None.
+    """
     try:
-        history = _run(model, given, plan, loss, [*own, *callbacks], record, verbose)
+        history = run.go()
+        run.best.finish()
+        run.record.note(_outcome(run.best, history))
+        if data is not None and run.best.epoch is not None:
+            refitting.refit(run, data)
     except BaseException:
-        record.update(status="interrupted", best_epoch=best.epoch)
+        run.record.update(status="interrupted", best_epoch=run.best.epoch)
+        if folder is not None and (folder / state.FILE).is_file():
+            run.record.note(f"interrupted; the same call with run_dir={str(folder)!r}, resume=True goes on")
         raise
-    best.restore()
-    record.note(_outcome(best, history))
-    record.update(status="finished", best_epoch=best.epoch, monitor=best.monitor, history=history.history)
-    history.record = record.facts
-    model.history = history
+    run.leave_plain_optimizer()
+    run.record.update(status="finished", best_epoch=run.best.epoch, monitor=run.best.monitor, history=history.history)
+    if folder is not None:
+        state.forget(folder)
+    history.record = run.record.facts
+    run.model.history = history
     return history
+
+
+def _check_callbacks(callbacks: object) -> None:
+    for each in keras.tree.flatten(callbacks):
+        if not isinstance(each, keras.callbacks.Callback):
+            raise checks.error("`callbacks` must be a list of Keras callbacks", given=repr(each))
+        if isinstance(each, keras.callbacks.BackupAndRestore):
+            raise checks.error(
+                "`callbacks` must not hold a BackupAndRestore",
+                given="one, which forgets the optimizer between stages",
+                fix="Use run_dir=... and resume=True.",
+            )
+
+
+def _folder(run_dir: str | os.PathLike | None, resume: bool) -> object:
+    if run_dir is None:
+        if resume:
+            raise checks.error("`run_dir` must name the folder of the run to resume", given=None)
+        return None
+    return files.check_writable(run_dir, argument="run_dir")
+
+
+def _saved(folder: object, fingerprint: dict) -> tuple[dict, dict]:
+    """Returns the state to go on from."""
+    saved = state.read(folder)
+    if saved is None:
+        given = f"{str(folder)!r}, whose run has finished" if (folder / "best.npz").is_file() else repr(str(folder))
+        raise checks.error("`run_dir` must hold a run that was interrupted", given=given, fix="Leave out `resume`.")
+    for name, value in fingerprint.items():
+        if saved[1]["fingerprint"].get(name) != value:
+            raise checks.error(
+                f"a run must be resumed with the same {name}",
+                given=f"{str(folder)!r}, a run of another",
+                fix="Make model, data and arguments as they were, or choose another folder.",
+            )
+    return saved
 
 
 def _plan(model: keras.Model, given: inputs.Inputs, asked: dict) -> tuple[list[Stage], list[str]]:
     """Returns the stages, and what was decided for the user."""
+    names = ("epochs", "unfreeze", "learning_rate", "batch_norm")
     if asked["stages"] is None:
-        names = ("epochs", "unfreeze", "learning_rate")
-        plan, decided = two_stage(
-            model,
-            examples=given.examples,
-            batch_norm=asked["batch_norm"] or "inference",
-            **{name: asked[name] for name in names},
+        wishes = plans.Asked(
+            **{name: asked[name] for name in names}, examples=given.examples, batches=given.known_steps
         )
-        check_plan(model, plan, argument="unfreeze")
-        return plan, decided
-    for name in ("epochs", "unfreeze", "learning_rate", "batch_norm"):
+        stages = plans.make(asked["plan"], model, wishes)
+        check_plan(model, stages, argument="unfreeze", one_example=_one_example(given))
+        return stages, wishes.decided
+    if asked["plan"] != "two_stage":
+        raise checks.error("`plan` must be left out where `stages` is given", given=repr(asked["plan"]))
+    for name in names:
         if asked[name] is not None:
             raise checks.error(f"`{name}` must be None where `stages` is given", given=repr(asked[name]))
-    check_plan(model, asked["stages"])
+    check_plan(model, asked["stages"], one_example=_one_example(given))
     return list(asked["stages"]), []
+
+
+def _one_example(given: inputs.Inputs) -> bool:
+    """Whether the training batches hold one example each."""
+    shape = keras.tree.flatten(given.train.element_spec)[0].shape
+    if shape.rank and shape[0] is not None:
+        return shape[0] == 1
+    if given.known_steps is not None and given.examples is not None:
+        return given.known_steps == given.examples
+    first = next(iter((given.sample or given.train).take(1)))
+    return int(keras.tree.flatten(first)[0].shape[0]) == 1
 
 
 def _settled_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> object:
@@ -135,7 +250,7 @@ def _settled_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> o
     """
     found = layers.outputs(model)
     present = model.loss if isinstance(getattr(model, "loss", None), dict) else dict.fromkeys(found, model.loss)
-    ours = {name for name in found if isinstance(present.get(name), (losses.Crossentropy, losses.ScaledHuber))}
+    ours = {name for name in found if isinstance(present.get(name), (losses.ClassLoss, losses.ScaledHuber))}
     if not any(found[name].task.needs_targets() for name in ours):
         return None
     settled = layers.settled_losses(model, given.targets)
@@ -145,85 +260,6 @@ def _settled_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> o
             record.note(f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says")
     merged = {name: settled[name] if name in ours else present.get(name) for name in found}
     return merged if isinstance(model.output, dict) else merged[next(iter(merged))]
-
-
-def _run(
-    model: keras.Model,
-    given: inputs.Inputs,
-    plan: Sequence[Stage],
-    loss: object,
-    callbacks: list[keras.callbacks.Callback],
-    record: Record,
-    verbose: str | int,
-) -> keras.callbacks.History:
-    """Runs the stages and merges their histories."""
-    merged = keras.callbacks.History()
-    merged.set_model(model)
-    merged.epoch, merged.history = [], {}
-    first = 0
-    for number, stage in enumerate(plan, 1):
-        trained = freezing.set_trainable(model, freezing.pick(model, stage.train), batch_norm=stage.batch_norm)
-        compiling.recompile(model, stage.new_optimizer(), loss=loss)
-        facts = _facts(model, stage, trained, first)
-        record.note(_headline(facts, number, len(plan)))
-        started = time.perf_counter()
-        part = model.fit(
-            given.train,
-            validation_data=given.validation,
-            initial_epoch=first,
-            epochs=first + stage.epochs,
-            callbacks=callbacks,
-            shuffle=False,  # data sets shuffle themselves
-            verbose=verbose,
-        )
-        facts["seconds"] = round(time.perf_counter() - started, 3)
-        facts["epochs"][1] = part.epoch[-1]  # less than planned where a user's callback stopped the stage
-        first += stage.epochs
-        merged.epoch += part.epoch
-        for name, values in part.history.items():
-            merged.history.setdefault(name, []).extend(values)
-        record.facts["stages"].append(plain(facts))
-        record.update(history=merged.history)
-    return merged
-
-
-def _facts(model: keras.Model, stage: Stage, trained: list[str], first: int) -> dict:
-    leaves = paths.leaves(model)
-    trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    return {
-        "name": stage.title,
-        "epochs": [first, first + stage.epochs - 1],
-        "train": stage.train if isinstance(stage.train, str) else list(stage.train),
-        "optimizer": stage.optimizer,
-        "learning_rate": _rate(stage.learning_rate),
-        "batch_norm": stage.batch_norm,
-        "trainable_parameters": trainable,
-        "frozen_parameters": model.count_params() - trainable,
-        "trained_layers": trained,
-        "frozen_layers": [path for path, layer in leaves.items() if layer.weights and path not in set(trained)],
-    }
-
-
-def _rate(rate: object) -> object:
-    """The rate as a number, or what a schedule is made of."""
-    if isinstance(rate, int | float):
-        return rate
-    overridden = type(rate).get_config is not keras.optimizers.schedules.LearningRateSchedule.get_config
-    return {"schedule": type(rate).__name__, **rate.get_config()} if overridden else repr(rate)
-
-
-def _headline(facts: dict, number: int, of: int) -> str:
-    total = facts["trainable_parameters"] + facts["frozen_parameters"]
-    epochs = facts["epochs"][1] - facts["epochs"][0] + 1
-    return (
-        f"stage {number} of {of} ({facts['name']}): {facts['trainable_parameters']:,} of {total:,} parameters train "
-        f"for {epochs} epoch{'s' * (epochs > 1)}, {facts['optimizer']} at {_shown(facts['learning_rate'])}, "
-        f"batch-norm {facts['batch_norm']}"
-    )
-
-
-def _shown(rate: object) -> str:
-    return f"a {rate['schedule']} schedule" if isinstance(rate, dict) else str(rate)
 
 
 def _source(model: keras.Model) -> dict | None:

@@ -13,9 +13,13 @@ import keras
 from keras_transfer import layers
 from keras_transfer.core import blocks, checks, graph, paths
 
-__all__ = ["BATCH_NORM", "freeze", "head", "ordered", "pick", "set_trainable", "trainable_table", "unfreeze"]
+__all__ = [
+    "BATCH_NORM", "NORMS_AND_BIASES", "freeze", "head", "keep_kernels", "ordered", "pick", "pick_only", "set_trainable",
+    "thawable", "trainable_table", "unfreeze",
+]  # fmt: skip
 
-BATCH_NORM = ("inference", "train")
+BATCH_NORM = ("inference", "train", "recalibrate")
+NORMS_AND_BIASES = "norms_and_biases"
 
 
 def ordered(model: keras.Model) -> list[str]:
@@ -41,13 +45,69 @@ def head(model: keras.Model) -> list[str]:
     return [path for path in leaves if path.partition("/")[0] not in trunk]
 
 
-def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "train") -> list[str]:
+def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
+    """Returns the names of the trunk's blocks with more weights than normalisation's, bottom to top.
+
+    Args:
+        model: A functional model.
+        until: Where to begin: the first block that matches.
+    """
+    leaves = paths.leaves(model)
+    mine = set(head(model))
+    inside = {block.name: [path for path in block.layers if path not in mine] for block in layers.blocks(model)}
+    names = [
+        name
+        for name, below in inside.items()
+        if any(leaves[path].weights and not _is_batch_norm(leaves[path]) for path in below)
+    ]
+    if until is None:
+        return names
+    return names[names.index(paths.match(names, until, argument="until", what="a block")[0]) :]
+
+
+def pick_only(model: keras.Model, only: str | Iterable[str], *, argument: str = "only") -> list[str]:
+    """Returns the paths of the layers that `only` names, bottom to top, and of no others.
+
+    Args:
+        model: A functional model.
+        only: Patterns of blocks and layers, "head" among them; or "norms_and_biases" for everything, of
+            which `keep_kernels` then keeps the rest.
+        argument: The name of the user's argument, for the error.
+    """
+    everything = ordered(model)
+    if only == NORMS_AND_BIASES:
+        return everything
+    inside = {block.name: block.layers for block in layers.blocks(model)}
+    chosen = set()
+    for pattern in [only] if isinstance(only, str) else only:
+        if pattern == "head":
+            chosen |= set(head(model))
+            continue
+        for hit in paths.match([*inside, *everything], pattern, argument=argument, what="a block or layer"):
+            chosen |= set(inside.get(hit, (hit,)))
+    return [path for path in everything if path in chosen]
+
+
+def keep_kernels(model: keras.Model) -> None:
+    """Freezes the trunk's kernels within layers that train: their biases, and normalisations, go on training.
+
+    Setting a layer's `trainable` again undoes it.
+    """
+    mine = set(head(model))
+    for path, layer in paths.leaves(model).items():
+        if path not in mine and layer.trainable:
+            for variable in layer.trainable_variables:
+                variable.trainable = len(variable.shape) < 2
+
+
+def pick(model: keras.Model, train: str | int | Iterable[str], *, argument: str = "train") -> list[str]:
     """Returns the paths of the layers that `train` means, bottom to top.
 
     Args:
         model: A functional model.
         train: "all", "head", or a pattern (or several): the first block or layer that matches and
-            everything above it. A block's name means the whole block.
+            everything above it. A block's name means the whole block. A number: the head and that many
+            of the uppermost blocks with weights.
         argument: The name of the user's argument, for the error.
 
     Raises:
@@ -58,6 +118,11 @@ def pick(model: keras.Model, train: str | Iterable[str], *, argument: str = "tra
         return everything
     if train == "head":
         return head(model)
+    if isinstance(train, int):
+        names = thawable(model)
+        if train > len(names):
+            raise checks.error(f"`{argument}` must be at most the number of blocks, {len(names)}", given=train)
+        train = names[-train]
     inside = {block.name: block.layers for block in layers.blocks(model)}
     names = [*inside, *everything]
     hits = paths.match(names, train, argument=argument, what="a block or layer")
@@ -78,14 +143,14 @@ def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str 
     Args:
         model: Changed in place; must be compiled afterwards.
         chosen: Paths of innermost layers.
-        batch_norm: "inference" keeps the batch normalisations of the trunk as they are pretrained;
-            "train" trains them like any layer; None treats them like any layer, too, and leaves the mode of
-            SavedModels as it is.
+        batch_norm: "inference" and "recalibrate" keep the batch normalisations of the trunk as they are while
+            training; "train" trains them like any layer; None treats them like any layer, too, and leaves the
+            mode of SavedModels as it is.
     """
     if batch_norm is not None:
         checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
     chosen = set(chosen)
-    if batch_norm == "inference":
+    if batch_norm in ("inference", "recalibrate"):
         mine = set(head(model))
         leaves = paths.leaves(model)
         chosen -= {path for path in chosen if _is_batch_norm(leaves[path]) and path not in mine}

@@ -29,6 +29,22 @@ class Inputs(NamedTuple):
     sample: tf.data.Dataset | None = None
     """Training data that can be looked at without counting a pass, where there is such."""
 
+    dealing: tuple = ()
+    """What decides which example is in which batch: seed and batch size, where known."""
+    passes: object = None
+    """Counts the passes over the training data in `next`, where there is such."""
+
+    @property
+    def known_steps(self) -> int | None:
+        """Batches in a pass over the training data, if known."""
+        known = int(self.train.cardinality())
+        return known if known >= 0 else None
+
+    @property
+    def steps(self) -> int:
+        """Batches in a pass over the training data; counted where the data set does not know."""
+        return sum(1 for _ in self.train) if self.known_steps is None else self.known_steps
+
     @property
     def examples(self) -> int | None:
         """How many training examples there are, if known."""
@@ -49,7 +65,10 @@ def inputs(data: object) -> Inputs:
             given=type(data).__name__,
         )
     given = Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
-    return given._replace(sample=data.ordered("train")) if hasattr(data, "ordered") else given
+    if hasattr(data, "ordered"):
+        given = given._replace(sample=data.ordered("train"))
+    dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
+    return given._replace(passes=getattr(data, "epochs", None), dealing=dealing)
 
 
 def checked(model: keras.Model, given: Inputs) -> Inputs:

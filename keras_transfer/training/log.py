@@ -7,7 +7,7 @@ import pathlib
 
 import keras
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, files
 
 __all__ = ["Log"]
 
@@ -16,18 +16,30 @@ class Log(keras.callbacks.Callback):
     """Appends each epoch's logs to `log.csv`, over consecutive `fit` calls; a full disk costs a note, not the run.
 
     Args:
-        folder: Where; an earlier log there is removed.
+        folder: Where.
+        upto: The epoch at which the run goes on: what an earlier log there says of it and later ones is removed.
 
     Example:
         >>> Log("/tmp").file.name
         'log.csv'
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(self, folder: str | os.PathLike, *, upto: int = 0) -> None:
         super().__init__()
         self.file = pathlib.Path(folder) / "log.csv"
-        self.file.unlink(missing_ok=True)
         self.columns: list[str] | None = None
+        if upto and self.file.is_file():
+            self._keep(upto)
+        else:
+            self.file.unlink(missing_ok=True)
+
+    def _keep(self, upto: int) -> None:
+        with self.file.open(encoding="utf-8", newline="") as log:
+            header, *rows = csv.reader(log)
+        self.columns = header[1:]
+        text = io.StringIO()
+        csv.writer(text).writerows([header, *(row for row in rows if int(row[0]) < upto)])
+        files.write_text(self.file, text.getvalue())
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes one line."""

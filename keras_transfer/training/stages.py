@@ -1,15 +1,16 @@
-"""A stage of training: what trains, for how long, at which rate; and the default plan."""
+"""A stage of training: what trains, for how long, at which rates, with which precautions."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_transfer import layers
-from keras_transfer.core import checks, paths
-from keras_transfer.training import freezing
+from keras_transfer.core import checks
+from keras_transfer.training import freezing, rates, schedules
 
-__all__ = ["Stage", "check_plan", "two_stage"]
+__all__ = ["Stage"]
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,11 +18,29 @@ class Stage:
     """One stage of `kt.fine_tune`.
 
     Args:
-        epochs: How many.
-        train: "head", "all", or a pattern: the first block or layer that matches and everything above.
-        learning_rate: A rate or a Keras schedule.
+        epochs: How many passes over the data; or `steps`.
+        steps: How many steps instead; the stage ends within an epoch.
+        train: "head", "all", a pattern (the first block or layer that matches, and everything above), or
+            a number: the head and that many of the uppermost blocks.
+        only: Patterns of the blocks and layers that train, and nothing else, instead of `train`;
+            "norms_and_biases" for these of the trunk, beside the head.
+        learning_rate: A rate; a rate by pattern (`{"head": 1e-3, "block_13*": 1e-4}`: the first that fits a
+            layer counts, the rest trains at the highest); a Keras schedule; or "auto" for a range test.
         optimizer: Name of a Keras optimizer; each stage gets a new one, with empty slots.
-        batch_norm: "inference" keeps the trunk's batch normalisations as pretrained, "train" trains them.
+        decay: Layer-wise decay: the rate of a block is `decay` times that of the block above it.
+        schedule: "constant", "cosine", "one_cycle" or "polynomial", over the whole stage.
+        warmup: Share of the steps in which the rate rises from 0.
+        weight_decay: Of all weights but norms and biases, in units of the rate; None for the optimizer's own.
+        batch_norm: "inference" keeps the trunk's batch normalisations as pretrained, "train" trains
+            them, "recalibrate" estimates their statistics again when the stage has ended.
+        clip_norm: Largest norm of all gradients together.
+        ema: Momentum of the weights' moving average, which is measured and kept in their place.
+        early_stopping: Epochs without improvement after which the stage ends, or
+            `{"monitor": "val_loss", "patience": 3}`.
+        solve: Whether a linear head is solved for instead of trained (logistic or ridge regression on the
+            frozen features); takes no epochs.
+        lora: Rank of Keras's low-rank updates, which train instead of the kernels and are merged into them.
+        regulariser: Of `kt.training`: keeps the weights or features near the pretrained ones.
         name: For the record; by default what it trains.
 
     Example:
@@ -29,98 +48,142 @@ class Stage:
         0.001
     """
 
-    epochs: int
-    train: str | Sequence[str] = "all"
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3
+    epochs: int | None = None
+    steps: int | None = None
+    train: str | int | Sequence[str] = "all"
+    only: str | Sequence[str] | None = None
+    learning_rate: float | str | Mapping[str, float] | Schedule = 1e-3
     optimizer: str = "adam"
+    decay: float = 1.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    weight_decay: float | None = None
     batch_norm: str = "inference"
+    clip_norm: float | None = None
+    ema: float | None = None
+    early_stopping: int | Mapping | None = None
+    solve: bool = False
+    lora: int | None = None
+    regulariser: object = None
     name: str | None = None
 
     def __post_init__(self) -> None:
-        checks.integer(self.epochs, name="epochs")
-        if not isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            object.__setattr__(self, "learning_rate", checks.number(self.learning_rate, name="learning_rate", above=0))
+        self._check_length()
+        self._check_rate()
         checks.choice(self.batch_norm, freezing.BATCH_NORM, name="batch_norm")
+        checks.choice(self.schedule, schedules.SCHEDULES, name="schedule")
+        checks.share(self.warmup, name="warmup")
+        if checks.number(self.decay, name="decay", above=0) > 1:
+            raise checks.error("`decay` must be at most 1", given=self.decay)
+        if self.weight_decay is not None:
+            checks.number(self.weight_decay, name="weight_decay", minimum=0)
+        if self.clip_norm is not None:
+            checks.number(self.clip_norm, name="clip_norm", above=0)
+        if self.ema is not None:
+            checks.number(self.ema, name="ema", above=0, below=1)
+        if self.lora is not None:
+            checks.integer(self.lora, name="lora")
+        if isinstance(self.train, int):
+            checks.integer(self.train, name="train")
+        self.stopping()
         if not isinstance(self.optimizer, str):
             raise checks.error("`optimizer` must be the name of a Keras optimizer", given=repr(self.optimizer))
-        self.new_optimizer()
+        self._plain_optimizer(1e-3)
+
+    def _check_length(self) -> None:
+        if self.solve:
+            if self.epochs or self.steps:
+                raise checks.error(
+                    "`epochs` must be left out where the head is solved", given=self.epochs or self.steps
+                )
+            return
+        if (self.epochs is None) == (self.steps is None):
+            given = "neither" if self.epochs is None else f"epochs={self.epochs}, steps={self.steps}"
+            raise checks.error("a stage must have either `epochs` or `steps`", given=given)
+        name = "epochs" if self.steps is None else "steps"
+        checks.integer(getattr(self, name), name=name)
+
+    def _check_rate(self) -> None:
+        rate = self.learning_rate
+        if isinstance(rate, Mapping):
+            if not rate:
+                raise checks.error("`learning_rate` must have a rate for some pattern", given=repr(rate))
+            for value in rate.values():
+                checks.number(value, name="learning_rate", above=0)
+        elif not isinstance(rate, Schedule) and rate != "auto":
+            object.__setattr__(self, "learning_rate", checks.number(rate, name="learning_rate", above=0))
+        if isinstance(rate, Schedule) and (self.schedule != "constant" or self.warmup):
+            raise checks.error("`schedule` must be left out where `learning_rate` is one", given=repr(self.schedule))
 
     @property
     def title(self) -> str:
         """The name, or what it trains."""
-        return self.name or (self.train if isinstance(self.train, str) else ", ".join(self.train))
+        what = self.train if self.only is None else self.only
+        if isinstance(what, int):
+            return self.name or f"last {what} blocks"
+        return self.name or (what if isinstance(what, str) else ", ".join(what))
 
-    def new_optimizer(self) -> keras.optimizers.Optimizer:
-        """Returns a fresh optimizer."""
-        config = {"class_name": self.optimizer, "config": {"learning_rate": self.learning_rate}}
+    def stopping(self) -> dict | None:
+        """Returns what stops the stage early: patience, and the metric where one is named."""
+        if self.early_stopping is None:
+            return None
+        asked = self.early_stopping
+        asked = dict(asked) if isinstance(asked, Mapping) else {"patience": asked}
+        for key in asked:
+            checks.choice(key, ("monitor", "patience", "min_delta", "mode"), name="early_stopping")
+        checks.integer(asked.setdefault("patience", 3), name="early_stopping")
+        return asked
+
+    def pick(self, model: keras.Model, *, argument: str = "train") -> list[str]:
+        """Returns the paths of the layers that train, bottom to top; `argument` is the user's, for the error."""
+        if self.only is not None:
+            return freezing.pick_only(model, self.only)
+        return freezing.pick(model, self.train, argument=argument)
+
+    def apply(self, model: keras.Model) -> list[str]:
+        """Sets the flags of `model`, and returns the paths of the layers that train."""
+        trained = freezing.set_trainable(model, self.pick(model), batch_norm=self.batch_norm)
+        if self.only == freezing.NORMS_AND_BIASES:
+            freezing.keep_kernels(model)
+        return trained
+
+    def total_steps(self, per_epoch: int) -> int:
+        """The number of steps, for a schedule."""
+        return self.steps or self.epochs * per_epoch
+
+    def new_optimizer(
+        self, model: keras.Model, *, per_epoch: int, rate: float | None = None
+    ) -> keras.optimizers.Optimizer:
+        """Returns a fresh optimizer for `model`, whose flags are set.
+
+        Args:
+            model: The model to train.
+            per_epoch: Steps in an epoch.
+            rate: What "auto" came to.
+        """
+        base = self.learning_rate if rate is None else rate
+        by_pattern = None
+        if isinstance(base, Mapping):
+            by_pattern, base = dict(base), max(base.values())
+        if not isinstance(base, Schedule):
+            base = schedules.make(self.schedule, base, steps=self.total_steps(per_epoch), warmup=self.warmup)
+        optimizer = self._plain_optimizer(base)
+        if getattr(optimizer, "weight_decay", None):
+            kernels = {id(variable) for variable in rates.decayed(model)}
+            optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in kernels])
+        return rates.layer_rates(optimizer, model, rates=by_pattern, decay=self.decay, argument="learning_rate")
+
+    def _plain_optimizer(self, rate: object) -> keras.optimizers.Optimizer:
+        config = {"learning_rate": rate}
+        if self.weight_decay is not None:
+            config["weight_decay"] = self.weight_decay
+        if self.clip_norm is not None:
+            config["global_clipnorm"] = self.clip_norm
+        if self.ema is not None:
+            config |= {"use_ema": True, "ema_momentum": self.ema}
         try:
-            return keras.optimizers.get(config)
+            return keras.optimizers.get({"class_name": self.optimizer, "config": config})
         except (ValueError, TypeError) as unknown:
             raise checks.error(
                 "`optimizer` must be the name of a Keras optimizer", given=repr(self.optimizer)
             ) from unknown
-
-
-def two_stage(
-    model: keras.Model,
-    *,
-    examples: int | None,
-    epochs: tuple[int, int] | None,
-    unfreeze: str | None,
-    learning_rate: tuple[float, float] | None,
-    batch_norm: str,
-) -> tuple[list[Stage], list[str]]:
-    """Returns the default plan (the head first, then it and the upper part of the trunk) and what was decided.
-
-    Args:
-        model: The model to train.
-        examples: Size of the training set if known.
-        epochs: Of the two stages, or None to choose.
-        unfreeze: What trains in the second stage, or None to choose.
-        learning_rate: Of the two stages, or None for the defaults.
-        batch_norm: As for `Stage`.
-    """
-    decided = []
-    if epochs is None:
-        epochs = _epochs(examples)
-        decided.append(f"epochs={epochs} chosen for {examples if examples is not None else 'unknown many'} examples")
-    if unfreeze is None:
-        unfreeze = _upper_half(model)
-        decided.append(f"unfreeze={unfreeze!r} chosen: about the upper half of the blocks trains in stage 2")
-    if learning_rate is None:
-        learning_rate = (1e-3, 1e-4)
-        decided.append(f"learning_rate={learning_rate} chosen")
-    pairs = {"epochs": epochs, "learning_rate": learning_rate}
-    for name, value in pairs.items():
-        if not isinstance(value, list | tuple) or len(value) != 2:
-            raise checks.error(f"`{name}` must be a pair, one entry a stage", given=repr(value))
-    plan = [
-        Stage(epochs=epochs[0], train="head", learning_rate=learning_rate[0], batch_norm=batch_norm),
-        Stage(epochs=epochs[1], train=unfreeze, learning_rate=learning_rate[1], batch_norm=batch_norm),
-    ]
-    return plan, decided
-
-
-def _epochs(examples: int | None) -> tuple[int, int]:
-    """Few examples are seen more often, many less."""
-    for least, epochs in ((50_000, (2, 4)), (10_000, (4, 8)), (500, (10, 10))):
-        if examples is not None and examples >= least:
-            return epochs
-    return (20, 20)
-
-
-def _upper_half(model: keras.Model) -> str:
-    """The name of the block in the middle, "all" where there are too few to choose from."""
-    names = [block.name for block in layers.blocks(model)]
-    return names[len(names) // 2] if layers.representation(model) is not None and len(names) > 3 else "all"
-
-
-def check_plan(model: keras.Model, plan: Sequence[Stage], *, argument: str = "train") -> None:
-    """Raises an error if a stage is none, or trains nothing; the model's flags are left as they were."""
-    if not isinstance(plan, list | tuple) or not plan or not all(isinstance(stage, Stage) for stage in plan):
-        raise checks.error("`stages` must be a list of kt.Stage", given=repr(plan))
-    leaves = paths.leaves(model)
-    for number, stage in enumerate(plan, 1):
-        chosen = freezing.pick(model, stage.train, argument=argument)
-        if not any(leaves[path].weights for path in chosen):
-            raise checks.error(f"stage {number} must train something", given=f"{stage.title!r}, which has no weights")

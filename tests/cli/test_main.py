@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer.cli import main
+from keras_transfer.cli import main, resuming, train
+from keras_transfer.core import checks
+from keras_transfer.training import log, state
 
 
 def write_photos(folder, per_class, seed=0, first=0):
@@ -87,6 +89,91 @@ def test_the_same_seed_trains_the_same_model(run):
         np.testing.assert_array_equal(first, second)
 
 
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(run, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    arguments = ["--backbone", "tiny", "--image-size", "32", "--epochs", "2", "1", "--quiet", "--batch-size", "8"]
+    command = ["train", f"{run}/train", "--test", f"{run}/test", *arguments, "--out", str(out)]
+    with monkeypatch.context() as patch:  # in the second epoch, before its state is written
+        write = log.Log.on_epoch_end
+        patch.setattr(
+            log.Log, "on_epoch_end", lambda self, epoch, logs: (interrupted if epoch else write)(self, epoch, logs)
+        )
+        assert main.main(command) == 1
+    assert f"keras-transfer train --out {out} --resume goes on\n" in capsys.readouterr().err
+    assert (out / resuming.STATE).is_file()
+    assert "an interrupted run. Add --resume to go on with it" in fails(capsys, *command)
+    other = fails(capsys, "train", "--resume", "--out", out, "--epochs", "2", "2")
+    assert "--epochs must be as it was, [2, 1], or left out. Given: [2, 2]" in other
+    with monkeypatch.context() as patch:
+        patch.setattr(kt, "evaluate", interrupted)
+        assert main.main(["train", "--resume", "--out", str(out), "--quiet"]) == 1
+    assert "going on with epoch 2, in stage 1 of 2" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(kt, "fine_tune", None)  # nothing is left to train
+        assert main.main(["train", "--resume", "--out", str(out), "--quiet"]) == 0
+    assert {path.name for path in out.iterdir()} == {path.name for path in (run / "run").iterdir()}
+    one, two = (kt.load_model(folder / "model.keras").get_weights() for folder in (run / "run", out))
+    for first, second in zip(one, two, strict=True):
+        np.testing.assert_array_equal(first, second)
+    one, two = (json.loads((folder / "report.json").read_text()) for folder in (run / "run", out))
+    assert one["confusion"] == two["confusion"]
+    assert one["about"]["history"] == two["about"]["history"]
+    assert one["about"]["epochs"] == two["about"]["epochs"]
+    assert "--out must hold a run that was interrupted" in fails(capsys, "train", "--resume", "--out", out)
+
+
+def test_what_the_engine_is_asked_for(run, tmp_path, monkeypatch):
+    asked = []
+
+    def ask(model, data, **options):
+        asked.append(options)
+        raise checks.error("`x` must", given="y")
+
+    monkeypatch.setattr(kt, "fine_tune", ask)
+    usual = {"seed": 0, "run_dir": tmp_path / "out", "resume": False, "verbose": "auto"}
+    for options, expected in (
+        ([], {}),
+        (
+            [
+                "--plan",
+                "full",
+                "--epochs",
+                "3",
+                "--learning-rate",
+                "auto",
+                "--augment",
+                "none",
+                "--batch-norm",
+                "train",
+            ],
+            {"plan": "full", "epochs": 3, "learning_rate": "auto", "augment": None, "batch_norm": "train"},
+        ),
+        (
+            ["--learning-rate", "auto", "1e-4", "--augment", "strong", "--watch", "distance", "gradient", "--no-refit"],
+            {
+                "learning_rate": ("auto", 1e-4),
+                "augment": "strong",
+                "watch": ["distance", "gradient"],
+                "refit": False,
+            },
+        ),
+        (["--watch", "--unfreeze", "block3"], {"watch": [], "unfreeze": "block3"}),
+    ):
+        assert main.main(["train", f"{run}/train", "--backbone", "tiny", *options, "--out", f"{tmp_path}/out"]) == 2
+        asked[-1].pop("callbacks")
+        assert asked[-1] == {**usual, **expected}
+        assert not (tmp_path / "out" / resuming.FILE).exists()  # nothing began, so there is nothing to go on with
+
+
+def test_names_that_help_shows_without_loading_anything():
+    assert list(train.PLANS) == list(kt.training.PLANS)
+    assert resuming.STATE == state.FILE
+
+
 def photos(folder, **classes):
     for name, files in classes.items():
         (folder / name).mkdir(parents=True)
@@ -159,6 +246,8 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
         (["--backbone", "tiny", "--validation", "1.5"], "validation"),
         (["--backbone", "tiny", "--backbone-argument", "alpha=0.35"], "It takes none"),
         (["--backbone", "tiny", "--learning-rate", "-1", "1"], "`learning_rate` must be a number above 0"),
+        (["--backbone", "tiny", "--plan", "two_stages"], "Close names: 'two_stage'"),
+        (["--backbone", "tiny", "--resume"], "--out must hold a run that was interrupted"),
     ],
 )
 def test_bad_options(arguments, message, tmp_path, capsys):
@@ -188,6 +277,10 @@ def test_output_folder_not_writable(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     line = fails(capsys, "train", folder, "--backbone", "tiny", "--out", tmp_path / "file")
     assert "must be a folder that can be written to" in line
+
+
+def test_train_needs_a_folder(tmp_path, capsys):
+    assert "FOLDER must be given" in fails(capsys, "train", "--out", tmp_path / "out")
 
 
 def test_an_earlier_export_is_found_before_training(tmp_path, capsys):

@@ -9,50 +9,6 @@ from matplotlib import colors
 
 from keras_transfer.evaluation import plots, styling
 
-HISTORY = {
-    "accuracy": [0.1, 0.2, 0.3, 0.4],
-    "learning_rate": [1e-3, 1e-3, 1e-5, 1e-5],
-    "loss": [4.0, 3.0, None, 1.0],
-    "val_accuracy": [0.1, 0.2, 0.5, 0.4],
-    "val_loss": [4.0, 3.5, 2.0, 2.5],
-}
-STAGES = [{"name": "head", "epochs": [0, 1]}, {"name": "$block$", "epochs": [2, 3]}]
-
-
-def lines(axes):
-    return {line.get_label(): line for line in axes.lines}
-
-
-def test_curves_have_the_values_of_the_history_over_epochs_from_one():
-    figures = plots.learning_curves(HISTORY, stages=STAGES, best_epoch=2)
-    assert list(figures) == ["loss", "accuracy", "learning_rate"]
-    drawn = lines(figures["accuracy"].axes[0])
-    assert drawn["training"].get_xydata().tolist() == [[1, 0.1], [2, 0.2], [3, 0.3], [4, 0.4]]
-    assert drawn["validation"].get_ydata().tolist() == HISTORY["val_accuracy"]
-    assert drawn["best, epoch 3"].get_xdata() == [3, 3]
-    marks = [line.get_xydata().tolist() for line in figures["accuracy"].axes[0].lines if line.get_markersize() == 9]
-    assert marks == [[[3, 0.5]]]
-    assert np.isnan(lines(figures["loss"].axes[0])["training"].get_ydata()[2])
-
-
-def test_stages_are_bands_over_their_epochs():
-    axes = plots.learning_curves(HISTORY, stages=STAGES)["loss"].axes[0]
-    bands = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
-    assert bands == [(0.5, 2.5), (2.5, 4.5)]
-    assert [text.get_text() for text in axes.texts] == ["head", "$block$"]
-
-
-def test_curves_of_a_run_that_skipped_epochs_stand_where_they_were_run():
-    figures = plots.learning_curves({"loss": [3.0, 2.0, 1.0], "late": [0.5]}, epochs=[0, 1, 5])
-    assert lines(figures["loss"].axes[0])["training"].get_xdata().tolist() == [1, 2, 6]
-    assert lines(figures["late"].axes[0])["training"].get_xdata().tolist() == [6]
-
-
-@pytest.mark.parametrize("history", [{}, {"val_loss": [1.0]}, {"loss": []}, {"loss": [1.0]}, {"learning_rate": [0.0]}])
-def test_short_histories_can_be_drawn(history):
-    for figure in plots.learning_curves(history, best_epoch=0).values():
-        assert plots.svg(figure, name="x", label="x").startswith("<svg")
-
 
 def test_confusion_cells_show_counts_and_shares():
     figure = plots.confusion([[3, 1], [0, 0]], ["cat", "dog"])
@@ -107,7 +63,7 @@ def test_svg_is_well_formed_and_keeps_texts_as_they_are():
 
 
 def test_svg_takes_its_colours_from_the_page():
-    text = plots.svg(plots.learning_curves(HISTORY)["loss"], name="x", label="x")
+    text = plots.svg(plots.scatter(np.arange(3), np.arange(3)), name="x", label="x")
     bare = re.sub(r"var\(--\w+, #\w{6}\)", "", text)
     assert set(re.findall(r"#[0-9a-f]{6}\b", bare)) <= {"#ffffff"}
     assert "var(--first, #2563d9)" in text

@@ -23,6 +23,7 @@ RECORD = {
             "name": "head",
             "epochs": [0, 1],
             "train": "head",
+            "optimizer": "adam",
             "learning_rate": 1e-3,
             "batch_norm": "inference",
             "trainable_parameters": 1290,
@@ -192,12 +193,35 @@ def test_stages_are_shown_with_epochs_from_one():
     page = Page(REPORTS["classification"]().to_html())
     cells = page.texts["td"]
     start = cells.index("head")
-    assert cells[start : start + 8] == [
-        "head", "1 – 2", "head", "1,290 in 1 layer", "300,000 in 2 layers", "0.001", "inference", "2.5",
+    assert cells[start : start + 9] == [
+        "head", "1 – 2", "head", "1,290 in 1 layer", "300,000 in 2 layers", "adam", "0.001", "inference", "2.5",
     ]  # fmt: skip
     start = cells.index("block_2")
     assert cells[start + 1] == "3"
     assert any("best, epoch 2" in text for text in page.texts["text"])
+
+
+def test_a_stage_that_was_solved_says_so():
+    stages = [{"name": "head", "epochs": [0, 0], "solved": {"strength": 1.0}}, *RECORD["stages"][1:]]
+    page = Page(kt.evaluation.Report(regression(), {"training": {"stages": stages}}).to_html())
+    assert page.texts["td"].count("solved") == 1
+
+
+@pytest.mark.parametrize("watched", [(), ("distance",), ("gradient",), ("distance", "gradient")])
+def test_what_was_watched_by_block_is_drawn(watched):
+    numbers = {"distance": {"block1": 0.0, EVIL: 0.25, "head": 0.5}, "gradient": {"head": 2.0}}
+    insight = [{"epoch": 0, "stage": 0, **{kind: numbers[kind] for kind in watched}}]
+    report = kt.evaluation.Report(regression(), {"training": {**RECORD, "insight": insight}})
+    text = report.to_html()
+    page = Page(text)
+    titles = {"distance": "Distance from the pretrained weights by block", "gradient": "Gradient norm by block"}
+    assert [title for title in page.texts["h3"] if "by block" in title] == [titles[kind] for kind in watched]
+    labels = [each["aria-label"] for each in page.of("svg")]
+    assert [label for label in labels if "block" in label] == [f"{titles[kind]} over the epochs" for kind in watched]
+    assert "insight" not in [each.lower() for each in page.texts["th"]]  # not as a fact again
+    assert report["about"]["training"]["insight"] == insight
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
 
 
 def test_report_is_a_mapping():

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_transfer import layers, losses, tasks, testing
 from keras_transfer.core import checks
@@ -36,6 +37,32 @@ def test_ids_columns_and_distributions_agree(weights):
     expected = float(loss(LABELS, PROBABILITIES))
     np.testing.assert_allclose(float(loss(LABELS[:, None], PROBABILITIES)), expected, rtol=1e-6)
     np.testing.assert_allclose(float(loss(np.eye(3)[LABELS], PROBABILITIES)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5], [0.0, 2.0, 1.0]])
+def test_a_distribution_has_the_expected_loss_of_its_ids(weights):
+    """Linear in the target, which is what MixUp and CutMix ask for."""
+    loss = losses.Crossentropy(label_smoothing=0.1, class_weights=weights, reduction="none")
+    distributions = RNG.dirichlet(np.ones(3), 5).astype("float32")
+    distributions[0] = [1, 0, 0]  # no weight at all in one of the cases
+    each = np.stack([loss(np.full(5, label), PROBABILITIES) for label in range(3)], axis=1)
+    np.testing.assert_allclose(loss(distributions, PROBABILITIES), (distributions * each).sum(axis=1), rtol=2e-6)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
+def test_the_gradient_of_a_distribution_is_the_expected_one(weights):
+    """Through softmax too, where Keras goes on from the logits."""
+    loss = losses.Crossentropy(label_smoothing=0.1, class_weights=weights)
+    logits = keras.Variable(RNG.normal(size=(2, 3)))
+    shares = np.array([[0.2, 0.3, 0.5], [0.0, 0.9, 0.1]], "float32")
+
+    def gradient(targets):
+        with tf.GradientTape() as tape:
+            value = loss(targets, keras.ops.softmax(logits))
+        return tape.gradient(value, logits.value).numpy()
+
+    expected = sum(shares[:, [label]] * gradient(np.full(2, label)) for label in range(3))
+    np.testing.assert_allclose(gradient(shares), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])

@@ -1,0 +1,78 @@
+"""Which random changes the training images of a run get, and the data set that has them."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import layers
+from keras_transfer.core import checks
+from keras_transfer.data import augment
+from keras_transfer.training import inputs
+
+__all__ = ["applied", "chosen"]
+
+AUTO = "auto"
+RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
+KINDS = ("classification", "multi_label", "regression")  # targets that stay what they are when an image is changed
+
+
+def chosen(
+    asked: object, model: keras.Model, given: inputs.Inputs, *, is_open: bool, decided: list[str]
+) -> augment.Augment | None:
+    """Returns the changes to make, None for none.
+
+    Args:
+        asked: What the user said: "auto", None, a preset's name or an `Augment`.
+        model: The model to train.
+        given: Checked data.
+        is_open: Whether the recipe was left to the package.
+        decided: Gets a line about what was chosen for the user.
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, str) and asked == AUTO:
+        if not is_open or not _is_classified(model) or not _is_coloured(given):
+            return None
+        found = RECIPE
+        if any(layer.task.label_smoothing for layer in layers.outputs(model).values()):
+            found = dataclasses.replace(found, label_smoothing=0.0)
+        decided.append(f"augment={found!r} chosen for colour pictures; None where they must not be mirrored")
+    else:
+        found = augment.Augment.of(asked)
+    for name, layer in layers.outputs(model).items():
+        if layer.task.kind not in KINDS:
+            raise checks.error(
+                "`augment` must be None where answers have places in the image",
+                given=f"{name!r}, which is {layer.task.kind}",
+            )
+    applied(found, model, given, seed=0)  # an error now, not when training starts
+    return found
+
+
+def applied(
+    changes: augment.Augment, model: keras.Model, given: inputs.Inputs, *, seed: int
+) -> tuple[tf.data.Dataset, augment.Passes]:
+    """Returns the training batches with their changes, and what counts the passes over them."""
+    passes = augment.Passes()
+    classes = {n: layer.task.units for n, layer in layers.outputs(model).items() if layer.task.kind == KINDS[0]}
+    if not isinstance(given.train.element_spec[1], Mapping):
+        classes = next(iter(classes.values()), None)
+    return changes.apply(given.train, seed=seed, passes=passes, classes=classes), passes
+
+
+def _is_classified(model: keras.Model) -> bool:
+    kinds = {layer.task.kind for layer in layers.outputs(model).values()}
+    return kinds == {KINDS[0]}
+
+
+def _is_coloured(given: inputs.Inputs) -> bool:
+    """Whether the first training images are in colour: digits, scans and drawings are not, and may not be mirrored."""
+    if given.sample is None:
+        return False
+    for images, *_ in given.sample.take(1):
+        pixels = images.numpy()
+        return pixels.shape[-1] == 3 and float(np.mean(np.ptp(pixels, axis=-1))) > 1.0
+    return False

@@ -1,0 +1,115 @@
+"""How training moves a network, block by block: distances from where the run began, and sizes of gradients."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import layers
+from keras_transfer.core import checks, paths
+from keras_transfer.training import freezing
+
+__all__ = ["WATCHED", "Insight", "check"]
+
+WATCHED = ("distance", "gradient")
+
+
+def check(watch: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of what to watch, or raises an error."""
+    names = (watch,) if isinstance(watch, str) else tuple(watch)
+    return tuple(checks.choice(name, WATCHED, name="watch") for name in names)
+
+
+class Insight:
+    """Measures a model at the end of epochs.
+
+    A block's distance is `|w - w0| / |w0|` over its weights that training can change (statistics of batch
+    normalisation apart), all heads together being one block. Its gradient norm is that of the loss on one
+    batch, in inference mode and over the weights that train in the stage.
+
+    Args:
+        model: The user's model.
+        start: Its weights when the run began, by path.
+        watch: "distance", which costs next to nothing; "gradient", which traces one more step a stage.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
+        >>> start = {path: np.array(value) for path, value in paths.variables(model).items()}
+        >>> model.set_weights([2 * start["dense/kernel"], start["dense/bias"]])
+        >>> Insight(model, start, ["distance"]).measure()["distance"]
+        {'head': 1.0}
+    """
+
+    def __init__(self, model: keras.Model, start: Mapping[str, np.ndarray], watch: Sequence[str]) -> None:
+        self.model = model
+        self.start = start
+        self.watch = check(watch)
+        self.blocks = _blocks(model)
+        self._gradient: object = None
+
+    def measure(self, batch: tuple | None = None) -> dict[str, dict[str, float]]:
+        """Returns a number by block for everything that is watched; gradients where a batch is given."""
+        found = {}
+        if "distance" in self.watch:
+            found["distance"] = self._distances()
+        if "gradient" in self.watch and batch is not None:
+            found["gradient"] = self._gradients(batch)
+        return found
+
+    def new_stage(self) -> None:
+        """Other layers train now."""
+        self._gradient = None
+
+    def _distances(self) -> dict[str, float]:
+        variables = paths.variables(self.model)
+        found = {}
+        for name, mine in self.blocks.items():
+            moved = sum(float(np.square(np.asarray(variables[path]) - self.start[path]).sum()) for path in mine)
+            size = sum(float(np.square(self.start[path]).sum()) for path in mine)
+            found[name] = round(float(np.sqrt(moved / size)), 6) if size else 0.0
+        return found
+
+    def _gradients(self, batch: tuple) -> dict[str, float]:
+        trained = {id(variable) for variable in self.model.trainable_variables}
+        variables = paths.variables(self.model)
+        named = {
+            path: variables[path] for mine in self.blocks.values() for path in mine if id(variables[path]) in trained
+        }
+        if self._gradient is None:
+
+            @tf.function(jit_compile=False)
+            def gradient(images: tf.Tensor, targets: object) -> list:
+                with tf.GradientTape() as tape:
+                    loss = self.model.compute_loss(images, targets, self.model(images, training=False), training=False)
+                return tape.gradient(loss, [variable.value for variable in named.values()])
+
+            self._gradient = gradient
+        values = dict(zip(named, self._gradient(*batch[:2]), strict=True))
+        found = {}
+        for name, mine in self.blocks.items():
+            squares = [float(tf.reduce_sum(tf.square(values[path]))) for path in mine if values.get(path) is not None]
+            if squares:
+                found[name] = round(float(np.sqrt(sum(squares))), 6)
+        return found
+
+
+def _blocks(model: keras.Model) -> dict[str, list[str]]:
+    """The paths of the weights of each block, bottom to top; "head" for what lies above the trunk."""
+    leaves = paths.leaves(model)
+    mine = set(freezing.head(model))
+    parts = {block.name: [path for path in block.layers if path not in mine] for block in layers.blocks(model)}
+    if mine:
+        parts["head"] = [path for path in leaves if path in mine]
+    found = {}
+    for name, inside in parts.items():
+        weights = [path for layer in inside for path in _learnable(model, layer)]
+        if weights:
+            found[name] = weights
+    return found
+
+
+def _learnable(model: keras.Model, path: str) -> list[str]:
+    """The paths of a layer's weights, but for statistics."""
+    found = (name for name in paths.variables(model) if name.startswith(f"{path}/"))
+    return [name for name in found if not name.rpartition("/")[2].startswith("moving_")]

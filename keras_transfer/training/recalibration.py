@@ -1,0 +1,86 @@
+"""Estimating batch-norm statistics again, with the weights as they are."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import paths
+
+__all__ = ["recalibrate"]
+
+
+def recalibrate(model: keras.Model, dataset: tf.data.Dataset, *, steps: int | None = None) -> list[str]:
+    """Sets moving means and variances of the layers that normalise by the batch to those of `dataset`.
+
+    One pass in training mode, without dropout and without changing any weight. The variance is that of all
+    examples, by the law of total variance, not the mean over batches. (Precise batch-norm, Wu and Johnson 2021,
+    arXiv:2105.07576.)
+
+    Args:
+        model: A functional model; its batch normalisations above the lowest layer that trains are estimated,
+            all of them where nothing trains.
+        dataset: Batches of `(images, ...)`.
+        steps: How many batches; None for all.
+
+    Returns:
+        Paths of the layers whose statistics were set.
+    """
+    found = _norms(model)
+    kept = [(layer.momentum, layer.trainable) for layer in found.values()]
+    dropouts = [
+        layer
+        for layer in paths.leaves(model).values()
+        if hasattr(layer, "seed_generator") and getattr(layer, "rate", 0)
+    ]
+    rates = [layer.rate for layer in dropouts]
+    others = [layer for layer in paths.leaves(model).values() if _is_norm(layer) and layer not in found.values()]
+    flags = [layer.trainable for layer in others]
+    for layer in found.values():
+        layer.momentum, layer.trainable = 0.0, True  # after a batch, the moving statistics are the batch's
+    for layer in dropouts:
+        layer.rate = 0.0
+    for layer in others:
+        layer.trainable = False
+    try:
+        _estimate(model, list(found.values()), dataset if steps is None else dataset.take(steps))
+    finally:
+        for layer, (momentum, trainable) in zip(found.values(), kept, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
+        for layer, rate in zip(dropouts, rates, strict=True):
+            layer.rate = rate
+        for layer, trainable in zip(others, flags, strict=True):
+            layer.trainable = trainable
+    return list(found)
+
+
+def _is_norm(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _norms(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
+    """The batch normalisations from the lowest layer that trains upwards."""
+    leaves = paths.leaves(model)
+    order = list(leaves)
+    lowest = next((at for at, path in enumerate(order) if leaves[path].trainable_weights), 0)
+    return {path: leaves[path] for path in order[lowest:] if _is_norm(leaves[path])}
+
+
+def _estimate(model: keras.Model, norms: list, dataset: tf.data.Dataset) -> None:
+    @tf.function(reduce_retracing=True)
+    def forward(images: tf.Tensor) -> None:
+        model(images, training=True)
+
+    count, means, squares = 0, [0.0] * len(norms), [0.0] * len(norms)
+    for batch in dataset:
+        images = batch[0]
+        forward(images)
+        size = int(images.shape[0])
+        for place, layer in enumerate(norms):
+            mean = np.asarray(layer.moving_mean, np.float64)
+            means[place] = means[place] + size * mean
+            squares[place] = squares[place] + size * (np.asarray(layer.moving_variance, np.float64) + mean**2)
+        count += size
+    for layer, total, square in zip(norms, means, squares, strict=True):
+        mean = total / count
+        layer.moving_mean.assign(mean.astype("float32"))
+        layer.moving_variance.assign((square / count - mean**2).clip(0).astype("float32"))

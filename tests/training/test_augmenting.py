@@ -1,0 +1,96 @@
+"""Which random changes a run makes, and that they are made to training images only."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from keras_transfer.core import checks
+from keras_transfer.training import augmenting, inputs
+
+
+def model_of(task=None, **options):
+    keras.utils.set_random_seed(0)
+    return kt.build_model(kt.backbone("tiny", weights=None, **options), task or kt.tasks.Classification(3))
+
+
+def arrays(images, labels=None, **options):
+    labels = np.arange(len(images)) % 3 if labels is None else labels
+    return kt.data.from_arrays(images, labels, validation=None, batch_size=4, **options)
+
+
+COLOURED = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype("uint8")
+GREY = np.repeat(COLOURED[..., :1], 3, axis=-1)
+
+
+def chosen(asked, model, data, *, is_open=True):
+    decided = []
+    given = inputs.checked(model, inputs.inputs(data))
+    return augmenting.chosen(asked, model, given, is_open=is_open, decided=decided), decided
+
+
+def test_colour_pictures_are_augmented_where_the_recipe_is_open():
+    found, decided = chosen("auto", model_of(), arrays(COLOURED))
+    assert found == augmenting.RECIPE
+    assert "label_smoothing=0.1" in decided[0]
+
+
+@pytest.mark.parametrize("asked", [None, "auto"])
+def test_nothing_else_is(asked):
+    assert chosen(asked, model_of(), arrays(GREY)) == (None, [])
+    assert chosen(asked, model_of(), arrays(COLOURED), is_open=False) == (None, [])
+    assert chosen(asked, model_of(kt.tasks.Regression()), arrays(COLOURED, np.arange(12.0))) == (None, [])
+    assert chosen(asked, model_of(), arrays(COLOURED).train)[0] is None  # of unknown origin: it is not looked at
+
+
+def test_labels_are_smoothed_once():
+    found, _ = chosen("auto", model_of(kt.tasks.Classification(3, label_smoothing=0.2)), arrays(COLOURED))
+    assert found.label_smoothing == 0.0
+
+
+def test_smoothing_in_the_data_equals_smoothing_in_the_loss():
+    data = arrays(COLOURED)
+    results = []
+    for task, augment in (
+        (kt.tasks.Classification(3, label_smoothing=0.2), None),
+        (kt.tasks.Classification(3), kt.data.Augment(label_smoothing=0.2)),
+    ):
+        model = model_of(task)
+        stages = [kt.Stage(epochs=2, train="head", learning_rate=1e-2)]
+        history = kt.fine_tune(model, data, stages=stages, augment=augment, seed=0, verbose=0)
+        results.append((history.history["loss"], model.get_weights()))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    for one, other in zip(*(weights for _, weights in results), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_head_is_solved_for_smoothed_labels():
+    data = arrays(COLOURED)
+    results = []
+    for task, augment in (
+        (kt.tasks.Classification(3, label_smoothing=0.2), None),
+        (kt.tasks.Classification(3), kt.data.Augment(label_smoothing=0.2)),
+        (kt.tasks.Classification(3), None),
+    ):
+        model = model_of(task)
+        kt.fine_tune(model, data, stages=[kt.Stage(solve=True, train="head")], augment=augment, verbose=0)
+        results.append(np.array(model.get_layer("classification_logits").kernel))
+    np.testing.assert_allclose(results[0], results[1], atol=1e-6)
+    assert np.abs(results[0] - results[2]).max() > 1e-3
+
+
+def test_several_tasks_are_mixed_by_name():
+    data = kt.data.from_arrays(
+        COLOURED, {"kind": np.arange(12) % 3, "size": np.arange(12.0)}, validation=None, batch_size=4
+    )
+    model = model_of({"kind": kt.tasks.Classification(3), "size": kt.tasks.Regression()})
+    given = inputs.checked(model, inputs.inputs(data))
+    batches, _ = augmenting.applied(kt.data.Augment(mixup=0.2), model, given, seed=0)
+    assert {name: spec.shape[1:] for name, spec in batches.element_spec[1].items()} == {"kind": (3,), "size": ()}
+
+
+def test_bad_arguments():
+    data, model = arrays(COLOURED), model_of()
+    for wrong, message in (("lihgt", "Close names: 'light'"), (3, "`augment` must be a `kt.data.Augment`")):
+        with pytest.raises(checks.InputError, match=message):
+            kt.fine_tune(model, data, epochs=(1, 1), augment=wrong, verbose=0)

@@ -1,0 +1,102 @@
+"""Validation images choose the epoch, and are trained on afterwards."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from keras_transfer.core import checks, paths
+from keras_transfer.training import refitting
+
+
+@pytest.fixture(scope="module")
+def data():
+    return kt.data.scenes(n=40, image_size=32, validation=0.2, test=0.2, batch_size=8, targets="background")
+
+
+def model_of(data):
+    return kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names))
+
+
+def weights(model):
+    return {path: np.array(value) for path, value in paths.variables(model).items()}
+
+
+def test_equals_a_fit_on_all_images_from_the_best_weights(data):
+    stage = kt.Stage(epochs=5, train="head", learning_rate=1e-2)
+    mine, other = model_of(data), model_of(data)
+    other.set_weights(mine.get_weights())
+    kept = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append((epoch, self.model.get_weights()))
+
+    options = {"stages": [stage], "seed": 3, "verbose": 0}
+    history = kt.fine_tune(mine, data, refit=True, callbacks=[Keep()], **options)
+    assert [epoch for epoch, _ in kept] == [0, 1, 2, 3, 4, 5, 6]  # a quarter of 5, rounded up
+    assert history.epoch == [0, 1, 2, 3, 4]
+    assert history.record["refit"]["examples"] == 32
+
+    kt.freeze(other, below="*logits")
+    other.set_weights(kept[history.record["best_epoch"]][1])
+    other.compile(keras.optimizers.Adam(1e-2), kt.losses.Crossentropy(), metrics=["accuracy"])
+    joined = data.joined()
+    joined.set_epoch(5)
+    other.fit(joined.train, epochs=2, shuffle=False, verbose=0)
+    for path, value in weights(other).items():
+        np.testing.assert_allclose(weights(mine)[path], value, atol=1e-6, err_msg=path)
+
+
+def test_a_solved_head_is_solved_for_again(data):
+    model = model_of(data)
+    history = kt.fine_tune(model, data, stages=[kt.Stage(solve=True, train="head")], refit=True, seed=0, verbose=0)
+    assert history.record["refit"]["stages"][0]["solved"]["chosen_by"] == "5 folds"
+    other = model_of(data)
+    other.set_weights(model.get_weights())
+    kt.fine_tune(other, data.joined(), stages=[kt.Stage(solve=True, train="head")], seed=0, verbose=0)
+    for path, value in weights(other).items():
+        np.testing.assert_allclose(weights(model)[path], value, atol=1e-6, err_msg=path)
+
+
+def test_joined_data_has_every_example_once_and_the_same_test_images(data):
+    joined = data.joined()
+    assert joined.validation is None
+    found = np.concatenate([images.numpy() for images, _ in joined.ordered("train")])
+    parts = [np.concatenate([images.numpy() for images, _ in data.ordered(name)]) for name in ("train", "validation")]
+    np.testing.assert_array_equal(found, np.concatenate(parts))
+    expected = np.concatenate([data.targets["train"], data.targets["validation"]])
+    np.testing.assert_array_equal(joined.targets["train"], expected)
+    np.testing.assert_array_equal(joined.targets["test"], data.targets["test"])
+
+
+def test_parts_with_pixels_of_their_own_are_joined(tmp_path):
+    draw = np.random.default_rng(0)
+    for part, number in (("train", 3), ("held", 2)):
+        for name in ("a", "b"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for at in range(number):
+                image = draw.integers(0, 256, (8, 8, 3)).astype("uint8")
+                keras.utils.save_img(tmp_path / part / name / f"{at}.png", image)
+    data = kt.data.from_folder(tmp_path / "train", validation=tmp_path / "held", image_size=8)
+    joined = data.joined()
+    found = np.concatenate([images.numpy() for images, _ in joined.ordered("train")])
+    parts = [np.concatenate([images.numpy() for images, _ in data.ordered(name)]) for name in ("train", "validation")]
+    np.testing.assert_array_equal(found, np.concatenate(parts))
+    assert joined.files["train"] == [*data.files["train"], *data.files["validation"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_open", "has_test", "expected"),
+    [(None, True, True, True), (None, False, True, False), (None, True, False, False), (True, False, False, True)],
+)
+def test_when(asked, is_open, has_test, expected):
+    data = kt.data.scenes(n=40, image_size=32, test=0.2 if has_test else None, validation=0.2)
+    assert refitting.wanted(asked, data, is_open=is_open) is expected
+
+
+def test_without_validation_there_is_nothing_to_add(data):
+    with pytest.raises(checks.InputError, match="`refit` needs data from kt.data with a validation part"):
+        kt.fine_tune(model_of(data), data.train, epochs=(1, 1), refit=True, verbose=0)
+    with pytest.raises(checks.InputError, match="`refit` must be True, False or None"):
+        kt.fine_tune(model_of(data), data, epochs=(1, 1), refit="yes", verbose=0)
