@@ -1,19 +1,22 @@
 """`kt.fine_tune`: stages run one after the other, each with its own `fit`."""
 
 import contextlib
+import hashlib
+import json
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, files, graph
-from keras_transfer.training import augmenting, inputs, insight, plans, refitting, state
+from keras_transfer.core import checks, files, graph, paths
+from keras_transfer.training import augmenting, facts, inputs, insight, plans, refitting, state
 from keras_transfer.training.best import Best
 from keras_transfer.training.checking import check_plan
 from keras_transfer.training.log import Log
-from keras_transfer.training.record import Record
+from keras_transfer.training.record import Record, plain
 from keras_transfer.training.run import Run
 from keras_transfer.training.stages import Stage
 
@@ -89,7 +92,6 @@ def fine_tune(
         >>> len(history.history["val_accuracy"])
         2
     """
-    graph.check_functional(model)
     asked = {
         "plan": plan,
         "epochs": epochs,
@@ -101,38 +103,26 @@ def fine_tune(
         "refit": refit,
         "seed": seed,
     }
+    _check(model, callbacks, seed)
     watched = insight.check(watch)
-    _check_callbacks(callbacks)
-    given = inputs.checked(model, inputs.inputs(data))
-    chosen, decided = _plan(model, given, asked)
-    is_open = epochs is None and stages is None
-    changes = augmenting.chosen(augment, model, given, is_open=is_open, decided=decided)
-    again = refitting.wanted(refit, data, is_open=is_open)
+    decided = _decided(model, data, asked)
     folder = _folder(run_dir, resume)
-    if seed is not None:
-        checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
     with contextlib.nullcontext() if folder is None else state.lock(folder):
-        fingerprint = refitting.fingerprint(model, given, chosen, seed=seed, augment=changes, refit=again)
+        fingerprint = _fingerprint(model, decided, seed)
         saved = _saved(folder, fingerprint) if resume else None
         if folder is not None and saved is None:
             state.forget(folder)  # of an earlier run
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        record = Record(asked, folder=folder, quiet=verbose == 0)
-        record.facts["notes"] += given.notes
-        for remark in () if verbose == 0 else given.remarks:
-            checks.note(remark)
-        for note in decided:
-            record.note(note)
-        record.update(digest=given.digest, source=_source(model), examples=given.examples)
+        given, record = decided.given, _record(model, decided, asked, folder=folder, quiet=verbose == 0)
         run = Run(
             model=model,
             given=given,
-            plan=chosen,
+            plan=decided.plan,
             loss=_settled_loss(model, given, record),
             record=record,
             best=Best(model, _monitor(model) if given.validation is not None else None, folder=folder),
-            augment=changes,
+            augment=decided.augment,
             start=state.start(model, folder, resumed=saved is not None),
             watch=watched,
             callbacks=callbacks,
@@ -143,10 +133,74 @@ def fine_tune(
         )
         if saved is not None:
             run.take_up(saved)
-            record.note(f"going on with epoch {run.at.epoch + 1}, in stage {run.at.stage + 1} of {len(chosen)}")
+            record.note(f"going on with epoch {run.at.epoch + 1}, in stage {run.at.stage + 1} of {len(run.plan)}")
         if folder is not None:
             run.callbacks = [Log(folder, upto=run.at.epoch), *callbacks]
-        return _finished(run, data if again else None, folder)
+        return _finished(run, data if decided.refit else None, folder)
+
+
+class _Decided(NamedTuple):
+    """What a run will do, before it begins."""
+
+    given: inputs.Inputs
+    plan: list[Stage]
+    augment: object
+    refit: bool
+    notes: list[str]
+
+
+def _decided(model: keras.Model, data: object, asked: dict) -> _Decided:
+    """Checks everything that was asked for, and chooses the rest."""
+    given = inputs.checked(model, inputs.inputs(data))
+    plan, notes = _plan(model, given, asked)
+    is_open = asked["epochs"] is None and asked["stages"] is None
+    changes = augmenting.chosen(asked["augment"], model, given, is_open=is_open, decided=notes)
+    return _Decided(given, plan, changes, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
+
+
+def _check(model: keras.Model, callbacks: object, seed: int | None) -> None:
+    graph.check_functional(model)
+    if seed is not None:
+        checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
+    for each in keras.tree.flatten(callbacks):
+        if not isinstance(each, keras.callbacks.Callback):
+            raise checks.error("`callbacks` must be a list of Keras callbacks", given=repr(each))
+        if isinstance(each, keras.callbacks.BackupAndRestore):
+            raise checks.error(
+                "`callbacks` must not hold a BackupAndRestore",
+                given="one, which forgets the optimizer between stages",
+                fix="Use run_dir=... and resume=True.",
+            )
+
+
+def _record(model: keras.Model, decided: _Decided, asked: dict, *, folder: object, quiet: bool) -> Record:
+    """Begins the record, and prints what was decided."""
+    record = Record(asked, folder=folder, quiet=quiet)
+    record.facts["notes"] += decided.given.notes
+    for remark in () if quiet else decided.given.remarks:
+        checks.note(remark)
+    for note in decided.notes:
+        record.note(note)
+    mark = layers.representation(model)
+    source = None if mark is None else dict(mark.source)
+    record.update(digest=decided.given.digest, source=source, examples=decided.given.examples)
+    return record
+
+
+def _fingerprint(model: keras.Model, decided: _Decided, seed: int | None) -> dict:
+    """What two runs must have in common for one to go on where the other stopped."""
+    weights = [[path, list(variable.shape)] for path, variable in paths.variables(model).items()]
+    arguments = {
+        "stages": facts.of_plan(decided.plan),
+        "augment": None if decided.augment is None else decided.augment.get_config(),
+        "refit": decided.refit,
+    }
+    return {
+        "model": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
+        "data": decided.given.identity,
+        "arguments": json.loads(json.dumps(plain(arguments))),
+        "seed": seed,
+    }
 
 
 def _finished(run: Run, data: object, folder: object) -> keras.callbacks.History:
@@ -175,18 +229,6 @@ def _finished(run: Run, data: object, folder: object) -> keras.callbacks.History
     history.record = run.record.facts
     run.model.history = history
     return history
-
-
-def _check_callbacks(callbacks: object) -> None:
-    for each in keras.tree.flatten(callbacks):
-        if not isinstance(each, keras.callbacks.Callback):
-            raise checks.error("`callbacks` must be a list of Keras callbacks", given=repr(each))
-        if isinstance(each, keras.callbacks.BackupAndRestore):
-            raise checks.error(
-                "`callbacks` must not hold a BackupAndRestore",
-                given="one, which forgets the optimizer between stages",
-                fix="Use run_dir=... and resume=True.",
-            )
 
 
 def _folder(run_dir: str | os.PathLike | None, resume: bool) -> object:
@@ -260,11 +302,6 @@ def _settled_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> o
             record.note(f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says")
     merged = {name: settled[name] if name in ours else present.get(name) for name in found}
     return merged if isinstance(model.output, dict) else merged[next(iter(merged))]
-
-
-def _source(model: keras.Model) -> dict | None:
-    mark = layers.representation(model)
-    return None if mark is None else dict(mark.source)
 
 
 def _monitor(model: keras.Model) -> str:

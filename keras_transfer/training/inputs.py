@@ -1,5 +1,6 @@
 """What `fine_tune` takes as data, checked against the model before training starts."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,6 +34,15 @@ class Inputs(NamedTuple):
     """What decides which example is in which batch: seed and batch size, where known."""
     passes: object = None
     """Counts the passes over the training data in `next`, where there is such."""
+
+    @property
+    def identity(self) -> list:
+        """What tells these data, in this order, from others; as plain values."""
+        values = None
+        if self.targets is not None:
+            parts = [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.targets)]
+            values = hashlib.sha256("".join(parts).encode()).hexdigest()
+        return [self.digest, *self.dealing, self.known_steps, values, repr(self.train.element_spec)]
 
     @property
     def known_steps(self) -> int | None:

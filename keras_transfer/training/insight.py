@@ -35,7 +35,7 @@ class Insight:
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
-        >>> start = {path: np.array(value) for path, value in paths.variables(model).items()}
+        >>> start = {path: np.asarray(value) for path, value in paths.variables(model).items()}
         >>> model.set_weights([2 * start["dense/kernel"], start["dense/bias"]])
         >>> Insight(model, start, ["distance"]).measure()["distance"]
         {'head': 1.0}

@@ -1,20 +1,14 @@
 """Using the validation images twice: to choose the best epoch, then to train."""
 
 import dataclasses
-import hashlib
-import json
 
-import keras
-import numpy as np
-
-from keras_transfer.core import checks, paths
-from keras_transfer.training import facts, inputs
+from keras_transfer.core import checks
+from keras_transfer.training import inputs
 from keras_transfer.training.best import Best
-from keras_transfer.training.record import plain
 from keras_transfer.training.run import Position, Run
 from keras_transfer.training.stages import Stage
 
-__all__ = ["fingerprint", "refit", "wanted"]
+__all__ = ["refit", "wanted"]
 
 SHARE = 4  # of the length of the stage that was best, to train on with all images
 MANY = 5000  # images; above, a share more of them is worth less than the time
@@ -40,38 +34,6 @@ def wanted(asked: bool | None, data: object, *, is_open: bool) -> bool:
 
 def _size(data: object) -> int:
     return sum(len(data.examples[split]) for split in ("train", "validation"))
-
-
-def fingerprint(
-    model: keras.Model, given: inputs.Inputs, plan: list[Stage], *, seed: int | None, augment: object, refit: bool
-) -> dict:
-    """What two runs must have in common for one to go on where the other stopped."""
-    weights = [[path, list(variable.shape)] for path, variable in paths.variables(model).items()]
-    arguments = {
-        "stages": facts.of_plan(plan),
-        "augment": None if augment is None else augment.get_config(),
-        "refit": refit,
-    }
-    return {
-        "model": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
-        "data": [
-            given.digest,
-            *given.dealing,
-            given.known_steps,
-            _digest(given.targets),
-            repr(given.train.element_spec),
-        ],
-        "arguments": json.loads(json.dumps(plain(arguments))),
-        "seed": seed,
-    }
-
-
-def _digest(targets: object) -> str | None:
-    """Tells data apart that have no digest of their own."""
-    if targets is None:
-        return None
-    parts = [np.asarray(values) for values in keras.tree.flatten(targets)]
-    return hashlib.sha256(b"".join(repr(part.tolist()).encode() for part in parts)).hexdigest()
 
 
 def refit(run: Run, data: object) -> None:

@@ -74,7 +74,7 @@ def test_a_head_is_solved_for_smoothed_labels():
     ):
         model = model_of(task)
         kt.fine_tune(model, data, stages=[kt.Stage(solve=True, train="head")], augment=augment, verbose=0)
-        results.append(np.array(model.get_layer("classification_logits").kernel))
+        results.append(np.asarray(model.get_layer("classification_logits").kernel))
     np.testing.assert_allclose(results[0], results[1], atol=1e-6)
     assert np.abs(results[0] - results[2]).max() > 1e-3
 

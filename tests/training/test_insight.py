@@ -22,7 +22,7 @@ def model_of(data):
 
 def test_distance_by_hand(data):
     model = model_of(data)
-    start = {path: np.array(value) for path, value in paths.variables(model).items()}
+    start = {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
     kernel = paths.variables(model)["block3_1_conv/kernel"]
     kernel.assign(kernel * 3.0)
     found = insight.Insight(model, start, ["distance"]).measure()["distance"]
@@ -51,7 +51,7 @@ def test_gradient_by_hand(data):
 
 def test_a_run_says_how_far_it_came(data, tmp_path):
     model = model_of(data)
-    start = {path: np.array(value) for path, value in paths.variables(model).items()}
+    start = {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
     stages = [kt.Stage(epochs=1, train="head"), kt.Stage(epochs=2, train="block4")]
     history = kt.fine_tune(model, data.train, stages=stages, watch=("distance", "gradient"), verbose=0)
     rows = history.record["insight"]

@@ -19,7 +19,7 @@ def model_of(data):
 
 
 def weights(model):
-    return {path: np.array(value) for path, value in paths.variables(model).items()}
+    return {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
 
 
 def test_equals_a_fit_on_all_images_from_the_best_weights(data):

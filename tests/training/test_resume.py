@@ -45,6 +45,9 @@ print(history.history["loss"], history.epoch, history.record["refit"]["history"]
 """
 
 
+KILLS = int(os.environ.get("KILLS", 20))
+
+
 def start(folder, out, resume="new"):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", SCRIPT, str(folder), str(out), resume]
@@ -74,13 +77,13 @@ def test_a_run_killed_at_random_moments_ends_bit_equal(unbroken, tmp_path):
     expected, printed, seconds = unbroken
     moments = random.Random(0)
     kills, places = 0, set()
-    while kills < int(os.environ.get("KILLS", 20)):
+    while kills < KILLS:
         folder, out = tmp_path / f"run{kills}", tmp_path / "weights.npz"
         process = start(folder, out)
         while True:
             # Importing takes a good part of the time; a kill there would prove nothing.
-            process_ends = wait_for(process, folder, moments.uniform(0.0, 0.7 * seconds))
-            if process_ends:
+            process_ends = wait_for(process, folder, moments.uniform(0.0, 0.4 * seconds))
+            if process_ends or kills == KILLS:
                 break
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -98,8 +101,10 @@ def test_a_run_killed_at_random_moments_ends_bit_equal(unbroken, tmp_path):
 
 def wait_for(process, folder, delay):
     """Waits until training has begun, then for `delay`; says whether the process ended by itself."""
-    deadline = time.time() + 300
-    while not (folder / "run.json").is_file() and process.poll() is None and time.time() < deadline:
+    begun, deadline = time.time(), time.time() + 300
+    record = folder / "run.json"  # of this process, not of one that was killed before
+    while not (record.is_file() and record.stat().st_mtime > begun) and process.poll() is None:
+        assert time.time() < deadline
         time.sleep(0.01)
     try:
         process.wait(timeout=delay)
