@@ -31,7 +31,7 @@ def write(arguments: argparse.Namespace, *, trained: bool = False) -> None:
 
 def forget(out: pathlib.Path) -> None:
     """Removes what a run that is over has no more use for: model.keras has the best weights."""
-    for name in (FILE, "best.npz", "run.lock"):
+    for name in (FILE, "best.npz"):
         (out / name).unlink(missing_ok=True)
 
 

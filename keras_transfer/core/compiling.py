@@ -6,7 +6,7 @@ import keras
 
 from keras_transfer.core import checks
 
-__all__ = ["compile_like", "jit_compile", "optimizers", "recompile", "scope"]
+__all__ = ["compile_like", "jit_compile", "optimizers", "recompile", "scope", "set_loss"]
 
 
 def jit_compile() -> bool | str:
@@ -30,7 +30,7 @@ def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
     return list(getattr(outer, "optimizers", [outer]))
 
 
-def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer, *, loss: object = None) -> None:
+def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Compiles `model` with a new optimizer; loss, metrics and weights of losses stay.
 
     A new optimizer is the only safe one after layers have been thawed: old step counts would make
@@ -40,15 +40,12 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer, *, loss
     Args:
         model: A compiled model.
         optimizer: A fresh optimizer.
-        loss: Replaces the loss if given.
 
     Raises:
         InputError: If `model` was never compiled.
     """
     arguments = _arguments(model)
     arguments["optimizer"] = optimizer
-    if loss is not None:
-        arguments["loss"] = loss
     with scope(model):
         model.compile(**arguments)
         model.optimizer.build(model.trainable_variables)
@@ -58,6 +55,12 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer, *, loss
                     one._trainable_variables, one._model_variables_moving_average, strict=True
                 ):
                     average.assign(variable)
+
+
+def set_loss(model: keras.Model, loss: object) -> None:
+    """Compiles `model` with another loss; optimizer, metrics and weights of losses stay."""
+    with scope(model):
+        model.compile(**{**_arguments(model), "loss": loss})
 
 
 def compile_like(model: keras.Model, other: keras.Model) -> None:

@@ -1,11 +1,10 @@
-"""Which random changes the training images of a run get, and the data set that has them."""
+"""Which random changes the training images of a run get, and the data that have them."""
 
 import dataclasses
 from collections.abc import Mapping
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer import layers
 from keras_transfer.core import checks
@@ -16,7 +15,8 @@ __all__ = ["applied", "chosen"]
 
 AUTO = "auto"
 RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
-KINDS = ("classification", "multi_label", "regression")  # targets that stay what they are when an image is changed
+MIXED = "classification"  # whose labels are mixed with the images, and smoothed
+KINDS = (MIXED, "multi_label", "regression")  # targets that stay what they are when an image is changed
 
 
 def chosen(
@@ -48,24 +48,26 @@ def chosen(
                 "`augment` must be None where answers have places in the image",
                 given=f"{name!r}, which is {layer.task.kind}",
             )
-    applied(found, model, given, seed=0)  # an error now, not when training starts
     return found
 
 
 def applied(
-    changes: augment.Augment, model: keras.Model, given: inputs.Inputs, *, seed: int
-) -> tuple[tf.data.Dataset, augment.Passes]:
-    """Returns the training batches with their changes, and what counts the passes over them."""
+    changes: augment.Augment | None, model: keras.Model, given: inputs.Inputs, *, seed: int | None
+) -> inputs.Inputs:
+    """Returns the data whose training batches have the changes."""
+    if changes is None:
+        return given
     passes = augment.Passes()
-    classes = {n: layer.task.units for n, layer in layers.outputs(model).items() if layer.task.kind == KINDS[0]}
+    classes = {n: layer.task.units for n, layer in layers.outputs(model).items() if layer.task.kind == MIXED}
     if not isinstance(given.train.element_spec[1], Mapping):
         classes = next(iter(classes.values()), None)
-    return changes.apply(given.train, seed=seed, passes=passes, classes=classes), passes
+    train = changes.apply(given.train, seed=seed or 0, passes=passes, classes=classes)
+    return given._replace(train=train, original=given.train, changes=changes, passes=(*given.passes, passes))
 
 
 def _is_classified(model: keras.Model) -> bool:
     kinds = {layer.task.kind for layer in layers.outputs(model).values()}
-    return kinds == {KINDS[0]}
+    return kinds == {MIXED}
 
 
 def _is_coloured(given: inputs.Inputs) -> bool:

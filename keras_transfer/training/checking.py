@@ -7,7 +7,7 @@ import keras
 
 from keras_transfer import layers
 from keras_transfer.core import checks, paths
-from keras_transfer.training import vehicles
+from keras_transfer.training import head_solver, vehicles
 from keras_transfer.training.stages import Stage
 
 __all__ = ["check_plan"]
@@ -53,6 +53,7 @@ def _try(model: keras.Model, stage: Stage, number: int) -> None:
                 given=repr(model.name),
                 fix="Use kt.build_model.",
             )
+        head_solver.solvable(model)
         return
     vehicles.check(model, stage)
     if stage.lora is None:  # updates of low rank are variables that do not exist yet

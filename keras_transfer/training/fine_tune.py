@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, files, graph, paths
+from keras_transfer.core import checks, compiling, files, graph, paths
 from keras_transfer.training import augmenting, facts, inputs, insight, plans, refitting, state
 from keras_transfer.training.best import Best
 from keras_transfer.training.checking import check_plan
@@ -115,14 +115,13 @@ def fine_tune(
         if seed is not None:
             keras.utils.set_random_seed(seed)
         given, record = decided.given, _record(model, decided, asked, folder=folder, quiet=verbose == 0)
+        _settle_loss(model, given, record)
         run = Run(
             model=model,
             given=given,
             plan=decided.plan,
-            loss=_settled_loss(model, given, record),
             record=record,
             best=Best(model, _monitor(model) if given.validation is not None else None, folder=folder),
-            augment=decided.augment,
             start=state.start(model, folder, resumed=saved is not None),
             watch=watched,
             callbacks=callbacks,
@@ -136,7 +135,7 @@ def fine_tune(
             record.note(f"going on with epoch {run.at.epoch + 1}, in stage {run.at.stage + 1} of {len(run.plan)}")
         if folder is not None:
             run.callbacks = [Log(folder, upto=run.at.epoch), *callbacks]
-        return _finished(run, data if decided.refit else None, folder)
+        return _finished(run, data if decided.refit else None)
 
 
 class _Decided(NamedTuple):
@@ -144,7 +143,6 @@ class _Decided(NamedTuple):
 
     given: inputs.Inputs
     plan: list[Stage]
-    augment: object
     refit: bool
     notes: list[str]
 
@@ -155,7 +153,8 @@ def _decided(model: keras.Model, data: object, asked: dict) -> _Decided:
     plan, notes = _plan(model, given, asked)
     is_open = asked["epochs"] is None and asked["stages"] is None
     changes = augmenting.chosen(asked["augment"], model, given, is_open=is_open, decided=notes)
-    return _Decided(given, plan, changes, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
+    given = augmenting.applied(changes, model, given, seed=asked["seed"])
+    return _Decided(given, plan, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
 
 
 def _check(model: keras.Model, callbacks: object, seed: int | None) -> None:
@@ -192,7 +191,7 @@ def _fingerprint(model: keras.Model, decided: _Decided, seed: int | None) -> dic
     weights = [[path, list(variable.shape)] for path, variable in paths.variables(model).items()]
     arguments = {
         "stages": facts.of_plan(decided.plan),
-        "augment": None if decided.augment is None else decided.augment.get_config(),
+        "augment": None if decided.given.changes is None else decided.given.changes.get_config(),
         "refit": decided.refit,
     }
     return {
@@ -203,14 +202,14 @@ def _fingerprint(model: keras.Model, decided: _Decided, seed: int | None) -> dic
     }
 
 
-def _finished(run: Run, data: object, folder: object) -> keras.callbacks.History:
+def _finished(run: Run, data: object) -> keras.callbacks.History:
     """Runs all stages; the model has the best weights in the end.
 
     Args:
         run: Ready to go.
         data: To train on again, validation included, or None.
-        folder: Of the run, or None.
     """
+    folder = run.folder
     try:
         history = run.go()
         run.best.finish()
@@ -285,23 +284,20 @@ def _one_example(given: inputs.Inputs) -> bool:
     return int(keras.tree.flatten(first)[0].shape[0]) == 1
 
 
-def _settled_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> object:
-    """Settles what depends on the training targets; returns the losses to compile with, None to keep them.
-
-    A loss that the user compiled with is kept.
-    """
+def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> None:
+    """Settles what depends on the training targets in the model's loss; one that the user compiled with is kept."""
     found = layers.outputs(model)
     present = model.loss if isinstance(getattr(model, "loss", None), dict) else dict.fromkeys(found, model.loss)
     ours = {name for name in found if isinstance(present.get(name), (losses.ClassLoss, losses.ScaledHuber))}
     if not any(found[name].task.needs_targets() for name in ours):
-        return None
+        return
     settled = layers.settled_losses(model, given.targets)
     for name, layer in found.items():
         if layer.task.has_unit and layer.unit_is_known():
             scale, offset = (np.round(keras.ops.convert_to_numpy(part), 4) for part in (layer.scale, layer.offset))
             record.note(f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says")
     merged = {name: settled[name] if name in ours else present.get(name) for name in found}
-    return merged if isinstance(model.output, dict) else merged[next(iter(merged))]
+    compiling.set_loss(model, merged if isinstance(model.output, dict) else merged[next(iter(merged))])
 
 
 def _monitor(model: keras.Model) -> str:

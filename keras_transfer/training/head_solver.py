@@ -11,7 +11,7 @@ from keras_transfer import layers, losses
 from keras_transfer.core import checks, graph
 from keras_transfer.training import linear_heads
 
-__all__ = ["STRENGTHS", "solve_head"]
+__all__ = ["STRENGTHS", "Head", "heads", "solvable", "solve_head"]
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(8, -6, -1))  # 1e4 to 3e-3
 
@@ -74,7 +74,7 @@ def solve_head(
         raise checks.error("`strengths` must hold a number", given="none")
     if (val_features is None) != (val_targets is None):
         raise checks.error("`val_features` and `val_targets` must be given together", given="one of them")
-    heads, skipped = _heads(model)
+    found, skipped = solvable(model)
     targets = layers.targets_by_task(model, train_targets)
     others = None if val_targets is None else layers.targets_by_task(model, val_targets)
     facts = {}
@@ -82,26 +82,30 @@ def solve_head(
         if name in skipped:
             facts[name] = {"skipped": checks.note(f"the head of {name!r} is not solved: {skipped[name]}")}
             continue
-        train = _rows(model, heads[name], name, train_features, output.task.encode(targets[name]), "train_features")
+        train = _rows(found[name], name, train_features, output.task.encode(targets[name]), "train_features")
         held_out = None
         if others is not None:
-            held_out = _rows(model, heads[name], name, val_features, output.task.encode(others[name]), "val_features")
+            held_out = _rows(found[name], name, val_features, output.task.encode(others[name]), "val_features")
         started = time.perf_counter()
         if output.task.kind == "classification":
             options = {"smoothing": label_smoothing}
             head, facts[name] = _classify(output, targets[name], train, held_out, strengths, folds, seed, **options)
         else:
             head, facts[name] = _regress(output, targets[name], train, held_out, strengths, folds, seed)
-        heads[name].dense.kernel.assign(head.kernel)
-        heads[name].dense.bias.assign(head.bias)
+        found[name].dense.kernel.assign(head.kernel)
+        found[name].dense.bias.assign(head.bias)
         facts[name]["seconds"] = round(time.perf_counter() - started, 3)
     return facts if isinstance(model.output, Mapping) else facts[next(iter(facts))]
 
 
-class _Head(NamedTuple):
+class Head(NamedTuple):
+    """A head that can be solved for."""
+
     dense: keras.layers.Dense
+    below: str
+    """The path of the layer below, whose output enters it."""
     pool: keras.Model
-    """From the trunk's end to what enters the dense layer."""
+    """From the trunk's end to there."""
 
 
 class _Rows(NamedTuple):
@@ -109,14 +113,23 @@ class _Rows(NamedTuple):
     targets: np.ndarray
 
 
-def _heads(model: keras.Model) -> tuple[dict[str, _Head], dict[str, str]]:
-    """Returns what can be solved, and why the rest cannot; an error where nothing can."""
+def solvable(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
+    """Returns the heads that can be solved for, and why the others cannot; an error where none can."""
+    found, skipped = heads(model)
+    if not found:
+        name, reason = next(iter(skipped.items()))
+        raise checks.error("a head must be one dense layer to be solved", given=f"{name!r}: {reason}")
+    return found, skipped
+
+
+def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
+    """Returns the heads that can be solved for, and why the others cannot."""
     graph.check_functional(model)
     found = layers.outputs(model)
     mark = layers.representation(model)
     if not found or mark is None:
         raise checks.error("`model` must have tasks on a trunk", given=repr(model.name), fix="Use kt.build_model.")
-    heads, skipped = {}, {}
+    linear, skipped = {}, {}
     order = graph.nodes(model)
     trunk = graph.ancestors(order, [mark.output])
     for name, output in found.items():
@@ -130,14 +143,13 @@ def _heads(model: keras.Model) -> tuple[dict[str, _Head], dict[str, str]]:
         elif any(getattr(order[position].operation, "weights", None) for position in between):
             skipped[name] = "it has hidden layers"
         else:
-            heads[name] = _Head(last.operation, keras.Model(mark.output, last.inputs[0]))
-    if not heads:
-        name, reason = next(iter(skipped.items()))
-        raise checks.error("a head must be one dense layer to be solved", given=f"{name!r}: {reason}")
-    return heads, skipped
+            below = next(node for node in order if any(tensor is last.inputs[0] for tensor in node.outputs))
+            pool = keras.Model(mark.output, last.inputs[0])
+            linear[name] = Head(last.operation, below.operation.name, pool)
+    return linear, skipped
 
 
-def _rows(model: keras.Model, head: _Head, name: str, features: object, targets: np.ndarray, argument: str) -> _Rows:
+def _rows(head: Head, name: str, features: object, targets: np.ndarray, argument: str) -> _Rows:
     """Returns pooled features and targets, checked."""
     if isinstance(features, Mapping):
         if name not in features:

@@ -32,8 +32,17 @@ class Inputs(NamedTuple):
 
     dealing: tuple = ()
     """What decides which example is in which batch: seed and batch size, where known."""
-    passes: object = None
-    """Counts the passes over the training data in `next`, where there is such."""
+    passes: tuple = ()
+    """What counts the passes over the training data, each in its `next`."""
+    changes: object = None
+    """The random changes that `train` has, a `kt.data.Augment`, or None."""
+    original: tf.data.Dataset | None = None
+    """The training data without them, where it has some."""
+
+    @property
+    def plain(self) -> tf.data.Dataset:
+        """The training data without random changes."""
+        return self.train if self.original is None else self.original
 
     @property
     def identity(self) -> list:
@@ -42,7 +51,7 @@ class Inputs(NamedTuple):
         if self.targets is not None:
             parts = [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.targets)]
             values = hashlib.sha256("".join(parts).encode()).hexdigest()
-        return [self.digest, *self.dealing, self.known_steps, values, repr(self.train.element_spec)]
+        return [self.digest, *self.dealing, self.known_steps, values, repr(self.plain.element_spec)]
 
     @property
     def known_steps(self) -> int | None:
@@ -78,7 +87,8 @@ def inputs(data: object) -> Inputs:
     if hasattr(data, "ordered"):
         given = given._replace(sample=data.ordered("train"))
     dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
-    return given._replace(passes=getattr(data, "epochs", None), dealing=dealing)
+    counted = getattr(data, "epochs", None)
+    return given._replace(passes=() if counted is None else (counted,), dealing=dealing)
 
 
 def checked(model: keras.Model, given: Inputs) -> Inputs:

@@ -14,7 +14,8 @@ from keras_transfer.training.stages import Stage
 __all__ = ["PLANS", "Asked", "make"]
 
 STEPS = 200  # of the stage in which everything trains
-EPOCHS = (4, 20)
+EPOCHS = (4, 50)
+RATE = 3e-4  # from a solved head on
 FALLING = {"schedule": "cosine", "warmup": 0.1}
 
 
@@ -101,8 +102,8 @@ def two_stage(model: keras.Model, asked: Asked) -> list[Stage]:
     """
     unfreeze = asked.one("unfreeze", "all")
     if asked.epochs is None and asked.learning_rate is None and solving.can_be_solved(model):
-        asked.decided.append("the head is solved for, because it is linear; learning_rate=0.0001 chosen for the rest")
-        return [_solved(), _thawed(asked, asked.length(), unfreeze, 1e-4, **FALLING)]
+        asked.decided.append(f"the head is solved for, because it is linear; learning_rate={RATE} chosen for the rest")
+        return [_solved(), _thawed(asked, asked.length(), unfreeze, RATE, **FALLING)]
     rates = asked.pair("learning_rate", (1e-3, 1e-4))
     if asked.epochs is None:
         length = asked.length()
@@ -125,7 +126,7 @@ def gradual(model: keras.Model, asked: Asked) -> list[Stage]:
 def lp_ft(model: keras.Model, asked: Asked) -> list[Stage]:
     """The head solved for, then everything at a low rate (Kumar et al. 2022): no random head distorts the features."""
     unfreeze = asked.one("unfreeze", "all")
-    rate = asked.one("learning_rate", 1e-4)
+    rate = asked.one("learning_rate", RATE)
     return [_solved(), _thawed(asked, asked.length(), unfreeze, rate, **FALLING)]
 
 

@@ -168,7 +168,7 @@ def without_layers(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Op
     if not isinstance(inner, Scaled):
         return None
     config = {name: value for name, value in inner.get_config().items() if name not in ("factors", "rows")}
-    return type(inner).__mro__[2].from_config(config)
+    return inner.plain.from_config(config)
 
 
 class LogRates(keras.callbacks.Callback):

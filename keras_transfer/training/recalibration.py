@@ -1,5 +1,7 @@
 """Estimating batch-norm statistics again, with the weights as they are."""
 
+from collections.abc import Collection
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,7 +11,9 @@ from keras_transfer.core import paths
 __all__ = ["recalibrate"]
 
 
-def recalibrate(model: keras.Model, dataset: tf.data.Dataset, *, steps: int | None = None) -> list[str]:
+def recalibrate(
+    model: keras.Model, dataset: tf.data.Dataset, *, steps: int | None = None, norms: Collection[str] | None = None
+) -> list[str]:
     """Sets moving means and variances of the layers that normalise by the batch to those of `dataset`.
 
     One pass in training mode, without dropout and without changing any weight. The variance is that of all
@@ -17,15 +21,16 @@ def recalibrate(model: keras.Model, dataset: tf.data.Dataset, *, steps: int | No
     arXiv:2105.07576.)
 
     Args:
-        model: A functional model; its batch normalisations above the lowest layer that trains are estimated,
-            all of them where nothing trains.
+        model: A functional model.
         dataset: Batches of `(images, ...)`.
         steps: How many batches; None for all.
+        norms: Paths of the batch normalisations to estimate; by default those above the lowest layer that trains,
+            all of them where nothing trains.
 
     Returns:
         Paths of the layers whose statistics were set.
     """
-    found = _norms(model)
+    found = _norms(model, norms)
     kept = [(layer.momentum, layer.trainable) for layer in found.values()]
     dropouts = [
         layer
@@ -57,9 +62,11 @@ def _is_norm(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _norms(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
-    """The batch normalisations from the lowest layer that trains upwards."""
+def _norms(model: keras.Model, wanted: Collection[str] | None) -> dict[str, keras.layers.BatchNormalization]:
+    """The batch normalisations to estimate."""
     leaves = paths.leaves(model)
+    if wanted is not None:
+        return {path: leaves[path] for path in leaves if path in wanted}
     order = list(leaves)
     lowest = next((at for at, path in enumerate(order) if leaves[path].trainable_weights), 0)
     return {path: leaves[path] for path in order[lowest:] if _is_norm(leaves[path])}

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_transfer.core import checks
-from keras_transfer.training import inputs
+from keras_transfer.training import augmenting, inputs
 from keras_transfer.training.best import Best
 from keras_transfer.training.run import Position, Run
 from keras_transfer.training.stages import Stage
@@ -46,6 +46,7 @@ def refit(run: Run, data: object) -> None:
         data: Of the run, with validation.
     """
     given = inputs.checked(run.model, inputs.inputs(data.joined()))
+    given = augmenting.applied(run.given.changes, run.model, given, seed=run.seed)
     told = run.record.facts["stages"]
     again = dataclasses.replace(
         run,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks, compiling, files
-from keras_transfer.training import augmenting, facts, finder, inputs, rates, recalibration, solving, state, vehicles
+from keras_transfer.training import facts, finder, inputs, rates, recalibration, solving, state, vehicles
 from keras_transfer.training.averages import Averages
 from keras_transfer.training.best import Best
 from keras_transfer.training.insight import Insight
@@ -44,10 +44,8 @@ class Run:
         model: The user's model.
         given: The data.
         plan: The stages.
-        loss: What to compile with, None to keep the model's own.
         record: Of what happens.
         best: Keeps the best weights.
-        augment: Random changes to the training images, or None.
         start: The weights when the run began, by path.
         watch: What to measure by block in every epoch.
         callbacks: The user's.
@@ -60,10 +58,8 @@ class Run:
     model: keras.Model
     given: inputs.Inputs
     plan: Sequence[Stage]
-    loss: object
     record: Record
     best: Best
-    augment: object = None
     start: Mapping[str, np.ndarray] = field(default_factory=dict)
     watch: Sequence[str] = ()
     callbacks: Sequence[keras.callbacks.Callback] = ()
@@ -80,13 +76,7 @@ class Run:
     """The state for that second run, where it was killed."""
 
     def __post_init__(self) -> None:
-        counters = [self.given.passes] if self.given.passes is not None else []
-        self.batches = self.given.train
-        if self.augment is not None:
-            seed = 0 if self.seed is None else self.seed
-            self.batches, changes = augmenting.applied(self.augment, self.model, self.given, seed=seed)
-            counters.append(changes)
-        self.passes = Passes(counters)
+        self.passes = Passes(self.given.passes)
         self.insight = Insight(self.model, self.start, self.watch) if self.watch else None
         self.history = keras.callbacks.History()
         self.history.set_model(self.model)
@@ -96,6 +86,11 @@ class Run:
     def steps(self) -> int:
         """Batches in an epoch; counted where the data set does not know."""
         return self.given.steps
+
+    @functools.cached_property
+    def first_batch(self) -> tuple:
+        """Of the training data; read once, for a plain dataset may shuffle anew whenever it is read."""
+        return next(iter(self.given.plain.take(1) if self.given.sample is None else self.given.sample.take(1)))
 
     def take_up(self, saved: tuple[dict, dict]) -> None:
         """Makes ready to go on from a state."""
@@ -130,7 +125,7 @@ class Run:
         with vehicles.vehicle(self.model, stage, start=self.start) as vehicle:
             if stage.learning_rate == "auto" and self.at.rate is None:
                 self.at.rate = self._find_rate(vehicle.model, stage)
-            compiling.recompile(vehicle.model, self._optimizer(vehicle.model, stage), loss=self.loss)
+            compiling.recompile(vehicle.model, self._optimizer(vehicle.model, stage))
             about = facts.of_stage(self.model, stage, trained, first=self.at.first, rate=self.at.rate)
             self.record.note(facts.headline(about, self.at.stage + 1, len(self.plan)))
             patience = self._patience(stage)
@@ -143,8 +138,8 @@ class Run:
             vehicle.settle()
         if stage.batch_norm == "recalibrate":
             self.passes.on_epoch_begin(self.at.epoch)
-            recalibration.recalibrate(self.model, self.given.train)
-            self._offer("after the batch-norm statistics were estimated again")
+            recalibration.recalibrate(self.model, self.given.plain)
+            self._offer("after the batch-norm statistics were estimated again", epoch=max(self.at.epoch - 1, 0))
         return about | {"epochs": [self.at.first, self.at.epoch - 1]}
 
     def _train(self, vehicle: vehicles.Vehicle, stage: Stage, patience: Patience) -> None:
@@ -153,7 +148,7 @@ class Run:
         if hasattr(vehicle.model, "_initial_epoch"):  # what a BackupAndRestore left beats `initial_epoch`
             vehicle.model._initial_epoch = None
         vehicle.model.fit(
-            self.batches,
+            self.given.train,
             validation_data=self.given.validation,
             initial_epoch=self.at.epoch,
             epochs=last,
@@ -184,24 +179,23 @@ class Run:
         return Patience(**{"monitor": self.best.monitor, **asked}) if asked else Patience(None)
 
     def _find_rate(self, model: keras.Model, stage: Stage) -> float:
-        compiling.recompile(model, stage.new_optimizer(model, per_epoch=self.steps, rate=1e-3), loss=self.loss)
+        compiling.recompile(model, stage.new_optimizer(model, per_epoch=self.steps, rate=1e-3))
         self.passes.on_epoch_begin(self.at.first)
-        found = finder.find_learning_rate(model, self.batches, verbose=0)
+        found = finder.find_learning_rate(model, self.given.train, verbose=0)
         self.record.note(f"learning_rate={found.suggestion:.2g} found by a range test")
         return float(found.suggestion)
 
     def _solve(self, stage: Stage) -> dict:
         """Solves for the heads; counts as one epoch."""
-        smoothing = getattr(self.augment, "label_smoothing", 0.0) or None
         self.passes.on_epoch_begin(self.at.epoch)
-        facts_of_it = solving.solve_heads(self.model, self.given, label_smoothing=smoothing)
+        facts_of_it = solving.solve_heads(self.model, self.given)
         self.record.note(f"stage {self.at.stage + 1} of {len(self.plan)} ({stage.title}): {solving.told(facts_of_it)}")
-        logs = self._offer("after the head was solved for")
+        logs = self._offer("after the head was solved for", epoch=self.at.epoch)
         self.note_epoch(logs)
         self.at.epoch += 1
         return {"name": stage.title, "epochs": [self.at.first, self.at.first], "solved": facts_of_it}
 
-    def _offer(self, when: str) -> dict:
+    def _offer(self, when: str, *, epoch: int) -> dict:
         """Measures the model outside `fit`, and keeps its weights if they are the best."""
         if self.given.validation is None:
             return {}
@@ -209,7 +203,7 @@ class Run:
         logs = {f"val_{name}": value for name, value in logs.items()}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
         self.record.note(f"{when}: {shown}")
-        self.best.consider(max(self.at.epoch - 1, 0), logs)
+        self.best.consider(epoch, logs)
         return logs
 
     def note_epoch(self, logs: dict) -> None:
@@ -222,9 +216,7 @@ class Run:
         """Measures the model block by block."""
         if self.insight is None:
             return
-        batch = None
-        if "gradient" in self.watch:
-            batch = next(iter((self.given.sample or self.given.train).take(1)))
+        batch = self.first_batch if "gradient" in self.watch else None
         found = {"epoch": self.at.epoch, "stage": self.at.stage, **self.insight.measure(batch)}
         self.record.facts.setdefault("insight", []).append(plain(found))
 

@@ -52,6 +52,8 @@ class Scaled:
         [0.95] {'trunk': 0.05}
     """
 
+    plain: type[keras.optimizers.Optimizer]
+    """The class without rates for each variable."""
     _decaying_at = 1.0  # the factor of the variables that decay at this moment
 
     def __init__(self, *, factors: Mapping[str, float], rows: Sequence[Row], **arguments: object) -> None:
@@ -182,7 +184,7 @@ def scaled(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Opti
     name = f"Scaled{base.__name__}"
     if keras.saving.get_registered_object(f"keras_transfer>{name}") is not None:
         raise checks.error("`base` must have a name of its own", given=f"a second optimizer called {base.__name__!r}")
-    words = {"__module__": __name__, "__doc__": f"`{base.__name__}` with a rate for each variable."}
+    words = {"__module__": __name__, "__doc__": f"`{base.__name__}` with a rate for each variable.", "plain": base}
     return keras.saving.register_keras_serializable("keras_transfer", name)(type(name, (Scaled, base), words))
 
 

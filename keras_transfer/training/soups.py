@@ -4,14 +4,14 @@ import dataclasses
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, paths
-from keras_transfer.training import best, inputs
+from keras_transfer.training import best, inputs, recalibration
 
 __all__ = ["SoupResult", "soup"]
 
@@ -258,38 +258,16 @@ def _putter(model: keras.Model, recalibrate: object, statistics: list[str]) -> C
         if callable(recalibrate) and not isinstance(recalibrate, tf.data.Dataset):
             recalibrate(model)
         elif recalibrate is not None and norms:
-            _recalibrate(model, _batches(recalibrate), norms)
+            recalibration.recalibrate(model, _batches(recalibrate), norms=norms)
         return model
 
     return put
 
 
-def _batches(data: object) -> Iterator[object]:
+def _batches(data: object) -> tf.data.Dataset:
+    """Batches of (images, ...)."""
     if hasattr(data, "ordered"):
         data = data.ordered("train")
-    if isinstance(data, tf.data.Dataset):
-        return (element[0] if isinstance(element, tuple) else element for element in data)
-    return (data[start : start + BATCH_SIZE] for start in range(0, len(data), BATCH_SIZE))
-
-
-def _recalibrate(model: keras.Model, batches: Iterable[object], norms: set[str]) -> None:
-    """Sets the statistics of some batch normalisations to their means over batches; nothing else is random or moves."""
-    leaves = paths.leaves(model)
-    every = {path: layer for path, layer in leaves.items() if isinstance(layer, keras.layers.BatchNormalization)}
-    dropping = [layer for layer in leaves.values() if isinstance(getattr(layer, "rate", None), float)]
-    saved = [(layer, layer.trainable, layer.momentum) for layer in every.values()]
-    rates = [(layer, layer.rate) for layer in dropping]
-    try:
-        for path, layer in every.items():
-            layer.trainable = path in norms
-        for layer in dropping:
-            layer.rate = 0.0
-        for count, images in enumerate(batches):
-            for path in norms:
-                every[path].momentum = count / (count + 1)  # the mean so far
-            model(images, training=True)
-    finally:
-        for layer, trainable, momentum in saved:
-            layer.trainable, layer.momentum = trainable, momentum
-        for layer, rate in rates:
-            layer.rate = rate
+    if not isinstance(data, tf.data.Dataset):
+        return tf.data.Dataset.from_tensor_slices((data,)).batch(BATCH_SIZE)
+    return data if isinstance(data.element_spec, tuple) else data.map(lambda images: (images,))

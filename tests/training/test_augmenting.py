@@ -85,8 +85,9 @@ def test_several_tasks_are_mixed_by_name():
     )
     model = model_of({"kind": kt.tasks.Classification(3), "size": kt.tasks.Regression()})
     given = inputs.checked(model, inputs.inputs(data))
-    batches, _ = augmenting.applied(kt.data.Augment(mixup=0.2), model, given, seed=0)
-    assert {name: spec.shape[1:] for name, spec in batches.element_spec[1].items()} == {"kind": (3,), "size": ()}
+    changed = augmenting.applied(kt.data.Augment(mixup=0.2), model, given, seed=0)
+    assert changed.plain is given.train
+    assert {name: spec.shape[1:] for name, spec in changed.train.element_spec[1].items()} == {"kind": (3,), "size": ()}
 
 
 def test_bad_arguments():

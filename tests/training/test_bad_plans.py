@@ -141,6 +141,13 @@ def test_a_stage_says_itself_what_it_cannot_be(arguments, message):
     check_refused(message, lambda: kt.Stage(epochs=1, **arguments))
 
 
+def test_a_hidden_head_that_is_solved_for_late():
+    hidden = build(task=kt.tasks.Classification(3, hidden=[4]))
+    plan = [HEAD, kt.Stage(solve=True, train="head")]
+    message = "a head must be one dense layer to be solved. Given: 'classification': it has hidden layers"
+    check_refused(message, lambda: kt.fine_tune(hidden, data(), stages=plan, verbose=0), hidden)
+
+
 def batches_of_one(form):
     images = PIXELS.astype("float32")
     if form == "kt.data":

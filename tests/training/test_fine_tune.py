@@ -128,6 +128,26 @@ def test_several_tasks_with_units_and_balanced_classes():
     assert 100 < model.predict(PIXELS, verbose=0)["age"].mean() < 200
 
 
+@pytest.mark.parametrize(
+    "stage", [kt.Stage(solve=True, train="head"), kt.Stage(epochs=1, lora=2)], ids=["solve", "lora"]
+)
+def test_a_settled_loss_is_in_the_model_after_stages_of_every_kind(stage, data):
+    model = model_of(kt.tasks.Classification(3, class_weights="balanced"))
+    kt.fine_tune(model, data, stages=[stage], verbose=0)
+    assert len(model.loss.class_weights) == 3
+    assert np.isfinite(model.evaluate(data.validation, verbose=0)[0])
+
+
+def test_the_epoch_of_a_head_that_is_solved_for_last_is_its_own():
+    shades = (PIXELS // 3 + 80 * LABELS[:, None, None, None]).astype("uint8")
+    easy = kt.data.from_arrays(shades, LABELS, validation=0.25, batch_size=6, seed=0)
+    plan = [kt.Stage(epochs=1, train="head", learning_rate=1e-9), kt.Stage(solve=True, train="head")]
+    history = kt.fine_tune(model_of(), easy, stages=plan, seed=0, verbose=0)
+    assert history.epoch == [0, 1]
+    assert history.history["val_accuracy"][0] < history.history["val_accuracy"][1] == 1.0
+    assert history.record["best_epoch"] == 1
+
+
 def test_a_users_own_model_and_dataset():
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="conv")(inputs))

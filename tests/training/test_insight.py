@@ -75,3 +75,23 @@ def test_watching_changes_nothing(data):
 def test_unknown_names(data):
     with pytest.raises(checks.InputError, match="`watch` must be one of"):
         kt.fine_tune(model_of(data), data, epochs=(1, 1), watch="gradients", verbose=0)
+
+
+def test_a_plain_dataset_is_read_once_for_gradients(data):
+    """One that shuffles anew whenever it is read is one pass further on, not one an epoch."""
+    starts = []
+
+    def images():
+        starts.append(len(starts))
+        yield from (tuple(part.numpy() for part in batch) for batch in data.ordered("train"))
+
+    spec = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in data.train.element_spec)
+    found = []
+    for watch in ((), ("gradient",)):
+        starts.clear()
+        dataset = tf.data.Dataset.from_generator(images, output_signature=spec)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(3))
+        stages = [kt.Stage(epochs=3, train="head")]
+        kt.fine_tune(model_of(data), dataset, stages=stages, watch=watch, verbose=0)
+        found.append(len(starts))
+    assert found[1] == found[0] + 1
