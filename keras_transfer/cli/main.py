@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure a trained run on another folder",
     "predict": "label image files with a trained run",
     "features": "write what a backbone sees in images to a folder of arrays",
+    "cache": "list what frozen layers gave in earlier runs and is kept on disk, or remove it",
     "export": "write a SavedModel of a trained run and verify it",
 }
 

@@ -50,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--augment", choices=("light", "strong", "none"), help="random changes to training images")
     training.add_argument(
+        "--cache",
+        choices=("auto", "memory", "disk", "off"),
+        help="where to keep what frozen layers give, instead of computing it in every epoch (auto)",
+    )
+    training.add_argument(
+        "--views", type=int, metavar="N", help="random views of each training image to keep, with --augment (1: none)"
+    )
+    training.add_argument(
         "--refit", action=argparse.BooleanOptionalAction, help="train on the validation images, too, in the end"
     )
     training.add_argument(
@@ -128,7 +136,10 @@ def _train(model: object, data: object, arguments: argparse.Namespace) -> None:
     out = arguments.out
     for name in ("report.html", "report.json"):
         (out / name).unlink(missing_ok=True)  # of an earlier run
-    asked = {name: getattr(arguments, name) for name in ("plan", "unfreeze", "batch_norm", "refit", "watch")}
+    asked = {
+        name: getattr(arguments, name)
+        for name in ("plan", "unfreeze", "batch_norm", "refit", "watch", "cache", "views")
+    }
     asked |= {name: _alone(getattr(arguments, name)) for name in ("epochs", "learning_rate")}
     asked = {name: value for name, value in asked.items() if value is not None}  # the rest is fine_tune's to decide
     if arguments.augment is not None:

@@ -6,7 +6,7 @@ import keras
 
 from keras_transfer.core import checks
 
-__all__ = ["compile_like", "jit_compile", "optimizers", "recompile", "scope", "set_loss"]
+__all__ = ["compile_like", "compile_with", "jit_compile", "optimizers", "recompile", "scope", "set_loss"]
 
 
 def jit_compile() -> bool | str:
@@ -69,8 +69,18 @@ def compile_like(model: keras.Model, other: keras.Model) -> None:
         model.compile(**{**_arguments(other), "optimizer": "sgd"})
 
 
+def compile_with(model: keras.Model, other: keras.Model) -> None:
+    """Compiles `model` as `other` is, with the same optimizer: what one learns, the other's slots know."""
+    with scope(model):
+        model.compile(**{**_arguments(other), "optimizer": other.optimizer})
+
+
 def _arguments(model: keras.Model) -> dict:
     if not getattr(model, "compiled", False):
         raise checks.error("`model` must be compiled", given=f"{model.name!r}, which is not", fix="Call model.compile.")
     # `_compile_config` keeps the objects themselves; the public get_compile_config() loses unregistered functions.
-    return dict(model._compile_config.config)
+    arguments = dict(model._compile_config.config)
+    for metric in keras.tree.flatten([arguments.get("metrics"), arguments.get("weighted_metrics")]):
+        if isinstance(metric, keras.Metric):
+            metric.reset_state()  # Keras does not before the first epoch, and it counted something else before
+    return arguments

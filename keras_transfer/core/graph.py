@@ -14,8 +14,8 @@ import keras
 from keras_transfer.core import checks, paths
 
 __all__ = [
-    "Node", "ancestors", "check_functional", "crossing", "cut", "flatten", "is_functional", "join", "nodes", "replay",
-    "tap",
+    "Node", "above", "ancestors", "check_functional", "crossing", "cut", "flatten", "is_functional", "join", "nodes",
+    "replay", "tap",
 ]  # fmt: skip
 
 Tensor = keras.KerasTensor
@@ -158,11 +158,21 @@ def cut(model: keras.Model, at: str | Iterable[str] | set[int]) -> tuple[keras.M
     lower = lower | {position for position, node in enumerate(order) if not node.inputs}
     tensors = crossing(order, lower, model.outputs)
     boundary = tensors if len(tensors) > 1 else tensors[0]
-    inputs, outputs = _functional(model)._inputs_struct, _functional(model)._outputs_struct
-    return (
-        keras.Model(inputs, boundary, name=f"{model.name}_lower"),
-        keras.Model(boundary, outputs, name=f"{model.name}_upper"),
-    )
+    return keras.Model(_functional(model)._inputs_struct, boundary, name=f"{model.name}_lower"), above(model, tensors)
+
+
+def above(model: keras.Model, tensors: Sequence[Tensor]) -> keras.Model:
+    """Returns the part of `model` that makes its outputs of inner tensors; layers are shared.
+
+    It takes the tensor, or a tuple of them where there are several.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1)])
+        >>> above(model, [model.get_layer("a").output]).input_shape
+        (None, 2)
+    """
+    boundary = tuple(tensors) if len(tensors) > 1 else tensors[0]
+    return keras.Model(boundary, _functional(model)._outputs_struct, name=f"{model.name}_upper")
 
 
 def join(lower: keras.Model, upper: keras.Model, *, name: str | None = None) -> keras.Model:

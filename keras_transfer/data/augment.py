@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import changes, colouring, mixing, warping
 
-__all__ = ["PRESETS", "Augment", "Passes"]
+__all__ = ["PRESETS", "Augment", "Passes", "numbered"]
 
 PRESETS = {
     "light": {"flip": True, "crop": 0.85, "colour": 0.1},
@@ -41,6 +41,16 @@ class Passes:
         """The number of the pass that begins."""
         self.next += 1
         return self.next - 1
+
+
+def numbered(passes: Passes) -> tf.data.Dataset:
+    """Repeats the number of the pass without end; whoever goes through it counts one."""
+
+    def number(_: tf.Tensor) -> tf.data.Dataset:
+        found = tf.numpy_function(lambda: np.int64(passes.advance()), [], tf.int64)  # once a pass
+        return tf.data.Dataset.from_tensors(tf.ensure_shape(found, ())).repeat()
+
+    return tf.data.Dataset.from_tensors(0).flat_map(number)
 
 
 def _at_most_one(value: object, *, name: str, above: float = -math.inf) -> float:
@@ -140,6 +150,11 @@ class Augment:
         return bool(self.mixup or self.cutmix)
 
     @property
+    def pictures(self) -> bool:
+        """Whether pictures change, not targets only."""
+        return bool(set(self.changes) - {"label_smoothing"})
+
+    @property
     def softens(self) -> bool:
         """Whether targets change too: class ids become distributions."""
         return self.mixes or bool(self.label_smoothing)
@@ -179,10 +194,6 @@ class Augment:
             mixing.check_targets(spec[1], classes)
         passes = Passes() if passes is None else passes
 
-        def numbered(_: tf.Tensor) -> tf.data.Dataset:
-            number = tf.numpy_function(lambda: np.int64(passes.advance()), [], tf.int64)  # once a pass
-            return tf.data.Dataset.from_tensors(tf.ensure_shape(number, ())).repeat()
-
         @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and finding that out takes a second
         def changed(number: tf.Tensor, place: tf.Tensor, element: tuple) -> tuple:
             key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
@@ -195,8 +206,7 @@ class Augment:
                 rest = (mixing.smoothed(rest[0], classes, self.label_smoothing), *rest[1:])
             return images, *rest
 
-        numbers = tf.data.Dataset.from_tensors(0).flat_map(numbered)
-        result = tf.data.Dataset.zip((numbers, tf.data.Dataset.counter(), dataset)).map(
+        result = tf.data.Dataset.zip((numbered(passes), tf.data.Dataset.counter(), dataset)).map(
             changed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         if dataset.cardinality() >= 0:

@@ -82,6 +82,15 @@ class Data:
         checks.choice(split, tuple(self.examples), name="split")
         return pipeline.batches(self.examples[split], size=self.image_size, batch_size=self.batch_size)
 
+    def places(self, split: str) -> tf.data.Dataset:
+        """The batches of a split without their pixels: `(places in targets[split], targets)`.
+
+        Those of the training examples come in the orders that `train` has, and count its passes.
+        """
+        checks.choice(split, tuple(self.examples), name="split")
+        epochs = self.epochs if split == "train" else None
+        return pipeline.places(self.examples[split], batch_size=self.batch_size, epochs=epochs)
+
     def joined(self) -> "Data":
         """Returns the same data with the validation examples among the training examples, and no validation."""
         parts = [self.examples[split] for split in ("train", "validation") if split in self.examples]

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_transfer.core import images
 
-__all__ = ["Epochs", "Examples", "batches", "on_cpu", "together"]
+__all__ = ["Epochs", "Examples", "batches", "on_cpu", "places", "together"]
 
 
 @dataclass(frozen=True)
@@ -106,21 +106,37 @@ def batches(
     Returns:
         Data set of known length: float32 images `(b, *size, channels)` with values 0..255, and their targets.
     """
-    count = len(examples)
-    if epochs is None:
-        indices = tf.data.Dataset.range(count)
-    else:
-
-        def shuffled(_: tf.Tensor) -> tf.data.Dataset:
-            order = tf.numpy_function(epochs.advance, [], tf.int64)  # once a pass
-            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (count,)))
-
-        indices = tf.data.Dataset.from_tensors(0).flat_map(shuffled)
     return (
-        _loaded(indices, examples, size, batch_size)
-        .apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+        _loaded(_indices(len(examples), epochs), examples, size, batch_size)
+        .apply(tf.data.experimental.assert_cardinality(-(-len(examples) // batch_size)))
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def places(examples: Examples, *, batch_size: int, epochs: Epochs | None = None) -> tf.data.Dataset:
+    """Makes the batches of `batches` without their pixels: `(indices of the examples, targets)`.
+
+    Example:
+        >>> examples = Examples.of(np.zeros((3, 8, 8, 3), np.uint8), np.array([5, 6, 7]))
+        >>> [answers.numpy().tolist() for _, answers in places(examples, batch_size=2)]
+        [[5, 6], [7]]
+    """
+    targets = tf.nest.map_structure(on_cpu, examples.targets)
+    found = _indices(len(examples), epochs).batch(batch_size)
+    found = found.map(lambda index: (index, tf.nest.map_structure(lambda values: tf.gather(values, index), targets)))
+    return found.apply(tf.data.experimental.assert_cardinality(-(-len(examples) // batch_size)))
+
+
+def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
+    """The numbers of the examples, in the order of the next pass, or in their own."""
+    if epochs is None:
+        return tf.data.Dataset.range(count)
+
+    def shuffled(_: tf.Tensor) -> tf.data.Dataset:
+        order = tf.numpy_function(epochs.advance, [], tf.int64)  # once a pass
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (count,)))
+
+    return tf.data.Dataset.from_tensors(0).flat_map(shuffled)
 
 
 def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int) -> tf.data.Dataset:

@@ -1,6 +1,8 @@
 """What a frozen network sees in images, as arrays."""
 
+from keras_transfer.features.caches import CacheFolder, Entry
 from keras_transfer.features.extract import extract
+from keras_transfer.features.rows import reader
 from keras_transfer.features.store import Features, load
 
-__all__ = ["Features", "extract", "load"]
+__all__ = ["CacheFolder", "Entry", "Features", "extract", "load", "reader"]

@@ -1,6 +1,7 @@
 """Adapting a pretrained model in stages."""
 
 from keras_transfer.training.best import load_best
+from keras_transfer.training.caching import Cache
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.finder import RateSearch, find_learning_rate
 from keras_transfer.training.fine_tune import fine_tune
@@ -15,8 +16,8 @@ from keras_transfer.training.soups import SoupResult, soup
 from keras_transfer.training.stages import Stage
 
 __all__ = [
-    "BSS", "L2SP", "PLANS", "REGULARISERS", "SCHEDULES", "Delta", "GradualUnfreeze", "LogRates", "OneCycle", "Penalty",
-    "RateSearch", "Regulariser", "SoupResult", "Stage", "TwoStage", "WarmUp", "decayed", "find_learning_rate",
-    "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer", "recalibrate", "solve_head",
-    "soup", "trainable_table", "unfreeze",
+    "BSS", "L2SP", "PLANS", "REGULARISERS", "SCHEDULES", "Cache", "Delta", "GradualUnfreeze", "LogRates", "OneCycle",
+    "Penalty", "RateSearch", "Regulariser", "SoupResult", "Stage", "TwoStage", "WarmUp", "decayed",
+    "find_learning_rate", "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer",
+    "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
 ]  # fmt: skip

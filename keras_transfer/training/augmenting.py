@@ -1,17 +1,18 @@
 """Which random changes the training images of a run get, and the data that have them."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 
 from keras_transfer import layers
 from keras_transfer.core import checks
-from keras_transfer.data import augment
+from keras_transfer.data import augment, mixing
 from keras_transfer.training import inputs
 
-__all__ = ["applied", "chosen"]
+__all__ = ["applied", "chosen", "smoothing"]
 
 AUTO = "auto"
 RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
@@ -58,11 +59,20 @@ def applied(
     if changes is None:
         return given
     passes = augment.Passes()
-    classes = {n: layer.task.units for n, layer in layers.outputs(model).items() if layer.task.kind == MIXED}
-    if not isinstance(given.train.element_spec[1], Mapping):
-        classes = next(iter(classes.values()), None)
-    train = changes.apply(given.train, seed=seed or 0, passes=passes, classes=classes)
+    train = changes.apply(given.train, seed=seed or 0, passes=passes, classes=_classes(model, given))
     return given._replace(train=train, original=given.train, changes=changes, passes=(*given.passes, passes))
+
+
+def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], object] | None:
+    """Returns what smooths the targets of a batch as the data's changes do; None where they do not."""
+    share = getattr(given.changes, "label_smoothing", 0.0)
+    return functools.partial(mixing.smoothed, classes=_classes(model, given), share=share) if share else None
+
+
+def _classes(model: keras.Model, given: inputs.Inputs) -> object:
+    """The numbers of classes, by task where targets are a dict."""
+    found = {name: layer.task.units for name, layer in layers.outputs(model).items() if layer.task.kind == MIXED}
+    return found if isinstance(given.plain.element_spec[1], Mapping) else next(iter(found.values()), None)
 
 
 def _is_classified(model: keras.Model) -> bool:

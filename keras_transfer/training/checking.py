@@ -1,13 +1,12 @@
 """What can be wrong with a plan, found before anything trains."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 
 from keras_transfer import layers
 from keras_transfer.core import checks, paths
-from keras_transfer.training import head_solver, vehicles
+from keras_transfer.training import freezing, head_solver, vehicles
 from keras_transfer.training.stages import Stage
 
 __all__ = ["check_plan"]
@@ -27,7 +26,7 @@ def check_plan(
     if not isinstance(plan, list | tuple) or not plan or not all(isinstance(stage, Stage) for stage in plan):
         raise checks.error("`stages` must be a list of kt.Stage", given=repr(plan))
     leaves = paths.leaves(model)
-    with _as_before(model):
+    with freezing.as_before(model):
         for number, stage in enumerate(plan, 1):
             if not any(leaves[path].weights for path in stage.pick(model, argument=argument)):
                 given = f"{stage.title!r}, which has no weights"
@@ -58,22 +57,3 @@ def _try(model: keras.Model, stage: Stage, number: int) -> None:
     vehicles.check(model, stage)
     if stage.lora is None:  # updates of low rank are variables that do not exist yet
         stage.new_optimizer(model, per_epoch=1, rate=1e-3 if stage.learning_rate == "auto" else None)
-
-
-@contextlib.contextmanager
-def _as_before(model: keras.Model) -> Iterator[None]:
-    """Within the block the flags of `model` may be set."""
-    found = [model, *model._flatten_layers(include_self=False)]
-    flags = [(layer, layer.trainable, getattr(layer, "batch_norm", None)) for layer in found]
-    variables = [(variable, variable.trainable) for variable in model.variables]
-    try:
-        yield
-    finally:
-        # Outer layers first, for they set those within; in two steps, for `True` after `True` does nothing.
-        for layer, trainable, mode in flags:
-            layer.trainable = not trainable
-            layer.trainable = trainable
-            if mode is not None:
-                layer.batch_norm = mode
-        for variable, trainable in variables:
-            variable.trainable = trainable

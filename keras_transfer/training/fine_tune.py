@@ -14,6 +14,7 @@ from keras_transfer import layers, losses
 from keras_transfer.core import checks, compiling, files, graph, paths
 from keras_transfer.training import augmenting, facts, inputs, insight, plans, refitting, state
 from keras_transfer.training.best import Best
+from keras_transfer.training.caching import Cache, Keeper
 from keras_transfer.training.checking import check_plan
 from keras_transfer.training.log import Log
 from keras_transfer.training.record import Record, plain
@@ -34,6 +35,8 @@ def fine_tune(
     batch_norm: str | None = None,
     stages: Sequence[Stage] | None = None,
     augment: object = "auto",
+    cache: str | Cache = "auto",
+    views: int = 1,
     refit: bool | None = None,
     watch: str | Sequence[str] = ("distance",),
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -66,9 +69,14 @@ def fine_tune(
         stages: A plan of your own, instead of the arguments from `plan` on.
         augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips
             and crops, and smooths labels, where `epochs` and `stages` are left open and colour pictures are classified.
-        refit: Whether, when validation has chosen the best epoch, training goes on from there with the validation
-            images among the others, for a quarter of the stage's length. None: where `epochs` and `stages` are left
-            open, there are test images to measure with, and at most 5,000 images.
+        cache: What frozen layers give is the same in every epoch, so it is computed once and kept: "memory", "disk"
+            (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
+            the same; where it would not be, a line says why nothing is kept.
+        views: How many random views of each training image are kept where images are changed at random. With 1 they
+            are new in every epoch, and layers that see them are computed in every epoch.
+        refit: Whether, when validation has said how far to go, the stages run again from the start with the
+            validation images among the others. None: where `epochs` and `stages` are left open, there are test
+            images to measure with, and at most 5,000 images.
         watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.
         callbacks: Keras callbacks, passed to every stage.
         seed: For `keras.utils.set_random_seed`, and the data's orders start anew; None leaves both alone.
@@ -100,6 +108,8 @@ def fine_tune(
         "batch_norm": batch_norm,
         "stages": stages,
         "augment": augment,
+        "cache": cache,
+        "views": views,
         "refit": refit,
         "seed": seed,
     }
@@ -108,7 +118,7 @@ def fine_tune(
     decided = _decided(model, data, asked)
     folder = _folder(run_dir, resume)
     with contextlib.nullcontext() if folder is None else state.lock(folder):
-        fingerprint = _fingerprint(model, decided, seed)
+        fingerprint = _fingerprint(model, decided, seed, views)
         saved = _saved(folder, fingerprint) if resume else None
         if folder is not None and saved is None:
             state.forget(folder)  # of an earlier run
@@ -122,6 +132,16 @@ def fine_tune(
             plan=decided.plan,
             record=record,
             best=Best(model, _monitor(model) if given.validation is not None else None, folder=folder),
+            keeper=Keeper(
+                model,
+                given,
+                decided.plan,
+                decided.cache,
+                views=views,
+                seed=seed,
+                note=record.note,
+                verbose=verbose,
+            ),
             start=state.start(model, folder, resumed=saved is not None),
             watch=watched,
             callbacks=callbacks,
@@ -143,6 +163,7 @@ class _Decided(NamedTuple):
 
     given: inputs.Inputs
     plan: list[Stage]
+    cache: Cache
     refit: bool
     notes: list[str]
 
@@ -154,7 +175,9 @@ def _decided(model: keras.Model, data: object, asked: dict) -> _Decided:
     is_open = asked["epochs"] is None and asked["stages"] is None
     changes = augmenting.chosen(asked["augment"], model, given, is_open=is_open, decided=notes)
     given = augmenting.applied(changes, model, given, seed=asked["seed"])
-    return _Decided(given, plan, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
+    checks.integer(asked["views"], name="views")
+    kept = Cache.of(asked["cache"])
+    return _Decided(given, plan, kept, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
 
 
 def _check(model: keras.Model, callbacks: object, seed: int | None) -> None:
@@ -186,13 +209,14 @@ def _record(model: keras.Model, decided: _Decided, asked: dict, *, folder: objec
     return record
 
 
-def _fingerprint(model: keras.Model, decided: _Decided, seed: int | None) -> dict:
+def _fingerprint(model: keras.Model, decided: _Decided, seed: int | None, views: int) -> dict:
     """What two runs must have in common for one to go on where the other stopped."""
     weights = [[path, list(variable.shape)] for path, variable in paths.variables(model).items()]
     arguments = {
         "stages": facts.of_plan(decided.plan),
         "augment": None if decided.given.changes is None else decided.given.changes.get_config(),
         "refit": decided.refit,
+        **({} if views == 1 else {"views": views}),
     }
     return {
         "model": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),

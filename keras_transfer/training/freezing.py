@@ -6,7 +6,8 @@ uses those of the batch. `training=False` in a functional graph would not do tha
 it. A trunk's own dropout (EfficientNet has some) stays active while training, frozen or not.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import keras
 
@@ -14,8 +15,8 @@ from keras_transfer import layers
 from keras_transfer.core import blocks, checks, graph, paths
 
 __all__ = [
-    "BATCH_NORM", "NORMS_AND_BIASES", "freeze", "head", "keep_kernels", "ordered", "pick", "pick_only", "set_trainable",
-    "thawable", "trainable_table", "unfreeze",
+    "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "keep_kernels", "ordered", "pick", "pick_only",
+    "set_trainable", "thawable", "trainable_table", "unfreeze",
 ]  # fmt: skip
 
 BATCH_NORM = ("inference", "train", "recalibrate")
@@ -221,6 +222,25 @@ def unfreeze(model: keras.Model, *, above: str = "all", batch_norm: str = "infer
     chosen |= {path for path, layer in paths.leaves(model).items() if layer.trainable}
     trained = set(set_trainable(model, chosen, batch_norm=batch_norm))
     return [path for path in ordered(model) if path in trained]
+
+
+@contextlib.contextmanager
+def as_before(model: keras.Model) -> Iterator[None]:
+    """Within the block the flags of `model` may be set; afterwards they are as they were."""
+    found = [model, *model._flatten_layers(include_self=False)]
+    flags = [(layer, layer.trainable, getattr(layer, "batch_norm", None)) for layer in found]
+    variables = [(variable, variable.trainable) for variable in model.variables]
+    try:
+        yield
+    finally:
+        # Outer layers first, for they set those within; in two steps, for `True` after `True` does nothing.
+        for layer, trainable, mode in flags:
+            layer.trainable = not trainable
+            layer.trainable = trainable
+            if mode is not None:
+                layer.batch_norm = mode
+        for variable, trainable in variables:
+            variable.trainable = trainable
 
 
 class TrainableTable(list):

@@ -34,6 +34,8 @@ class Inputs(NamedTuple):
     """What decides which example is in which batch: seed and batch size, where known."""
     passes: tuple = ()
     """What counts the passes over the training data, each in its `next`."""
+    source: object = None
+    """What it was taken from, where the order of its examples is known: of `kt.data`."""
     changes: object = None
     """The random changes that `train` has, a `kt.data.Augment`, or None."""
     original: tf.data.Dataset | None = None
@@ -85,7 +87,7 @@ def inputs(data: object) -> Inputs:
         )
     given = Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
     if hasattr(data, "ordered"):
-        given = given._replace(sample=data.ordered("train"))
+        given = given._replace(sample=data.ordered("train"), source=data)
     dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
     counted = getattr(data, "epochs", None)
     return given._replace(passes=() if counted is None else (counted,), dealing=dealing)

@@ -1,11 +1,11 @@
-"""Callbacks that know how far a stage is: the data's pass, the last step, the patience."""
+"""Callbacks that know how far a stage is: the data's pass, the last step, the patience, and what users see of it."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-__all__ = ["Limit", "Passes", "Patience"]
+__all__ = ["Limit", "Passes", "Patience", "Seen"]
 
 
 class Passes(keras.callbacks.Callback):
@@ -84,3 +84,34 @@ class Patience(keras.callbacks.EarlyStopping):
         """Counts the epoch, if it is asked to."""
         if self.is_used:
             super().on_epoch_end(epoch, logs)
+
+
+class Seen:
+    """Lets the user's callbacks see the whole model where `fit` trains the upper part of it.
+
+    `begin` comes before them, `end` after them: Keras gives every callback the model that it trains.
+
+    Args:
+        callbacks: The user's.
+        model: The one that they are to see.
+
+    Example:
+        >>> Seen([], keras.Sequential()).end.model is None
+        True
+    """
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) -> None:
+        self.begin = keras.callbacks.LambdaCallback(on_train_begin=self._show)
+        self.end = keras.callbacks.LambdaCallback(on_epoch_end=self._tell)
+        self.callbacks, self.model = keras.tree.flatten(callbacks), model
+
+    def _show(self, logs: dict | None = None) -> None:
+        if self.begin.model is not self.model:
+            self.model.stop_training = False
+        for callback in self.callbacks:
+            callback.set_model(self.model)
+
+    def _tell(self, epoch: int, logs: dict | None = None) -> None:
+        """Hands on that training is to stop."""
+        if self.model.stop_training:
+            self.end.model.stop_training = True

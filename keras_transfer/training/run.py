@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks, compiling, files
-from keras_transfer.training import facts, finder, inputs, rates, recalibration, solving, state, vehicles
+from keras_transfer.training import caching, facts, finder, inputs, rates, recalibration, solving, state, vehicles
 from keras_transfer.training.averages import Averages
 from keras_transfer.training.best import Best
 from keras_transfer.training.insight import Insight
-from keras_transfer.training.progress import Limit, Passes, Patience
+from keras_transfer.training.progress import Limit, Passes, Patience, Seen
 from keras_transfer.training.record import Record, plain
 from keras_transfer.training.stages import Stage
 
@@ -46,6 +46,7 @@ class Run:
         plan: The stages.
         record: Of what happens.
         best: Keeps the best weights.
+        keeper: Of what frozen layers give.
         start: The weights when the run began, by path.
         watch: What to measure by block in every epoch.
         callbacks: The user's.
@@ -60,6 +61,7 @@ class Run:
     plan: Sequence[Stage]
     record: Record
     best: Best
+    keeper: caching.Keeper
     start: Mapping[str, np.ndarray] = field(default_factory=dict)
     watch: Sequence[str] = ()
     callbacks: Sequence[keras.callbacks.Callback] = ()
@@ -76,7 +78,7 @@ class Run:
     """The state for that second run, where it was killed."""
 
     def __post_init__(self) -> None:
-        self.passes = Passes(self.given.passes)
+        self.passes = Passes([*self.given.passes, self.keeper.passes])
         self.insight = Insight(self.model, self.start, self.watch) if self.watch else None
         self.history = keras.callbacks.History()
         self.history.set_model(self.model)
@@ -114,7 +116,8 @@ class Run:
             started = time.perf_counter()
             about = self._solve(stage) if stage.solve else self._fit(stage, trained)
             self.record.facts["stages"].append(plain({**about, "seconds": round(time.perf_counter() - started, 3)}))
-            self.record.update(history=self.history.history)
+            self.record.update(history=self.history.history, cache=self.keeper.facts)
+            self.keeper.finished(self.at.stage)
             self.at = Position(stage=self.at.stage + 1, epoch=self.at.epoch, first=self.at.epoch)
         return self.history
 
@@ -134,7 +137,7 @@ class Run:
                 patience.take_up(self.saved[1]["patience"])
                 vehicle.settle()
                 self.saved = None
-            self._train(vehicle, stage, patience)
+            self._train(vehicle, self.keeper.lend(self.at.stage, vehicle.model), stage, patience)
             vehicle.settle()
         if stage.batch_norm == "recalibrate":
             self.passes.on_epoch_begin(self.at.epoch)
@@ -142,14 +145,15 @@ class Run:
             self._offer("after the batch-norm statistics were estimated again", epoch=max(self.at.epoch - 1, 0))
         return about | {"epochs": [self.at.first, self.at.epoch - 1]}
 
-    def _train(self, vehicle: vehicles.Vehicle, stage: Stage, patience: Patience) -> None:
+    def _train(self, vehicle: vehicles.Vehicle, lent: caching.Lent, stage: Stage, patience: Patience) -> None:
         last = self.at.epoch if self.at.is_stopped else self._last(stage)
         averages = Averages()
-        if hasattr(vehicle.model, "_initial_epoch"):  # what a BackupAndRestore left beats `initial_epoch`
-            vehicle.model._initial_epoch = None
-        vehicle.model.fit(
-            self.given.train,
-            validation_data=self.given.validation,
+        if hasattr(lent.model, "_initial_epoch"):  # what a BackupAndRestore left beats `initial_epoch`
+            lent.model._initial_epoch = None
+        theirs = Seen(self.callbacks, vehicle.model)
+        lent.model.fit(
+            lent.train,
+            validation_data=lent.validation,
             initial_epoch=self.at.epoch,
             epochs=last,
             callbacks=[
@@ -157,9 +161,11 @@ class Run:
                 averages,
                 Limit(stage.steps),
                 _Settled(vehicle, averages, self.best),
+                theirs.begin,
                 *self.callbacks,
+                theirs.end,
                 patience,
-                _EpochEnd(self, patience),
+                _EpochEnd(self, vehicle.model, patience),
             ],
             shuffle=False,  # data sets shuffle themselves
             verbose=self.verbose,
@@ -180,15 +186,16 @@ class Run:
 
     def _find_rate(self, model: keras.Model, stage: Stage) -> float:
         compiling.recompile(model, stage.new_optimizer(model, per_epoch=self.steps, rate=1e-3))
+        lent = self.keeper.lend(self.at.stage, model)
         self.passes.on_epoch_begin(self.at.first)
-        found = finder.find_learning_rate(model, self.given.train, verbose=0)
+        found = finder.find_learning_rate(lent.model, lent.train, verbose=0)
         self.record.note(f"learning_rate={found.suggestion:.2g} found by a range test")
         return float(found.suggestion)
 
     def _solve(self, stage: Stage) -> dict:
         """Solves for the heads; counts as one epoch."""
         self.passes.on_epoch_begin(self.at.epoch)
-        facts_of_it = solving.solve_heads(self.model, self.given)
+        facts_of_it = solving.solve_heads(self.model, self.given, kept=self.keeper.heads(self.at.stage))
         self.record.note(f"stage {self.at.stage + 1} of {len(self.plan)} ({stage.title}): {solving.told(facts_of_it)}")
         logs = self._offer("after the head was solved for", epoch=self.at.epoch)
         self.note_epoch(logs)
@@ -267,9 +274,9 @@ class _Settled(keras.callbacks.Callback):
 class _EpochEnd(keras.callbacks.Callback):
     """The last callback: notes the epoch and writes the state."""
 
-    def __init__(self, run: Run, patience: Patience) -> None:
+    def __init__(self, run: Run, trained: keras.Model, patience: Patience) -> None:
         super().__init__()
-        self.run, self.patience = run, patience
+        self.run, self.trained, self.patience = run, trained, patience
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Everything that this epoch changed is settled now."""
@@ -277,4 +284,4 @@ class _EpochEnd(keras.callbacks.Callback):
         self.run.look()
         self.run.at.epoch = epoch + 1
         self.run.at.is_stopped = bool(self.model.stop_training)
-        self.run.save(self.model, self.patience)
+        self.run.save(self.trained, self.patience)

@@ -1,6 +1,9 @@
 """The stage that solves for heads instead of training them."""
 
+from collections.abc import Mapping
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_transfer import features, layers
@@ -16,12 +19,19 @@ def can_be_solved(model: keras.Model) -> bool:
     return not head_solver.heads(model)[1]
 
 
-def solve_heads(model: keras.Model, given: inputs.Inputs, *, seed: int = 0) -> dict:
+def solve_heads(
+    model: keras.Model,
+    given: inputs.Inputs,
+    *,
+    kept: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    seed: int = 0,
+) -> dict:
     """Solves for the heads on the frozen trunk's features of the training data, in one pass over them.
 
     Args:
         model: Its heads are changed in place.
         given: Checked data; validation chooses the strength of the penalty.
+        kept: What enters the heads, by split and task, where that is known.
         seed: Of the folds where there is no validation.
 
     Returns:
@@ -29,14 +39,17 @@ def solve_heads(model: keras.Model, given: inputs.Inputs, *, seed: int = 0) -> d
     """
     found, _ = head_solver.solvable(model)
 
-    def passed(dataset: tf.data.Dataset | None) -> tuple:
+    def passed(dataset: tf.data.Dataset | None, split: str) -> tuple:
         if dataset is None:
             return None, None
-        kept = features.extract(model, dataset, layers=[head.below for head in found.values()], verbose=0)
-        return {name: kept.arrays[head.below] for name, head in found.items()}, kept.targets
+        if kept is not None:
+            return kept[split], given.source.targets[split]
+        images = dataset if given.source is None else given.source.ordered(split)  # one order, so one sum, to the bit
+        below = features.extract(model, images, layers=[head.below for head in found.values()], verbose=0)
+        return {name: below.arrays[head.below] for name, head in found.items()}, below.targets
 
     smoothing = getattr(given.changes, "label_smoothing", 0.0) or None
-    parts = [*passed(given.plain), *passed(given.validation)]
+    parts = [*passed(given.plain, "train"), *passed(given.validation, "validation")]
     return head_solver.solve_head(model, *parts, seed=seed, label_smoothing=smoothing)
 
 

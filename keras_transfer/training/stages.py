@@ -123,6 +123,11 @@ class Stage:
             return self.name or f"last {what} blocks"
         return self.name or (what if isinstance(what, str) else ", ".join(what))
 
+    @property
+    def is_falling(self) -> bool:
+        """Whether the rate falls to the end, so that the end is what counts."""
+        return self.schedule != "constant" or isinstance(self.learning_rate, Schedule)
+
     def stopping(self) -> dict | None:
         """Returns what stops the stage early: patience, and the metric where one is named."""
         if self.early_stopping is None:

@@ -1,5 +1,7 @@
 """Validation images choose the epoch, and are trained on afterwards."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def weights(model):
     return {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
 
 
-def test_equals_a_fit_on_all_images_from_the_best_weights(data):
+def test_equals_a_fit_on_all_images_from_the_first_weights(data):
     stage = kt.Stage(epochs=5, train="head", learning_rate=1e-2)
     mine, other = model_of(data), model_of(data)
     other.set_weights(mine.get_weights())
@@ -34,16 +36,16 @@ def test_equals_a_fit_on_all_images_from_the_best_weights(data):
 
     options = {"stages": [stage], "seed": 3, "verbose": 0}
     history = kt.fine_tune(mine, data, refit=True, callbacks=[Keep()], **options)
-    assert [epoch for epoch, _ in kept] == [0, 1, 2, 3, 4, 5, 6]  # a quarter of 5, rounded up
+    length = history.record["best_epoch"] + 1
+    assert [epoch for epoch, _ in kept] == list(range(5 + length))
     assert history.epoch == [0, 1, 2, 3, 4]
     assert history.record["refit"]["examples"] == 32
 
     kt.freeze(other, below="*logits")
-    other.set_weights(kept[history.record["best_epoch"]][1])
     other.compile(keras.optimizers.Adam(1e-2), kt.losses.Crossentropy(), metrics=["accuracy"])
     joined = data.joined()
     joined.set_epoch(5)
-    other.fit(joined.train, epochs=2, shuffle=False, verbose=0)
+    other.fit(joined.train, epochs=length, shuffle=False, verbose=0)
     for path, value in weights(other).items():
         np.testing.assert_allclose(weights(mine)[path], value, atol=1e-6, err_msg=path)
 
@@ -57,6 +59,25 @@ def test_a_solved_head_is_solved_for_again(data):
     kt.fine_tune(other, data.joined(), stages=[kt.Stage(solve=True, train="head")], seed=0, verbose=0)
     for path, value in weights(other).items():
         np.testing.assert_allclose(weights(model)[path], value, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize(
+    ("values", "schedule", "expected"),
+    [
+        ([0.5, 0.6, 0.9, 0.8], "constant", [2, 1]),  # the best epoch is the first of the second stage
+        ([0.5, 0.6, 0.9, 0.8], "cosine", [2, 2]),  # of a falling rate the end counts
+        ([0.5, 0.9, 0.5, 0.82], "cosine", [2, 2]),  # 0.08 is less than the standard error of 0.9 among 12
+        ([0.5, 0.9, 0.5, 0.8], "cosine", [2]),
+        ([0.9, 0.8, 0.5, 0.6], "constant", [1]),
+    ],
+)
+def test_how_far(values, schedule, expected, data):
+    plan = [kt.Stage(epochs=2, train="head"), kt.Stage(epochs=2, train="block4*", schedule=schedule)]
+    best = SimpleNamespace(monitor="val_accuracy", epoch=int(np.argmax(values)))
+    history = SimpleNamespace(epoch=[0, 1, 2, 3], history={"val_accuracy": values})
+    record = SimpleNamespace(facts={"stages": [{"epochs": [0, 1]}, {"epochs": [2, 3]}]})
+    run = SimpleNamespace(plan=plan, best=best, history=history, record=record)
+    assert [stage.epochs for stage in refitting._as_far(run, 12)] == expected
 
 
 def test_joined_data_has_every_example_once_and_the_same_test_images(data):

@@ -20,7 +20,7 @@ def test_the_default_solves_for_the_head_first(model):
     found, decided = plan(model)
     assert [stage.train for stage in found] == ["head", "all"]
     assert [stage.solve for stage in found] == [True, False]
-    assert (found[1].learning_rate, found[1].schedule, found[1].epochs) == (1e-4, "cosine", 7)
+    assert (found[1].learning_rate, found[1].schedule, found[1].epochs) == (3e-4, "cosine", 7)
     assert len(decided) == 3
 
 

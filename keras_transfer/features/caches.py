@@ -1,0 +1,156 @@
+"""A folder of extracted features that runs share: kept by what they were computed from, and below a size."""
+
+import contextlib
+import datetime
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from keras_transfer.core import checks, files
+from keras_transfer.features import store
+
+__all__ = ["PLACE", "CacheFolder", "Entry"]
+
+PLACE = "KERAS_TRANSFER_CACHE"  # environment variable
+LOCKS = ".locks"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Features in a `CacheFolder`.
+
+    Attributes:
+        key: What they were computed from, as a hash.
+        path: Their folder, for `kt.features.load`.
+        bytes: Their size.
+        used: When they were last used.
+        is_finished: Whether they are complete; what a killed process left is not.
+    """
+
+    key: str
+    path: pathlib.Path
+    bytes: int
+    used: datetime.datetime
+    is_finished: bool
+
+
+class CacheFolder:
+    """Features by key. What is finished is used, what is half written is never trusted, what is oldest goes first.
+
+    Args:
+        path: The folder; by default what the environment variable KERAS_TRANSFER_CACHE says, else
+            `~/.cache/keras_transfer`.
+        max_bytes: How much it may hold; None for as much as the disk does.
+
+    Example:
+        >>> CacheFolder("some_cache").entries()
+        []
+    """
+
+    def __init__(self, path: str | os.PathLike | None = None, *, max_bytes: int | None = None) -> None:
+        place = path or os.environ.get(PLACE) or "~/.cache/keras_transfer"
+        self.path = pathlib.Path(place).expanduser()
+        self.max_bytes = None if max_bytes is None else checks.integer(max_bytes, name="max_bytes", minimum=0)
+
+    def entries(self) -> list[Entry]:
+        """Returns what the folder holds, last used first."""
+        found = [_entry(path) for path in self._folders()]
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def get(self, key: str, make: Callable[[pathlib.Path], object], *, size: int) -> tuple[store.Features, bool]:
+        """Returns the features of a key; `make` writes them where there are none.
+
+        Processes that want the same key wait for the first of them.
+
+        Args:
+            key: A hash of everything that they depend on.
+            make: Called with a folder that does not exist; see `extract(..., to=folder)`.
+            size: How many bytes it will write.
+
+        Returns:
+            The features, and whether they were there.
+
+        Raises:
+            InputError: If there is no room.
+            OSError: If the disk is full in spite of the check, or fails.
+        """
+        files.check_writable(self.path, argument="folder")
+        folder = self.path / key
+        with self._locked(key):
+            if folder.is_dir():
+                with contextlib.suppress(checks.InputError):  # not finished, or damaged
+                    found = store.load(folder)
+                    os.utime(folder / store.MANIFEST)
+                    return found, True
+                shutil.rmtree(folder)
+            self._make_room(size)
+            make(folder)
+            return store.load(folder), False
+
+    def clear(self, *, keep: int = 0, unused_days: float = 0.0) -> int:
+        """Removes what was last used longest ago, and what is half written.
+
+        Args:
+            keep: Bytes that may stay.
+            unused_days: What was used since then stays.
+
+        Returns:
+            How many bytes were removed.
+        """
+        before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=unused_days)
+        total, removed = 0, 0
+        for entry in self.entries():
+            total += entry.bytes
+            if entry.is_finished and (total <= keep or entry.used > before):
+                continue
+            with self._locked(entry.key, wait=False) as is_free:
+                if is_free:
+                    shutil.rmtree(entry.path)
+                    removed += entry.bytes
+        return removed
+
+    def _make_room(self, size: int) -> None:
+        """Removes old features until `size` bytes more are allowed, and checks the disk."""
+        if self.max_bytes is not None:
+            if size > self.max_bytes:
+                given = f"{self.max_bytes / 1e6:,.0f} MB for {size / 1e6:,.0f} MB"
+                raise checks.error("`max_bytes` must have room for the features", given=given)
+            self.clear(keep=self.max_bytes - size)
+        free = shutil.disk_usage(self.path).free
+        if size > free:
+            given = f"{free / 1e6:,.0f} MB free in '{self.path}', for {size / 1e6:,.0f} MB"
+            raise checks.error("the disk must have room for the features", given=given)
+
+    def _folders(self) -> list[pathlib.Path]:
+        if not self.path.is_dir():
+            return []
+        names = (store.MANIFEST, store.PARTIAL)  # other folders are not ours
+        return [path for path in self.path.iterdir() if any((path / name).is_file() for name in names)]
+
+    @contextlib.contextmanager
+    def _locked(self, key: str, *, wait: bool = True) -> Iterator[bool]:
+        """Holds a key for this process; gives whether that was possible."""
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks
+            yield True
+            return
+        folder = self.path / LOCKS
+        folder.mkdir(exist_ok=True)
+        with (folder / key).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def _entry(path: pathlib.Path) -> Entry:
+    manifest = path / store.MANIFEST
+    is_finished = manifest.is_file()
+    when = (manifest if is_finished else path).stat().st_mtime
+    used = datetime.datetime.fromtimestamp(when, datetime.UTC)
+    return Entry(path.name, path, sum(file.stat().st_size for file in path.iterdir()), used, is_finished)

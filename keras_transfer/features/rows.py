@@ -1,0 +1,64 @@
+"""Reading rows of arrays in any order, from within a data set."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["FileRows", "reader"]
+
+
+class FileRows:
+    """Rows of an array in a `.npy` file, read one by one.
+
+    Not mapped: pages of a mapped file count as this process's memory once they were touched. The file stays open, so
+    that it can be read on after somebody has removed it.
+
+    Args:
+        array: Of `np.load(..., mmap_mode="r")`.
+
+    Example:
+        >>> np.save("/tmp/doc_rows.npy", np.arange(6.0).reshape(3, 2))
+        >>> FileRows(np.load("/tmp/doc_rows.npy", mmap_mode="r"))([2, 0])
+        array([[4., 5.],
+               [0., 1.]])
+    """
+
+    def __init__(self, array: np.memmap) -> None:
+        self.shape, self.dtype, self.start = array.shape[1:], array.dtype, array.offset
+        self.size = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.file = open(array.filename, "rb", buffering=0)  # noqa: SIM115
+
+    def __call__(self, places: Sequence[int]) -> np.ndarray:
+        """Returns some rows."""
+        rows = np.empty((len(places), *self.shape), self.dtype)
+        view = memoryview(rows.reshape(-1).view(np.uint8))
+        for number, place in enumerate(places):
+            at, to = number * self.size, (number + 1) * self.size
+            offset = self.start + int(place) * self.size
+            while at < to:
+                read = os.preadv(self.file.fileno(), [view[at:to]], offset)
+                if not read:
+                    raise OSError(f"row {place} is not in {self.file.name}: the file was cut off")
+                at, offset = at + read, offset + read
+        return rows
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+def reader(array: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from places to rows, for graphs; rows in memory are gathered without Python.
+
+    Example:
+        >>> reader(np.array([[1.0], [2.0]]))(tf.constant([1])).numpy()
+        array([[2.]])
+    """
+    if not isinstance(array, np.memmap):
+        with tf.device("CPU:0"):
+            values = tf.constant(array)
+        return lambda places: tf.gather(values, places)
+    rows = FileRows(array)
+    dtype, shape = tf.as_dtype(rows.dtype), (None, *rows.shape)
+    return lambda places: tf.ensure_shape(tf.numpy_function(rows, [places], dtype), shape)

@@ -1,0 +1,385 @@
+"""Keeping what frozen layers give: `fit` then trains the layers above on what crossed into them, image by image.
+
+Layers are shared, so there is nothing to bring back: what the upper part learns, the model has learned.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import features
+from keras_transfer.core import checks, compiling, graph, machine
+from keras_transfer.data import augment
+from keras_transfer.training import augmenting, freezing, head_solver, inputs, prefixes
+from keras_transfer.training.stages import Stage
+
+__all__ = ["Cache", "Keeper", "Lent"]
+
+WHERE = ("auto", "memory", "disk", "off")
+SHARE = 0.25  # of the free memory, that "auto" takes
+PLAIN, VIEWS, VALIDATION = "train", "views", "validation"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Where `kt.fine_tune` keeps what frozen layers give.
+
+    Args:
+        where: "auto" is memory while it takes at most a quarter of what is free, then disk, if that has room;
+            "memory"; "disk", where later runs and other heads find it; "off".
+        dtype: "float32" keeps every bit; "float16" halves the size and rounds to three digits.
+        folder: For "disk", see `kt.features.CacheFolder`.
+        max_bytes: For "disk": what was last used longest ago is removed beyond that.
+
+    Example:
+        >>> Cache.of("disk")
+        Cache(where='disk', dtype='float32', folder=None, max_bytes=20000000000)
+    """
+
+    where: str = "auto"
+    dtype: str = "float32"
+    folder: str | os.PathLike | None = None
+    max_bytes: int | None = 20_000_000_000
+
+    def __post_init__(self) -> None:
+        checks.choice(self.where, WHERE, name="cache")
+        checks.choice(self.dtype, ("float32", "float16"), name="dtype")
+        features.CacheFolder(self.folder, max_bytes=self.max_bytes)
+
+    @classmethod
+    def of(cls, value: object) -> "Cache":
+        """The one meant by its place, or itself."""
+        if isinstance(value, cls):
+            return value
+        return cls(where=checks.choice(value, WHERE, name="cache"))
+
+
+class Lent(NamedTuple):
+    """What `fit` gets in a stage."""
+
+    model: keras.Model
+    train: tf.data.Dataset
+    validation: tf.data.Dataset | None
+
+
+@dataclasses.dataclass
+class Keeper:
+    """Knows for every stage which part of the model stays as it is, and keeps what that part gives.
+
+    One pass over the images serves all stages for which it holds: tensors of several depths are kept together.
+
+    Attributes:
+        model: The user's model.
+        given: The data.
+        plan: The stages.
+        cache: What the user asked for.
+        views: Random views of each training image to keep, where images are changed at random.
+        seed: Of these views.
+        note: Prints and records a line.
+        verbose: Of the pass over the images.
+    """
+
+    model: keras.Model
+    given: inputs.Inputs
+    plan: Sequence[Stage]
+    cache: Cache
+    views: int = 1
+    seed: int | None = None
+    note: object = checks.note
+    verbose: str | int = 0
+
+    def __post_init__(self) -> None:
+        self.passes = augment.Passes()
+        self.facts: list[dict] = []
+        self._arrays: dict[tuple[str, str], np.ndarray] = {}
+        self._uppers: dict[int, keras.Model] = {}
+        self._refused: set[int] = set()
+        self._order = graph.nodes(self.model)
+        self._made = {id(tensor): node.operation.name for node in self._order for tensor in node.outputs}
+        self._tensors = {node.operation.name: node.outputs[0] for node in self._order}
+        with freezing.as_before(self.model):
+            self._prefixes = []
+            for stage in self.plan:
+                stage.apply(self.model)
+                self._prefixes.append(prefixes.find(self.model))
+
+    def lend(self, number: int, model: keras.Model) -> Lent:
+        """Returns what to fit in a stage: the upper part on kept rows, or `model` on the images.
+
+        Args:
+            number: Of the stage, from 0.
+            model: The compiled model of the stage.
+        """
+        whole = Lent(model, self.given.train, self.given.validation)
+        if not self._is_kept(number, tell=True) or not self._ensure(number):
+            return whole
+        tensors = self._prefixes[number].crossing
+        if number not in self._uppers:
+            with compiling.scope(model):
+                self._uppers[number] = graph.above(model, tensors)
+        upper = self._uppers[number]
+        compiling.compile_with(upper, model)
+        validation = None if self.given.validation is None else self._rows(VALIDATION, tensors)
+        return Lent(upper, self._rows(self._part, tensors), validation)
+
+    def heads(self, number: int) -> dict[str, dict[str, np.ndarray]] | None:
+        """Returns by split what enters the heads that are to be solved for, None where it is not kept."""
+        if not self._is_kept(number) or not self._ensure(number):
+            return None
+        parts = (PLAIN, VALIDATION) if self.given.validation is not None else (PLAIN,)
+        return {part: {name: self._arrays[part, below] for name, below in self._heads.items()} for part in parts}
+
+    def finished(self, number: int) -> None:
+        """Forgets what a stage that is over has changed, and what no later stage wants."""
+        later = range(number + 1, len(self.plan))
+        wanted = {key for stage in later if self._is_kept(stage) for key in self._needs(stage)}
+        changed = self._prefixes[number].changed
+        for part, name in list(self._arrays):
+            if (part, name) not in wanted or self._below(name) & changed:
+                del self._arrays[part, name]
+        self._uppers.pop(number, None)
+
+    @property
+    def _part(self) -> str:
+        """Which training rows `fit` sees."""
+        return VIEWS if self.given.changes is not None and self.given.changes.pictures else PLAIN
+
+    def _is_kept(self, number: int, *, tell: bool = False) -> bool:
+        """Whether a stage is to train on kept rows; says why not where that may surprise."""
+        if self.cache.where == "off" or number in self._refused:
+            return False
+        stage, prefix = self.plan[number], self._prefixes[number]
+        if stage.solve:
+            return self.given.source is not None and not self._unclear(number)
+        if not prefix.crossing and not prefix.reason:
+            return False  # everything trains
+        reason = self._reason(stage, prefix)
+        if reason and tell:
+            self._refuse(number, reason)
+        return not reason and (self._epochs(stage) > 1 or self.cache.where == "disk")
+
+    def _unclear(self, number: int) -> bool:
+        """Whether the layers below the heads cannot be named."""
+        calls = [node.operation.name for node in self._order]
+        return any(calls.count(name) > 1 for _, name in self._needs(number))
+
+    @functools.cached_property
+    def _heads(self) -> dict[str, str]:
+        """The operations below the heads that can be solved for, by task."""
+        return {name: head.below for name, head in head_solver.heads(self.model)[0].items()}
+
+    def _reason(self, stage: Stage, prefix: prefixes.Prefix) -> str:
+        changes = self.given.changes
+        if prefix.reason:
+            return prefix.reason
+        if self.given.source is None:
+            return "the order of a plain data set is not known (data from kt.data can be kept)"
+        if stage.lora is not None or stage.regulariser is not None:
+            return "a stage with `lora` or `regulariser` trains on images"
+        if changes is not None and changes.mixes:
+            return "MixUp and CutMix blend images with others"
+        if self._part == VIEWS and self.views == 1:
+            return "training images are others in every epoch (views=4 keeps four random views of each)"
+        return ""
+
+    def _refuse(self, number: int, reason: str) -> None:
+        self._refused.add(number)
+        self.note(f"frozen layers are computed in every epoch of stage {number + 1}: {reason}")
+
+    def _epochs(self, stage: Stage) -> int:
+        steps = self.given.known_steps or 1
+        return stage.epochs or -(-stage.steps // steps)
+
+    def _needs(self, number: int) -> list[tuple[str, str]]:
+        """Parts of the data and names of the operations whose outputs a stage wants."""
+        if self.plan[number].solve:
+            names = list(self._heads.values())
+            first = PLAIN
+        else:
+            names = [self._made[id(tensor)] for tensor in self._prefixes[number].crossing]
+            first = self._part
+        parts = (first, VALIDATION) if self.given.validation is not None else (first,)
+        return [(part, name) for part in parts for name in names]
+
+    def _below(self, name: str) -> set[int]:
+        """The positions of the operations that an operation's output depends on."""
+        return graph.ancestors(self._order, [self._tensors[name]])
+
+    def _ensure(self, number: int) -> bool:
+        """Computes what is missing for a stage; returns whether it could be kept."""
+        needs = self._needs(number)
+        wanted = {part: [] for part, name in needs if (part, name) not in self._arrays}
+        for part, names in wanted.items():
+            names += [name for at, name in needs if at == part]
+            names += [name for name in self._later(number, part) if name not in names]
+        try:
+            where = self._where(sum(self._size(part, names) for part, names in wanted.items()))
+            for part, names in wanted.items():
+                self._compute(part, list(dict.fromkeys(names)), where)
+        except (checks.InputError, OSError) as refused:
+            self._refuse(number, f"what they give could not be kept ({' '.join(str(refused).split())})")
+            return False
+        return True
+
+    def _later(self, number: int, part: str) -> list[str]:
+        """What later stages want of a part and no stage before them changes."""
+        found, changed = [], set(self._prefixes[number].changed)
+        for later in range(number + 1, len(self.plan)):
+            if self._is_kept(later):
+                found += [name for at, name in self._needs(later) if at == part and not self._below(name) & changed]
+            changed |= self._prefixes[later].changed
+        return list(dict.fromkeys(found))
+
+    def _compute(self, part: str, names: Sequence[str], where: str) -> None:
+        """Runs the lower part over the images, or finds on disk what an earlier run kept."""
+        size = self._size(part, names)
+        shown = f"{self._count(part):,} {'views' if part == VIEWS else f'{part} images'}, {size / 1e6:,.1f} MB,"
+
+        def make(folder: object = None) -> features.Features:
+            place = "in memory" if folder is None else f"on disk in '{folder}'"
+            self.note(f"what frozen layers give for {shown} is computed once and kept {place} (cache='off' does not)")
+            return features.extract(
+                self.model,
+                self._images(part),
+                layers=list(names),
+                dtype=self._dtype(names),
+                to=folder,
+                verbose=1 if self.verbose in (1, "auto") and sys.stdout.isatty() else 0,
+            )
+
+        is_found = False
+        if where == "disk":
+            found, is_found = self._folder.get(self._key(part, names), make, size=size)
+        else:
+            found = make()
+        if is_found:
+            self.note(f"what frozen layers give for {shown} was found in '{self._folder.path}'")
+        for name in names:
+            self._arrays[part, name] = found.arrays[name]
+        facts = {"part": part, "layers": list(names), "rows": self._count(part), "bytes": size}
+        self.facts.append({**facts, "where": where, "found": is_found, "views": self.views if part == VIEWS else None})
+
+    @functools.cached_property
+    def _folder(self) -> features.CacheFolder:
+        return features.CacheFolder(self.cache.folder, max_bytes=self.cache.max_bytes)
+
+    def _dtype(self, names: Sequence[str]) -> str:
+        return "float16" if all(self._tensors[name].dtype == "float16" for name in names) else self.cache.dtype
+
+    def _count(self, part: str) -> int:
+        return len(self._source_rows(part)) * (self.views if part == VIEWS else 1)
+
+    def _size(self, part: str, names: Sequence[str]) -> int:
+        """In bytes."""
+        values = sum(int(np.prod(self._tensors[name].shape[1:])) for name in names)
+        return self._count(part) * values * np.dtype(self._dtype(names)).itemsize
+
+    def _where(self, size: int) -> str:
+        if self.cache.where != "auto":
+            return self.cache.where
+        if size <= SHARE * machine.free_memory():
+            return "memory"
+        if self.cache.max_bytes is None or size <= self.cache.max_bytes:
+            return "disk"
+        given = f"{size / 1e6:,.0f} MB"
+        raise checks.error("what frozen layers give must fit into a quarter of the memory or `max_bytes`", given=given)
+
+    def _source_rows(self, part: str) -> np.ndarray:
+        return self.given.source.examples[VALIDATION if part == VALIDATION else PLAIN].rows
+
+    def _images(self, part: str) -> tf.data.Dataset:
+        """The images of a part, in the order of its rows."""
+        images = self.given.source.ordered(VALIDATION if part == VALIDATION else PLAIN)
+        if part != VIEWS:
+            return images
+        changes = dataclasses.replace(self.given.changes, label_smoothing=0.0)
+        views = [changes.apply(images, seed=self.seed or 0, passes=_Always(at)) for at in range(self.views)]
+        for view in views[1:]:
+            views[0] = views[0].concatenate(view)
+        return views[0]
+
+    def _rows(self, part: str, tensors: Sequence[keras.KerasTensor]) -> tf.data.Dataset:
+        """Batches of kept rows and targets, in the order in which the images would come."""
+        split = VALIDATION if part == VALIDATION else PLAIN
+        read = [features.reader(self._arrays[part, self._made[id(tensor)]]) for tensor in tensors]
+        count, names = len(self._source_rows(part)), self.given.targets
+        batches = self.given.source.places(split)
+        smoothed = augmenting.smoothing(self.model, self.given) if split == PLAIN else None
+
+        def picked(places: tf.Tensor, targets: object) -> tuple:
+            values = tuple(tf.cast(each(places), tensor.dtype) for each, tensor in zip(read, tensors, strict=True))
+            if isinstance(targets, Mapping):
+                targets = {name: targets[name] for name in names}  # those of no task are left out
+            targets = targets if smoothed is None else smoothed(targets)
+            return (values if len(values) > 1 else values[0]), targets
+
+        if part == VIEWS:
+            length = batches.cardinality()
+            batches = tf.data.Dataset.zip((augment.numbered(self.passes), batches)).map(
+                lambda number, batch: (batch[0] + count * (number % self.views), batch[1])
+            )
+            batches = batches.apply(tf.data.experimental.assert_cardinality(length))
+        return batches.map(picked, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _key(self, part: str, names: Sequence[str]) -> str:
+        """A hash of everything that the kept rows depend on."""
+        source = self.given.source
+        own = hashlib.sha256()
+        positions = sorted(set().union(*(self._below(name) for name in names)))
+        own.update(_structure(self._order, positions, [self._tensors[name] for name in names]).encode())
+        for position in positions:
+            for variable in getattr(self._order[position].operation, "weights", ()):
+                own.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+        own.update(self._source_rows(part).tobytes())
+        about = {
+            "data": source.digest,
+            "size": list(source.image_size),
+            "channels": source.channels,
+            "batch": source.batch_size,
+            "dtype": self._dtype(names),
+            "views": [self.views, self.seed, self.given.changes.get_config()] if part == VIEWS else None,
+            "versions": [keras.__version__, tf.__version__],
+        }
+        own.update(json.dumps(about, sort_keys=True).encode())
+        return own.hexdigest()[:32]
+
+
+class _Always(augment.Passes):
+    """Every pass is the same one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.next = number
+
+    def advance(self) -> int:
+        return self.next
+
+
+def _structure(order: Sequence[graph.Node], positions: Iterable[int], ends: Sequence[keras.KerasTensor]) -> str:
+    """The operations by kind, settings and connections; automatic names do not count."""
+    numbers: dict[int, int] = {}
+    lines = []
+    for position in positions:
+        node = order[position]
+        config = {
+            name: value for name, value in node.operation.get_config().items() if name not in ("name", "trainable")
+        }
+        entering = [numbers[id(tensor)] for tensor in node.inputs]
+        constants = [
+            repr(value) if not isinstance(value, np.ndarray) else value.tolist()
+            for value in keras.tree.flatten((node.call.arguments.args, node.call.arguments.kwargs))
+            if not isinstance(value, keras.KerasTensor)
+        ]
+        lines.append([type(node.operation).__name__, config, entering, constants])
+        for tensor in node.outputs:
+            numbers[id(tensor)] = len(numbers)
+    return json.dumps([lines, [numbers[id(tensor)] for tensor in ends]], sort_keys=True, default=repr)
