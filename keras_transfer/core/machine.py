@@ -1,33 +1,35 @@
 """What the machine has to spare."""
 
 import os
-import pathlib
+from pathlib import Path
 
 __all__ = ["free_memory"]
 
+MEMINFO = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")
+
 
 def free_memory() -> int:
-    """Returns how many bytes this process may take before it is in the way of others, or of a container's limit.
+    """Returns how many bytes of main memory are free to use; half of all of it where the system does not say.
 
     Example:
         >>> free_memory() > 0
         True
     """
     try:
-        lines = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):  # no Linux
+        lines = MEMINFO.read_text().splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
         try:
-            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        except (AttributeError, ValueError, OSError):
-            return 4 * 2**30
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            room = [int((pathlib.Path("/sys/fs/cgroup") / name).read_text()) for name in (limit, used)]
-        except (OSError, ValueError):  # "max" is no limit
-            continue
-        free = min(free, max(room[0] - room[1], 0))
-    return free
+            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, OSError, ValueError):  # not a POSIX system
+            available = 4 * 2**30
+    return min(available, _container_memory())
+
+
+def _container_memory() -> int | float:
+    """What is left of the limit that a Linux container sets, infinite without one."""
+    try:
+        return int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, or the limit is "max"
+        return float("inf")

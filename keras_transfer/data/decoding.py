@@ -15,10 +15,8 @@ import tensorflow as tf
 
 from keras_transfer.core import checks, images
 
-__all__ = ["Decoded", "decode_files", "load_images", "memory", "unreadable"]
+__all__ = ["Decoded", "decode_files", "load_images", "unreadable"]
 
-MEMINFO = Path("/proc/meminfo")
-GROUP = Path("/sys/fs/cgroup")
 PATIENCE = 3.0  # seconds before progress is shown
 
 
@@ -121,27 +119,6 @@ def listing(reasons: dict[str, str], most: int = 5) -> str:
     """Files with their reasons in one line, the first few when they are many."""
     shown = ", ".join(f"{name} ({why})" for name, why in list(reasons.items())[:most])
     return f"{shown} and {len(reasons) - most} more" if len(reasons) > most else shown
-
-
-def memory() -> int:
-    """Bytes of main memory that are free to use; half of all of it where the system does not say."""
-    try:
-        lines = MEMINFO.read_text().splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        try:
-            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        except (AttributeError, OSError, ValueError):  # not a POSIX system
-            available = 4 * 2**30
-    return min(available, _container_memory())
-
-
-def _container_memory() -> int | float:
-    """What is left of the limit that a Linux container sets, infinite without one."""
-    try:
-        return int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text())
-    except (OSError, ValueError):  # no container, or the limit is "max"
-        return float("inf")
 
 
 @functools.lru_cache(maxsize=8)

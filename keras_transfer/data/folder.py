@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.core import checks, images
+from keras_transfer.core import checks, images, machine
 from keras_transfer.data import base, decoding, labels, listing, pipeline, splits
 
 __all__ = ["from_folder", "labelled_folder"]
@@ -170,7 +170,7 @@ def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
 
 
 def _is_kept(count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]) -> bool:
-    needed, free = count * size[0] * size[1] * channels, decoding.memory()
+    needed, free = count * size[0] * size[1] * channels, machine.free_memory()
     keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
     what = f"{count} images of {size[0]}x{size[1]}"
     if keep:

@@ -1,5 +1,6 @@
 """Reading rows of arrays in any order, from within a data set."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -48,17 +49,18 @@ class FileRows:
         self.file.close()
 
 
-def reader(array: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from places to rows, for graphs; rows in memory are gathered without Python.
+def reader(array: np.ndarray | tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from places to rows, for graphs.
+
+    Args:
+        array: What `features.load` gave, or a tensor: rows in memory are gathered without Python.
 
     Example:
-        >>> reader(np.array([[1.0], [2.0]]))(tf.constant([1])).numpy()
-        array([[2.]])
+        >>> reader(tf.constant([[1.0], [2.0]]))(tf.constant([1])).numpy()
+        array([[2.]], dtype=float32)
     """
     if not isinstance(array, np.memmap):
-        with tf.device("CPU:0"):
-            values = tf.constant(array)
-        return lambda places: tf.gather(values, places)
+        return functools.partial(tf.gather, array)
     rows = FileRows(array)
     dtype, shape = tf.as_dtype(rows.dtype), (None, *rows.shape)
     return lambda places: tf.ensure_shape(tf.numpy_function(rows, [places], dtype), shape)

@@ -100,7 +100,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.passes = augment.Passes()
         self.facts: list[dict] = []
-        self._arrays: dict[tuple[str, str], np.ndarray] = {}
+        self._arrays: dict[tuple[str, str], np.memmap | tf.Tensor] = {}
         self._uppers: dict[int, keras.Model] = {}
         self._refused: set[int] = set()
         self._order = graph.nodes(self.model)
@@ -110,7 +110,14 @@ class Keeper:
             self._prefixes = []
             for stage in self.plan:
                 stage.apply(self.model)
-                self._prefixes.append(prefixes.find(self.model))
+                found = prefixes.find(self.model)
+                if stage.batch_norm == "recalibrate":  # whose statistics change, trained or not
+                    norms = keras.layers.BatchNormalization
+                    found = found._replace(
+                        changed=found.changed
+                        | {at for at, node in enumerate(self._order) if isinstance(node.operation, norms)}
+                    )
+                self._prefixes.append(found)
 
     def lend(self, number: int, model: keras.Model) -> Lent:
         """Returns what to fit in a stage: the upper part on kept rows, or `model` on the images.
@@ -136,7 +143,9 @@ class Keeper:
         if not self._is_kept(number) or not self._ensure(number):
             return None
         parts = (PLAIN, VALIDATION) if self.given.validation is not None else (PLAIN,)
-        return {part: {name: self._arrays[part, below] for name, below in self._heads.items()} for part in parts}
+        return {
+            part: {name: np.asarray(self._arrays[part, below]) for name, below in self._heads.items()} for part in parts
+        }
 
     def finished(self, number: int) -> None:
         """Forgets what a stage that is over has changed, and what no later stage wants."""
@@ -225,7 +234,7 @@ class Keeper:
             where = self._where(sum(self._size(part, names) for part, names in wanted.items()))
             for part, names in wanted.items():
                 self._compute(part, list(dict.fromkeys(names)), where)
-        except (checks.InputError, OSError) as refused:
+        except (checks.InputError, OSError, NotImplementedError) as refused:  # the last: a layer without a config
             self._refuse(number, f"what they give could not be kept ({' '.join(str(refused).split())})")
             return False
         return True
@@ -264,7 +273,11 @@ class Keeper:
         if is_found:
             self.note(f"what frozen layers give for {shown} was found in '{self._folder.path}'")
         for name in names:
-            self._arrays[part, name] = found.arrays[name]
+            array = found.arrays.pop(name)
+            if not isinstance(array, np.memmap):
+                with tf.device("CPU:0"):
+                    array = tf.constant(array)
+            self._arrays[part, name] = array
         facts = {"part": part, "layers": list(names), "rows": self._count(part), "bytes": size}
         self.facts.append({**facts, "where": where, "found": is_found, "views": self.views if part == VIEWS else None})
 

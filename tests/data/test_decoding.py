@@ -62,19 +62,6 @@ def test_many_failures_are_cut_short():
     assert decoding.listing(reasons) == "0 (bad), 1 (bad), 2 (bad), 3 (bad), 4 (bad) and 4 more"
 
 
-def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
-    assert 2**20 < decoding.memory() < 2**50
-    monkeypatch.setattr(decoding, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(decoding, "GROUP", tmp_path)
-    half = decoding.memory()
-    assert 2**20 < half < 2**50
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("400\n")
-    assert decoding.memory() == 600
-    (tmp_path / "memory.max").write_text("max\n")
-    assert decoding.memory() == half
-
-
 def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys, folder):
     monkeypatch.setattr(decoding, "PATIENCE", -1.0)
     paths = [folder / "0.png", folder / "1.png"]

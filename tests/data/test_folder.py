@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_transfer import data
-from keras_transfer.core import checks, images
-from keras_transfer.data import decoding
+from keras_transfer.core import checks, images, machine
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -90,7 +89,7 @@ def test_memory_decides_and_the_decision_is_noted(photos, monkeypatch, capsys):
     result = data.from_folder(photos, image_size=8)
     assert result.notes == ["30 images of 8x8 are kept decoded in memory (0.0 MB)"]
     assert f"keras_transfer: {result.notes[0]}\n" in capsys.readouterr().out
-    monkeypatch.setattr(decoding, "memory", lambda: 4 * 30 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr(machine, "free_memory", lambda: 4 * 30 * 8 * 8 * 3 - 1)
     result = data.from_folder(photos, image_size=8)
     assert not result.is_cached
     assert "are decoded in every pass, they would take up too much memory" in result.notes[0]

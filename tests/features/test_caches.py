@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.cli import main
@@ -119,7 +120,7 @@ def test_rows_of_a_file_are_those_of_the_array(dtype, tmp_path):
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     places = [7, 0, 10, 7]
     np.testing.assert_array_equal(rows.FileRows(mapped)(places), array[places])
-    for source in (array, mapped):
+    for source in (tf.constant(array), mapped):
         np.testing.assert_array_equal(rows.reader(source)(np.array(places)), array[places])
 
 

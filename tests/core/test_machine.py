@@ -1,0 +1,14 @@
+from keras_transfer.core import machine
+
+
+def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
+    assert 2**20 < machine.free_memory() < 2**50
+    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(machine, "GROUP", tmp_path)
+    half = machine.free_memory()
+    assert 2**20 < half < 2**50
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    assert machine.free_memory() == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.free_memory() == half
