@@ -12,6 +12,8 @@ from keras_transfer.core import graph
 __all__ = ["Prefix", "find"]
 
 TRAINS = "trains"
+# How Keras's layers name what they draw by.
+RATES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate")
 
 
 class Prefix(NamedTuple):
@@ -83,8 +85,8 @@ def _restless(operation: keras.Operation) -> str:
         if isinstance(leaf, keras.layers.BatchNormalization | layers.SavedModelLayer):
             if leaf.trainable:
                 return TRAINS
-        elif _takes_training(leaf) and not _is_quiet(leaf):
-            return f"{path!r} does something else in training than in inference"
+        elif "training" in inspect.signature(leaf.call).parameters and (reason := _noise(path, leaf)):
+            return reason
     return ""
 
 
@@ -95,21 +97,19 @@ def _leaves(operation: keras.Operation) -> list[tuple[str, keras.Operation]]:
     return [(operation.name, operation)]
 
 
-def _takes_training(layer: keras.layers.Layer) -> bool:
-    return "training" in inspect.signature(layer.call).parameters
-
-
-def _is_quiet(layer: keras.layers.Layer) -> bool:
-    """Whether nothing of what training changes in a layer is switched on."""
+def _noise(path: str, layer: keras.layers.Layer) -> str:
+    """Why a layer that asks whether it trains gives something else then; "" where nothing of that is switched on."""
+    reason = f"{path!r} does something else in training than in inference"
     if type(layer) in (keras.layers.Dense, keras.layers.EinsumDense):
-        return not layer.lora_enabled
+        return reason if layer.lora_enabled else ""
     if not type(layer).__module__.startswith("keras."):
-        return False  # of somebody else: it may do anything
+        return reason  # of somebody else: it may do anything
     config = layer.get_config()
-    rates = [
-        config[name] for name in ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate") if name in config
-    ]
-    return bool(rates) and not any(rates)
+    rates = {name: config[name] for name in RATES if name in config}
+    active = next((name for name, value in rates.items() if value), None)
+    if active is not None:
+        return f"{path!r} draws at random in training (with its `{active}` set to 0 they could be kept)"
+    return "" if rates else reason
 
 
 def _unclear(order: Sequence[graph.Node], lower: set[int], crossing: Sequence[keras.KerasTensor]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from keras_transfer.training import state
 
 # Three stages with dropout, shuffling, augmentation, a moving average, early stopping, a schedule, rates by layer and
-# mixed precision; then a fourth on all images.
+# mixed precision, what frozen layers give kept; then again on all images.
 SCRIPT = """
 import sys, numpy as np, keras, keras_transfer as kt
 from keras_transfer.core import paths
@@ -38,7 +38,7 @@ stages = [
     kt.Stage(epochs=3, train="conv3", learning_rate=1e-3, ema=0.9, schedule="cosine", warmup=0.2, weight_decay=1e-3),
     kt.Stage(epochs=4, train="all", learning_rate=1e-3, decay=0.7, early_stopping=2, clip_norm=1.0),
 ]
-options = {"seed": 5, "augment": "light", "refit": True, "run_dir": folder, "resume": resume, "verbose": 0}
+options = {"seed": 5, "augment": "light", "views": 2, "refit": True, "run_dir": folder, "resume": resume, "verbose": 0}
 history = kt.fine_tune(model, data, stages=stages, **options)
 np.savez(out, **{path: np.asarray(value) for path, value in paths.variables(model).items()})
 print(history.history["loss"], history.epoch, history.record["refit"]["history"], history.record["insight"])
