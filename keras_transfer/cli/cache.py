@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Prints the entries, last used first, or removes them."""
     import keras_transfer as kt
+    from keras_transfer.core import checks
 
     folder = kt.features.CacheFolder(arguments.folder)
     if arguments.clear:
@@ -23,8 +24,11 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"keras_transfer: {removed / 1e6:,.1f} MB removed from {folder.path}")
     entries = folder.entries()
     for entry in entries:
-        found = kt.features.load(entry.path) if entry.is_finished else None
-        what = "not finished" if found is None else f"{found.about['examples']:,} rows of {', '.join(found.arrays)}"
+        try:
+            found = kt.features.load(entry.path)
+            what = f"{found.about['examples']:,} rows of {', '.join(found.arrays)}"
+        except checks.InputError:
+            what = "damaged" if entry.is_finished else "not finished"
         print(f"{entry.key}  {entry.bytes / 1e6:>10,.1f} MB  {entry.used.astimezone():%Y-%m-%d %H:%M}  {what}")
     total = sum(entry.bytes for entry in entries)
     print(f"keras_transfer: {len(entries)} kept in {folder.path}, {total / 1e6:,.1f} MB")

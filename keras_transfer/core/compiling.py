@@ -1,12 +1,14 @@
 """Compiling a model again with another optimizer, all else as it was."""
 
 import contextlib
+import inspect
+from collections.abc import Iterable
 
 import keras
 
 from keras_transfer.core import checks
 
-__all__ = ["compile_like", "compile_with", "jit_compile", "optimizers", "recompile", "scope", "set_loss"]
+__all__ = ["compile_like", "compile_with", "jit_compile", "optimizers", "own_method", "recompile", "scope", "set_loss"]
 
 
 def jit_compile() -> bool | str:
@@ -73,6 +75,15 @@ def compile_with(model: keras.Model, other: keras.Model) -> None:
     """Compiles `model` as `other` is, with the same optimizer: what one learns, the other's slots know."""
     with scope(model):
         model.compile(**{**_arguments(other), "optimizer": other.optimizer})
+
+
+def own_method(model: keras.Model, names: Iterable[str]) -> str | None:
+    """Returns the first of some methods that the class of `model` has of its own, None where all are Keras's."""
+    for name in names:
+        definer = inspect.getmodule(getattr(type(model), name))
+        if definer is None or definer.__name__.partition(".")[0] != "keras":
+            return name
+    return None
 
 
 def _arguments(model: keras.Model) -> dict:

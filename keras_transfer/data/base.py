@@ -57,6 +57,12 @@ class Data:
     notes: list[str]
     examples: dict[str, pipeline.Examples] = field(default_factory=dict)
     epochs: pipeline.Epochs | None = None
+    _made: tuple = field(default=(), init=False)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether `train` and `validation` are still the batches that were made of the examples."""
+        return len(self._made) == 2 and self._made[0] is self.train and self._made[1] is self.validation
 
     @property
     def channels(self) -> int:
@@ -174,6 +180,7 @@ def from_examples(
         examples=examples,
         epochs=epochs,
     )
+    data._made = (data.train, data.validation)
     if isinstance(class_names, list):
         for split in (split for split in examples if split != "train"):
             missing = labels.absent(data.targets[split], class_names)

@@ -72,11 +72,14 @@ def evaluate(
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
+    trained = _training(model, history)
+    if source.facts.get("split") == "validation" and (trained.get("training") or {}).get("refit"):
+        source.note("the model was trained on these images in the end (refit): on others it will do worse")
     about = {
         "model": _model_facts(model),
         "data": {**source.facts, "examples": clock.examples, "image_size": signature.shape[1:3].as_list()},
         "speed": {"images_per_second": clock.rate(), "seconds": time.perf_counter() - begin},
-        **_training(model, history),
+        **trained,
         "notes": source.notes,
         "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),

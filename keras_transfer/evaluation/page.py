@@ -41,6 +41,7 @@ SHOWN_ELSEWHERE = {
     "history",
     "insight",
     "notes",
+    "refit",
     "source",
     "stages",
     "versions",

@@ -2,7 +2,7 @@
 
 from keras_transfer.features.caches import CacheFolder, Entry
 from keras_transfer.features.extract import extract
-from keras_transfer.features.rows import reader
+from keras_transfer.features.rows import FileRows, reader
 from keras_transfer.features.store import Features, load
 
-__all__ = ["CacheFolder", "Entry", "Features", "extract", "load", "reader"]
+__all__ = ["CacheFolder", "Entry", "Features", "FileRows", "extract", "load", "reader"]

@@ -15,6 +15,7 @@ __all__ = ["PLACE", "CacheFolder", "Entry"]
 
 PLACE = "KERAS_TRANSFER_CACHE"  # environment variable
 LOCKS = ".locks"
+OURS = "kept-"  # how names of folders begin
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class CacheFolder:
 
     def entries(self) -> list[Entry]:
         """Returns what the folder holds, last used first."""
-        found = [_entry(path) for path in self._folders()]
+        found = filter(None, map(_entry, self._folders()))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
     def get(self, key: str, make: Callable[[pathlib.Path], object], *, size: int) -> tuple[store.Features, bool]:
@@ -77,7 +78,7 @@ class CacheFolder:
             OSError: If the disk is full in spite of the check, or fails.
         """
         files.check_writable(self.path, argument="folder")
-        folder = self.path / key
+        folder = self.path / f"{OURS}{key}"
         with self._locked(key):
             if folder.is_dir():
                 with contextlib.suppress(checks.InputError):  # not finished, or damaged
@@ -107,27 +108,28 @@ class CacheFolder:
                 continue
             with self._locked(entry.key, wait=False) as is_free:
                 if is_free:
-                    shutil.rmtree(entry.path)
+                    shutil.rmtree(entry.path, ignore_errors=True)
                     removed += entry.bytes
         return removed
 
     def _make_room(self, size: int) -> None:
         """Removes old features until `size` bytes more are allowed, and checks the disk."""
-        if self.max_bytes is not None:
-            if size > self.max_bytes:
-                given = f"{self.max_bytes / 1e6:,.0f} MB for {size / 1e6:,.0f} MB"
-                raise checks.error("`max_bytes` must have room for the features", given=given)
-            self.clear(keep=self.max_bytes - size)
+        if self.max_bytes is not None and size > self.max_bytes:
+            given = f"{self.max_bytes / 1e6:,.0f} MB for {size / 1e6:,.0f} MB"
+            raise checks.error("`max_bytes` must have room for the features", given=given)
+        mine = sum(entry.bytes for entry in self.entries())
+        goes = 0 if self.max_bytes is None else max(0, mine + size - self.max_bytes)
         free = shutil.disk_usage(self.path).free
-        if size > free:
+        if size > free + goes:
             given = f"{free / 1e6:,.0f} MB free in '{self.path}', for {size / 1e6:,.0f} MB"
             raise checks.error("the disk must have room for the features", given=given)
+        if goes:
+            self.clear(keep=self.max_bytes - size)
 
     def _folders(self) -> list[pathlib.Path]:
         if not self.path.is_dir():
             return []
-        names = (store.MANIFEST, store.PARTIAL)  # other folders are not ours
-        return [path for path in self.path.iterdir() if any((path / name).is_file() for name in names)]
+        return [path for path in self.path.glob(f"{OURS}*") if path.is_dir()]  # other folders are the user's
 
     @contextlib.contextmanager
     def _locked(self, key: str, *, wait: bool = True) -> Iterator[bool]:
@@ -148,9 +150,13 @@ class CacheFolder:
             yield True
 
 
-def _entry(path: pathlib.Path) -> Entry:
+def _entry(path: pathlib.Path) -> Entry | None:
+    """What lies in a folder; None if another process removes it meanwhile."""
     manifest = path / store.MANIFEST
-    is_finished = manifest.is_file()
-    when = (manifest if is_finished else path).stat().st_mtime
-    used = datetime.datetime.fromtimestamp(when, datetime.UTC)
-    return Entry(path.name, path, sum(file.stat().st_size for file in path.iterdir()), used, is_finished)
+    try:
+        is_finished = manifest.is_file()
+        used = datetime.datetime.fromtimestamp((manifest if is_finished else path).stat().st_mtime, datetime.UTC)
+        size = sum(file.stat().st_size for file in path.iterdir())
+    except FileNotFoundError:
+        return None
+    return Entry(path.name.removeprefix(OURS), path, size, used, is_finished)

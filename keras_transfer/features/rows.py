@@ -27,7 +27,7 @@ class FileRows:
     """
 
     def __init__(self, array: np.memmap) -> None:
-        self.shape, self.dtype, self.start = array.shape[1:], array.dtype, array.offset
+        self.count, self.shape, self.dtype, self.start = len(array), array.shape[1:], array.dtype, array.offset
         self.size = int(np.prod(self.shape)) * self.dtype.itemsize
         self.file = open(array.filename, "rb", buffering=0)  # noqa: SIM115
 
@@ -45,22 +45,25 @@ class FileRows:
                 at, offset = at + read, offset + read
         return rows
 
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self(range(self.count)).astype(dtype or self.dtype, copy=False)
+
     def __del__(self) -> None:
-        self.file.close()
+        if hasattr(self, "file"):
+            self.file.close()
 
 
-def reader(array: np.ndarray | tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+def reader(array: FileRows | tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from places to rows, for graphs.
 
     Args:
-        array: What `features.load` gave, or a tensor: rows in memory are gathered without Python.
+        array: Rows of a file; or a tensor, whose rows are gathered without Python.
 
     Example:
         >>> reader(tf.constant([[1.0], [2.0]]))(tf.constant([1])).numpy()
         array([[2.]], dtype=float32)
     """
-    if not isinstance(array, np.memmap):
+    if not isinstance(array, FileRows):
         return functools.partial(tf.gather, array)
-    rows = FileRows(array)
-    dtype, shape = tf.as_dtype(rows.dtype), (None, *rows.shape)
-    return lambda places: tf.ensure_shape(tf.numpy_function(rows, [places], dtype), shape)
+    dtype, shape = tf.as_dtype(array.dtype), (None, *array.shape)
+    return lambda places: tf.ensure_shape(tf.numpy_function(array, [places], dtype), shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from keras_transfer import layers
+from keras_transfer import layers, losses
 from keras_transfer.core import checks
 from keras_transfer.data import augment, mixing
 from keras_transfer.training import inputs
@@ -38,7 +38,7 @@ def chosen(
         if not is_open or not _is_classified(model) or not _is_coloured(given):
             return None
         found = RECIPE
-        if any(layer.task.label_smoothing for layer in layers.outputs(model).values()):
+        if not _takes_shares(model) or any(layer.task.label_smoothing for layer in layers.outputs(model).values()):
             found = dataclasses.replace(found, label_smoothing=0.0)
         decided.append(f"augment={found!r} chosen for colour pictures; None where they must not be mirrored")
     else:
@@ -49,6 +49,12 @@ def chosen(
                 "`augment` must be None where answers have places in the image",
                 given=f"{name!r}, which is {layer.task.kind}",
             )
+    if found.softens and layers.outputs(model) and not _takes_shares(model):
+        raise checks.error(
+            "the model's loss and metrics must take shares of classes where labels are mixed or smoothed",
+            given=repr(found),
+            fix="Leave loss and metrics to kt.build_model, or use kt.losses and kt.metrics.",
+        )
     return found
 
 
@@ -61,6 +67,15 @@ def applied(
     passes = augment.Passes()
     train = changes.apply(given.train, seed=seed or 0, passes=passes, classes=_classes(model, given))
     return given._replace(train=train, original=given.train, changes=changes, passes=(*given.passes, passes))
+
+
+def _takes_shares(model: keras.Model) -> bool:
+    """Whether loss and metrics are those of the package, which take class ids and shares of classes."""
+    config = model._compile_config.config
+    trained = keras.tree.flatten(config.get("loss"))
+    measured = [each for each in keras.tree.flatten([config.get("metrics"), config.get("weighted_metrics")]) if each]
+    own = [isinstance(each, keras.Metric) and not type(each).__module__.startswith("keras.") for each in measured]
+    return all(own) and all(isinstance(each, losses.ClassLoss | losses.ScaledHuber) for each in trained)
 
 
 def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], object] | None:

@@ -3,13 +3,12 @@
 Layers are shared, so there is nothing to bring back: what the upper part learns, the model has learned.
 """
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -19,7 +18,7 @@ import tensorflow as tf
 from keras_transfer import features
 from keras_transfer.core import checks, compiling, graph, machine
 from keras_transfer.data import augment
-from keras_transfer.training import augmenting, freezing, head_solver, inputs, prefixes
+from keras_transfer.training import augmenting, freezing, head_solver, inputs, keys, prefixes
 from keras_transfer.training.stages import Stage
 
 __all__ = ["Cache", "Keeper", "Lent"]
@@ -27,6 +26,8 @@ __all__ = ["Cache", "Keeper", "Lent"]
 WHERE = ("auto", "memory", "disk", "off")
 SHARE = 0.25  # of the free memory, that "auto" takes
 PLAIN, VIEWS, VALIDATION = "train", "views", "validation"
+# What a part of a model would not do as the model does.
+OWN = ("fit", "evaluate", "train_step", "test_step", "compute_loss", "compute_metrics", "call")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.passes = augment.Passes()
         self.facts: list[dict] = []
-        self._arrays: dict[tuple[str, str], np.memmap | tf.Tensor] = {}
+        self._arrays: dict[tuple[str, str], features.FileRows | tf.Tensor] = {}
         self._uppers: dict[int, keras.Model] = {}
         self._refused: set[int] = set()
         self._order = graph.nodes(self.model)
@@ -168,15 +169,23 @@ class Keeper:
             return False
         stage, prefix = self.plan[number], self._prefixes[number]
         if stage.solve:
-            return self.given.source is not None and not self._unclear(number)
-        if not prefix.crossing and not prefix.reason:
-            return False  # everything trains
+            return self.given.source is not None and not self._is_ambiguous(number)
+        if not (prefix.crossing or prefix.reason) or not self._gains(stage):
+            return False
         reason = self._reason(stage, prefix)
         if reason and tell:
             self._refuse(number, reason)
-        return not reason and (self._epochs(stage) > 1 or self.cache.where == "disk")
+        return not reason
 
-    def _unclear(self, number: int) -> bool:
+    def _gains(self, stage: Stage) -> bool:
+        """Whether a pass over the images is saved."""
+        if self.cache.where == "disk":
+            return True
+        if self._part == VIEWS and self.views > 1:
+            return sum(self._epochs(each) for each in self.plan if not each.solve) > self.views
+        return self._epochs(stage) > 1
+
+    def _is_ambiguous(self, number: int) -> bool:
         """Whether the layers below the heads cannot be named."""
         calls = [node.operation.name for node in self._order]
         return any(calls.count(name) > 1 for _, name in self._needs(number))
@@ -190,6 +199,8 @@ class Keeper:
         changes = self.given.changes
         if prefix.reason:
             return prefix.reason
+        if name := compiling.own_method(self.model, OWN):
+            return f"{type(self.model).__name__} has its own `{name}`"
         if self.given.source is None:
             return "the order of a plain data set is not known (data from kt.data can be kept)"
         if stage.lora is not None or stage.regulariser is not None:
@@ -226,15 +237,17 @@ class Keeper:
     def _ensure(self, number: int) -> bool:
         """Computes what is missing for a stage; returns whether it could be kept."""
         needs = self._needs(number)
-        wanted = {part: [] for part, name in needs if (part, name) not in self._arrays}
-        for part, names in wanted.items():
-            names += [name for at, name in needs if at == part]
-            names += [name for name in self._later(number, part) if name not in names]
+        missing = dict.fromkeys(part for part, name in needs if (part, name) not in self._arrays)
+        own = {part: list(dict.fromkeys(name for at, name in needs if at == part)) for part in missing}
+        more = {part: list(dict.fromkeys([*names, *self._later(number, part)])) for part, names in own.items()}
         try:
-            where = self._where(sum(self._size(part, names) for part, names in wanted.items()))
+            where, wanted = self._where(own), own
+            with contextlib.suppress(checks.InputError):  # what later stages want is not to send this one elsewhere
+                if self._where(more) == where:
+                    wanted = more
             for part, names in wanted.items():
-                self._compute(part, list(dict.fromkeys(names)), where)
-        except (checks.InputError, OSError, NotImplementedError) as refused:  # the last: a layer without a config
+                self._compute(part, names, where)
+        except (checks.InputError, OSError, NotImplementedError) as refused:  # the last: code that cannot be read
             self._refuse(number, f"what they give could not be kept ({' '.join(str(refused).split())})")
             return False
         return True
@@ -258,7 +271,8 @@ class Keeper:
             self.note(f"what frozen layers give for {shown} is computed once and kept {place} (cache='off' does not)")
             return features.extract(
                 self.model,
-                self._images(part),
+                self._views() if part == VIEWS else self.given.source,
+                split=VALIDATION if part == VALIDATION else PLAIN,
                 layers=list(names),
                 dtype=self._dtype(names),
                 to=folder,
@@ -274,10 +288,11 @@ class Keeper:
             self.note(f"what frozen layers give for {shown} was found in '{self._folder.path}'")
         for name in names:
             array = found.arrays.pop(name)
-            if not isinstance(array, np.memmap):
-                with tf.device("CPU:0"):
-                    array = tf.constant(array)
-            self._arrays[part, name] = array
+            if where == "disk":  # held open, should another process make room there
+                self._arrays[part, name] = features.FileRows(array)
+                continue
+            with tf.device("CPU:0"):
+                self._arrays[part, name] = tf.constant(array)
         facts = {"part": part, "layers": list(names), "rows": self._count(part), "bytes": size}
         self.facts.append({**facts, "where": where, "found": is_found, "views": self.views if part == VIEWS else None})
 
@@ -296,29 +311,26 @@ class Keeper:
         values = sum(int(np.prod(self._tensors[name].shape[1:])) for name in names)
         return self._count(part) * values * np.dtype(self._dtype(names)).itemsize
 
-    def _where(self, size: int) -> str:
-        if self.cache.where != "auto":
-            return self.cache.where
-        if size <= SHARE * machine.free_memory():
-            return "memory"
-        if self.cache.max_bytes is None or size <= self.cache.max_bytes:
-            return "disk"
-        given = f"{size / 1e6:,.0f} MB"
-        raise checks.error("what frozen layers give must fit into a quarter of the memory or `max_bytes`", given=given)
+    def _where(self, wanted: Mapping[str, Sequence[str]]) -> str:
+        """Where so much is kept."""
+        size = sum(self._size(part, names) for part, names in wanted.items())
+        where = self.cache.where
+        if where == "auto":
+            where = "memory" if size <= SHARE * machine.free_memory() else "disk"
+        if where == "disk" and self.cache.max_bytes is not None and size > self.cache.max_bytes:
+            given = f"{self.cache.max_bytes / 1e6:,.0f} MB for {size / 1e6:,.0f} MB"
+            raise checks.error("`max_bytes` must have room for what frozen layers give", given=given)
+        return where
 
     def _source_rows(self, part: str) -> np.ndarray:
         return self.given.source.examples[VALIDATION if part == VALIDATION else PLAIN].rows
 
-    def _images(self, part: str) -> tf.data.Dataset:
-        """The images of a part, in the order of its rows."""
-        images = self.given.source.ordered(VALIDATION if part == VALIDATION else PLAIN)
-        if part != VIEWS:
-            return images
+    def _views(self) -> tf.data.Dataset:
+        """All views of the training images, one after the other."""
+        images = self.given.source.ordered(PLAIN)
         changes = dataclasses.replace(self.given.changes, label_smoothing=0.0)
         views = [changes.apply(images, seed=self.seed or 0, passes=_Always(at)) for at in range(self.views)]
-        for view in views[1:]:
-            views[0] = views[0].concatenate(view)
-        return views[0]
+        return functools.reduce(lambda one, other: one.concatenate(other), views)
 
     def _rows(self, part: str, tensors: Sequence[keras.KerasTensor]) -> tf.data.Dataset:
         """Batches of kept rows and targets, in the order in which the images would come."""
@@ -345,25 +357,16 @@ class Keeper:
 
     def _key(self, part: str, names: Sequence[str]) -> str:
         """A hash of everything that the kept rows depend on."""
-        source = self.given.source
-        own = hashlib.sha256()
-        positions = sorted(set().union(*(self._below(name) for name in names)))
-        own.update(_structure(self._order, positions, [self._tensors[name] for name in names]).encode())
-        for position in positions:
-            for variable in getattr(self._order[position].operation, "weights", ()):
-                own.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
-        own.update(self._source_rows(part).tobytes())
+        source, changes = self.given.source, self.given.changes
         about = {
-            "data": source.digest,
-            "size": list(source.image_size),
-            "channels": source.channels,
-            "batch": source.batch_size,
+            "part": part,
+            "names": list(names),
+            "data": [source.digest, list(source.image_size), source.channels, source.batch_size],
             "dtype": self._dtype(names),
-            "views": [self.views, self.seed, self.given.changes.get_config()] if part == VIEWS else None,
-            "versions": [keras.__version__, tf.__version__],
+            "views": [self.views, self.seed, changes.get_config()] if part == VIEWS else None,
         }
-        own.update(json.dumps(about, sort_keys=True).encode())
-        return own.hexdigest()[:32]
+        network = keys.network(self._order, [self._tensors[name] for name in names])
+        return keys.joined(network, keys.array(self._source_rows(part)), keys.plain(about))
 
 
 class _Always(augment.Passes):
@@ -375,24 +378,3 @@ class _Always(augment.Passes):
 
     def advance(self) -> int:
         return self.next
-
-
-def _structure(order: Sequence[graph.Node], positions: Iterable[int], ends: Sequence[keras.KerasTensor]) -> str:
-    """The operations by kind, settings and connections; automatic names do not count."""
-    numbers: dict[int, int] = {}
-    lines = []
-    for position in positions:
-        node = order[position]
-        config = {
-            name: value for name, value in node.operation.get_config().items() if name not in ("name", "trainable")
-        }
-        entering = [numbers[id(tensor)] for tensor in node.inputs]
-        constants = [
-            repr(value) if not isinstance(value, np.ndarray) else value.tolist()
-            for value in keras.tree.flatten((node.call.arguments.args, node.call.arguments.kwargs))
-            if not isinstance(value, keras.KerasTensor)
-        ]
-        lines.append([type(node.operation).__name__, config, entering, constants])
-        for tensor in node.outputs:
-            numbers[id(tensor)] = len(numbers)
-    return json.dumps([lines, [numbers[id(tensor)] for tensor in ends]], sort_keys=True, default=repr)

@@ -13,6 +13,7 @@ import numpy as np
 from keras_transfer import layers, losses
 from keras_transfer.core import checks, compiling, files, graph, paths
 from keras_transfer.training import augmenting, facts, inputs, insight, plans, refitting, state
+from keras_transfer.training.best import FILE as BEST
 from keras_transfer.training.best import Best
 from keras_transfer.training.caching import Cache, Keeper
 from keras_transfer.training.checking import check_plan
@@ -60,15 +61,16 @@ def fine_tune(
             everything), "surgical" (the head, then chosen blocks only), "full", "head_only", "lora"
             (low-rank updates, merged at the end) or "norms_and_biases".
         epochs: Of the two stages, or of the one; by default chosen from the data's size. A linear head is then
-            solved for, which takes no epochs.
+            solved for, which counts as one epoch, unless `learning_rate` is a pair or examples have weights.
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
             that matches, and everything above it) or "all", the default.
             For "surgical": the blocks that train.
         learning_rate: Of the two stages, or of the one; "auto" searches for it.
         batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
         stages: A plan of your own, instead of the arguments from `plan` on.
-        augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips
-            and crops, and smooths labels, where `epochs` and `stages` are left open and colour pictures are classified.
+        augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips,
+            crops and recolours a little, and smooths labels, where `epochs` and `stages` are left open and colour
+            pictures are classified.
         cache: What frozen layers give is the same in every epoch, so it is computed once and kept: "memory", "disk"
             (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
             the same; where it would not be, a line says why nothing is kept.
@@ -78,7 +80,7 @@ def fine_tune(
             validation images among the others. None: where `epochs` and `stages` are left open, there are test
             images to measure with, and at most 5,000 images.
         watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.
-        callbacks: Keras callbacks, passed to every stage.
+        callbacks: Keras callbacks, passed to every stage, those of `refit` included; epochs are counted on.
         seed: For `keras.utils.set_random_seed`, and the data's orders start anew; None leaves both alone.
         run_dir: Folder for `run.json`, `log.csv`, `best.npz` (see `kt.training.load_best`) and the state
             to go on from; None writes nothing.
@@ -122,6 +124,7 @@ def fine_tune(
         saved = _saved(folder, fingerprint) if resume else None
         if folder is not None and saved is None:
             state.forget(folder)  # of an earlier run
+            (folder / BEST).unlink(missing_ok=True)
         if seed is not None:
             keras.utils.set_random_seed(seed)
         given, record = decided.given, _record(model, decided, asked, folder=folder, quiet=verbose == 0)
@@ -152,9 +155,11 @@ def fine_tune(
         )
         if saved is not None:
             run.take_up(saved)
-            record.note(f"going on with epoch {run.at.epoch + 1}, in stage {run.at.stage + 1} of {len(run.plan)}")
+            at = run.at.__dict__ if run.pending is None else run.pending[1]["at"]
+            again = "" if run.pending is None else " of the run on all images"
+            record.note(f"going on with epoch {at['epoch'] + 1}, in stage {at['stage'] + 1}{again}")
         if folder is not None:
-            run.callbacks = [Log(folder, upto=run.at.epoch), *callbacks]
+            run.callbacks = [Log(folder, upto=saved[1]["at"]["epoch"] if saved else 0), *callbacks]
         return _finished(run, data if decided.refit else None)
 
 
@@ -174,6 +179,12 @@ def _decided(model: keras.Model, data: object, asked: dict) -> _Decided:
     plan, notes = _plan(model, given, asked)
     is_open = asked["epochs"] is None and asked["stages"] is None
     changes = augmenting.chosen(asked["augment"], model, given, is_open=is_open, decided=notes)
+    if given.is_weighted and any(stage.solve for stage in plan):
+        raise checks.error(
+            "a head must be trained where examples have weights",
+            given="a plan that solves for it",
+            fix="Use a plan without `solve`.",
+        )
     given = augmenting.applied(changes, model, given, seed=asked["seed"])
     checks.integer(asked["views"], name="views")
     kept = Cache.of(asked["cache"])
@@ -237,7 +248,7 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
     try:
         history = run.go()
         run.best.finish()
-        run.record.note(_outcome(run.best, history))
+        run.record.note(_outcome(run.best, history, is_kept=data is None))
         if data is not None and run.best.epoch is not None:
             refitting.refit(run, data)
     except BaseException:
@@ -266,7 +277,9 @@ def _saved(folder: object, fingerprint: dict) -> tuple[dict, dict]:
     """Returns the state to go on from."""
     saved = state.read(folder)
     if saved is None:
-        given = f"{str(folder)!r}, whose run has finished" if (folder / "best.npz").is_file() else repr(str(folder))
+        given = repr(str(folder))
+        if Record.status(folder) == "finished":
+            given += ", whose run has finished"
         raise checks.error("`run_dir` must hold a run that was interrupted", given=given, fix="Leave out `resume`.")
     for name, value in fingerprint.items():
         if saved[1]["fingerprint"].get(name) != value:
@@ -283,7 +296,10 @@ def _plan(model: keras.Model, given: inputs.Inputs, asked: dict) -> tuple[list[S
     names = ("epochs", "unfreeze", "learning_rate", "batch_norm")
     if asked["stages"] is None:
         wishes = plans.Asked(
-            **{name: asked[name] for name in names}, examples=given.examples, batches=given.known_steps
+            **{name: asked[name] for name in names},
+            examples=given.examples,
+            batches=given.known_steps,
+            is_weighted=given.is_weighted,
         )
         stages = plans.make(asked["plan"], model, wishes)
         check_plan(model, stages, argument="unfreeze", one_example=_one_example(given))
@@ -325,19 +341,23 @@ def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> No
 
 
 def _monitor(model: keras.Model) -> str:
-    """What chooses the epoch: the accuracy of a single classification, else the loss.
+    """What chooses the epoch: the accuracy of a single classification, if it is measured, else the loss.
 
     A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better.
     """
     kinds = [layer.task.kind for layer in layers.outputs(model).values()]
-    return "val_accuracy" if kinds == ["classification"] else "val_loss"
+    measured = keras.tree.flatten(model._compile_config.config.get("metrics"))
+    names = [getattr(each, "name", each) for each in measured]
+    return "val_accuracy" if kinds == ["classification"] and "accuracy" in names else "val_loss"
 
 
-def _outcome(best: Best, history: keras.callbacks.History) -> str:
+def _outcome(best: Best, history: keras.callbacks.History, *, is_kept: bool) -> str:
     if best.monitor is None:
         return "no validation data: the model keeps the weights of the last epoch"
     if best.epoch is None:
         return "the validation loss was never a number: lower the learning rate; the model keeps its last weights"
     at = history.epoch.index(best.epoch)
-    values = [f"{name} {values[at]:.4f}" for name, values in history.history.items() if name.startswith("val_")]
-    return f"epoch {best.epoch + 1} is the best ({', '.join(values)}); its weights are in the model"
+    whole = {name: values for name, values in history.history.items() if len(values) == len(history.epoch)}
+    values = [f"{name} {values[at]:.4f}" for name, values in whole.items() if name.startswith("val_")]
+    end = "; its weights are in the model" if is_kept else ""
+    return f"epoch {best.epoch + 1} is the best ({', '.join(values)}){end}"

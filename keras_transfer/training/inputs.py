@@ -56,6 +56,11 @@ class Inputs(NamedTuple):
         return [self.digest, *self.dealing, self.known_steps, values, repr(self.plain.element_spec)]
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether examples have weights."""
+        return len(self.train.element_spec) == 3
+
+    @property
     def known_steps(self) -> int | None:
         """Batches in a pass over the training data, if known."""
         known = int(self.train.cardinality())
@@ -87,7 +92,7 @@ def inputs(data: object) -> Inputs:
         )
     given = Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
     if hasattr(data, "ordered"):
-        given = given._replace(sample=data.ordered("train"), source=data)
+        given = given._replace(sample=data.ordered("train"), source=data if getattr(data, "is_own", False) else None)
     dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
     counted = getattr(data, "epochs", None)
     return given._replace(passes=() if counted is None else (counted,), dealing=dealing)

@@ -15,6 +15,7 @@ __all__ = ["PLANS", "Asked", "make"]
 
 STEPS = 200  # of the stage in which everything trains
 EPOCHS = (4, 50)
+BATCH = 32  # examples, where it is not known how many batches there are
 RATE = 3e-4  # from a solved head on
 FALLING = {"schedule": "cosine", "warmup": 0.1}
 
@@ -30,6 +31,7 @@ class Asked:
         batch_norm: As for `Stage`.
         examples: Size of the training set if known.
         batches: Batches in a pass over it if known.
+        is_weighted: Whether examples have weights.
         decided: What was chosen, one line each.
     """
 
@@ -39,6 +41,7 @@ class Asked:
     batch_norm: str | None = None
     examples: int | None = None
     batches: int | None = None
+    is_weighted: bool = False
     decided: list[str] = dataclasses.field(default_factory=list)
 
     def pair(self, name: str, default: tuple, *, why: str = "") -> tuple:
@@ -85,7 +88,8 @@ class Asked:
 
     def length(self) -> int:
         """Epochs of one stage in which everything trains: about `STEPS` steps, within `EPOCHS`."""
-        default = EPOCHS[1] if self.batches is None else int(np.clip(-(-STEPS // self.batches), *EPOCHS))
+        batches = self.batches or -(-(self.examples or 1) // BATCH)
+        default = int(np.clip(-(-STEPS // batches), *EPOCHS))
         return self.one("epochs", default, why=self.why)
 
     @property
@@ -101,9 +105,11 @@ def two_stage(model: keras.Model, asked: Asked) -> list[Stage]:
     linear head is solved for, then everything trains at a low rate that falls along a cosine.
     """
     unfreeze = asked.one("unfreeze", "all")
-    if asked.epochs is None and asked.learning_rate is None and solving.can_be_solved(model):
-        asked.decided.append(f"the head is solved for, because it is linear; learning_rate={RATE} chosen for the rest")
-        return [_solved(), _thawed(asked, asked.length(), unfreeze, RATE, **FALLING)]
+    one_rate = not isinstance(asked.learning_rate, list | tuple)
+    if asked.epochs is None and one_rate and not asked.is_weighted and solving.can_be_solved(model):
+        asked.decided.append("the head is solved for, because it is linear")
+        rate = asked.one("learning_rate", RATE, why=" for the rest")
+        return [_solved(), _thawed(asked, asked.length(), unfreeze, rate, **FALLING)]
     rates = asked.pair("learning_rate", (1e-3, 1e-4))
     if asked.epochs is None:
         length = asked.length()

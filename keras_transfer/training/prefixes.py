@@ -14,6 +14,8 @@ __all__ = ["Prefix", "find"]
 TRAINS = "trains"
 # How Keras's layers name what they draw by.
 RATES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate")
+# What takes `training` as all layers of its kind do, and makes nothing of it.
+STILL = (keras.layers.Resizing, keras.layers.CenterCrop, keras.layers.Rescaling)
 
 
 class Prefix(NamedTuple):
@@ -30,11 +32,6 @@ class Prefix(NamedTuple):
     crossing: tuple[keras.KerasTensor, ...]
     changed: frozenset[int]
     reason: str = ""
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it is worth keeping."""
-        return bool(self.crossing) and not self.reason
 
 
 def find(model: keras.Model) -> Prefix:
@@ -56,63 +53,68 @@ def find(model: keras.Model) -> Prefix:
     order = graph.nodes(model)
     causes: dict[int, str] = {}  # by tensor: what makes it another one in every epoch
     lower, changed, lost = set(), set(), []
+    ends = {id(tensor) for tensor in model.outputs}  # an output cannot be an input, too: it is computed again
     for position, node in enumerate(order):
         own = _restless(node.operation)
         if own == TRAINS:
             changed.add(position)
         found = [causes[id(tensor)] for tensor in node.inputs if id(tensor) in causes] + [own] * bool(own)
-        if not found:
+        if not found and not ends & {id(tensor) for tensor in node.outputs}:
             lower.add(position)
             continue
-        cause = TRAINS if TRAINS in found else found[0]
+        cause = found[0] if found and TRAINS not in found else TRAINS
         if cause != TRAINS and getattr(node.operation, "weights", None):
             lost.append(cause)
         causes.update((id(tensor), cause) for tensor in node.outputs)
     if not any(getattr(order[position].operation, "weights", None) for position in lower):
         return Prefix(frozenset(lower), (), frozenset(changed), lost[0] if lost else "")
     crossing = graph.crossing(order, lower, model.outputs)
-    reason = lost[0] if lost else _unclear(order, lower, crossing)
+    reason = lost[0] if lost else _ambiguous(order, lower, crossing)
     return Prefix(frozenset(lower), tuple(crossing), frozenset(changed), reason)
 
 
 def _restless(operation: keras.Operation) -> str:
     """Why an operation may give something else in the next epoch: "" if it does not, `TRAINS`, or the reason."""
-    for path, leaf in _leaves(operation):
-        if not isinstance(leaf, keras.layers.Layer):
-            continue
-        if leaf.trainable_weights:
-            return TRAINS
-        if isinstance(leaf, keras.layers.BatchNormalization | layers.SavedModelLayer):
-            if leaf.trainable:
-                return TRAINS
-        elif "training" in inspect.signature(leaf.call).parameters and (reason := _noise(path, leaf)):
-            return reason
-    return ""
+    if not isinstance(operation, keras.layers.Layer):
+        return ""
+    if operation.trainable_weights:
+        return TRAINS
+    reasons = [_noise(layer) for layer in operation._flatten_layers()]  # also those within layers of one's own
+    return TRAINS if TRAINS in reasons else next(filter(None, reasons), "")
 
 
-def _leaves(operation: keras.Operation) -> list[tuple[str, keras.Operation]]:
-    if graph.is_functional(operation):
-        inner = [node.operation for node in graph.nodes(operation) if node.inputs]
-        return [(f"{operation.name}/{path}", leaf) for each in inner for path, leaf in _leaves(each)]
-    return [(operation.name, operation)]
-
-
-def _noise(path: str, layer: keras.layers.Layer) -> str:
-    """Why a layer that asks whether it trains gives something else then; "" where nothing of that is switched on."""
-    reason = f"{path!r} does something else in training than in inference"
+def _noise(layer: keras.layers.Layer) -> str:
+    """What makes one layer, apart from those within it, give something else in training than in inference."""
+    reason = f"{layer.name!r} does something else in training than in inference"
+    if isinstance(layer, keras.layers.BatchNormalization | layers.SavedModelLayer):
+        return TRAINS if layer.trainable else ""
+    if layer.activity_regularizer is not None:
+        return f"{layer.name!r} has an activity regulariser, which counts in the loss"
     if type(layer) in (keras.layers.Dense, keras.layers.EinsumDense):
         return reason if layer.lora_enabled else ""
-    if not type(layer).__module__.startswith("keras."):
-        return reason  # of somebody else: it may do anything
-    config = layer.get_config()
+    if type(layer) is keras.layers.Lambda:
+        return reason if "training" in inspect.signature(layer.function).parameters else ""
+    if type(layer) in STILL or graph.is_functional(layer):
+        return ""
+    config = _config(layer)
     rates = {name: config[name] for name in RATES if name in config}
     active = next((name for name, value in rates.items() if value), None)
     if active is not None:
-        return f"{path!r} draws at random in training (with its `{active}` set to 0 they could be kept)"
-    return "" if rates else reason
+        return f"{layer.name!r} draws at random in training (with its `{active}` set to 0 they could be kept)"
+    asks = "training" in inspect.signature(layer.call).parameters
+    own = not type(layer).__module__.startswith("keras.")
+    draws = own and bool(getattr(layer, "_seed_generators", ()))
+    return reason if draws or (asks and (own or not rates)) else ""
 
 
-def _unclear(order: Sequence[graph.Node], lower: set[int], crossing: Sequence[keras.KerasTensor]) -> str:
+def _config(layer: keras.layers.Layer) -> dict:
+    try:
+        return layer.get_config()
+    except NotImplementedError:  # of somebody else
+        return {}
+
+
+def _ambiguous(order: Sequence[graph.Node], lower: set[int], crossing: Sequence[keras.KerasTensor]) -> str:
     """Why what crosses cannot be named or kept."""
     calls = [node.operation for node in order]
     wanted = {id(tensor) for tensor in crossing}

@@ -102,7 +102,7 @@ class Seen:
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) -> None:
         self.begin = keras.callbacks.LambdaCallback(on_train_begin=self._show)
-        self.end = keras.callbacks.LambdaCallback(on_epoch_end=self._tell)
+        self.end = keras.callbacks.LambdaCallback(on_epoch_end=self._tell, on_train_batch_end=self._tell)
         self.callbacks, self.model = keras.tree.flatten(callbacks), model
 
     def _show(self, logs: dict | None = None) -> None:
@@ -111,7 +111,7 @@ class Seen:
         for callback in self.callbacks:
             callback.set_model(self.model)
 
-    def _tell(self, epoch: int, logs: dict | None = None) -> None:
+    def _tell(self, number: int, logs: dict | None = None) -> None:
         """Hands on that training is to stop."""
         if self.model.stop_training:
             self.end.model.stop_training = True

@@ -45,6 +45,14 @@ class Record:
             "stages": [],
         }
 
+    @staticmethod
+    def status(folder: str | os.PathLike) -> str | None:
+        """Returns the status in a folder's `run.json`, None where there is none."""
+        try:
+            return json.loads((pathlib.Path(folder) / "run.json").read_text(encoding="utf-8")).get("status")
+        except (OSError, ValueError, AttributeError):
+            return None
+
     def note(self, text: str) -> None:
         """Records one decision, and prints it unless quiet."""
         self.facts["notes"].append(text if self.quiet else checks.note(text))

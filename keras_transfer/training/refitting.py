@@ -39,7 +39,8 @@ def _size(data: object) -> int:
 def refit(run: Run, data: object) -> None:
     """Runs the stages again from where the run began, on training and validation images together.
 
-    As far as validation says: up to the stage that was best, or a later one that is not worse by more than chance.
+    As far as validation says: up to the stage that was best, or a later one that is not worse by more than chance. The
+    user's callbacks run again, too; epochs are counted on, and there is no validation any more.
 
     Args:
         run: Finished; its model has the best weights.
@@ -83,23 +84,32 @@ def refit(run: Run, data: object) -> None:
         raise
     finally:
         done, run.record.facts["stages"] = run.record.facts["stages"], told
-    run.record.update(refit={"examples": given.examples, "stages": done, "history": history.history})
+    run.record.update(
+        refit={"examples": given.examples, "stages": done, "history": history.history, "cache": again.keeper.facts}
+    )
+    run.record.note(f"the model has the weights of the run on all {given.examples} images")
 
 
 def _as_far(run: Run, examples: int) -> list[Stage]:
-    """The stages to run again."""
-    ends = [told["epochs"][1] for told in run.record.facts["stages"]]
-    values = dict(zip(run.history.epoch, run.history.history[run.best.monitor], strict=True))
-    best = next(at for at, end in enumerate(ends) if run.best.epoch <= end)
+    """The stages to run again, each as long as it was; at an even rate the last one up to the best epoch."""
+    spans = [told["epochs"] for told in run.record.facts["stages"]]
+    best = next(at for at, span in enumerate(spans) if run.best.epoch <= span[1])
     last = best
     if "accuracy" in run.best.monitor:
-        share = values[run.best.epoch]
+        values = dict(zip(run.history.epoch, run.history.history[run.best.monitor], strict=True))
+        share = -run.best.value[0]
         chance = math.sqrt(share * (1.0 - share) / examples)  # the standard error
-        last = max(at for at, end in enumerate(ends) if values[end] >= share - chance or at == best)
-    stage = run.plan[last]
-    if last > best or stage.solve or stage.is_falling:
-        return list(run.plan[: last + 1])
-    # At an even rate the best epoch is as good a place to stop as any other.
-    first = ends[last - 1] + 1 if last else 0
-    shortened = dataclasses.replace(stage, epochs=run.best.epoch - first + 1, steps=None, early_stopping=None)
-    return [*run.plan[:last], shortened]
+        last = max(at for at, span in enumerate(spans) if values[span[1]] >= share - chance or at == best)
+    lengths = [end - first + 1 for first, end in spans[: last + 1]]
+    if last == best and not run.plan[last].is_falling:
+        lengths[last] = run.best.epoch - spans[last][0] + 1
+    return [_cut(stage, length, run.steps) for stage, length in zip(run.plan, lengths, strict=False)]
+
+
+def _cut(stage: Stage, epochs: int, per_epoch: int) -> Stage:
+    """The stage without early stopping, for as many epochs as it ran; a falling rate falls in that time."""
+    if stage.solve:
+        return stage
+    if stage.steps is not None:
+        return dataclasses.replace(stage, steps=min(stage.steps, epochs * per_epoch), early_stopping=None)
+    return dataclasses.replace(stage, epochs=epochs, early_stopping=None)

@@ -116,7 +116,8 @@ class Run:
             started = time.perf_counter()
             about = self._solve(stage) if stage.solve else self._fit(stage, trained)
             self.record.facts["stages"].append(plain({**about, "seconds": round(time.perf_counter() - started, 3)}))
-            self.record.update(history=self.history.history, cache=self.keeper.facts)
+            if self.chosen is None:
+                self.record.update(history=self.history.history, cache=self.keeper.facts)
             self.keeper.finished(self.at.stage)
             self.at = Position(stage=self.at.stage + 1, epoch=self.at.epoch, first=self.at.epoch)
         return self.history
@@ -181,8 +182,15 @@ class Run:
         return stage.new_optimizer(model, per_epoch=self.steps, rate=self.at.rate)
 
     def _patience(self, stage: Stage) -> Patience:
-        asked = stage.stopping() if self.given.validation is not None else None
-        return Patience(**{"monitor": self.best.monitor, **asked}) if asked else Patience(None)
+        asked = stage.stopping()
+        if asked is None:
+            return Patience(None)
+        asked = {"monitor": self.best.monitor or "val_loss", **asked}
+        if asked["monitor"].startswith("val_") and self.given.validation is None:
+            if self.chosen is None:
+                self.record.note(f"no early stopping: there is no validation to measure {asked['monitor']} on")
+            return Patience(None)
+        return Patience(**{"mode": "max" if "accuracy" in asked["monitor"] else "min", **asked})
 
     def _find_rate(self, model: keras.Model, stage: Stage) -> float:
         compiling.recompile(model, stage.new_optimizer(model, per_epoch=self.steps, rate=1e-3))

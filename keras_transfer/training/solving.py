@@ -48,9 +48,10 @@ def solve_heads(
         below = features.extract(model, images, layers=[head.below for head in found.values()], verbose=0)
         return {name: below.arrays[head.below] for name, head in found.items()}, below.targets
 
+    folds = max(2, min(5, (given.examples or 10) // 2))
     smoothing = getattr(given.changes, "label_smoothing", 0.0) or None
     parts = [*passed(given.plain, "train"), *passed(given.validation, "validation")]
-    return head_solver.solve_head(model, *parts, seed=seed, label_smoothing=smoothing)
+    return head_solver.solve_head(model, *parts, folds=folds, seed=seed, label_smoothing=smoothing)
 
 
 def told(facts: dict) -> str:

@@ -136,6 +136,7 @@ class Stage:
         asked = dict(asked) if isinstance(asked, Mapping) else {"patience": asked}
         for key in asked:
             checks.choice(key, ("monitor", "patience", "min_delta", "mode"), name="early_stopping")
+        checks.choice(asked.get("mode", "min"), ("min", "max"), name="early_stopping's mode")
         checks.integer(asked.setdefault("patience", 3), name="early_stopping")
         return asked
 

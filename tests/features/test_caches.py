@@ -43,12 +43,12 @@ def test_what_is_not_whole_is_made_again(damage, tmp_path):
     folder, calls = kt.features.CacheFolder(tmp_path), []
     folder.get("k", maker(1, calls), size=48)
     if damage == "no manifest":
-        os.rename(tmp_path / "k" / store.MANIFEST, tmp_path / "k" / store.PARTIAL)
+        os.rename(tmp_path / "kept-k" / store.MANIFEST, tmp_path / "kept-k" / store.PARTIAL)
     elif damage == "cut off":
-        file = next((tmp_path / "k").glob("*.npy"))
+        file = next((tmp_path / "kept-k").glob("*.npy"))
         file.write_bytes(file.read_bytes()[:-1])
     else:
-        (tmp_path / "k" / store.MANIFEST).write_text("{")
+        (tmp_path / "kept-k" / store.MANIFEST).write_text("{")
     found, is_there = folder.get("k", maker(2, calls), size=48)
     assert not is_there
     assert (found["pool"] == 2).all()
@@ -58,7 +58,7 @@ def test_the_oldest_goes_first(tmp_path):
     folder, calls = kt.features.CacheFolder(tmp_path, max_bytes=100_000), []
     for at, key in enumerate("abc"):
         folder.get(key, maker(at, calls, count=2000), size=32_000)
-        os.utime(tmp_path / key / store.MANIFEST, (at, at))
+        os.utime(tmp_path / f"kept-{key}" / store.MANIFEST, (at, at))
     folder.get("a", maker(9, calls), size=32_000)  # used again
     folder.get("d", maker(3, calls, count=4000), size=64_000)
     assert {entry.key for entry in folder.entries()} == {"a", "d"}
@@ -74,10 +74,12 @@ def test_no_room_on_the_disk(tmp_path):
 def test_other_folders_are_left_alone(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
+    maker(1, [])(tmp_path / "mine")  # features of the user's
     folder = kt.features.CacheFolder(tmp_path)
     folder.get("k", maker(1, []), size=48)
     assert folder.clear() > 48
     assert (tmp_path / "photos" / "cat.jpg").exists()
+    assert kt.features.load(tmp_path / "mine").about["examples"] == 3
     assert folder.entries() == []
 
 
@@ -120,7 +122,8 @@ def test_rows_of_a_file_are_those_of_the_array(dtype, tmp_path):
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     places = [7, 0, 10, 7]
     np.testing.assert_array_equal(rows.FileRows(mapped)(places), array[places])
-    for source in (tf.constant(array), mapped):
+    np.testing.assert_array_equal(np.asarray(rows.FileRows(mapped)), array)
+    for source in (tf.constant(array), rows.FileRows(mapped)):
         np.testing.assert_array_equal(rows.reader(source)(np.array(places)), array[places])
 
 
@@ -134,8 +137,8 @@ def test_a_file_that_was_removed_is_read_on(tmp_path):
 
 def test_the_command(tmp_path, capsys):
     kt.features.CacheFolder(tmp_path).get("k", maker(1, []), size=48)
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / store.PARTIAL).touch()
+    (tmp_path / "kept-half").mkdir()
+    (tmp_path / "kept-half" / store.PARTIAL).touch()
     assert main.main(["cache", "--folder", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "3 rows of pool" in shown

@@ -48,6 +48,23 @@ def test_labels_are_smoothed_once():
     assert found.label_smoothing == 0.0
 
 
+@pytest.mark.parametrize(
+    ("loss", "metrics"),
+    [
+        (None, ["accuracy"]),
+        (None, [keras.metrics.SparseCategoricalAccuracy()]),
+        ("sparse_categorical_crossentropy", []),
+    ],
+)
+def test_labels_stay_ids_where_loss_or_metrics_need_them(loss, metrics):
+    model = model_of()
+    model.compile("adam", loss or model.loss, metrics=metrics)
+    assert chosen("auto", model, arrays(COLOURED))[0].label_smoothing == 0.0
+    with pytest.raises(checks.InputError, match="loss and metrics must take shares of classes"):
+        chosen(kt.data.Augment(mixup=0.2), model, arrays(COLOURED))
+    assert chosen("light", model, arrays(COLOURED))[0] == kt.data.Augment.of("light")
+
+
 def test_smoothing_in_the_data_equals_smoothing_in_the_loss():
     data = arrays(COLOURED)
     results = []

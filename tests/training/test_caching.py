@@ -232,7 +232,7 @@ def test_dropout_in_the_frozen_part(capsys):
     stage = kt.Stage(epochs=2, train="top*")
     with freezing.as_before(model):
         stage.apply(model)
-        assert prefixes.find(model).is_kept
+        assert prefixes.find(model).reason == ""
 
 
 def own(*layers, inputs=(32, 32, 3)):
@@ -266,7 +266,8 @@ def test_a_layer_that_is_called_twice(data, capsys):
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with freezing.as_before(model):
         shared.trainable = False
-        assert prefixes.find(model).is_kept  # `flatten` crosses
+        found = prefixes.find(model)  # `flatten` crosses
+        assert (len(found.crossing), found.reason) == (1, "")
     image = keras.Input((32, 32, 3))
     x = shared(shared(image))
     model = keras.Model(image, keras.layers.Conv2D(3, 32, name="top")(x))
@@ -387,7 +388,7 @@ def test_views_are_drawn_once_and_cycled_through(data):
         views=2,
         seed=0,
     )
-    pictures = np.concatenate([images.numpy() for images, _ in keeper._images("views")]).reshape(2, -1, 32, 32, 3)
+    pictures = np.concatenate([images.numpy() for images, _ in keeper._views()]).reshape(2, -1, 32, 32, 3)
     assert np.abs(pictures[0] - pictures[1]).max() > 10
     by_hand, count = model_of(kt.tasks.Classification(3)), len(data.targets["train"])
     keras.utils.set_random_seed(0)
@@ -473,6 +474,13 @@ def test_what_was_computed_of_something_else_is_not_used(change, data, tmp_path)
     assert True not in on_disk(tmp_path, model, others)[0]
 
 
+def test_splits_are_told_apart(tmp_path):
+    """Two sets of arrays of one size: rows 0, 1, 2, ... of each."""
+    others = kt.data.from_arrays(PIXELS, LABELS, validation=(255 - PIXELS, LABELS), batch_size=6)
+    assert on_disk(tmp_path, model_of(), others)[0] == [False, False]
+    assert len(kt.features.CacheFolder(tmp_path).entries()) == 2
+
+
 def test_a_full_disk_costs_a_line(data, tmp_path, monkeypatch):
     from keras_transfer.features import writers
 
@@ -536,3 +544,90 @@ def test_twenty_kills_while_it_is_written(tmp_path):
             for name in expected.files:
                 np.testing.assert_array_equal(expected[name], found[name])
         shutil.rmtree(tmp_path / "cache")
+
+
+# What else a part of a model would not do.
+
+
+def test_an_output_that_others_take_too(data):
+    image = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(
+        keras.layers.Conv2D(4, 3, strides=4, name="conv")(image)
+    )
+    model = keras.Model(image, {"kind": keras.layers.Dense(3, name="top")(pooled), "pooled": pooled})
+    model.compile("adam", {"kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "pooled": "mse"})
+    targets = {"kind": LABELS, "pooled": np.zeros((22, 4), "float32")}
+    start = model.get_weights()
+    found = []
+    for cache in ("off", "memory"):
+        model.set_weights(start)
+        stages = [kt.Stage(epochs=2, only="top")]
+        history = kt.fine_tune(model, arrays(labels=targets), stages=stages, cache=cache, seed=0, verbose=0)
+        found.append(weights(model))
+    same(*found)
+    assert kept(history)
+
+
+def test_a_model_with_a_step_of_its_own(data, capsys):
+    class Doubled(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return 2 * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    plain = own(keras.layers.Conv2D(2, 3, strides=8))
+    model = Doubled(plain.inputs, plain.outputs)
+    model.compile("adam", plain.loss)
+    lines = refusal(capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
+    assert "Doubled has its own `compute_loss`" in lines[0]
+
+
+def test_dropout_within_a_layer_of_ones_own(data, capsys):
+    class Block(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.conv, self.drop = keras.layers.Conv2D(2, 3, strides=8), keras.layers.Dropout(0.5, name="within")
+
+        def call(self, inputs):
+            return self.drop(self.conv(inputs))
+
+    lines = refusal(capsys, own(Block()), data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
+    assert "'within' draws at random in training" in lines[0]
+
+
+def test_layers_that_only_look_as_if(data):
+    model = own(
+        keras.layers.Resizing(16, 16), keras.layers.Lambda(lambda x: x / 255), keras.layers.Conv2D(2, 3, strides=4),
+        keras.layers.Dense(4),
+    )  # fmt: skip
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    assert prefixes.find(model).reason == ""
+    assert len(prefixes.find(model).crossing) == 1
+
+
+def test_batches_that_the_user_put_in(data, capsys):
+    data.train = data.train.map(lambda images, labels: (255 - images, labels))
+    assert "the order of a plain data set is not known" in refusal(capsys, model_of(), data)[0]
+
+
+def test_a_callback_that_stops_within_an_epoch(data):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    found = []
+    for cache in ("off", "memory"):
+        model = model_of()
+        stages = [dataclasses.replace(HEAD, epochs=3)]
+        history = kt.fine_tune(model, arrays(), stages=stages, callbacks=[Stop()], cache=cache, seed=0, verbose=0)
+        found.append(weights(model))
+        assert history.epoch == [0]
+    same(*found)
+
+
+def test_automatic_names_are_missed_not_mistaken(data, tmp_path):
+    plan = {"stages": [kt.Stage(epochs=2, only="top")], "epochs": None, "unfreeze": None}
+    found = []
+    for _ in range(2):
+        model = own(keras.layers.Conv2D(2, 3, strides=8), keras.layers.MaxPooling2D())
+        found += [on_disk(tmp_path, model, arrays(), **plan)]
+    same(found[0][1], found[1][1])

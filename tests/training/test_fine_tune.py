@@ -148,6 +148,32 @@ def test_the_epoch_of_a_head_that_is_solved_for_last_is_its_own():
     assert history.record["best_epoch"] == 1
 
 
+def test_without_an_accuracy_the_loss_chooses(data):
+    model = model_of()
+    model.compile("adam", model.loss)
+    history = kt.fine_tune(model, data, epochs=(2, 2), verbose=0)
+    assert history.record["monitor"] == "val_loss"
+    assert history.record["best_epoch"] == int(np.argmin(history.history["val_loss"]))
+
+
+def test_weighted_examples_are_trained_on_not_solved_for(data):
+    weighted = data.train.map(lambda images, labels: (images, labels, tf.ones(tf.shape(labels))))
+    with pytest.raises(checks.InputError, match="a head must be trained where examples have weights"):
+        kt.fine_tune(model_of(), weighted, stages=[kt.Stage(solve=True, train="head")], verbose=0)
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: (_ for _ in ()).throw(KeyboardInterrupt))
+    model = model_of()
+    with pytest.raises(KeyboardInterrupt):
+        kt.fine_tune(model, weighted, callbacks=[stop], verbose=0)  # in an epoch: nothing was solved for before
+
+
+def test_early_stopping_without_validation_is_said(data):
+    stage = kt.Stage(epochs=2, train="head", early_stopping=1)
+    history = kt.fine_tune(model_of(), data.train, stages=[stage], verbose=0)
+    assert any("no early stopping" in line for line in history.record["notes"])
+    with pytest.raises(checks.InputError, match="`early_stopping's mode` must be one of 'min', 'max'"):
+        kt.Stage(epochs=2, early_stopping={"mode": "maximum"})
+
+
 def test_a_users_own_model_and_dataset():
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="conv")(inputs))

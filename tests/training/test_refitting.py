@@ -1,5 +1,6 @@
 """Validation images choose the epoch, and are trained on afterwards."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -73,11 +74,36 @@ def test_a_solved_head_is_solved_for_again(data):
 )
 def test_how_far(values, schedule, expected, data):
     plan = [kt.Stage(epochs=2, train="head"), kt.Stage(epochs=2, train="block4*", schedule=schedule)]
-    best = SimpleNamespace(monitor="val_accuracy", epoch=int(np.argmax(values)))
+    best = SimpleNamespace(monitor="val_accuracy", epoch=int(np.argmax(values)), value=(-max(values), 0.0))
     history = SimpleNamespace(epoch=[0, 1, 2, 3], history={"val_accuracy": values})
     record = SimpleNamespace(facts={"stages": [{"epochs": [0, 1]}, {"epochs": [2, 3]}]})
-    run = SimpleNamespace(plan=plan, best=best, history=history, record=record)
+    run = SimpleNamespace(plan=plan, best=best, history=history, record=record, steps=3)
     assert [stage.epochs for stage in refitting._as_far(run, 12)] == expected
+
+
+def test_stages_are_as_long_as_they_were():
+    """Early stopping needs validation, which is gone; steps are not epochs."""
+    plan = [
+        kt.Stage(epochs=100, train="head", early_stopping=1),
+        kt.Stage(steps=10, train="block4*", schedule="cosine"),
+        kt.Stage(steps=10, train="block4*"),
+    ]
+    record = SimpleNamespace(facts={"stages": [{"epochs": [0, 2]}, {"epochs": [3, 6]}, {"epochs": [7, 10]}]})
+    best = SimpleNamespace(monitor="val_loss", epoch=8, value=(0.1, 0.1))
+    run = SimpleNamespace(plan=plan, best=best, history=None, record=record, steps=3)
+    found = refitting._as_far(run, 12)
+    assert [(stage.epochs, stage.steps, stage.early_stopping) for stage in found] == [
+        (3, None, None),
+        (None, 10, None),
+        (None, 6, None),
+    ]
+
+
+def test_a_report_on_images_that_were_trained_on_says_so(data, capsys):
+    without = dataclasses.replace(data, test=None)
+    model = model_of(data)
+    kt.fine_tune(model, without, stages=[kt.Stage(solve=True, train="head")], refit=True, verbose=0)
+    assert "the model was trained on these images" in str(kt.evaluate(model, without).to_dict()["about"]["notes"])
 
 
 def test_joined_data_has_every_example_once_and_the_same_test_images(data):

@@ -21,7 +21,7 @@ def test_the_default_solves_for_the_head_first(model):
     assert [stage.train for stage in found] == ["head", "all"]
     assert [stage.solve for stage in found] == [True, False]
     assert (found[1].learning_rate, found[1].schedule, found[1].epochs) == (3e-4, "cosine", 7)
-    assert len(decided) == 3
+    assert len(decided) == 4
 
 
 def test_a_head_with_hidden_layers_is_trained(model):
@@ -33,6 +33,13 @@ def test_a_head_with_hidden_layers_is_trained(model):
     ]
 
 
+def test_one_rate_is_that_of_the_stage_after_the_solved_head(model):
+    found, _ = plan(model, learning_rate=1e-5)
+    assert [stage.solve for stage in found] == [True, False]
+    assert found[1].learning_rate == 1e-5
+    assert [stage.solve for stage in plan(model, learning_rate=(1e-3, 1e-5))[0]] == [False, False]
+
+
 def test_what_is_given_is_not_decided(model):
     found, decided = plan(model, epochs=(1, 2), unfreeze="block4", learning_rate=(1e-2, 1e-5))
     assert decided == []
@@ -41,7 +48,7 @@ def test_what_is_given_is_not_decided(model):
     assert [stage.schedule for stage in found] == ["constant", "constant"]
 
 
-@pytest.mark.parametrize(("batches", "epochs"), [(None, 20), (2, 20), (18, 12), (1000, 4)])
+@pytest.mark.parametrize(("batches", "epochs"), [(None, 7), (2, 50), (18, 12), (1000, 4)])
 def test_fewer_examples_are_seen_more_often(model, batches, epochs):
     assert plan(model, batches=batches)[0][1].epochs == epochs
 

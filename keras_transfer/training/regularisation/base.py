@@ -5,7 +5,6 @@ The penalty sits in a layer that passes the model's outputs through as they are,
 """
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_transfer import layers
-from keras_transfer.core import blocks, checks, graph, paths
+from keras_transfer.core import blocks, checks, compiling, graph, paths
 from keras_transfer.layers import penalised
 from keras_transfer.training import freezing
 
@@ -96,14 +95,13 @@ class Regulariser:
     def check(self, model: keras.Model) -> None:
         """Raises an error if the regulariser cannot be attached to `model`; called before training starts."""
         graph.check_functional(model)
-        for name in ("train_step", "compute_loss"):
-            definer = inspect.getmodule(getattr(type(model), name))
-            if definer is None or definer.__name__.partition(".")[0] != "keras":
-                raise checks.error(
-                    "`model` must train with Keras's own training step",
-                    given=f"{type(model).__name__} with its own `{name}`",
-                    fix="Attach the regulariser to a plain keras.Model(inputs, outputs) of the same layers.",
-                )
+        name = compiling.own_method(model, ("train_step", "compute_loss"))
+        if name is not None:
+            raise checks.error(
+                "`model` must train with Keras's own training step",
+                given=f"{type(model).__name__} with its own `{name}`",
+                fix="Attach the regulariser to a plain keras.Model(inputs, outputs) of the same layers.",
+            )
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
