@@ -156,7 +156,7 @@ def fine_tune(
         if saved is not None:
             run.take_up(saved)
             at = run.at.__dict__ if run.pending is None else run.pending[1]["at"]
-            again = "" if run.pending is None else " of the run on all images"
+            again = f" of {len(run.plan)}" if run.pending is None else " of the run on all images"
             record.note(f"going on with epoch {at['epoch'] + 1}, in stage {at['stage'] + 1}{again}")
         if folder is not None:
             run.callbacks = [Log(folder, upto=saved[1]["at"]["epoch"] if saved else 0), *callbacks]
