@@ -8,7 +8,17 @@ import keras
 
 from keras_transfer.core import checks
 
-__all__ = ["compile_like", "compile_with", "jit_compile", "optimizers", "own_method", "recompile", "scope", "set_loss"]
+__all__ = [
+    "arguments",
+    "compile_like",
+    "compile_with",
+    "jit_compile",
+    "optimizers",
+    "own_method",
+    "recompile",
+    "scope",
+    "set_loss",
+]
 
 
 def jit_compile() -> bool | str:
@@ -46,10 +56,9 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None
     Raises:
         InputError: If `model` was never compiled.
     """
-    arguments = _arguments(model)
-    arguments["optimizer"] = optimizer
+    given = {**_again(model), "optimizer": optimizer}
     with scope(model):
-        model.compile(**arguments)
+        model.compile(**given)
         model.optimizer.build(model.trainable_variables)
         for one in optimizers(model):
             if getattr(one, "use_ema", False):
@@ -62,19 +71,19 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None
 def set_loss(model: keras.Model, loss: object) -> None:
     """Compiles `model` with another loss; optimizer, metrics and weights of losses stay."""
     with scope(model):
-        model.compile(**{**_arguments(model), "loss": loss})
+        model.compile(**{**_again(model), "loss": loss})
 
 
 def compile_like(model: keras.Model, other: keras.Model) -> None:
     """Compiles `model` with loss, metrics and options of `other`; the optimizer is a place-holder."""
     with scope(model):
-        model.compile(**{**_arguments(other), "optimizer": "sgd"})
+        model.compile(**{**_again(other), "optimizer": "sgd"})
 
 
 def compile_with(model: keras.Model, other: keras.Model) -> None:
     """Compiles `model` as `other` is, with the same optimizer: what one learns, the other's slots know."""
     with scope(model):
-        model.compile(**{**_arguments(other), "optimizer": other.optimizer})
+        model.compile(**{**_again(other), "optimizer": other.optimizer})
 
 
 def own_method(model: keras.Model, names: Iterable[str]) -> str | None:
@@ -86,12 +95,28 @@ def own_method(model: keras.Model, names: Iterable[str]) -> str | None:
     return None
 
 
-def _arguments(model: keras.Model) -> dict:
+def arguments(model: keras.Model) -> dict:
+    """Returns what `model` was compiled with.
+
+    Raises:
+        InputError: If it never was.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> arguments(model)["loss"]
+        'mse'
+    """
     if not getattr(model, "compiled", False):
         raise checks.error("`model` must be compiled", given=f"{model.name!r}, which is not", fix="Call model.compile.")
     # `_compile_config` keeps the objects themselves; the public get_compile_config() loses unregistered functions.
-    arguments = dict(model._compile_config.config)
-    for metric in keras.tree.flatten([arguments.get("metrics"), arguments.get("weighted_metrics")]):
+    return dict(model._compile_config.config)
+
+
+def _again(model: keras.Model) -> dict:
+    """What to compile a model with once more; Keras does not reset metrics before the first epoch."""
+    found = arguments(model)
+    for metric in keras.tree.flatten([found.get("metrics"), found.get("weighted_metrics")]):
         if isinstance(metric, keras.Metric):
-            metric.reset_state()  # Keras does not before the first epoch, and it counted something else before
-    return arguments
+            metric.reset_state()
+    return found

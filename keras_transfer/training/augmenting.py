@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks
+from keras_transfer.core import checks, compiling
 from keras_transfer.data import augment, mixing
 from keras_transfer.training import inputs
 
@@ -71,7 +71,7 @@ def applied(
 
 def _takes_shares(model: keras.Model) -> bool:
     """Whether loss and metrics are those of the package, which take class ids and shares of classes."""
-    config = model._compile_config.config
+    config = compiling.arguments(model)
     trained = keras.tree.flatten(config.get("loss"))
     measured = [each for each in keras.tree.flatten([config.get("metrics"), config.get("weighted_metrics")]) if each]
     own = [isinstance(each, keras.Metric) and not type(each).__module__.startswith("keras.") for each in measured]

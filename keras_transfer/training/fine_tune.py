@@ -346,7 +346,7 @@ def _monitor(model: keras.Model) -> str:
     A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better.
     """
     kinds = [layer.task.kind for layer in layers.outputs(model).values()]
-    measured = keras.tree.flatten(model._compile_config.config.get("metrics"))
+    measured = keras.tree.flatten(compiling.arguments(model).get("metrics"))
     names = [getattr(each, "name", each) for each in measured]
     return "val_accuracy" if kinds == ["classification"] and "accuracy" in names else "val_loss"
 
