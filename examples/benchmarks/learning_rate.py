@@ -2,10 +2,12 @@
 
     python examples/benchmarks/learning_rate.py DATA
 
-DATA holds `weights/` (MobileNetV2 of width 0.35) and the image sets `caltech24` and `cifar10_small`. A softmax head is
-trained with Adam for 10 epochs on the frozen features, at 7 rates and at the suggested one; test accuracy, mean over
-the seeds. Claim: the suggestion is within a point of the best of the grid, which is picked by its test accuracy. Three
-minutes on two free cores; prints one JSON line.
+DATA holds `weights/` (MobileNetV2 of width 0.35) and the image sets `caltech24`, `alpaca2` and `cifar10_small`. A
+softmax head is trained with Adam for 10 epochs on the frozen features, at 7 rates and at the suggested one; test
+accuracy, mean over the seeds. Claim: the suggestion is within a point of the best of the grid, which is picked by its
+test accuracy, on caltech24 and alpaca2. Not on cifar10_small, where it is up to three points behind: the loss of the
+training images, which is all that a range test sees, falls quickest at a rate at which this head overfits within the
+10 epochs. Four minutes on two free cores; prints one JSON line.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import tensorflow as tf
 import keras_transfer as kt
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-SIZES = {"caltech24": 160, "cifar10_small": 96}
+SIZES = {"caltech24": 160, "alpaca2": 160, "cifar10_small": 96}
 WEIGHTS = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 
 
