@@ -115,7 +115,7 @@ def side(root, network, name, out):
 
 
 def measured(root, network, name, out, script=__file__):
-    """Runs one side in a process of its own; the test images are taken off its time."""
+    """Runs one side in a process of its own; its time includes the test images, on every side."""
     command = [sys.executable, script, str(root), "--network", network, "--side", name, "--out", str(out)]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
