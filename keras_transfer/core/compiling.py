@@ -11,7 +11,6 @@ from keras_transfer.core import checks
 __all__ = [
     "arguments",
     "compile_like",
-    "compile_with",
     "jit_compile",
     "optimizers",
     "own_method",
@@ -74,16 +73,12 @@ def set_loss(model: keras.Model, loss: object) -> None:
         model.compile(**{**_again(model), "loss": loss})
 
 
-def compile_like(model: keras.Model, other: keras.Model) -> None:
-    """Compiles `model` with loss, metrics and options of `other`; the optimizer is a place-holder."""
+def compile_like(
+    model: keras.Model, other: keras.Model, *, optimizer: str | keras.optimizers.Optimizer = "sgd"
+) -> None:
+    """Compiles `model` with loss, metrics and options of `other`; the optimizer is a place-holder by default."""
     with scope(model):
-        model.compile(**{**_again(other), "optimizer": "sgd"})
-
-
-def compile_with(model: keras.Model, other: keras.Model) -> None:
-    """Compiles `model` as `other` is, with the same optimizer: what one learns, the other's slots know."""
-    with scope(model):
-        model.compile(**{**_again(other), "optimizer": other.optimizer})
+        model.compile(**{**_again(other), "optimizer": optimizer})
 
 
 def own_method(model: keras.Model, names: Iterable[str]) -> str | None:

@@ -135,7 +135,7 @@ class Keeper:
             with compiling.scope(model):
                 self._uppers[number] = graph.above(model, tensors)
         upper = self._uppers[number]
-        compiling.compile_with(upper, model)
+        compiling.compile_like(upper, model, optimizer=model.optimizer)  # one set of slots for both
         validation = None if self.given.validation is None else self._rows(VALIDATION, tensors)
         return Lent(upper, self._rows(self._part, tensors), validation)
 
@@ -360,7 +360,7 @@ class Keeper:
         source, changes = self.given.source, self.given.changes
         about = {
             "part": part,
-            "names": list(names),
+            "names": list(names),  # by which the rows are found; automatic ones may be others next time
             "data": [source.digest, list(source.image_size), source.channels, source.batch_size],
             "dtype": self._dtype(names),
             "views": [self.views, self.seed, changes.get_config()] if part == VIEWS else None,

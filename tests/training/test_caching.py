@@ -630,4 +630,5 @@ def test_automatic_names_are_missed_not_mistaken(data, tmp_path):
     for _ in range(2):
         model = own(keras.layers.Conv2D(2, 3, strides=8), keras.layers.MaxPooling2D())
         found += [on_disk(tmp_path, model, arrays(), **plan)]
+    assert [hits for hits, _ in found] == [[False, False], [False, False]]
     same(found[0][1], found[1][1])
