@@ -1,5 +1,6 @@
 """`kt.load_model`: a saved model, with all that the package put into it."""
 
+import importlib
 import os
 import pathlib
 import warnings
@@ -44,6 +45,8 @@ def load_model(path: str | os.PathLike, *, trust: bool = False) -> keras.Model:
 
 
 def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
+    # The schedules and optimizers that a model was trained with are registered when their room is; it is not used here.
+    importlib.import_module("keras_transfer.training")
     try:
         with warnings.catch_warnings():
             # A model saved before it was ever trained has no slots to load: nothing is lost.

@@ -107,3 +107,12 @@ def test_parts_of_keras_hub_are_found(tmp_path):
     for code in (save, load):
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.keras")], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_schedule_of_the_package_is_known_in_a_new_process(tmp_path):
+    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2))
+    model.compile(keras.optimizers.Adam(kt.training.WarmUp(1e-3, steps=2)), model.loss)
+    model.save(tmp_path / "m.keras")
+    code = f"import keras_transfer as kt; kt.load_model({str(tmp_path / 'm.keras')!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
