@@ -22,6 +22,23 @@ import time
 import fine_tune_speed as speed
 
 
+def compiled(tail, variables, optimizer, loss):
+    """The step and the measurement of a tail."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            value = loss(y, tail(x, training=True))
+        optimizer.apply(tape.gradient(value, variables), variables)
+
+    @tf.function(reduce_retracing=True)
+    def measure(x, y):
+        return loss(y, tail(x, training=False))
+
+    return step, measure
+
+
 def floor(root, network, out):
     """The steps, and nothing around them."""
     import keras
@@ -69,16 +86,7 @@ def floor(root, network, out):
         variables = tail.trainable_variables
         optimizer.build(variables)
 
-        @tf.function(reduce_retracing=True)
-        def step(x, y, tail=tail, variables=variables, optimizer=optimizer):
-            with tf.GradientTape() as tape:
-                value = loss(y, tail(x, training=True))
-            optimizer.apply(tape.gradient(value, variables), variables)
-
-        @tf.function(reduce_retracing=True)
-        def measure(x, y, tail=tail):
-            return loss(y, tail(x, training=False))
-
+        step, measure = compiled(tail, variables, optimizer, loss)
         for epoch in range(10):
             shuffled = np.random.default_rng((0, epoch)).permutation(mine)
             for at in range(0, len(shuffled), 32):
@@ -89,9 +97,10 @@ def floor(root, network, out):
         stages.append(time.perf_counter() - began)
     model = keras.Sequential([base, keras.layers.GlobalAveragePooling2D(), head])
     model.save_weights(out / "model.weights.h5")
+    saved = time.time()
     test = kt.data.load_images(files[1], size).astype("float32") / 127.5 - 1
     answers = model.predict(test, verbose=0).argmax(axis=1)
-    return stages, float(np.mean(answers == [classes.index(name) for name in names[1]]))
+    return stages, saved, float(np.mean(answers == [classes.index(name) for name in names[1]]))
 
 
 def main():
@@ -103,8 +112,8 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.side == "floor":
-        stages, accuracy = floor(asked.data, asked.network, asked.out)
-        print(json.dumps({"stages": stages, "accuracy": accuracy}))
+        stages, saved, accuracy = floor(asked.data, asked.network, asked.out)
+        print(json.dumps({"stages": stages, "saved": saved, "accuracy": accuracy}))
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     rows = {"floor": [], "memory": []}

@@ -25,7 +25,8 @@ __all__ = ["Cache", "Keeper", "Lent"]
 
 WHERE = ("auto", "memory", "disk", "off")
 SHARE = 0.25  # of the free memory, that "auto" takes
-PLAIN, VIEWS, VALIDATION = "train", "views", "validation"
+PLAIN, VIEWS = "images", "views"  # of the training part
+TRAIN, VALIDATION = "train", "validation"
 # What a part of a model would not do as the model does.
 OWN = ("fit", "evaluate", "train_step", "test_step", "compute_loss", "compute_metrics", "call")
 
@@ -137,31 +138,37 @@ class Keeper:
         upper = self._uppers[number]
         compiling.compile_like(upper, model, optimizer=model.optimizer)  # one set of slots for both
         validation = None if self.given.validation is None else self._rows(VALIDATION, tensors)
-        return Lent(upper, self._rows(self._part, tensors), validation)
+        return Lent(upper, self._rows(TRAIN, tensors), validation)
 
     def heads(self, number: int) -> dict[str, dict[str, np.ndarray]] | None:
         """Returns by split what enters the heads that are to be solved for, None where it is not kept."""
         if not self._is_kept(number) or not self._ensure(number):
             return None
-        parts = (PLAIN, VALIDATION) if self.given.validation is not None else (PLAIN,)
-        return {
-            part: {name: np.asarray(self._arrays[part, below]) for name, below in self._heads.items()} for part in parts
-        }
+        rows = {name: np.asarray(self._arrays[PLAIN, below]) for name, below in self._heads.items()}
+        count = self._count(TRAIN)
+        found = {TRAIN: {name: values[:count] for name, values in rows.items()}}
+        if self.given.validation is not None:
+            found[VALIDATION] = {name: values[count:] for name, values in rows.items()}
+        return found
 
     def finished(self, number: int) -> None:
         """Forgets what a stage that is over has changed, and what no later stage wants."""
         later = range(number + 1, len(self.plan))
-        wanted = {key for stage in later if self._is_kept(stage) for key in self._needs(stage)}
+        wanted = {(self._kind(at), name) for at in later if self._is_kept(at) for name in self._needs(at)}
         changed = self._prefixes[number].changed
-        for part, name in list(self._arrays):
-            if (part, name) not in wanted or self._below(name) & changed:
-                del self._arrays[part, name]
+        for kind, name in list(self._arrays):
+            if (kind, name) not in wanted or self._below(name) & changed:
+                del self._arrays[kind, name]
         self._uppers.pop(number, None)
 
     @property
-    def _part(self) -> str:
+    def _fitted(self) -> str:
         """Which training rows `fit` sees."""
         return VIEWS if self.given.changes is not None and self.given.changes.pictures else PLAIN
+
+    def _kind(self, number: int) -> str:
+        """Which training rows a stage wants."""
+        return PLAIN if self.plan[number].solve else self._fitted
 
     def _is_kept(self, number: int, *, tell: bool = False) -> bool:
         """Whether a stage is to train on kept rows; says why not where that may surprise."""
@@ -181,14 +188,14 @@ class Keeper:
         """Whether a pass over the images is saved."""
         if self.cache.where == "disk":
             return True
-        if self._part == VIEWS and self.views > 1:
+        if self._fitted == VIEWS and self.views > 1:
             return sum(self._epochs(each) for each in self.plan if not each.solve) > self.views
         return self._epochs(stage) > 1
 
     def _is_ambiguous(self, number: int) -> bool:
         """Whether the layers below the heads cannot be named."""
         calls = [node.operation.name for node in self._order]
-        return any(calls.count(name) > 1 for _, name in self._needs(number))
+        return any(calls.count(name) > 1 for name in self._needs(number))
 
     @functools.cached_property
     def _heads(self) -> dict[str, str]:
@@ -207,7 +214,7 @@ class Keeper:
             return "a stage with `lora` or `regulariser` trains on images"
         if changes is not None and changes.mixes:
             return "MixUp and CutMix blend images with others"
-        if self._part == VIEWS and self.views == 1:
+        if self._fitted == VIEWS and self.views == 1:
             return "training images are others in every epoch (views=4 keeps four random views of each)"
         return ""
 
@@ -219,16 +226,11 @@ class Keeper:
         steps = self.given.known_steps or 1
         return stage.epochs or -(-stage.steps // steps)
 
-    def _needs(self, number: int) -> list[tuple[str, str]]:
-        """Parts of the data and names of the operations whose outputs a stage wants."""
+    def _needs(self, number: int) -> list[str]:
+        """Names of the operations whose outputs a stage wants."""
         if self.plan[number].solve:
-            names = list(self._heads.values())
-            first = PLAIN
-        else:
-            names = [self._made[id(tensor)] for tensor in self._prefixes[number].crossing]
-            first = self._part
-        parts = (first, VALIDATION) if self.given.validation is not None else (first,)
-        return [(part, name) for part in parts for name in names]
+            return list(self._heads.values())
+        return [self._made[id(tensor)] for tensor in self._prefixes[number].crossing]
 
     def _below(self, name: str) -> set[int]:
         """The positions of the operations that an operation's output depends on."""
@@ -236,43 +238,45 @@ class Keeper:
 
     def _ensure(self, number: int) -> bool:
         """Computes what is missing for a stage; returns whether it could be kept."""
-        needs = self._needs(number)
-        missing = dict.fromkeys(part for part, name in needs if (part, name) not in self._arrays)
-        own = {part: list(dict.fromkeys(name for at, name in needs if at == part)) for part in missing}
-        more = {part: list(dict.fromkeys([*names, *self._later(number, part)])) for part, names in own.items()}
+        kind = self._kind(number)
+        own = [name for name in dict.fromkeys(self._needs(number)) if (kind, name) not in self._arrays]
+        if not own:
+            return True
+        more = [name for name in self._later(number) if (kind, name) not in self._arrays]
         try:
-            where, wanted = self._where(own), own
+            where, wanted = self._where(kind, own), own
             with contextlib.suppress(checks.InputError):  # what later stages want is not to send this one elsewhere
-                if self._where(more) == where:
-                    wanted = more
-            for part, names in wanted.items():
-                self._compute(part, names, where)
+                both = list(dict.fromkeys([*own, *more]))
+                if self._where(kind, both) == where:
+                    wanted = both
+            self._compute(kind, wanted, where)
         except (checks.InputError, OSError, NotImplementedError) as refused:  # the last: code that cannot be read
             self._refuse(number, f"what they give could not be kept ({' '.join(str(refused).split())})")
             return False
         return True
 
-    def _later(self, number: int, part: str) -> list[str]:
-        """What later stages want of a part and no stage before them changes."""
+    def _later(self, number: int) -> list[str]:
+        """What later stages want of the same images and no stage before them changes."""
         found, changed = [], set(self._prefixes[number].changed)
         for later in range(number + 1, len(self.plan)):
-            if self._is_kept(later):
-                found += [name for at, name in self._needs(later) if at == part and not self._below(name) & changed]
+            if self._is_kept(later) and self._kind(later) == self._kind(number):
+                found += [name for name in self._needs(later) if not self._below(name) & changed]
             changed |= self._prefixes[later].changed
-        return list(dict.fromkeys(found))
+        return found
 
-    def _compute(self, part: str, names: Sequence[str], where: str) -> None:
+    def _compute(self, kind: str, names: Sequence[str], where: str) -> None:
         """Runs the lower part over the images, or finds on disk what an earlier run kept."""
-        size = self._size(part, names)
-        shown = f"{self._count(part):,} {'views' if part == VIEWS else f'{part} images'}, {size / 1e6:,.1f} MB,"
+        size = self._size(kind, names)
+        counts = [f"{self._trained(kind):,} {'views of training images' if kind == VIEWS else 'training images'}"]
+        counts += [f"{self._count(VALIDATION):,} of validation"] * (self.given.validation is not None)
+        shown = f"{' and '.join(counts)}, {size / 1e6:,.1f} MB,"
 
         def make(folder: object = None) -> features.Features:
             place = "in memory" if folder is None else f"on disk in '{folder}'"
             self.note(f"what frozen layers give for {shown} is computed once and kept {place} (cache='off' does not)")
             return features.extract(
                 self.model,
-                self._views() if part == VIEWS else self.given.source,
-                split=VALIDATION if part == VALIDATION else PLAIN,
+                self._images(kind),
                 layers=list(names),
                 dtype=self._dtype(names),
                 to=folder,
@@ -281,7 +285,7 @@ class Keeper:
 
         is_found = False
         if where == "disk":
-            found, is_found = self._folder.get(self._key(part, names), make, size=size)
+            found, is_found = self._folder.get(self._key(kind, names), make, size=size)
         else:
             found = make()
         if is_found:
@@ -289,12 +293,12 @@ class Keeper:
         for name in names:
             array = found.arrays.pop(name)
             if where == "disk":  # held open, should another process make room there
-                self._arrays[part, name] = features.FileRows(array)
+                self._arrays[kind, name] = features.FileRows(array)
                 continue
             with tf.device("CPU:0"):
-                self._arrays[part, name] = tf.constant(array)
-        facts = {"part": part, "layers": list(names), "rows": self._count(part), "bytes": size}
-        self.facts.append({**facts, "where": where, "found": is_found, "views": self.views if part == VIEWS else None})
+                self._arrays[kind, name] = tf.constant(array)
+        facts = {"of": kind, "layers": list(names), "rows": self._all(kind), "bytes": size, "where": where}
+        self.facts.append({**facts, "found": is_found, "views": self.views if kind == VIEWS else None})
 
     @functools.cached_property
     def _folder(self) -> features.CacheFolder:
@@ -303,17 +307,25 @@ class Keeper:
     def _dtype(self, names: Sequence[str]) -> str:
         return "float16" if all(self._tensors[name].dtype == "float16" for name in names) else self.cache.dtype
 
-    def _count(self, part: str) -> int:
-        return len(self._source_rows(part)) * (self.views if part == VIEWS else 1)
+    def _count(self, split: str) -> int:
+        """How many images a split has."""
+        return 0 if split == VALIDATION and self.given.validation is None else len(self._source_rows(split))
 
-    def _size(self, part: str, names: Sequence[str]) -> int:
+    def _trained(self, kind: str) -> int:
+        return self._count(TRAIN) * (self.views if kind == VIEWS else 1)
+
+    def _all(self, kind: str) -> int:
+        """How many rows are kept: those of training, then those of validation."""
+        return self._trained(kind) + self._count(VALIDATION)
+
+    def _size(self, kind: str, names: Sequence[str]) -> int:
         """In bytes."""
         values = sum(int(np.prod(self._tensors[name].shape[1:])) for name in names)
-        return self._count(part) * values * np.dtype(self._dtype(names)).itemsize
+        return self._all(kind) * values * np.dtype(self._dtype(names)).itemsize
 
-    def _where(self, wanted: Mapping[str, Sequence[str]]) -> str:
+    def _where(self, kind: str, names: Sequence[str]) -> str:
         """Where so much is kept."""
-        size = sum(self._size(part, names) for part, names in wanted.items())
+        size = self._size(kind, names)
         where = self.cache.where
         if where == "auto":
             where = "memory" if size <= SHARE * machine.free_memory() else "disk"
@@ -322,32 +334,40 @@ class Keeper:
             raise checks.error("`max_bytes` must have room for what frozen layers give", given=given)
         return where
 
-    def _source_rows(self, part: str) -> np.ndarray:
-        return self.given.source.examples[VALIDATION if part == VALIDATION else PLAIN].rows
+    def _source_rows(self, split: str) -> np.ndarray:
+        return self.given.source.examples[split].rows
+
+    def _images(self, kind: str) -> tf.data.Dataset:
+        """All that is to be kept: training images, or views of them one after the other, then validation images."""
+        images = self._views() if kind == VIEWS else self.given.source.ordered(TRAIN)
+        parts = [images] if self.given.validation is None else [images, self.given.source.ordered(VALIDATION)]
+        return functools.reduce(lambda one, other: one.concatenate(other), (part.map(_alone) for part in parts))
 
     def _views(self) -> tf.data.Dataset:
         """All views of the training images, one after the other."""
-        images = self.given.source.ordered(PLAIN)
+        images = self.given.source.ordered(TRAIN)
         changes = dataclasses.replace(self.given.changes, label_smoothing=0.0)
         views = [changes.apply(images, seed=self.seed or 0, passes=_Always(at)) for at in range(self.views)]
         return functools.reduce(lambda one, other: one.concatenate(other), views)
 
-    def _rows(self, part: str, tensors: Sequence[keras.KerasTensor]) -> tf.data.Dataset:
+    def _rows(self, split: str, tensors: Sequence[keras.KerasTensor]) -> tf.data.Dataset:
         """Batches of kept rows and targets, in the order in which the images would come."""
-        split = VALIDATION if part == VALIDATION else PLAIN
-        read = [features.reader(self._arrays[part, self._made[id(tensor)]]) for tensor in tensors]
-        count, names = len(self._source_rows(part)), self.given.targets
+        kind = self._fitted
+        read = [features.reader(self._arrays[kind, self._made[id(tensor)]]) for tensor in tensors]
+        count, names = self._count(TRAIN), self.given.targets
+        first = 0 if split == TRAIN else self._trained(kind)
         batches = self.given.source.places(split)
-        smoothed = augmenting.smoothing(self.model, self.given) if split == PLAIN else None
+        smoothed = augmenting.smoothing(self.model, self.given) if split == TRAIN else None
 
         def picked(places: tf.Tensor, targets: object) -> tuple:
-            values = tuple(tf.cast(each(places), tensor.dtype) for each, tensor in zip(read, tensors, strict=True))
+            values = (tf.cast(each(places + first), own.dtype) for each, own in zip(read, tensors, strict=True))
+            values = tuple(values)
             if isinstance(targets, Mapping):
                 targets = {name: targets[name] for name in names}  # those of no task are left out
             targets = targets if smoothed is None else smoothed(targets)
             return (values if len(values) > 1 else values[0]), targets
 
-        if part == VIEWS:
+        if kind == VIEWS and split == TRAIN:
             length = batches.cardinality()
             batches = tf.data.Dataset.zip((augment.numbered(self.passes), batches)).map(
                 lambda number, batch: (batch[0] + count * (number % self.views), batch[1])
@@ -355,18 +375,26 @@ class Keeper:
             batches = batches.apply(tf.data.experimental.assert_cardinality(length))
         return batches.map(picked, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
-    def _key(self, part: str, names: Sequence[str]) -> str:
+    def _key(self, kind: str, names: Sequence[str]) -> str:
         """A hash of everything that the kept rows depend on."""
         source, changes = self.given.source, self.given.changes
         about = {
-            "part": part,
+            "of": kind,
             "names": list(names),  # by which the rows are found; automatic ones may be others next time
             "data": [source.digest, list(source.image_size), source.channels, source.batch_size],
+            "counts": [self._count(TRAIN), self._count(VALIDATION)],
             "dtype": self._dtype(names),
-            "views": [self.views, self.seed, changes.get_config()] if part == VIEWS else None,
+            "views": [self.views, self.seed, changes.get_config()] if kind == VIEWS else None,
         }
         network = keys.network(self._order, [self._tensors[name] for name in names])
-        return keys.joined(network, keys.array(self._source_rows(part)), keys.plain(about))
+        splits = [TRAIN] if self.given.validation is None else [TRAIN, VALIDATION]
+        rows = [keys.array(self._source_rows(split)) for split in splits]
+        return keys.joined(network, *rows, keys.plain(about))
+
+
+def _alone(images: tf.Tensor, *targets: object) -> tf.Tensor:
+    """A batch without its targets."""
+    return images
 
 
 class _Always(augment.Passes):
