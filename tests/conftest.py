@@ -1,5 +1,6 @@
 """Shared by all tests: quiet TensorFlow, fixed seeds, the folder of real data."""
 
+import multiprocessing
 import os
 import pathlib
 
@@ -18,6 +19,23 @@ def _seed():
 def _default_precision():
     yield
     keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def fork():
+    """Runs code in a process of its own that may be killed, started from one that has imported everything already.
+
+    `fork(code, *arguments)` returns the `multiprocessing.Process`; the code finds `arguments` as a list of strings.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["numpy", "tensorflow", "keras", "keras_transfer.training", "keras_transfer.models"])
+
+    def start(code, *arguments):
+        process = context.Process(target=exec, args=(code, {"arguments": [str(each) for each in arguments]}))
+        process.start()
+        return process
+
+    return start
 
 
 @pytest.fixture
