@@ -46,6 +46,10 @@ class Insight:
         self.start = start
         self.watch = check(watch)
         self.blocks = _blocks(model)
+        self._variables = paths.variables(model)
+        self._sizes = {
+            name: sum(float(np.square(start[path]).sum()) for path in mine) for name, mine in self.blocks.items()
+        }
         self._gradient: object = None
 
     def measure(self, batch: tuple | None = None) -> dict[str, dict[str, float]]:
@@ -62,19 +66,20 @@ class Insight:
         self._gradient = None
 
     def _distances(self) -> dict[str, float]:
-        variables = paths.variables(self.model)
         found = {}
         for name, mine in self.blocks.items():
-            moved = sum(float(np.square(np.asarray(variables[path]) - self.start[path]).sum()) for path in mine)
-            size = sum(float(np.square(self.start[path]).sum()) for path in mine)
-            found[name] = round(float(np.sqrt(moved / size)), 6) if size else 0.0
+            moved = (np.asarray(self._variables[path]) - self.start[path] for path in mine)
+            distance = sum(float(np.square(part).sum()) for part in moved)
+            found[name] = round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
         return found
 
     def _gradients(self, batch: tuple) -> dict[str, float]:
         trained = {id(variable) for variable in self.model.trainable_variables}
-        variables = paths.variables(self.model)
         named = {
-            path: variables[path] for mine in self.blocks.values() for path in mine if id(variables[path]) in trained
+            path: self._variables[path]
+            for mine in self.blocks.values()
+            for path in mine
+            if id(self._variables[path]) in trained
         }
         if self._gradient is None:
 
