@@ -1,0 +1,78 @@
+"""GradNorm: weights that are learned so that the tasks' gradients have comparable lengths."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.balancing import base
+from keras_transfer.core import checks
+
+__all__ = ["GradNorm"]
+
+_SMALLEST = 1e-3  # weight, before they are made to sum up again
+_SLOWEST, _FASTEST = 1e3, 1e-6  # a loss as a share of its first value
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+class GradNorm(base.Balancer):
+    """Learns weights w that bring each w_i |g_i| to its target, mean(w |g|) * r_i**alpha.
+
+    From Chen, Badrinarayanan, Lee and Rabinovich, "GradNorm: Gradient Normalization for Adaptive Loss
+    Balancing in Deep Multitask Networks" (2018). r_i compares how far a loss came down from its first value
+    with the mean over tasks: above 1 for the slow ones, whose gradients are thus made longer. w
+    moves by the gradient of sum_i |w_i |g_i| - target_i|, the target held, then all of it is scaled to its sum before,
+    n, which the known tasks share among them. Lengths are taken relative to the tasks' root mean square, so that the
+    rate means the same for every network. Losses should be positive.
+
+    Args:
+        alpha: How strongly the slow tasks are pushed; 0 makes all gradients equally long.
+        rate: How fast w moves.
+
+    Example:
+        >>> balancer = GradNorm(alpha=0.0)
+        >>> state = balancer.initial(2)
+        >>> for step in range(100):
+        ...     found, state = balancer.coefficients([[9.0, 0.0], [0.0, 1.0]], [1.0, 1.0], [True, True], state)
+        >>> found.numpy().round(1)  # 0.5 * 3 = 1.5 * 1
+        array([0.5, 1.5], dtype=float32)
+    """
+
+    kind = "gradients"
+
+    def __init__(self, alpha: float = 1.5, *, rate: float = 0.025) -> None:
+        self.alpha = checks.number(alpha, name="alpha", minimum=0)
+        self.rate = checks.number(rate, name="rate", above=0)
+
+    def initial(self, tasks: int) -> dict[str, np.ndarray]:
+        """Returns weights of 1, and the first losses (0: none yet)."""
+        return {"weights": np.ones(tasks, "float32"), "first": np.zeros(tasks, "float32")}
+
+    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+        """Returns the weights as they stand, for losses of what the tasks do not share; nothing moves."""
+        return _present(known, state)[0], state
+
+    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+        """Returns the weights as they stand, then moves them."""
+        weights, scale = _present(known, state)
+        first = tf.where(state["first"] > 0, state["first"], losses)
+        left = tf.clip_by_value(tf.where(first > 0, losses / tf.where(first > 0, first, 1.0), 1.0), _FASTEST, _SLOWEST)
+        lengths = tf.sqrt(tf.linalg.diag_part(gram))
+        target = _mean(weights * lengths, known) * (left / _mean(left, known)) ** self.alpha
+        moved = weights - self.rate * lengths * tf.sign(weights * lengths - target)
+        moved = tf.maximum(moved, _SMALLEST)
+        return weights, {"weights": scale * moved / _mean(moved, known), "first": first}
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes."""
+        return {"alpha": self.alpha, "rate": self.rate}
+
+
+def _mean(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    known = tf.cast(known, tf.float32)
+    return tf.reduce_sum(values * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+
+def _present(known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, tf.Tensor]:
+    """The weights with a mean of 1 over the known tasks, and what they were divided by."""
+    scale = _mean(state["weights"], known)
+    return state["weights"] / scale, scale
