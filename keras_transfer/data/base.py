@@ -1,17 +1,19 @@
 """What every source of data returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 from keras_transfer.data import labels, pipeline
 
 __all__ = ["SPLITS", "Data", "from_examples"]
 
 SPLITS = ("train", "validation", "test")
+
+Sampled = Callable[[np.ndarray], pipeline.Epochs]
 
 
 @dataclass(eq=False, repr=False)
@@ -19,8 +21,9 @@ class Data:
     """Images and targets in up to three splits, ready for `model.fit`.
 
     The data sets give batches of float32 images `(b, height, width, channels)`, RGB as a rule, with values 0..255 and
-    their targets: int64 class ids `(b,)`, float32 numbers, or a dict of these. `train` has a new order in every pass;
-    equal seeds give equal sequences of orders. The others keep theirs.
+    their targets: int64 class ids `(b,)`, float32 numbers, or a dict of these. Where labels are missing, they also give
+    a weight for each target, 0 for those that are missing. `train` has a new order in every pass; equal seeds give
+    equal sequences of orders. The others keep theirs.
 
     Attributes:
         train: The training batches; None when there is only something to measure on.
@@ -36,6 +39,10 @@ class Data:
         notes: What was decided for the user.
         examples: Split to where its pixels are.
         epochs: The orders of the training data.
+        weights: Split to the weights of all its targets, in their form: 0 for a missing label, whose target is 0, else
+            1. None where no label is missing.
+        origins: Split to the number of the set that each example comes from, for data of `kt.data.mix`, or None.
+        sampled: What makes `epochs` of these, or None.
 
     Example:
         >>> import keras_transfer as kt
@@ -57,6 +64,9 @@ class Data:
     notes: list[str]
     examples: dict[str, pipeline.Examples] = field(default_factory=dict)
     epochs: pipeline.Epochs | None = None
+    weights: dict[str, np.ndarray | dict[str, np.ndarray]] | None = None
+    origins: dict[str, np.ndarray] | None = None
+    sampled: Sampled | None = None
     _made: tuple = field(default=(), init=False)
 
     @property
@@ -80,7 +90,10 @@ class Data:
         self.epochs.next = checks.integer(epoch, name="epoch", minimum=0)
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the training examples in pass number `epoch`, as indices into `targets["train"]`."""
+        """The order of the training examples in pass number `epoch`, as indices into `targets["train"]`.
+
+        Every index once; but of data from `kt.data.mix`, as often as its sampling says.
+        """
         return self.epochs.order(checks.integer(epoch, name="epoch", minimum=0))
 
     def ordered(self, split: str) -> tf.data.Dataset:
@@ -89,7 +102,7 @@ class Data:
         return pipeline.batches(self.examples[split], size=self.image_size, batch_size=self.batch_size)
 
     def places(self, split: str) -> tf.data.Dataset:
-        """The batches of a split without their pixels: `(places in targets[split], targets)`.
+        """The batches of a split without their pixels: `(places in targets[split], targets[, weights])`.
 
         Those of the training examples come in the orders that `train` has, and count its passes.
         """
@@ -106,8 +119,16 @@ class Data:
         }
         examples = {"train": pipeline.together(parts)}
         examples |= {split: found for split, found in self.examples.items() if split == "test"}
+        origins = self.origins and {
+            "train": np.concatenate(
+                [self.origins[split] for split in ("train", "validation") if split in self.origins]
+            ),
+            **{split: numbers for split, numbers in self.origins.items() if split == "test"},
+        }
         return from_examples(
             examples,
+            origins=origins,
+            sampled=self.sampled,
             class_names=self.class_names,
             image_size=self.image_size,
             batch_size=self.batch_size,
@@ -123,17 +144,18 @@ class Data:
         one = next(iter(self.targets.values()))
         if isinstance(one, Mapping):
             tables = [(key, (names or {}).get(key)) for key in one]
-            lines = [line for key, own in tables for line in _table(self._column(key), own, title=key)]
+            lines = [
+                line
+                for key, own in tables
+                for line in _table(_column(self.targets, key), own, _column(self.weights, key), title=key)
+            ]
         else:
-            lines = _table(self.targets, names, title="class" if names else "number")
+            lines = _table(self.targets, names, self.weights, title="class" if names else "number")
         height, width = self.image_size
         where = "decoded once and kept in memory" if self.is_cached else "decoded in every pass"
         planes = "" if self.channels == 3 else f" of {_channels(self.channels)}"
         end = f"{height} x {width} pixels{planes}, batches of {self.batch_size}, seed {self.seed}, {where}"
         return "\n".join([*lines, end])
-
-    def _column(self, key: str) -> dict[str, np.ndarray]:
-        return {split: targets[key] for split, targets in self.targets.items()}
 
     def __repr__(self) -> str:
         parts = [f"{split}={len(examples)}" for split, examples in self.examples.items()]
@@ -141,6 +163,8 @@ class Data:
             parts += [f"{key}={len(names)} classes" for key, names in self.class_names.items()]
         elif self.class_names is not None:
             parts.append(f"classes={len(self.class_names)}")
+        if self.weights is not None:
+            parts.append(f"missing={sum(int((part == 0).sum()) for part in tf.nest.flatten(self.weights))}")
         parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}"]
         parts += [f"channels={self.channels}"] if self.channels != 3 else []
         parts += [f"batch_size={self.batch_size}"]
@@ -157,13 +181,31 @@ def from_examples(
     digest: str,
     files: dict[str, list[str]] | None = None,
     notes: list[str],
+    origins: Mapping[str, np.ndarray] | None = None,
+    sampled: Sampled | None = None,
 ) -> Data:
     """Makes the data sets of examples that were checked and split; empty splits are left out.
 
-    Notes which classes a held-out split lacks.
+    Notes which classes a held-out split lacks. Either all splits have weights or none has.
+
+    Args:
+        examples: Split to its examples.
+        class_names: As for `Data`.
+        image_size: As for `Data`.
+        batch_size: As for `Data`.
+        seed: As for `Data`.
+        digest: As for `Data`.
+        files: As for `Data`.
+        notes: As for `Data`.
+        origins: As for `Data`.
+        sampled: Makes the orders of the training data from their origins; None for permutations of all of them.
     """
     examples = {split: examples[split] for split in SPLITS if split in examples and len(examples[split])}
-    epochs = pipeline.Epochs(len(examples["train"]), seed=seed) if "train" in examples else None
+    epochs = None
+    if "train" in examples:
+        plain = sampled is None
+        epochs = pipeline.Epochs(len(examples["train"]), seed=seed) if plain else sampled(origins["train"])
+    is_complete = all(found.weights is None for found in examples.values())
     options = {"size": image_size, "batch_size": batch_size}
     data = Data(
         train=pipeline.batches(examples["train"], epochs=epochs, **options) if "train" in examples else None,
@@ -179,11 +221,14 @@ def from_examples(
         notes=notes,
         examples=examples,
         epochs=epochs,
+        weights=None if is_complete else {split: found.weights for split, found in examples.items()},
+        origins=None if origins is None else {split: origins[split] for split in examples},
+        sampled=sampled,
     )
     data._made = (data.train, data.validation)
     if isinstance(class_names, list):
         for split in (split for split in examples if split != "train"):
-            missing = labels.absent(data.targets[split], class_names)
+            missing = labels.absent(data.targets[split], class_names, weights=examples[split].weights)
             if missing:
                 notes.append(checks.note(f"no {split} images of {labels.some(missing)}"))
     return data
@@ -193,14 +238,27 @@ def _channels(count: int) -> str:
     return "1 channel" if count == 1 else f"{count} channels"
 
 
-def _table(columns: Mapping[str, np.ndarray], names: list[str] | None, *, title: str) -> list[str]:
+def _column(splits: Mapping[str, Mapping] | None, key: str) -> dict[str, np.ndarray] | None:
+    return splits and {split: columns[key] for split, columns in splits.items()}
+
+
+def _table(
+    columns: Mapping[str, np.ndarray],
+    names: list[str] | None,
+    weights: Mapping[str, np.ndarray] | None,
+    *,
+    title: str,
+) -> list[str]:
     rows = [[title, *columns]]
+    known = [labelled.known(values, weights and weights[split]) for split, values in columns.items()]
     if names is None:
         for verb in (np.min, np.mean, np.max):
-            rows.append([verb.__name__, *(f"{verb(values):.4g}" for values in columns.values())])
+            rows.append([verb.__name__, *(f"{verb(values):.4g}" if len(values) else "-" for values in known)])
     else:
-        counts = [np.bincount(values, minlength=len(names)) for values in columns.values()]
+        counts = [np.bincount(values, minlength=len(names)) for values in known]
         rows += [[name, *(str(count[at]) for count in counts)] for at, name in enumerate(names)]
+    if weights is not None:
+        rows.append(["missing", *(str(int((weights[split] == 0).sum())) for split in columns)])
     rows.append(["all", *(str(len(values)) for values in columns.values())])
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     return [

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 
 __all__ = ["absent", "check_names", "check_present", "encode", "encode_all", "is_classes", "some"]
 
@@ -113,28 +113,37 @@ def check_names(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def check_present(targets: np.ndarray | Mapping, class_names: Sequence | Mapping | None, *, fix: str) -> None:
-    """Raises an error if a class has no training image.
+def check_present(
+    targets: np.ndarray | Mapping,
+    class_names: Sequence | Mapping | None,
+    *,
+    weights: np.ndarray | Mapping | None = None,
+    fix: str,
+) -> None:
+    """Raises an error if a class has no training image, or no training image has a label.
 
     Args:
         targets: Those of the training images, or a dict of them.
         class_names: The names, or a dict of them for those entries that are classes.
+        weights: 0 where a label is missing, in the form of the targets; None where none is.
         fix: How to go on.
     """
     if isinstance(targets, Mapping):
-        for key in class_names or {}:
-            check_present(targets[key], class_names[key], fix=fix)
-    elif class_names is not None:
-        missing = absent(targets, class_names)
-        if missing:
-            raise checks.error("every class must have a training image", given=f"none of {some(missing)}", fix=fix)
+        for key, column in targets.items():
+            own = labelled.of_task(weights, key)
+            check_present(column, (class_names or {}).get(key), weights=own, fix=fix)
+        return
+    if weights is not None and not np.any(weights):
+        raise checks.error("every target must have a label of a training image", given="blanks only", fix=fix)
+    missing = [] if class_names is None else absent(targets, class_names, weights=weights)
+    if missing:
+        raise checks.error("every class must have a training image", given=f"none of {some(missing)}", fix=fix)
 
 
-def absent(ids: np.ndarray, class_names: Sequence[str]) -> list[str]:
-    """Names of the classes that no id stands for."""
-    return [
-        name for name, count in zip(class_names, np.bincount(ids, minlength=len(class_names)), strict=True) if not count
-    ]
+def absent(ids: np.ndarray, class_names: Sequence[str], *, weights: np.ndarray | None = None) -> list[str]:
+    """Names of the classes that no id stands for; ids of weight 0 stand for none."""
+    counts = np.bincount(labelled.known(ids, weights), minlength=len(class_names))
+    return [name for name, count in zip(class_names, counts, strict=True) if not count]
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

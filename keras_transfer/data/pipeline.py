@@ -1,18 +1,20 @@
 """The one order of steps from examples to batches: order, pixels, batch, float, prefetch."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import images
 
-__all__ = ["Epochs", "Examples", "batches", "on_cpu", "places", "together"]
+__all__ = ["Epochs", "Examples", "batches", "on_cpu", "on_one_tensor", "places", "together"]
+
+Columns = np.ndarray | dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Examples:
     """The examples of one split.
 
@@ -21,17 +23,24 @@ class Examples:
         rows: Those rows of `pixels` that belong to the split, in its order.
         targets: Targets in the same order, or a dict of them.
         channels: Of the images, also of those that files are decoded to.
+        weights: 0 for each target that is missing, else 1, in the form of the targets; None where no label is missing.
     """
 
     pixels: tf.Tensor
     rows: np.ndarray
-    targets: np.ndarray | dict[str, np.ndarray]
+    targets: Columns
     channels: int = 3
+    weights: Columns | None = None
 
     @classmethod
-    def of(cls, pixels: np.ndarray, targets: np.ndarray | dict[str, np.ndarray]) -> "Examples":
+    def of(cls, pixels: np.ndarray, targets: Columns, weights: Columns | None = None) -> "Examples":
         """All of the images, decoded."""
-        return cls(on_cpu(pixels), np.arange(len(pixels)), targets, pixels.shape[-1])
+        return cls(on_cpu(pixels), np.arange(len(pixels)), targets, pixels.shape[-1], weights)
+
+    @property
+    def answers(self) -> tuple:
+        """What goes with the images: the targets, and their weights where labels are missing."""
+        return (self.targets,) if self.weights is None else (self.targets, self.weights)
 
     @property
     def is_decoded(self) -> bool:
@@ -43,22 +52,30 @@ class Examples:
 
     def pick(self, chosen: np.ndarray) -> "Examples":
         """Those of the examples, in that order."""
-        targets = tf.nest.map_structure(lambda values: values[chosen], self.targets)
-        return Examples(self.pixels, self.rows[chosen], targets, self.channels)
+        targets, *weights = tf.nest.map_structure(lambda values: values[chosen], self.answers)
+        return Examples(self.pixels, self.rows[chosen], targets, self.channels, *weights)
+
+
+def on_one_tensor(parts: Sequence[Examples]) -> list[Examples]:
+    """The parts as they are, but for pixels that all share."""
+    tensors = list({id(part.pixels): part.pixels for part in parts}.values())
+    if len(tensors) == 1:
+        return list(parts)
+    starts = np.cumsum([0, *(int(tensor.shape[0]) for tensor in tensors)])
+    places = {id(tensor): start for tensor, start in zip(tensors, starts, strict=False)}
+    with tf.device("CPU:0"):
+        is_one_type = len({tensor.dtype for tensor in tensors}) == 1
+        pixels = tf.concat(tensors if is_one_type else [tf.cast(each, tf.float32) for each in tensors], axis=0)
+    return [dataclasses.replace(part, pixels=pixels, rows=part.rows + places[id(part.pixels)]) for part in parts]
 
 
 def together(parts: Sequence[Examples]) -> Examples:
     """All of the examples, one part after the other."""
-    first = parts[0]
-    if all(part.pixels is first.pixels for part in parts):
-        pixels, rows = first.pixels, [part.rows for part in parts]
-    else:
-        starts = np.cumsum([0, *(int(part.pixels.shape[0]) for part in parts)])
-        rows = [part.rows + start for part, start in zip(parts, starts, strict=False)]
-        with tf.device("CPU:0"):
-            pixels = tf.concat([part.pixels for part in parts], axis=0)
-    targets = tf.nest.map_structure(lambda *values: np.concatenate(values), *(part.targets for part in parts))
-    return Examples(pixels, np.concatenate(rows), targets, first.channels)
+    parts = on_one_tensor(parts)
+    rows = np.concatenate([part.rows for part in parts])
+    answers = (part.answers for part in parts)
+    targets, *weights = tf.nest.map_structure(lambda *values: np.concatenate(values), *answers)
+    return Examples(parts[0].pixels, rows, targets, parts[0].channels, *weights)
 
 
 class Epochs:
@@ -66,14 +83,20 @@ class Epochs:
 
     The order depends on the seed and the number of the pass only, never on TensorFlow's random state.
 
+    Attributes:
+        length: How many examples a pass has; those of a subclass may be more or fewer than there are.
+        rule: What tells the orders from those of other rules, as plain values.
+        next: The number of the next pass.
+
     Example:
         >>> Epochs(4, seed=0).order(0).tolist() == Epochs(4, seed=0).order(0).tolist()
         True
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
-        self.size = size
+        self.size = self.length = size
         self.seed = seed
+        self.rule: tuple = ()
         self.next = 0
 
     def order(self, epoch: int) -> np.ndarray:
@@ -95,7 +118,7 @@ def on_cpu(array: np.ndarray) -> tf.Tensor:
 def batches(
     examples: Examples, *, size: tuple[int, int], batch_size: int, epochs: Epochs | None = None
 ) -> tf.data.Dataset:
-    """Makes batches of `(images, targets)`.
+    """Makes batches of `(images, targets)`, or `(images, targets, weights)` where labels are missing.
 
     Args:
         examples: What to go through.
@@ -108,23 +131,29 @@ def batches(
     """
     return (
         _loaded(_indices(len(examples), epochs), examples, size, batch_size)
-        .apply(tf.data.experimental.assert_cardinality(-(-len(examples) // batch_size)))
+        .apply(_of_length(examples, batch_size, epochs))
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
 def places(examples: Examples, *, batch_size: int, epochs: Epochs | None = None) -> tf.data.Dataset:
-    """Makes the batches of `batches` without their pixels: `(indices of the examples, targets)`.
+    """Makes the batches of `batches` without their pixels: `(indices of the examples, targets[, weights])`.
 
     Example:
         >>> examples = Examples.of(np.zeros((3, 8, 8, 3), np.uint8), np.array([5, 6, 7]))
         >>> [answers.numpy().tolist() for _, answers in places(examples, batch_size=2)]
         [[5, 6], [7]]
     """
-    targets = tf.nest.map_structure(on_cpu, examples.targets)
+    answers = tf.nest.map_structure(on_cpu, examples.answers)
     found = _indices(len(examples), epochs).batch(batch_size)
-    found = found.map(lambda index: (index, tf.nest.map_structure(lambda values: tf.gather(values, index), targets)))
-    return found.apply(tf.data.experimental.assert_cardinality(-(-len(examples) // batch_size)))
+    found = found.map(lambda index: (index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)))
+    return found.apply(_of_length(examples, batch_size, epochs))
+
+
+def _of_length(examples: Examples, batch_size: int, epochs: Epochs | None) -> Callable:
+    """Tells a data set how many batches it has."""
+    count = len(examples) if epochs is None else epochs.length
+    return tf.data.experimental.assert_cardinality(-(-count // batch_size))
 
 
 def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
@@ -134,21 +163,21 @@ def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
 
     def shuffled(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.numpy_function(epochs.advance, [], tf.int64)  # once a pass
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (count,)))
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (epochs.length,)))
 
     return tf.data.Dataset.from_tensors(0).flat_map(shuffled)
 
 
 def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int) -> tf.data.Dataset:
-    targets = tf.nest.map_structure(on_cpu, examples.targets)
+    answers = tf.nest.map_structure(on_cpu, examples.answers)
     rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
 
-    def picked(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | Mapping]:
+    def picked(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple:
         found = read(tf.gather(pixels, tf.gather(rows, index)))
-        return found, tf.nest.map_structure(lambda values: tf.gather(values, index), targets)
+        return found, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
 
-    def as_floats(batch: tf.Tensor, answers: tf.Tensor | Mapping) -> tuple[tf.Tensor, tf.Tensor | Mapping]:
-        return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, channels)), answers
+    def as_floats(batch: tf.Tensor, *rest: tf.Tensor | Mapping) -> tuple:
+        return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, channels)), *rest
 
     if examples.is_decoded:
         data = indices.batch(batch_size).map(

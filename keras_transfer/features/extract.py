@@ -89,6 +89,9 @@ def extract(
     def note(text: str) -> None:
         notes.append(checks.note(text) if level else text)
 
+    weights = getattr(data, "weights", None)
+    if isinstance(weights, Mapping) and any(np.any(part == 0) for part in keras.tree.flatten(weights[split])):
+        note(f"some labels are missing, with 0 as target: data.weights[{split!r}] says which")
     writer = writers.Memory() if to is None else writers.Folder(to, overwrite=overwrite)
     with writer:
         gathered = _Gathered()

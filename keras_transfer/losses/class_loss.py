@@ -16,7 +16,8 @@ class ClassLoss(keras.losses.Loss):
 
     Class weights multiply an example's loss. A distribution q (of MixUp, say) has the loss of its
     ids, each with its probability: its weight is `sum_c q_c w_c`, and what it wants of each class is
-    proportional to `q_c w_c`.
+    proportional to `q_c w_c`. The mean of a batch is weighted: examples of weight 0 (missing labels) do
+    not count, and a batch without any label costs 0.
 
     Args:
         label_smoothing: Share s in [0, 1) of the target that is spread over all classes.
@@ -36,7 +37,7 @@ class ClassLoss(keras.losses.Loss):
         *,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | str | None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str = "mean_with_sample_weight",
         name: str = "class_loss",
         dtype: object = None,
     ) -> None:

@@ -36,7 +36,7 @@ class Crossentropy(class_loss.ClassLoss):
         *,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | str | None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str = "mean_with_sample_weight",
         name: str = "crossentropy",
         dtype: object = None,
     ) -> None:

@@ -39,7 +39,7 @@ class Focal(class_loss.ClassLoss):
         *,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | str | None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str = "mean_with_sample_weight",
         name: str = "focal",
         dtype: object = None,
     ) -> None:

@@ -14,7 +14,8 @@ class ScaledHuber(keras.losses.Loss):
     """Huber loss of `(y_true - y_pred) / scale`: quadratic to `delta`, then linear.
 
     With the targets' standard deviation as scale, a loss of 0.5 is that of guessing the mean
-    whatever the unit, so tasks in years and in metres weigh alike.
+    whatever the unit, so tasks in years and in metres weigh alike. The mean of a batch is weighted:
+    examples of weight 0 (missing labels) do not count, and a batch without any label costs 0.
 
     Args:
         scale: The unit, a number or one per output.
@@ -30,7 +31,7 @@ class ScaledHuber(keras.losses.Loss):
         *,
         scale: float | Sequence[float] = 1.0,
         delta: float = 1.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str = "mean_with_sample_weight",
         name: str = "scaled_huber",
         dtype: object = None,
     ) -> None:

@@ -43,7 +43,7 @@ class LogitAdjusted(class_loss.ClassLoss):
         tau: float = 1.0,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | str | None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str = "mean_with_sample_weight",
         name: str = "logit_adjusted",
         dtype: object = None,
     ) -> None:

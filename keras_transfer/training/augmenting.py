@@ -70,10 +70,17 @@ def applied(
 
 
 def _takes_shares(model: keras.Model) -> bool:
-    """Whether loss and metrics are those of the package, which take class ids and shares of classes."""
+    """Whether losses and metrics of classes are those of the package, which take class ids and shares of classes."""
     config = compiling.arguments(model)
-    trained = keras.tree.flatten(config.get("loss"))
-    measured = [each for each in keras.tree.flatten([config.get("metrics"), config.get("weighted_metrics")]) if each]
+    classified = [name for name, layer in layers.outputs(model).items() if layer.task.kind == MIXED]
+
+    def mine(name: str) -> list:
+        given = config.get(name)
+        if isinstance(given, Mapping):
+            given = [given.get(task) for task in classified]
+        return [each for each in keras.tree.flatten(given) if each]
+
+    trained, measured = mine("loss"), [*mine("metrics"), *mine("weighted_metrics")]
     own = [isinstance(each, keras.Metric) and not type(each).__module__.startswith("keras.") for each in measured]
     return all(own) and all(isinstance(each, losses.ClassLoss | losses.ScaledHuber) for each in trained)
 

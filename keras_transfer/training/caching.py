@@ -359,18 +359,17 @@ class Keeper:
         batches = self.given.source.places(split)
         smoothed = augmenting.smoothing(self.model, self.given) if split == TRAIN else None
 
-        def picked(places: tf.Tensor, targets: object) -> tuple:
+        def picked(places: tf.Tensor, *answers: object) -> tuple:
             values = (tf.cast(each(places + first), own.dtype) for each, own in zip(read, tensors, strict=True))
             values = tuple(values)
-            if isinstance(targets, Mapping):
-                targets = {name: targets[name] for name in names}  # those of no task are left out
+            targets, *weights = inputs.narrowed(answers, names) if isinstance(answers[0], Mapping) else answers
             targets = targets if smoothed is None else smoothed(targets)
-            return (values if len(values) > 1 else values[0]), targets
+            return (values if len(values) > 1 else values[0]), targets, *weights
 
         if kind == VIEWS and split == TRAIN:
             length = batches.cardinality()
             batches = tf.data.Dataset.zip((augment.numbered(self.passes), batches)).map(
-                lambda number, batch: (batch[0] + count * (number % self.views), batch[1])
+                lambda number, batch: (batch[0] + count * (number % self.views), *batch[1:])
             )
             batches = batches.apply(tf.data.experimental.assert_cardinality(length))
         return batches.map(picked, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

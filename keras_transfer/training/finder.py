@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from keras_transfer import layers
 from keras_transfer.core import checks
+from keras_transfer.training import inputs
 
 __all__ = ["RateSearch", "find_learning_rate", "smooth", "suggest"]
 
@@ -192,7 +193,7 @@ def _batches(model: keras.Model, dataset: object) -> tf.data.Dataset:
         )
     names = set(layers.outputs(model)) if hasattr(model, "layers") else set()
     if isinstance(spec[1], Mapping) and names and names < set(spec[1]):
-        return found.map(lambda x, targets, *rest: (x, {name: targets[name] for name in names}, *rest))
+        return found.map(lambda x, *rest: (x, *inputs.narrowed(rest, names)))
     return found
 
 
@@ -244,6 +245,8 @@ def _range_test(model: keras.Model, batches: tf.data.Dataset, rates: Sequence[fl
         began = len(losses)
         for batch in batches:
             x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+            if weights is not None and not any(np.any(part) for part in keras.tree.flatten(weights)):
+                continue  # no label at all: a loss of 0 that tells nothing
             model.optimizer.learning_rate = rates[len(losses)]
             loss = float(model.train_on_batch(x, y, sample_weight=weights, return_dict=True)["loss"])
             if not math.isfinite(loss):

@@ -61,7 +61,8 @@ def fine_tune(
             everything), "surgical" (the head, then chosen blocks only), "full", "head_only", "lora"
             (low-rank updates, merged at the end) or "norms_and_biases".
         epochs: Of the two stages, or of the one; by default chosen from the data's size. A linear head is then
-            solved for, which counts as one epoch, unless `learning_rate` is a pair or examples have weights.
+            solved for, which counts as one epoch, unless `learning_rate` is a pair or examples have weights other
+            than 0 (a missing label) and 1.
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
             that matches, and everything above it) or "all", the default.
             For "surgical": the blocks that train.
@@ -179,16 +180,31 @@ def _decided(model: keras.Model, data: object, asked: dict) -> _Decided:
     plan, notes = _plan(model, given, asked)
     is_open = asked["epochs"] is None and asked["stages"] is None
     changes = augmenting.chosen(asked["augment"], model, given, is_open=is_open, decided=notes)
-    if given.is_weighted and any(stage.solve for stage in plan):
+    if given.is_weighted and not given.is_masked and any(stage.solve for stage in plan):
         raise checks.error(
-            "a head must be trained where examples have weights",
+            "a head must be trained where examples have weights other than 0 and 1",
             given="a plan that solves for it",
             fix="Use a plan without `solve`.",
         )
+    notes += _diluted(model, given)
     given = augmenting.applied(changes, model, given, seed=asked["seed"])
     checks.integer(asked["views"], name="views")
     kept = Cache.of(asked["cache"])
     return _Decided(given, plan, kept, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
+
+
+def _diluted(model: keras.Model, given: inputs.Inputs) -> list[str]:
+    """Notes which losses and metrics of the user's take missing labels into account."""
+    if given.weights is None:
+        return []
+    config = compiling.arguments(model)
+    names = []
+    for loss in [each for each in keras.tree.flatten(config.get("loss")) if each is not None]:
+        if getattr(loss, "reduction", "sum_over_batch_size") in ("sum_over_batch_size", "mean"):
+            names.append(f"the loss {getattr(loss, 'name', loss)} (unless its reduction is 'mean_with_sample_weight')")
+    for metric in [each for each in keras.tree.flatten(config.get("metrics")) if each is not None]:
+        names.append(f"the metric {getattr(metric, 'name', metric)} (unless it is one of `weighted_metrics`)")
+    return [f"missing labels count as examples in {', '.join(names)}"] if names else []
 
 
 def _check(model: keras.Model, callbacks: object, seed: int | None) -> None:
@@ -299,7 +315,7 @@ def _plan(model: keras.Model, given: inputs.Inputs, asked: dict) -> tuple[list[S
             **{name: asked[name] for name in names},
             examples=given.examples,
             batches=given.known_steps,
-            is_weighted=given.is_weighted,
+            is_weighted=given.is_weighted and not given.is_masked,
         )
         stages = plans.make(asked["plan"], model, wishes)
         check_plan(model, stages, argument="unfreeze", one_example=_one_example(given))
@@ -318,6 +334,8 @@ def _one_example(given: inputs.Inputs) -> bool:
     shape = keras.tree.flatten(given.train.element_spec)[0].shape
     if shape.rank and shape[0] is not None:
         return shape[0] == 1
+    if given.dealing[1:2] not in ((), (None,)):
+        return given.dealing[1] == 1
     if given.known_steps is not None and given.examples is not None:
         return given.known_steps == given.examples
     first = next(iter((given.sample or given.train).take(1)))
@@ -331,7 +349,7 @@ def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> No
     ours = {name for name in found if isinstance(present.get(name), (losses.ClassLoss, losses.ScaledHuber))}
     if not any(found[name].task.needs_targets() for name in ours):
         return
-    settled = layers.settled_losses(model, given.targets)
+    settled = layers.settled_losses(model, given.targets, given.weights)
     for name, layer in found.items():
         if layer.task.has_unit and layer.unit_is_known():
             scale, offset = (np.round(keras.ops.convert_to_numpy(part), 4) for part in (layer.scale, layer.offset))
@@ -346,7 +364,8 @@ def _monitor(model: keras.Model) -> str:
     A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better.
     """
     kinds = [layer.task.kind for layer in layers.outputs(model).values()]
-    measured = keras.tree.flatten(compiling.arguments(model).get("metrics"))
+    given = compiling.arguments(model)
+    measured = keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")])
     names = [getattr(each, "name", each) for each in measured]
     return "val_accuracy" if kinds == ["classification"] and "accuracy" in names else "val_loss"
 

@@ -35,15 +35,28 @@ def ordered(model: keras.Model) -> list[str]:
 def head(model: keras.Model) -> list[str]:
     """Returns the paths of the layers above the trunk.
 
-    The trunk ends at the representation's mark; in a model without one, where `core.blocks.trunk_end` says.
+    The trunk ends at the marks of its representation (one of each branch); in a model without one, where
+    `core.blocks.trunk_end` says. What mixes the trunks of several tasks belongs to the head, too.
     """
     leaves = paths.leaves(model)
-    graph.check_functional(model)
-    order = graph.nodes(model)
-    mark = layers.representation(model)
-    ends = blocks.trunk_end(order) if mark is None else [mark.output]
-    trunk = {order[position].operation.name for position in graph.ancestors(order, ends)}
+    trunk = set().union(*_trunks(model))
     return [path for path in leaves if path.partition("/")[0] not in trunk]
+
+
+def _trunks(model: keras.Model) -> list[set[str]]:
+    """The names of the operations below each mark; several trunks have their lower part in common, or nothing."""
+    order = graph.lanes(graph.nodes(model))
+    ends = [[mark.output] for mark in layers.representations(model)] or [blocks.trunk_end(order)]
+    below = [[order[position].operation for position in graph.ancestors(order, end)] for end in ends]
+    return [{each.name for each in operations if not graph.mixes_lanes(each)} for operations in below]
+
+
+def _beside(model: keras.Model, hits: Iterable[str]) -> set[str]:
+    """The names of the operations of trunks that hold none of the layers `hits`."""
+    names = {path.partition("/")[0] for path in hits}
+    trunks = _trunks(model)
+    reached = set().union(*(trunk for trunk in trunks if trunk & names))
+    return set().union(*trunks) - reached if reached else set()
 
 
 def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
@@ -107,8 +120,9 @@ def pick(model: keras.Model, train: str | int | Iterable[str], *, argument: str 
     Args:
         model: A functional model.
         train: "all", "head", or a pattern (or several): the first block or layer that matches and
-            everything above it. A block's name means the whole block. A number: the head and that many
-            of the uppermost blocks with weights.
+            everything above it. A block's name means the whole block, with the copies that branches have of
+            it; a pattern that fits layers of some branches only leaves the other branches out. A number: the
+            head and that many of the uppermost blocks with weights.
         argument: The name of the user's argument, for the error.
 
     Raises:
@@ -132,7 +146,8 @@ def pick(model: keras.Model, train: str | int | Iterable[str], *, argument: str 
     first = min(
         everything.index(inside[hit][0] if hit in inside else hit) for hit in hits if hit not in inside or inside[hit]
     )
-    return everything[first:]
+    beside = _beside(model, [path for hit in hits for path in inside.get(hit, (hit,))])
+    return [path for path in everything[first:] if path.partition("/")[0] not in beside]
 
 
 def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str | None = "inference") -> list[str]:

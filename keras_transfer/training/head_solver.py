@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, graph
+from keras_transfer.core import checks, graph, labelled
 from keras_transfer.training import linear_heads
 
 __all__ = ["STRENGTHS", "Head", "heads", "solvable", "solve_head"]
@@ -23,6 +23,8 @@ def solve_head(
     val_features: object = None,
     val_targets: object = None,
     *,
+    weights: object = None,
+    val_weights: object = None,
     strengths: Sequence[float] = STRENGTHS,
     folds: int = 5,
     seed: int = 0,
@@ -46,6 +48,9 @@ def solve_head(
         train_targets: An array, or a dict by task where there are several.
         val_features: As `train_features`.
         val_targets: As `train_targets`.
+        weights: Of the training targets: 0 for a missing label, whose row is left out, else 1; an array for all tasks,
+            or a dict by task.
+        val_weights: As `weights`, but all others than 0 count as 1. A task without a label there is cross-validated.
         strengths: Candidates; those of softmax regression are scikit-learn's 1 / C, for centred features with
             a mean variance of 1.
         folds: Of the cross-validation.
@@ -74,6 +79,8 @@ def solve_head(
         raise checks.error("`strengths` must hold a number", given="none")
     if (val_features is None) != (val_targets is None):
         raise checks.error("`val_features` and `val_targets` must be given together", given="one of them")
+    if weights is not None and not labelled.are_masks(weights):
+        raise checks.error("`weights` must be 0 or 1", given="others", fix="Train the head instead of solving for it.")
     found, skipped = solvable(model)
     targets = layers.targets_by_task(model, train_targets)
     others = None if val_targets is None else layers.targets_by_task(model, val_targets)
@@ -82,16 +89,22 @@ def solve_head(
         if name in skipped:
             facts[name] = {"skipped": checks.note(f"the head of {name!r} is not solved: {skipped[name]}")}
             continue
-        train = _rows(found[name], name, train_features, output.task.encode(targets[name]), "train_features")
+        own = labelled.of_task(weights, name)
+        raw = labelled.known(targets[name], own)
+        layers.check_labelled(name, raw)
+        train = _rows(found[name], name, train_features, output.task.encode(targets[name]), own, "train_features")
         held_out = None
         if others is not None:
-            held_out = _rows(found[name], name, val_features, output.task.encode(others[name]), "val_features")
+            own = labelled.of_task(val_weights, name)
+            if own is None or labelled.rows(own).any():
+                encoded = output.task.encode(others[name])
+                held_out = _rows(found[name], name, val_features, encoded, own, "val_features")
         started = time.perf_counter()
         if output.task.kind == "classification":
             options = {"smoothing": label_smoothing}
-            head, facts[name] = _classify(output, targets[name], train, held_out, strengths, folds, seed, **options)
+            head, facts[name] = _classify(output, raw, train, held_out, strengths, folds, seed, **options)
         else:
-            head, facts[name] = _regress(output, targets[name], train, held_out, strengths, folds, seed)
+            head, facts[name] = _regress(output, raw, train, held_out, strengths, folds, seed)
         found[name].dense.kernel.assign(head.kernel)
         found[name].dense.bias.assign(head.bias)
         facts[name]["seconds"] = round(time.perf_counter() - started, 3)
@@ -126,14 +139,14 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     """Returns the heads that can be solved for, and why the others cannot."""
     graph.check_functional(model)
     found = layers.outputs(model)
-    mark = layers.representation(model)
-    if not found or mark is None:
+    if not found or layers.representation(model) is None:
         raise checks.error("`model` must have tasks on a trunk", given=repr(model.name), fix="Use kt.build_model.")
     linear, skipped = {}, {}
     order = graph.nodes(model)
-    trunk = graph.ancestors(order, [mark.output])
     for name, output in found.items():
         (asked,) = [node.inputs[0] for node in order if node.operation is output]
+        mark = layers.representation(model, below=asked)
+        trunk = graph.ancestors(order, [mark.output])
         last = next(node for node in order if any(tensor is asked for tensor in node.outputs))
         between = graph.ancestors(order, last.inputs) - trunk
         if output.task.kind not in ("classification", "regression"):
@@ -149,13 +162,15 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     return linear, skipped
 
 
-def _rows(head: Head, name: str, features: object, targets: np.ndarray, argument: str) -> _Rows:
-    """Returns pooled features and targets, checked."""
+def _rows(head: Head, name: str, features: object, targets: np.ndarray, weights: object, argument: str) -> _Rows:
+    """Returns pooled features and targets of the rows that have a label, checked."""
     if isinstance(features, Mapping):
         if name not in features:
             raise checks.error(f"`{argument}` must have features for {name!r}", given=", ".join(map(str, features)))
         features = features[name]
     values = np.asarray(features)
+    if weights is not None and len(values) == len(targets):
+        values, targets = values[labelled.rows(weights)], labelled.known(targets, weights)
     width = head.dense.kernel.shape[0]
     if values.ndim > 2 and head.pool.input.shape[1:] == values.shape[1:]:
         values = head.pool.predict(values, verbose=0) if len(values) else values

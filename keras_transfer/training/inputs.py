@@ -1,7 +1,7 @@
 """What `fine_tune` takes as data, checked against the model before training starts."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import layers
-from keras_transfer.core import checks, pixel_range
+from keras_transfer.core import checks, labelled, pixel_range
 
-__all__ = ["Inputs", "checked", "inputs"]
+__all__ = ["Inputs", "checked", "inputs", "narrowed"]
 
 
 class Inputs(NamedTuple):
@@ -21,6 +21,8 @@ class Inputs(NamedTuple):
     validation: tf.data.Dataset | None
     targets: object
     """Targets of all training examples, an array or a dict of arrays, or None where unknown."""
+    weights: object = None
+    """Their weights, 0 for a missing label: for all targets, or a dict by target; None where unknown or all 1."""
     class_names: object = None
     """Names by class id, a list or a dict of lists by target, or None where unknown."""
     digest: str | None = None
@@ -52,6 +54,8 @@ class Inputs(NamedTuple):
         values = None
         if self.targets is not None:
             parts = [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.targets)]
+            if self.weights is not None:
+                parts += [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.weights)]
             values = hashlib.sha256("".join(parts).encode()).hexdigest()
         return [self.digest, *self.dealing, self.known_steps, values, repr(self.plain.element_spec)]
 
@@ -59,6 +63,11 @@ class Inputs(NamedTuple):
     def is_weighted(self) -> bool:
         """Whether examples have weights."""
         return len(self.train.element_spec) == 3
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether they are known to be 0 or 1, for labels that are missing or not."""
+        return self.weights is not None and labelled.are_masks(self.weights)
 
     @property
     def known_steps(self) -> int | None:
@@ -84,17 +93,27 @@ def inputs(data: object) -> Inputs:
     if isinstance(data, tf.data.Dataset):
         data = (data, None)
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tf.data.Dataset):
-        return Inputs(*data, targets=None)
+        return Inputs(data[0], data[1], targets=None)
     if not isinstance(getattr(data, "train", None), tf.data.Dataset):
         raise checks.error(
             "`data` must come from kt.data, be a tf.data.Dataset, or a pair (train, validation) of them",
             given=type(data).__name__,
         )
-    given = Inputs(data.train, data.validation, data.targets["train"], data.class_names, data.digest, tuple(data.notes))
+    weights = getattr(data, "weights", None)
+    given = Inputs(
+        data.train,
+        data.validation,
+        data.targets["train"],
+        weights and weights["train"],
+        data.class_names,
+        data.digest,
+        tuple(data.notes),
+    )
     if hasattr(data, "ordered"):
         given = given._replace(sample=data.ordered("train"), source=data if getattr(data, "is_own", False) else None)
     dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
     counted = getattr(data, "epochs", None)
+    dealing += getattr(counted, "rule", ())
     return given._replace(passes=() if counted is None else (counted,), dealing=dealing)
 
 
@@ -113,10 +132,12 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
     if not found:
         return given
     if given.targets is None:
-        given = given._replace(targets=_read_targets(given.train))
+        targets, *weights = _read_answers(given.train)
+        given = given._replace(targets=targets, weights=weights[0] if weights else None)
     by_task = layers.targets_by_task(model, given.targets)
     for name, targets in by_task.items():
         found[name].task.encode(targets)
+        layers.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
         names = given.class_names.get(name) if isinstance(given.class_names, Mapping) else given.class_names
         _check_names(name, found[name].task.class_names, names)
     if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
@@ -128,15 +149,28 @@ def _narrowed(given: Inputs, names: list[str]) -> Inputs:
     """The data with the targets of the tasks only: `fit` takes no others."""
 
     def narrow(dataset: tf.data.Dataset | None) -> tf.data.Dataset | None:
-        if dataset is None:
-            return None
-        return dataset.map(lambda images, targets, *rest: (images, {name: targets[name] for name in names}, *rest))
+        return None if dataset is None else dataset.map(lambda images, *rest: (images, *narrowed(rest, names)))
 
+    targets, weights = narrowed((given.targets, given.weights), names)
     others = sorted(set(given.targets) - set(names))
     return _with(given, f"targets without a task are left out: {', '.join(others)}")._replace(
         train=narrow(given.train),
         validation=narrow(given.validation),
-        targets={name: given.targets[name] for name in names},
+        sample=narrow(given.sample),
+        targets=targets,
+        weights=weights,
+    )
+
+
+def narrowed(answers: Sequence[object], names: Iterable[str]) -> tuple:
+    """Targets, and weights if there are any, of some tasks only; what is no dict stays.
+
+    Example:
+        >>> narrowed(({"kind": 1, "age": 2}, {"kind": 0.0, "age": 1.0}), ["age"])
+        ({'age': 2}, {'age': 1.0})
+    """
+    return tuple(
+        {name: part[name] for name in names if name in part} if isinstance(part, Mapping) else part for part in answers
     )
 
 
@@ -183,9 +217,9 @@ def _with(given: Inputs, *remarks: str) -> Inputs:
     return given._replace(notes=(*given.notes, *remarks), remarks=(*given.remarks, *remarks))
 
 
-def _read_targets(dataset: tf.data.Dataset) -> object:
-    """Returns the targets of all examples, from one pass over the data."""
-    batches = [element[1] for element in dataset.as_numpy_iterator()]
+def _read_answers(dataset: tf.data.Dataset) -> tuple:
+    """Returns the targets of all examples, and their weights if they have any, from one pass over the data."""
+    batches = [element[1:] for element in dataset.as_numpy_iterator()]
     if not batches:
         raise checks.error("`data` must have training examples", given="an empty dataset")
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)

@@ -84,13 +84,14 @@ class Insight:
         if self._gradient is None:
 
             @tf.function(jit_compile=False)
-            def gradient(images: tf.Tensor, targets: object) -> list:
+            def gradient(images: tf.Tensor, targets: object, weights: object = None) -> list:
                 with tf.GradientTape() as tape:
-                    loss = self.model.compute_loss(images, targets, self.model(images, training=False), training=False)
+                    outputs = self.model(images, training=False)
+                    loss = self.model.compute_loss(images, targets, outputs, weights, training=False)
                 return tape.gradient(loss, [variable.value for variable in named.values()])
 
             self._gradient = gradient
-        values = dict(zip(named, self._gradient(*batch[:2]), strict=True))
+        values = dict(zip(named, self._gradient(*batch), strict=True))
         found = {}
         for name, mine in self.blocks.items():
             squares = [float(tf.reduce_sum(tf.square(values[path]))) for path in mine if values.get(path) is not None]
@@ -108,7 +109,8 @@ def _blocks(model: keras.Model) -> dict[str, list[str]]:
         parts["head"] = [path for path in leaves if path in mine]
     found = {}
     for name, inside in parts.items():
-        weights = [path for layer in inside for path in _learnable(model, layer)]
+        learning = (path for path in inside if not isinstance(leaves[path], layers.Balance))
+        weights = [path for layer in learning for path in _learnable(model, layer)]
         if weights:
             found[name] = weights
     return found

@@ -31,7 +31,7 @@ class Asked:
         batch_norm: As for `Stage`.
         examples: Size of the training set if known.
         batches: Batches in a pass over it if known.
-        is_weighted: Whether examples have weights.
+        is_weighted: Whether examples have weights other than 0 and 1.
         decided: What was chosen, one line each.
     """
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import features, layers
+from keras_transfer.core import labelled
 from keras_transfer.training import head_solver, inputs
 
 __all__ = ["can_be_solved", "solve_heads", "told"]
@@ -41,17 +42,35 @@ def solve_heads(
 
     def passed(dataset: tf.data.Dataset | None, split: str) -> tuple:
         if dataset is None:
-            return None, None
+            return None, None, None
         if kept is not None:
-            return kept[split], given.source.targets[split]
+            weights = given.source.weights
+            return kept[split], given.source.targets[split], weights and weights[split]
         images = dataset if given.source is None else given.source.ordered(split)  # one order, so one sum, to the bit
+        images = images.map(lambda pixels, *answers: (pixels, answers))
         below = features.extract(model, images, layers=[head.below for head in found.values()], verbose=0)
-        return {name: below.arrays[head.below] for name, head in found.items()}, below.targets
+        targets, *weights = below.targets
+        values = {name: below.arrays[head.below] for name, head in found.items()}
+        return values, targets, weights[0] if weights else None
 
-    folds = max(2, min(5, (given.examples or 10) // 2))
-    smoothing = getattr(given.changes, "label_smoothing", 0.0) or None
-    parts = [*passed(given.plain, "train"), *passed(given.validation, "validation")]
-    return head_solver.solve_head(model, *parts, folds=folds, seed=seed, label_smoothing=smoothing)
+    values, targets, weights = passed(given.plain, "train")
+    val_values, val_targets, val_weights = passed(given.validation, "validation")
+    counts = [
+        len(labelled.known(mine, labelled.of_task(weights, name)))
+        for name, mine in layers.targets_by_task(model, targets).items()
+    ]
+    return head_solver.solve_head(
+        model,
+        values,
+        targets,
+        val_values,
+        val_targets,
+        weights=weights,
+        val_weights=val_weights,
+        folds=max(2, min(5, min(counts) // 2)),
+        seed=seed,
+        label_smoothing=getattr(given.changes, "label_smoothing", 0.0) or None,
+    )
 
 
 def told(facts: dict) -> str:

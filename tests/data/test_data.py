@@ -6,7 +6,7 @@ import pytest
 from keras_transfer import data
 
 
-@pytest.mark.parametrize("name", ["glyphs", "scenes"])
+@pytest.mark.parametrize("name", ["glyphs", "mix", "scenes"])
 def test_the_function_is_found_also_after_its_module_was_imported(name):
     module = importlib.import_module(f"keras_transfer.data.{name}")
     assert getattr(data, name) is getattr(module, name)

@@ -369,3 +369,12 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     grown, written = map(float, done.stdout.split())
     assert written > 95
     assert grown < 30
+
+
+def test_missing_labels_are_said():
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    data = kt.data.from_arrays(images, [0, None, 1, 0], validation=None, test=(255 - images[:2], [0, 1]))
+    backbone = kt.backbone("tiny", weights=None)
+    found = kt.features.extract(backbone, data, verbose=0)
+    assert found.about["notes"] == ["some labels are missing, with 0 as target: data.weights['train'] says which"]
+    assert kt.features.extract(backbone, data, split="test", verbose=0).about["notes"] == []

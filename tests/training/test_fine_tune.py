@@ -157,13 +157,19 @@ def test_without_an_accuracy_the_loss_chooses(data):
 
 
 def test_weighted_examples_are_trained_on_not_solved_for(data):
-    weighted = data.train.map(lambda images, labels: (images, labels, tf.ones(tf.shape(labels))))
+    weighted = data.train.map(lambda images, labels: (images, labels, 2.0 * tf.ones(tf.shape(labels))))
     with pytest.raises(checks.InputError, match="a head must be trained where examples have weights"):
         kt.fine_tune(model_of(), weighted, stages=[kt.Stage(solve=True, train="head")], verbose=0)
     stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: (_ for _ in ()).throw(KeyboardInterrupt))
     model = model_of()
     with pytest.raises(KeyboardInterrupt):
         kt.fine_tune(model, weighted, callbacks=[stop], verbose=0)  # in an epoch: nothing was solved for before
+
+
+def test_weights_of_0_and_1_are_missing_labels_and_solved_with(data):
+    masked = data.train.map(lambda images, labels: (images, labels, tf.ones(tf.shape(labels))))
+    history = kt.fine_tune(model_of(), masked, stages=[kt.Stage(solve=True, train="head")], verbose=0)
+    assert history.record["stages"][0]["solved"]["strength"] > 0
 
 
 def test_early_stopping_without_validation_is_said(data):

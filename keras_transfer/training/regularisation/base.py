@@ -79,7 +79,7 @@ class Regulariser:
             layer = penalised.Penalised(None if penalty is None else penalty.value, name=_free_name(model))
             inputs, outputs = _ends(model)
             passed = layer([outputs, [] if penalty is None else penalty.taps])
-            training_model = keras.Model(inputs, passed, name=model.name)
+            training_model = getattr(model, "part", keras.Model)(inputs, passed, name=model.name)
         if hasattr(model, "output_names"):  # Keras would take the new layer's name for all of them
             training_model.output_names = list(model.output_names)
         if getattr(model, "compiled", False):
