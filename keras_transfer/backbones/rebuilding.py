@@ -15,25 +15,39 @@ Pairs = dict[int, tuple[keras.layers.Layer, keras.layers.Layer]]
 LOADED_BY_KERAS = {"keras", "keras_hub"}
 
 
-def copying(pairs: Pairs) -> Callable[[keras.Operation], keras.Operation]:
+def copying(
+    pairs: Pairs, *, rename: Callable[[str], str] | None = None
+) -> Callable[[keras.Operation], keras.Operation]:
     """Returns a `swap` of `graph.replay` that makes each layer once more from its config, with new weights.
 
     Args:
         pairs: Filled with (layer, its copy) by the layer's id. A layer that is called twice has one copy.
+        rename: Gives the name of a copy, for copies that shall stand beside what they are copies of. Then plain
+            operations have copies, too.
 
     Example:
         >>> dense, pairs = keras.layers.Dense(2, name="dense"), {}
         >>> copying(pairs)(dense) is dense, len(pairs)
         (False, 1)
     """
+    plain: dict[int, keras.Operation] = {}
+
+    def again(operation: keras.Operation) -> keras.Operation:
+        return _again(operation, **({"name": rename(operation.name)} if rename else {}))
 
     def swap(operation: keras.Operation) -> keras.Operation:
         # A Lambda has no weights, and making one from its config would be running code from a config.
-        if not isinstance(operation, keras.layers.Layer) or isinstance(operation, keras.layers.Lambda):
+        if isinstance(operation, keras.layers.Lambda):
             return operation
-        if id(operation) not in pairs:
-            pairs[id(operation)] = (operation, _again(operation))
-        return pairs[id(operation)][1]
+        if isinstance(operation, keras.layers.Layer):
+            if id(operation) not in pairs:
+                pairs[id(operation)] = (operation, again(operation))
+            return pairs[id(operation)][1]
+        if rename is None:
+            return operation
+        if id(operation) not in plain:
+            plain[id(operation)] = again(operation)
+        return plain[id(operation)]
 
     return swap
 
@@ -110,9 +124,9 @@ def _check_registered(operation: keras.Operation) -> None:
     )
 
 
-def _again(operation: keras.Operation) -> keras.Operation:
+def _again(operation: keras.Operation, **changes: object) -> keras.Operation:
     try:
-        return type(operation).from_config(operation.get_config())
+        return type(operation).from_config({**operation.get_config(), **changes})
     except (NotImplementedError, TypeError, ValueError) as refused:
         raise checks.error(
             f"a layer must be one that its config makes again: {type(operation).__name__}.from_config(get_config())",

@@ -14,7 +14,7 @@ import keras
 
 from keras_transfer.core import graph, paths
 
-__all__ = ["Block", "blocks", "last_map", "levels", "trunk_end"]
+__all__ = ["Block", "blocks", "ends", "last_map", "learns", "levels", "trunk_end"]
 
 # Layers that prepare pixels, or belong to the convolution before them: they begin no block.
 _NORMALISING = (
@@ -37,7 +37,9 @@ class _Stretch(NamedTuple):
     positions: list[int]  # in graph.nodes(model)
 
 
-def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None) -> list[Block]:
+def blocks(
+    model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None, prefix: str = ""
+) -> list[Block]:
     r"""Returns the blocks of a functional model, bottom to top; together they hold each layer once.
 
     Args:
@@ -47,6 +49,7 @@ def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
             None takes every stretch with weights as a block of its own; what merely normalises goes
             with the stretch below.
         until: The tensor where the trunk ends; by default the model's output.
+        prefix: What the names of a copy of the trunk begin with; no part of the names of blocks.
 
     Example:
         >>> dense = [keras.layers.Dense(2, name=name) for name in ("a_1", "a_2")]
@@ -54,15 +57,35 @@ def blocks(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
         >>> blocks(model, pattern="a")
         [Block(name='a', layers=('a_1', 'a_2'))]
     """
-    order = graph.nodes(model)
+    order = graph.lanes(graph.nodes(model))
     below = _layer_paths(model)
     found = []
-    for stretch in _stretches(order, pattern, _end(model, until)):
+    for stretch in _stretches(order, pattern, _end(model, until), prefix):
         # A layer that is called twice belongs where it is called first.
         inside = tuple(path for p in stretch.positions for path in below.pop(id(order[p].operation), ()))
         if inside:
             found.append(Block(stretch.label, inside))
     return found
+
+
+def ends(
+    model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None
+) -> dict[str, keras.KerasTensor]:
+    """Returns the tensor in which each block ends, by the block's name, bottom to top.
+
+    Args:
+        model: A functional model.
+        pattern: As for `blocks`.
+        until: As for `blocks`.
+
+    Example:
+        >>> dense = [keras.layers.Dense(width, name=f"dense{width}") for width in (3, 2)]
+        >>> {name: end.shape for name, end in ends(keras.Sequential([keras.Input((4,)), *dense])).items()}
+        {'dense3': (None, 3), 'dense2': (None, 2)}
+    """
+    order = graph.lanes(graph.nodes(model))
+    found = _stretches(order, pattern, _end(model, until))
+    return {stretch.label: order[stretch.positions[-1]].outputs[0] for stretch in found}
 
 
 def levels(model: keras.Model, *, pattern: str | None = None, until: keras.KerasTensor | None = None) -> dict[str, str]:
@@ -81,7 +104,7 @@ def levels(model: keras.Model, *, pattern: str | None = None, until: keras.Keras
         >>> levels(keras.Sequential([keras.Input((32, 32, 3)), *layers]))
         {'P2': 'conv2'}
     """
-    order = graph.nodes(model)
+    order = graph.lanes(graph.nodes(model))
     strides = _strides(order)
     found = {}
     for node in _level_ends(order, pattern, _end(model, until)):
@@ -110,14 +133,14 @@ def last_map(order: Sequence[graph.Node]) -> keras.KerasTensor | None:
     found = None
     for node in order:
         inputs, outputs = {id(tensor) for tensor in node.inputs}, node.outputs
-        learns = _learns(node.operation)
-        if learns or inputs & made:
+        has_weights = learns(node.operation)
+        if has_weights or inputs & made:
             made.update(map(id, outputs))
         if not inputs or (inputs & placed and not _pools_all(node)):
             placed.update(id(tensor) for tensor in outputs if len(tensor.shape) in (3, 4))
         if id(outputs[0]) in made & placed and len(outputs[0].shape) == 4:
             found = outputs[0]
-        elif learns and id(outputs[0]) in placed:
+        elif has_weights and id(outputs[0]) in placed:
             found = None
     return found
 
@@ -136,7 +159,7 @@ def trunk_end(order: Sequence[graph.Node]) -> list[keras.KerasTensor]:
         >>> [tensor.shape for tensor in trunk_end(graph.nodes(keras.Sequential([keras.Input((4,)), *dense])))]
         [(None, 3)]
     """
-    weighted = [node for node in order if _learns(node.operation)]
+    weighted = [node for node in order if learns(node.operation)]
     nested = [node for node in weighted if isinstance(node.operation, keras.Model)]
     if nested:
         maps = [node for node in nested if len(node.outputs[0].shape) == 4]
@@ -146,9 +169,20 @@ def trunk_end(order: Sequence[graph.Node]) -> list[keras.KerasTensor]:
     return [found] if found is not None else [tensor for node in weighted[-1:] for tensor in node.inputs]
 
 
-def _learns(operation: keras.Operation) -> bool:
-    """Whether an operation has weights that are not statistics of the pixels."""
+def learns(operation: keras.Operation) -> bool:
+    """Returns whether an operation has weights that are not statistics of the pixels.
+
+    Example:
+        >>> learns(keras.layers.ReLU())
+        False
+    """
     return bool(getattr(operation, "weights", None)) and not isinstance(operation, keras.layers.Normalization)
+
+
+def _begins_block(operation: keras.Operation) -> bool:
+    """Whether a block of a network without a pattern of names begins with an operation."""
+    is_other = isinstance(operation, _NORMALISING) or graph.mixes_lanes(operation)
+    return learns(operation) and not is_other
 
 
 def _pools_all(node: graph.Node) -> bool:
@@ -171,21 +205,26 @@ def _layer_paths(model: keras.Model) -> dict[int, list[str]]:
     """For each operation of the model's own graph, the paths of the layers it holds."""
     below = {}
     by_name = {node.operation.name: id(node.operation) for node in graph.nodes(model)}
+    mixing = {node.operation.name for node in graph.nodes(model) if graph.mixes_lanes(node.operation)}
     for path in paths.leaves(model):
-        below.setdefault(by_name[path.partition("/")[0]], []).append(path)
+        name = path.partition("/")[0]
+        if name not in mixing:
+            below.setdefault(by_name[name], []).append(path)
     return below
 
 
-def _stretches(order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor]) -> list[_Stretch]:
+def _stretches(
+    order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor], prefix: str = ""
+) -> list[_Stretch]:
     """The trunk in stretches: all that each narrow place needs beyond the places below it, merged by label."""
     taken: set[int] = set()
     pieces = []
-    for place in _narrow_places(order, pattern, end):
+    for place in _narrow_places(order, pattern, end, prefix):
         new = sorted(graph.ancestors(order, [place]) - taken)
         if all(isinstance(order[p].operation, keras.layers.ZeroPadding2D) for p in new):
             continue  # padding belongs to the convolution that follows
         taken.update(new)
-        pieces.append((_label(order, new, pattern), new))
+        pieces.append((_label(order, new, pattern, prefix), new))
     if pattern is None:
         return _weighted_stretches(order, pieces)
     named = [index for index, (label, _) in enumerate(pieces) if label]
@@ -204,8 +243,7 @@ def _weighted_stretches(order: Sequence[graph.Node], pieces: list[tuple[str, lis
     stretches: list[_Stretch] = []
     waiting: list[int] = []  # what comes before any weights
     for label, positions in pieces:
-        begins = any(_learns(op := order[p].operation) and not isinstance(op, _NORMALISING) for p in positions)
-        if begins:
+        if any(_begins_block(order[p].operation) for p in positions):
             stretches.append(_Stretch(label, waiting + positions))
             waiting = []
         elif stretches:
@@ -223,7 +261,7 @@ def _label_between(stretches: list[_Stretch], index: int, named: list[int]) -> s
 
 
 def _narrow_places(
-    order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor]
+    order: Sequence[graph.Node], pattern: str | None, end: list[keras.KerasTensor], prefix: str = ""
 ) -> list[keras.KerasTensor]:
     """The tensors that alone carry all that the trunk's end needs from below, and the ends of named cells."""
     trunk = graph.ancestors(order, end)
@@ -238,19 +276,18 @@ def _narrow_places(
         open_tensors = {key: last for key, last in open_tensors.items() if last > position}
         made = order[position].outputs[0]
         # NASNet's cells each read the two cells before, so the graph is never narrow; the cell's end is named instead.
-        cell_end = pattern and re.fullmatch(pattern, order[position].operation.name) and len(order[position].inputs) > 1
+        name = order[position].operation.name.removeprefix(prefix)
+        cell_end = pattern and re.fullmatch(pattern, name) and len(order[position].inputs) > 1
         if order[position].inputs and (list(open_tensors) == [id(made)] or cell_end):
             places.append(made)
     return places
 
 
-def _label(order: Sequence[graph.Node], positions: list[int], pattern: str | None) -> str | None:
+def _label(order: Sequence[graph.Node], positions: list[int], pattern: str | None, prefix: str) -> str | None:
     """The block name that most operations of a piece carry (later ones win ties)."""
-    names = [order[p].operation.name for p in positions]
+    names = [order[p].operation.name.removeprefix(prefix) for p in positions]
     if pattern is None:
-        weighted = [
-            op.name for p in positions if _learns(op := order[p].operation) and not isinstance(op, _NORMALISING)
-        ]
+        weighted = [name for name, p in zip(names, positions, strict=True) if _begins_block(order[p].operation)]
         return (weighted or names)[-1]
     found = [hit.group() for hit in (re.search(pattern, name) for name in names) if hit]
     return max(reversed(found), key=found.count) if found else None

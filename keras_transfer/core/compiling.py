@@ -82,10 +82,13 @@ def compile_like(
 
 
 def own_method(model: keras.Model, names: Iterable[str]) -> str | None:
-    """Returns the first of some methods that the class of `model` has of its own, None where all are Keras's."""
+    """Returns the first of some methods that the class of `model` has of its own, None where all are known.
+
+    Known are Keras's and the package's, whose models have a `part` that trains as the whole does.
+    """
     for name in names:
         definer = inspect.getmodule(getattr(type(model), name))
-        if definer is None or definer.__name__.partition(".")[0] != "keras":
+        if definer is None or definer.__name__.partition(".")[0] not in ("keras", "keras_transfer"):
             return name
     return None
 

@@ -6,7 +6,7 @@ handed over, so that `upper(lower(x))` equals `model(x)` wherever the cut lies. 
 never copied: what is trained in a part is trained in the whole.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -14,8 +14,8 @@ import keras
 from keras_transfer.core import checks, paths
 
 __all__ = [
-    "Node", "above", "ancestors", "check_functional", "crossing", "cut", "flatten", "is_functional", "join", "nodes",
-    "replay", "tap",
+    "Node", "above", "ancestors", "call", "check_functional", "crossing", "cut", "flatten", "is_functional", "join",
+    "lanes", "mixes_lanes", "nodes", "replay", "tap",
 ]  # fmt: skip
 
 Tensor = keras.KerasTensor
@@ -65,6 +65,41 @@ def nodes(model: keras.Model) -> list[Node]:
     by_depth = _functional(model)._nodes_by_depth
     calls = [call for depth in sorted(by_depth, reverse=True) for call in by_depth[depth]]
     return [Node(call.operation, list(call.input_tensors), list(call.output_tensors), call) for call in calls]
+
+
+def mixes_lanes(operation: keras.Operation) -> bool:
+    """Returns whether `operation` mixes several trunks: as many tensors out as in, each beside its own.
+
+    A layer says so with a class attribute `mixes_lanes = True`. It belongs to none of the trunks.
+
+    Example:
+        >>> mixes_lanes(keras.layers.Add())
+        False
+    """
+    return bool(getattr(operation, "mixes_lanes", False))
+
+
+def lanes(order: Sequence[Node]) -> list[Node]:
+    """Returns `order` with each call that mixes several trunks taken apart, as if it let each of them pass alone.
+
+    In such an order a trunk depends on its own layers only, so it can be found beside its neighbours.
+
+    Args:
+        order: Of `nodes`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> len(lanes(nodes(model)))
+        2
+    """
+    found = []
+    for node in order:
+        if mixes_lanes(node.operation):
+            pairs = zip(node.inputs, node.outputs, strict=True)
+            found += [node._replace(inputs=[given], outputs=[made]) for given, made in pairs]
+        else:
+            found.append(node)
+    return found
 
 
 def ancestors(order: Sequence[Node], tensors: Iterable[Tensor]) -> set[int]:
@@ -164,7 +199,8 @@ def cut(model: keras.Model, at: str | Iterable[str] | set[int]) -> tuple[keras.M
 def above(model: keras.Model, tensors: Sequence[Tensor]) -> keras.Model:
     """Returns the part of `model` that makes its outputs of inner tensors; layers are shared.
 
-    It takes the tensor, or a tuple of them where there are several.
+    It takes the tensor, or a tuple of them where there are several. A model that trains in a way of its own says by
+    `part(inputs, outputs, name=...)` what a part of it is.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1)])
@@ -172,7 +208,8 @@ def above(model: keras.Model, tensors: Sequence[Tensor]) -> keras.Model:
         (None, 2)
     """
     boundary = tuple(tensors) if len(tensors) > 1 else tensors[0]
-    return keras.Model(boundary, _functional(model)._outputs_struct, name=f"{model.name}_upper")
+    make = getattr(model, "part", keras.Model)
+    return make(boundary, _functional(model)._outputs_struct, name=f"{model.name}_upper")
 
 
 def join(lower: keras.Model, upper: keras.Model, *, name: str | None = None) -> keras.Model:
@@ -237,6 +274,7 @@ def replay(
     ends: Sequence[Tensor],
     *,
     swap: Callable[[keras.Operation], Callable] | None = None,
+    kept: Iterable[Tensor] = (),
 ) -> list[Tensor]:
     """Calls the operations of `model` once more, on other inputs, as far as `ends` need them.
 
@@ -245,6 +283,7 @@ def replay(
         inputs: One tensor in the place of each input of `model`.
         ends: Tensors of the graph of `model`.
         swap: Gives what is called in the place of an operation; by default the operation, shared.
+        kept: Tensors of the graph of `model` that stay as they are: what makes them is not called again.
 
     Returns:
         What takes the place of `ends`.
@@ -254,7 +293,7 @@ def replay(
         >>> replay(model, [keras.Input((4,))], [nodes(model)[1].outputs[0]])[0].shape
         (None, 2)
     """
-    values = _values(model, inputs, ends=ends, swap=swap)
+    values = _values(model, inputs, ends=ends, swap=swap, kept=kept)
     return [values[id(tensor)] for tensor in ends]
 
 
@@ -265,9 +304,11 @@ def _values(
     enter: bool = False,
     ends: Sequence[Tensor] | None = None,
     swap: Callable[[keras.Operation], Callable] | None = None,
+    kept: Iterable[Tensor] = (),
 ) -> dict[int, Tensor]:
     """Calls the operations of `model` on `inputs`; returns the new tensors by the ids of the old ones."""
     values = {id(old): new for old, new in zip(_functional(model).inputs, inputs, strict=True)}
+    values.update((id(tensor), tensor) for tensor in kept)
     order = nodes(model)
     for position in sorted(ancestors(order, model.outputs if ends is None else ends)):
         node = order[position]
@@ -276,8 +317,29 @@ def _values(
         if enter and is_functional(node.operation):
             inside = _values(node.operation, [values[id(tensor)] for tensor in node.inputs], enter=True)
             results = [inside[id(tensor)] for tensor in _functional(node.operation).outputs]
+            values.update(zip(map(id, node.outputs), results, strict=True))
         else:
-            arguments, keywords = node.call.arguments.fill_in(values)
-            results = (swap(node.operation) if swap else node.operation)(*arguments, **keywords)
-        values.update(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))
+            values.update(call(node, values, swap(node.operation) if swap else node.operation))
     return values
+
+
+def call(node: Node, values: Mapping[int, Tensor], operation: Callable) -> dict[int, Tensor]:
+    """Calls `operation` as `node` was called, on other tensors.
+
+    Args:
+        node: A call within a model.
+        values: By the id of a tensor that the node takes, what is given in its place.
+        operation: What is called: the node's own operation, or one that takes its place.
+
+    Returns:
+        By the id of each of the node's outputs, what was made in its place.
+
+    Example:
+        >>> last = nodes(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))[-1]
+        >>> made = call(last, {id(last.inputs[0]): keras.Input((4,))}, last.operation)
+        >>> made[id(last.outputs[0])].shape
+        (None, 2)
+    """
+    arguments, keywords = node.call.arguments.fill_in(values)
+    results = operation(*arguments, **keywords)
+    return dict(zip(map(id, node.outputs), keras.tree.flatten(results), strict=True))

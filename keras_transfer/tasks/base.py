@@ -1,5 +1,6 @@
 """The protocol of a task, and the head that vector tasks share."""
 
+import re
 from collections.abc import Sequence
 
 import keras
@@ -24,6 +25,8 @@ class Task:
         hidden: Widths of the hidden layers between pooling and output.
         dropout: Share dropped before every dense layer of the head.
         pooling: "avg", "max" or "concat" (both) over the feature map's places.
+        level: Where in the trunk the head starts, "P2" to "P5" of `backbone.levels`; by default at its end.
+        stop_gradient: Whether the task trains its head only: the trunk learns nothing from it.
 
     Example:
         >>> Task(hidden=[64]).hidden
@@ -35,10 +38,25 @@ class Task:
     has_unit = False
     """Whether the answer has a unit, whose scale and offset are taken from the training targets."""
 
-    def __init__(self, *, hidden: Sequence[int] = (), dropout: float = 0.0, pooling: str = "avg") -> None:
+    level: str | None = None
+    stop_gradient = False
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        pooling: str = "avg",
+        level: str | None = None,
+        stop_gradient: bool = False,
+    ) -> None:
         self.hidden = [checks.integer(width, name="hidden") for width in hidden]
         self.dropout = checks.share(dropout, name="dropout")
         self.pooling = checks.choice(pooling, POOLING, name="pooling")
+        if level is not None and not (isinstance(level, str) and re.fullmatch(r"P\d", level)):
+            raise checks.error("`level` must be None or a level of the backbone such as 'P4'", given=repr(level))
+        self.level = level
+        self.stop_gradient = bool(checks.choice(stop_gradient, (False, True), name="stop_gradient"))
 
     @property
     def units(self) -> int:
@@ -97,7 +115,10 @@ class Task:
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
-        return {"hidden": self.hidden, "dropout": self.dropout, "pooling": self.pooling}
+        config = {"hidden": self.hidden, "dropout": self.dropout, "pooling": self.pooling}
+        # Only where they are set: a task of somebody's own may have a constructor that does not take them.
+        places = {"level": self.level, "stop_gradient": self.stop_gradient}
+        return config | {name: value for name, value in places.items() if value}
 
     @classmethod
     def from_config(cls, config: dict) -> "Task":

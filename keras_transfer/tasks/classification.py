@@ -33,6 +33,8 @@ class Classification(base.Task):
         hidden: As for `Task`.
         dropout: As for `Task`.
         pooling: As for `Task`.
+        level: As for `Task`.
+        stop_gradient: As for `Task`.
 
     Example:
         >>> Classification(["cat", "dog"], hidden=[256], dropout=0.2).units
@@ -51,8 +53,10 @@ class Classification(base.Task):
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
         pooling: str = "avg",
+        level: str | None = None,
+        stop_gradient: bool = False,
     ) -> None:
-        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling)
+        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling, level=level, stop_gradient=stop_gradient)
         self.class_names = _names(classes)
         self.class_weights = _weights(class_weights, self.class_names)
         self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")

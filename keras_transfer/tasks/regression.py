@@ -25,6 +25,8 @@ class Regression(base.Task):
         hidden: As for `Task`.
         dropout: As for `Task`.
         pooling: As for `Task`.
+        level: As for `Task`.
+        stop_gradient: As for `Task`.
 
     Example:
         >>> Regression(unit="years").units
@@ -42,8 +44,10 @@ class Regression(base.Task):
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
         pooling: str = "avg",
+        level: str | None = None,
+        stop_gradient: bool = False,
     ) -> None:
-        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling)
+        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling, level=level, stop_gradient=stop_gradient)
         self.outputs = checks.integer(outputs, name="outputs")
         self.unit = unit
 

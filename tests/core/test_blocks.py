@@ -194,3 +194,19 @@ def test_statistics_of_pixels_make_no_map():
     assert blocks.last_map(graph.nodes(model)) is None
     assert blocks.trunk_end(graph.nodes(model)) == [hidden]
     assert blocks.trunk_end(graph.nodes(keras.Model(inputs, keras.layers.Flatten()(inputs)))) == []
+
+
+def test_a_prefix_is_no_part_of_a_blocks_name():
+    model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(2, name=f"block9_b{n}") for n in (1, 2))])
+    assert [block.name for block in blocks.blocks(model, pattern=r"b\w*\d", prefix="block9_")] == ["b1", "b2"]
+    assert [block.name for block in blocks.blocks(model, prefix="block9_")] == ["b1", "b2"]
+
+
+def test_ends_are_where_blocks_end():
+    image = keras.Input((4,))
+    x = keras.layers.Dense(4, name="one")(image)
+    x = x + keras.layers.Dense(4, name="two_a")(x)
+    model = keras.Model(image, keras.layers.Dense(2, name="three")(x))
+    found = blocks.ends(model, pattern="one|two|three")
+    assert list(found) == ["one", "two", "three"]
+    assert found["two"] is x

@@ -204,3 +204,36 @@ def test_private_names_that_this_room_stands_on_exist():
     node = model.get_layer("stem")._inbound_nodes[0]
     assert callable(node.arguments.fill_in)
     assert keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])._functional is not None
+
+
+def test_replay_keeps_what_it_is_told_to():
+    model = residual()
+    after = model.get_layer("after").output
+    called = []
+
+    def swap(operation):
+        called.append(operation.name)
+        return operation
+
+    stem, branch = (model.get_layer(name).output for name in ("stem", "branch1"))
+    graph.replay(model, model.inputs, [after], swap=swap, kept=[stem, branch])
+    assert called[0] == "branch2"
+    assert called[-1] == "after"
+    assert not {"stem", "branch1"} & set(called)
+
+
+class Swapped(keras.layers.Layer):
+    mixes_lanes = True
+
+    def call(self, inputs):
+        return list(inputs)
+
+
+def test_lanes_are_walked_apart():
+    image = keras.Input((3,))
+    outputs = Swapped(name="mix")([keras.layers.Dense(3, name=name)(image) for name in "ab"])
+    model = keras.Model(image, outputs)
+    assert [graph.mixes_lanes(node.operation) for node in graph.nodes(model)].count(True) == 1
+    for order, expected in ((graph.nodes(model), {"a", "b"}), (graph.lanes(graph.nodes(model)), {"a"})):
+        below = {order[position].operation.name for position in graph.ancestors(order, outputs[:1])}
+        assert below & {"a", "b"} == expected

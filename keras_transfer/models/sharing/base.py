@@ -1,0 +1,240 @@
+"""The protocol of a sharing scheme, and what schemes have in common: levels, copies, free names."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import keras
+
+from keras_transfer import layers, tasks
+from keras_transfer.backbones import rebuilding
+from keras_transfer.core import blocks, checks, graph, lookup, paths, shared
+
+__all__ = [
+    "Copies",
+    "Features",
+    "Names",
+    "Sharing",
+    "gathered",
+    "marked",
+    "place",
+    "places",
+    "refuse_levels",
+    "stopped",
+]
+
+# What a head calls its layers, after the task's name; see `tasks.Task.head`.
+HEAD = re.compile(r"(pool|dropout|hidden|logits|stop_gradient)(_.*)?")
+
+
+class Features(NamedTuple):
+    """Where the heads of several tasks start."""
+
+    starts: dict[str, keras.KerasTensor]
+    """For each task the tensor that its head starts from; all depend on the backbone's input."""
+    shared: list[keras.KerasTensor]
+    """The deepest tensors through which the gradients of all tasks pass, see `layers.shared`."""
+
+
+class Sharing:
+    """How tasks share a trunk; subclass it for a scheme of your own.
+
+    Its constructor checks and stores. What it makes is part of one flat functional model, so nothing of the
+    scheme itself is saved. The end of each trunk that it makes is marked with a `layers.Representation`.
+
+    Example:
+        >>> class Pooled(Sharing):
+        ...     def features(self, backbone, named):
+        ...         pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(backbone.outputs[0])
+        ...         return gathered(backbone, dict.fromkeys(named, pooled), named)
+        >>> import keras_transfer as kt
+        >>> two = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+        >>> kt.build_model(kt.backbone("tiny", weights=None), two, sharing=Pooled()).get_layer("pooled").output.shape
+        (None, 256)
+    """
+
+    def features(self, backbone: keras.Model, named: Mapping[str, tasks.Task]) -> Features:
+        """Builds what lies between the image and the heads.
+
+        Args:
+            backbone: With one input and one output, and a mark of the representation.
+            named: The tasks by name.
+        """
+        raise NotImplementedError
+
+
+def marked(backbone: keras.Model) -> keras.Model:
+    """Returns `backbone`, with a mark at its end if it has none.
+
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> model = keras.Model(images, keras.layers.Conv2D(4, 3)(images), name="mine")
+        >>> layers.representation(marked(model)).source
+        {'name': 'mine'}
+    """
+    if layers.representation(backbone) is not None:
+        return backbone
+    end = layers.Representation({"name": backbone.name}, name="representation")(backbone.outputs[0])
+    return keras.Model(backbone.inputs[0], end, name=backbone.name)
+
+
+def gathered(
+    backbone: keras.Model, starts: Mapping[str, keras.KerasTensor], named: Mapping[str, tasks.Task]
+) -> Features:
+    """Returns what a scheme gives, having found what the tasks share.
+
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> model = marked(keras.Model(images, keras.layers.Conv2D(4, 3)(images)))
+        >>> starts = dict.fromkeys(("kind", "age"), model.output)
+        >>> found = gathered(model, starts, {"kind": tasks.Classification(2), "age": tasks.Regression()})
+        >>> found.shared[0] is model.output
+        True
+    """
+    learning = [start for name, start in starts.items() if not named[name].stop_gradient]
+    if len(learning) < 2:
+        return Features(dict(starts), [])
+    order = graph.nodes(keras.Model(backbone.inputs[0], list(starts.values())))
+    return Features(dict(starts), shared.deepest(order, learning))
+
+
+class Names:
+    """Names for new layers of a model, none twice.
+
+    Args:
+        backbone: Its names are taken.
+        tasks: Their names are taken, too.
+
+    Example:
+        >>> names = Names(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="age_conv")]), ["age"])
+        >>> names.free("age_norm"), names.free("age_conv"), names.copy("age", "pool")
+        ('age_norm', 'age_conv_1', 'age_trunk_pool')
+    """
+
+    def __init__(self, backbone: keras.Model, tasks: Iterable[str]) -> None:
+        self._taken = {node.operation.name for node in graph.nodes(backbone)} | set(tasks)
+
+    def free(self, name: str) -> str:
+        """Returns `name`, with a number if it is taken, and takes it."""
+        number, found = 0, name
+        while found in self._taken:
+            number += 1
+            found = f"{name}_{number}"
+        self._taken.add(found)
+        return found
+
+    def copy(self, task: str, name: str) -> str:
+        """Returns the name of a task's copy of a layer; the names that its head will use are left to that."""
+        between = "trunk_" if HEAD.fullmatch(name) else ""
+        return self.free(f"{task}_{between}{name}")
+
+
+class Copies:
+    """A task's own copies of operations, made when they are first called.
+
+    Args:
+        task: Its name goes before the names of what is copied.
+        names: Of the model.
+    """
+
+    def __init__(self, task: str, names: Names) -> None:
+        self._task = task
+        self._names = names
+        self._pairs: rebuilding.Pairs = {}
+        self._made = rebuilding.copying(self._pairs, rename=lambda name: names.copy(task, name))
+        self._marks: dict[int, layers.Representation] = {}
+
+    def __call__(self, operation: keras.Operation) -> Callable:
+        """Returns the copy of an operation; a mark's says whose it is."""
+        if not isinstance(operation, layers.Representation):
+            return self._made(operation)
+        if id(operation) not in self._marks:
+            changes = {"name": self._names.copy(self._task, operation.name), "branch": self._task}
+            self._marks[id(operation)] = layers.Representation.from_config({**operation.get_config(), **changes})
+        return self._marks[id(operation)]
+
+    def fill(self) -> None:
+        """Gives the copies the weights and statistics of what they are copies of."""
+        rebuilding.hand_over(self._pairs, sizes="the same images")
+
+
+def stopped(tensor: keras.KerasTensor, name: str, task: tasks.Task) -> keras.KerasTensor:
+    """Returns `tensor`, behind a stop for gradients if the task asks for one.
+
+    Example:
+        >>> features = keras.Input((4,))
+        >>> stopped(features, "age", tasks.Regression()) is features
+        True
+    """
+    return layers.StopGradient(name=f"{name}_stop_gradient")(tensor) if task.stop_gradient else tensor
+
+
+def refuse_levels(named: Mapping[str, tasks.Task], scheme: str) -> None:
+    """Raises an error if a task starts at a level, for a scheme that cannot do that.
+
+    Example:
+        >>> refuse_levels({"age": tasks.Regression()}, "experts")
+    """
+    for name, task in named.items():
+        if task.level is not None:
+            raise checks.error(
+                f"`level` must be left out with {scheme} sharing",
+                given=f"{task.level!r} of task {name!r}",
+                fix="Hard sharing and branches know levels.",
+            )
+
+
+def place(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
+    """Returns the tensor of the backbone's graph where a level ends; the backbone's output for None.
+
+    Raises:
+        InputError: If the backbone has no such level.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> place(kt.backbone("tiny", weights=None), "P2").shape
+        (None, 8, 8, 64)
+    """
+    end = backbone.outputs[0]
+    if level is None:
+        return end
+    mark = layers.representation(backbone)
+    found = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
+    name = lookup.find(level, found, argument="level")
+    tensor = next(node.outputs[0] for node in graph.nodes(backbone) if node.operation.name == name)
+    return end if tensor is mark.input else tensor
+
+
+def places(backbone: keras.Model, at: str | Iterable[str] | None) -> dict[str, keras.KerasTensor]:
+    """Returns the tensors at which a scheme joins in, by the name of what ends there, bottom to top.
+
+    Args:
+        backbone: With a mark.
+        at: Patterns of blocks, or of layers where no block fits; by default the last block of each resolution, or
+            every block of a network without maps.
+
+    Raises:
+        InputError: If a pattern matches nothing.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> network = kt.backbone("tiny", weights=None)
+        >>> list(places(network, None)), list(places(network, "block*"))
+        (['block2_relu', 'block4_1_relu'], ['block1', 'block2', 'block3', 'block4'])
+    """
+    mark = layers.representation(backbone)
+    options = {"pattern": mark.source.get("blocks"), "until": mark.input}
+    order = graph.nodes(backbone)
+    trunk = [order[position] for position in sorted(graph.ancestors(order, [mark.input])) if order[position].inputs]
+    by_layer = {node.operation.name: node.outputs[0] for node in trunk}
+    by_block = blocks.ends(backbone, **options)
+    if at is None:
+        return {name: by_layer[name] for name in blocks.levels(backbone, **options).values()} or by_block
+    known = {**by_layer, **by_block}
+    chosen = {}
+    for pattern in [at] if isinstance(at, str) else list(at):
+        hits = paths.match(known, pattern, argument="at", what="a block or layer")
+        for name in [hit for hit in hits if hit in by_block] or hits:
+            chosen.setdefault(id(known[name]), name)
+    made = [tensor for node in trunk for tensor in node.outputs if id(tensor) in chosen]
+    return {chosen[id(tensor)]: tensor for tensor in made}

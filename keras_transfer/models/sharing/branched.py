@@ -1,0 +1,97 @@
+"""A common trunk below, and above it branches that tasks have for themselves."""
+
+from collections.abc import Iterable, Mapping
+
+import keras
+
+from keras_transfer import layers, tasks
+from keras_transfer.core import checks, graph, lookup, paths
+from keras_transfer.models.sharing import base, hard
+
+__all__ = ["Branched"]
+
+
+class Branched(base.Sharing):
+    """Some tasks have a copy of the trunk's upper part of their own; the others share it.
+
+    A copy begins with the weights and statistics of what it is a copy of, and is named after the task:
+    "age_block_13_expand". What lies below a branch stays common. Two tasks with the same pattern have two copies.
+
+    Args:
+        at: For each task that branches the pattern of the lowest block or layer that it has for itself, as for
+            `unfreeze`: the first that matches, and everything above it. It may lie within a residual block.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> two = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+        >>> model = kt.build_model(kt.backbone("tiny", weights=None), two, sharing={"age": "block4*"})
+        >>> [layer.name for layer in model.layers if layer.name.startswith("age_block")]
+        ['age_block4_1_conv', 'age_block4_1_bn', 'age_block4_1_relu']
+    """
+
+    def __init__(self, at: Mapping[str, str | Iterable[str]] | None = None) -> None:
+        if not isinstance(at, Mapping) or not at:
+            raise checks.error(
+                "branched sharing must be given as a dict of tasks and the blocks where they branch off",
+                given=repr(at),
+                fix='Write sharing={"age": "block_13*"}.',
+            )
+        for name, pattern in at.items():
+            several = isinstance(pattern, list | tuple) and pattern and all(isinstance(one, str) for one in pattern)
+            if not isinstance(pattern, str) and not several:
+                raise checks.error("`sharing` must have a pattern for each task", given=f"{pattern!r} for {name!r}")
+        self.at = dict(at)
+
+    def features(self, backbone: keras.Model, named: Mapping[str, tasks.Task]) -> base.Features:
+        """See `Sharing`."""
+        for name in self.at:
+            if lookup.find(name, named, argument="sharing").stop_gradient:
+                raise checks.error(
+                    "`stop_gradient` must be left out for a task with a branch, which would never learn",
+                    given=f"task {name!r}",
+                )
+        names = base.Names(backbone, named)
+        on_trunk = {name: task for name, task in named.items() if name not in self.at}
+        starts = hard.starts(backbone, on_trunk)
+        for name, pattern in self.at.items():
+            starts[name] = _branch(backbone, name, pattern, level=named[name].level, names=names)
+        return base.gathered(backbone, {name: starts[name] for name in named}, named)
+
+
+def _branch(
+    backbone: keras.Model, task: str, pattern: str | Iterable[str], *, level: str | None, names: base.Names
+) -> keras.KerasTensor:
+    """Copies what lies above the first match of `pattern`; returns where the copy ends, marked."""
+    order = graph.nodes(backbone)
+    own = _above(backbone, order, pattern)
+    end = base.place(backbone, level)
+    if not graph.ancestors(order, [end]) & own:
+        raise checks.error(
+            "a branch must begin below the level where the task's head starts",
+            given=f"{pattern!r} and level {level!r} of task {task!r}",
+            fix="Leave `level` out, or branch lower.",
+        )
+    copies = base.Copies(task, names)
+    kept = [tensor for position, node in enumerate(order) if position not in own for tensor in node.outputs]
+    (start,) = graph.replay(backbone, backbone.inputs, [end], swap=copies, kept=kept)
+    copies.fill()
+    if end is backbone.outputs[0]:
+        return start  # behind a copy of the mark
+    mark = layers.representation(backbone)
+    return layers.Representation(mark.source, branch=task, name=names.free(f"{task}_{mark.name}_{level}"))(start)
+
+
+def _above(backbone: keras.Model, order: list[graph.Node], pattern: str | Iterable[str]) -> set[int]:
+    """The positions of the first block or layer that matches, and of everything above it."""
+    blocks = {block.name: block.layers for block in layers.blocks(backbone)}
+    trunk = list(dict.fromkeys(path.partition("/")[0] for inside in blocks.values() for path in inside))
+    hits = paths.match([*blocks, *trunk], pattern, argument="sharing", what="a block or layer")
+    tops = [blocks[hit][0].partition("/")[0] if hit in blocks else hit for hit in hits]
+    mine = set(trunk[min(map(trunk.index, tops)) :])
+    found: set[int] = set()
+    made: set[int] = set()
+    for position, node in enumerate(order):
+        if node.inputs and (node.operation.name in mine or any(id(tensor) in made for tensor in node.inputs)):
+            found.add(position)
+            made.update(id(tensor) for tensor in node.outputs)
+    return found

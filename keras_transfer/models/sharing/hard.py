@@ -1,0 +1,51 @@
+"""One trunk for all tasks."""
+
+from collections.abc import Mapping
+
+import keras
+
+from keras_transfer import layers, tasks
+from keras_transfer.models.sharing import base
+
+__all__ = ["Hard", "starts"]
+
+
+class Hard(base.Sharing):
+    """All heads start at the trunk's end, or each at the level that its task names.
+
+    A level below the end has a mark of its own, "representation_P4", so what lies below it counts as trunk where
+    no task needs the rest.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> two = {"kind": kt.tasks.Classification(3), "edges": kt.tasks.Regression(level="P2")}
+        >>> found = Hard().features(kt.backbone("tiny", weights=None), two)
+        >>> {name: start.shape for name, start in found.starts.items()}
+        {'kind': (None, 4, 4, 256), 'edges': (None, 8, 8, 64)}
+        >>> [tensor.shape for tensor in found.shared]
+        [(None, 8, 8, 64)]
+    """
+
+    def features(self, backbone: keras.Model, named: Mapping[str, tasks.Task]) -> base.Features:
+        """See `Sharing`."""
+        return base.gathered(backbone, starts(backbone, named), named)
+
+
+def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, keras.KerasTensor]:
+    """Returns for each task the tensor of the trunk at which its head starts.
+
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> model = base.marked(keras.Model(images, keras.layers.Conv2D(4, 3)(images)))
+        >>> starts(model, {"age": tasks.Regression()})["age"] is model.output
+        True
+    """
+    names = base.Names(backbone, named)
+    source = layers.representation(backbone).source
+    ends: dict[str | None, keras.KerasTensor] = {}
+    for level in {task.level: None for task in named.values()}:
+        end = base.place(backbone, level)
+        if end is not backbone.outputs[0]:
+            end = layers.Representation(source, name=names.free(f"representation_{level}"))(end)
+        ends[level] = end
+    return {name: base.stopped(ends[task.level], name, task) for name, task in named.items()}
