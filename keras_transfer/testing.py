@@ -1,4 +1,4 @@
-"""Contract checks: what every backbone, task, layer and loss must do, also those of other people.
+"""Contract checks: what every backbone, task, layer, loss and balancer must do, also those of other people.
 
 Each `check_...` runs a list of small named checks and raises `AssertionError` with the name of the
 one that failed. The package's own tests run them over every row of every table.
@@ -17,7 +17,7 @@ import numpy as np
 import keras_transfer as kt
 from keras_transfer.core import paths
 
-__all__ = ["check_backbone", "check_layer", "check_loss", "check_task"]
+__all__ = ["check_backbone", "check_balancer", "check_layer", "check_loss", "check_task"]
 
 
 def _run(checks: Iterable[Callable], *arguments: object) -> None:
@@ -299,3 +299,189 @@ def _weight_zero_is_absence(loss: keras.losses.Loss, y_true: np.ndarray, y_pred:
 def _config_makes_the_loss_again(loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray) -> None:
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     _require(float(again(y_true, y_pred)) == float(loss(y_true, y_pred)), "another value")
+
+
+def check_balancer(balancer: kt.balancing.Balancer, tasks: int = 3) -> None:
+    """Checks a balancer that treats all tasks alike: unknown tasks, scale, order, graph mode, its config.
+
+    Args:
+        balancer: Of either kind.
+        tasks: How many it is tried with, at least 2.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+
+    Example:
+        >>> check_balancer(kt.balancing.Uncertainty(rate=0.1))
+    """
+    _run(
+        (
+            _config_makes_the_balancer_again,
+            _answers_one_finite_float32_a_task,
+            _state_keeps_its_form,
+            _unknown_tasks_have_no_say,
+            _nothing_known_changes_nothing,
+            _a_task_that_is_not_a_number_is_not_remembered,
+            _a_task_alone_gets_1,
+            _a_common_scale_of_gradients_changes_nothing,
+            _other_order_same_answers,
+            _graphs_answer_as_eager_and_are_traced_once,
+        ),
+        balancer,
+        tasks,
+    )
+
+
+def _balancing_problem(tasks: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Inner products of random gradients, of different lengths, and losses."""
+    rng = np.random.default_rng(seed)
+    gradients = rng.normal(size=(tasks, tasks + 1)) * rng.uniform(0.3, 3.0, (tasks, 1))
+    return (gradients @ gradients.T).astype("float32"), rng.uniform(0.3, 3.0, tasks).astype("float32")
+
+
+def _balanced(balancer: object, gram: object, losses: object, known: object, state: dict) -> tuple:
+    if balancer.kind == "losses":
+        return balancer.weights(losses, known, state)
+    return balancer.coefficients(gram, losses, known, state)
+
+
+def _balanced_values(balancer: object, gram: object, losses: object, known: object, state: dict) -> tuple:
+    found, new = _balanced(balancer, gram, losses, known, state)
+    return np.array(found), {name: np.array(value) for name, value in new.items()}
+
+
+def _later_state(balancer: object, tasks: int) -> dict:
+    """After some steps, so that it says something."""
+    state = balancer.initial(tasks)
+    for seed in range(1, 5):
+        _, state = _balanced_values(balancer, *_balancing_problem(tasks, seed), np.ones(tasks, bool), state)
+    return state
+
+
+def _state_of(state: dict, at: np.ndarray) -> dict:
+    """The part of some tasks, in the order given."""
+    return {name: value[np.ix_(*[at] * value.ndim)] if value.ndim else value for name, value in state.items()}
+
+
+def _subsets(tasks: int) -> list[np.ndarray]:
+    """Which tasks are known: all but one, and one alone."""
+    alone = np.eye(tasks, dtype=bool)
+    return [*alone, *~alone]
+
+
+def _close(found: object, expected: object, message: str) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=message)
+
+
+def _config_makes_the_balancer_again(balancer: object, tasks: int) -> None:
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(balancer))
+    _require(type(again) is type(balancer) and again.get_config() == balancer.get_config(), f"{again.get_config()}")
+    arguments = (*_balancing_problem(tasks), np.ones(tasks, bool), balancer.initial(tasks))
+    np.testing.assert_array_equal(_balanced_values(again, *arguments)[0], _balanced_values(balancer, *arguments)[0])
+
+
+def _answers_one_finite_float32_a_task(balancer: object, tasks: int) -> None:
+    for scale in (1e-3, 1.0, 1e3):
+        gram, losses = _balancing_problem(tasks)
+        every = np.ones(tasks, bool)
+        found, _ = _balanced_values(balancer, gram, scale * losses, every, balancer.initial(tasks))
+        _require(found.shape == (tasks,) and found.dtype == "float32", f"{found.dtype} of shape {found.shape}")
+        _require(np.isfinite(found).all(), f"{found}")
+
+
+def _state_keeps_its_form(balancer: object, tasks: int) -> None:
+    before = balancer.initial(tasks)
+    after = _later_state(balancer, tasks)
+    form = {name: (value.shape, value.dtype) for name, value in before.items()}
+    _require(form == {name: (value.shape, value.dtype) for name, value in after.items()}, f"{form}")
+    _require(all(set(shape) <= {tasks} and len(shape) <= 2 for shape, _ in form.values()), f"{form}")
+
+
+def _unknown_tasks_have_no_say(balancer: object, tasks: int) -> None:
+    state = _later_state(balancer, tasks)
+    for known in _subsets(tasks):
+        at = np.flatnonzero(known)
+        gram, losses = _balancing_problem(tasks)
+        expected, expected_state = _balanced_values(
+            balancer, gram[np.ix_(at, at)], losses[at], np.ones(len(at), bool), _state_of(state, at)
+        )
+        for nothing in (0.0, np.nan, np.inf, 1e30):
+            gram[~known], gram[:, ~known], losses[~known] = nothing, nothing, nothing
+            found, new = _balanced_values(balancer, gram, losses, known, state)
+            _close(found[known], expected, f"beside unknown tasks with {nothing}")
+            _require(not found[~known].any(), f"unknown tasks get {found[~known]}, not 0")
+            for name, value in _state_of(new, at).items():
+                _close(value, expected_state[name], f"state {name!r} beside unknown tasks with {nothing}")
+            for name, value in new.items():
+                if value.ndim:
+                    of_known = np.ix_(*[known] * value.ndim)
+                    value[of_known] = state[name][of_known]
+                    np.testing.assert_array_equal(value, state[name], f"state {name!r} of unknown tasks")
+
+
+def _nothing_known_changes_nothing(balancer: object, tasks: int) -> None:
+    state = _later_state(balancer, tasks)
+    gram, losses = np.full((tasks, tasks), np.nan, "float32"), np.full(tasks, np.nan, "float32")
+    found, new = _balanced_values(balancer, gram, losses, np.zeros(tasks, bool), state)
+    _require(not found.any(), f"{found}")
+    for name, value in new.items():
+        np.testing.assert_array_equal(value, state[name], f"state {name!r}")
+
+
+def _a_task_that_is_not_a_number_is_not_remembered(balancer: object, tasks: int) -> None:
+    state = _later_state(balancer, tasks)
+    gram, losses = _balancing_problem(tasks)
+    gram[0], gram[:, 0], losses[0] = np.inf, np.inf, np.nan
+    found, new = _balanced_values(balancer, gram, losses, np.ones(tasks, bool), state)
+    _require(np.isfinite(found).all(), f"{found}")
+    _require(all(np.isfinite(value).all() for value in new.values()), f"{new}")
+
+
+def _a_task_alone_gets_1(balancer: object, tasks: int) -> None:
+    if balancer.own_scale:
+        return
+    for known in np.eye(tasks, dtype=bool):
+        found, _ = _balanced_values(balancer, *_balancing_problem(tasks), known, _later_state(balancer, tasks))
+        _close(found, known, "one task alone")
+
+
+def _a_common_scale_of_gradients_changes_nothing(balancer: object, tasks: int) -> None:
+    state = _later_state(balancer, tasks)
+    gram, losses = _balancing_problem(tasks)
+    every = np.ones(tasks, bool)
+    expected, expected_state = _balanced_values(balancer, gram, losses, every, state)
+    for scale in (2.0**-10, 3.0, 2.0**15):
+        found, new = _balanced_values(balancer, (gram * scale**2).astype("float32"), losses, every, state)
+        _close(found, expected, f"gradients times {scale:g}")
+        for name, value in new.items():
+            _close(value, expected_state[name], f"state {name!r}, gradients times {scale:g}")
+
+
+def _other_order_same_answers(balancer: object, tasks: int) -> None:
+    state = _later_state(balancer, tasks)
+    if "step" in state:  # the order is drawn
+        return
+    gram, losses = _balancing_problem(tasks)
+    every = np.ones(tasks, bool)
+    order = np.roll(np.arange(tasks), 1)
+    expected, _ = _balanced_values(balancer, gram, losses, every, state)
+    found, _ = _balanced_values(balancer, gram[np.ix_(order, order)], losses[order], every, _state_of(state, order))
+    _close(found, expected[order], f"order {order}")
+
+
+def _graphs_answer_as_eager_and_are_traced_once(balancer: object, tasks: int) -> None:
+    """Also when compiled, as Keras does where it can."""
+    import tensorflow as tf
+
+    def step(gram: object, losses: object, known: object, state: dict) -> tuple:
+        return _balanced(balancer, gram, losses, known, state)
+
+    for compiled in (False, True):
+        function = tf.function(step, jit_compile=compiled)
+        state = eager = {name: tf.constant(value) for name, value in balancer.initial(tasks).items()}
+        for seed, known in enumerate([np.ones(tasks, bool), *_subsets(tasks)]):
+            gram, losses = (tf.constant(value) for value in _balancing_problem(tasks, seed))
+            found, state = function(gram, losses, tf.constant(known), state)
+            expected, eager = _balanced(balancer, gram, losses, known, eager)
+            _close(found, expected, f"step {seed}, compiled: {compiled}")
+        _require(function.experimental_get_tracing_count() == 1, f"{function.experimental_get_tracing_count()} traces")

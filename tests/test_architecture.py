@@ -8,16 +8,18 @@ import keras_transfer
 ROOT = pathlib.Path(keras_transfer.__file__).parent
 # `features`, `evaluation` and `serving` read the marks that `layers` leaves in a model (where an answer comes out and
 # which task it belongs to, where the trunk ends), so that none has to know a task or a backbone by name.
+# `balancing` is arithmetic on a few numbers a task: a layer keeps its state and `models` finds it by name.
 # `training` changes pictures at random by what `data` has: augmentation is part of a recipe and lives in the data.
 ALLOWED = {
     "core": set(),
-    "layers": {"core"},
+    "balancing": {"core"},
+    "layers": {"core", "balancing"},
     "losses": {"core"},
     "metrics": {"core"},
     "data": {"core"},
     "backbones": {"core", "layers"},
     "tasks": {"core", "layers", "losses", "metrics"},
-    "models": {"core", "layers", "losses", "backbones", "tasks"},
+    "models": {"core", "balancing", "layers", "losses", "backbones", "tasks"},
     "features": {"core", "layers"},
     "training": {"core", "layers", "losses", "features", "data"},
     "evaluation": {"core", "layers", "metrics"},

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 
-__all__ = ["TaskOutput", "outputs", "settled_losses", "targets_by_task"]
+__all__ = ["TaskOutput", "check_labelled", "outputs", "settled_losses", "targets_by_task"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -100,15 +100,42 @@ def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:
     return {name: targets[name] for name in found}
 
 
-def settled_losses(model: keras.Model, targets: object) -> dict[str, object]:
+def check_labelled(name: str, targets: object) -> None:
+    """Raises an error where a task has no label at all.
+
+    Args:
+        name: Of the task.
+        targets: Those training targets that have a label.
+
+    Example:
+        >>> check_labelled("age", [])
+        Traceback (most recent call last):
+        keras_transfer.core.checks.InputError: `data` must have a label of some training image for 'age'. Given: none.
+    """
+    if not len(targets):
+        raise checks.error(
+            f"`data` must have a label of some training image for {name!r}",
+            given="none",
+            fix="Leave the task out, or look for what is taken as a missing label.",
+        )
+
+
+def settled_losses(model: keras.Model, targets: object, weights: object = None) -> dict[str, object]:
     """Returns a loss for each task with what depends on the training targets settled; sets the units, too.
 
     A model that was trained without a unit keeps its answers as they are.
+
+    Args:
+        model: A model with task outputs.
+        targets: As for `targets_by_task`.
+        weights: 0 for a missing label, which nothing depends on: for all tasks, or a dict by task.
     """
     trained = getattr(model, "optimizer", None) is not None and int(ops.convert_to_numpy(model.optimizer.iterations))
     losses = {}
     for name, mine in targets_by_task(model, targets).items():
         layer = outputs(model)[name]
+        mine = labelled.known(mine, labelled.of_task(weights, name))
+        check_labelled(name, mine)
         if not trained:
             layer.take_unit(mine)
         losses[name] = layer.task.loss(mine)

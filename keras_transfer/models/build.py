@@ -5,8 +5,11 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_transfer import balancing as balancers
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, compiling, graph, lookup
+from keras_transfer.models import joint
+from keras_transfer.models import sharing as schemes
 
 __all__ = ["build_model", "compile"]
 
@@ -15,7 +18,9 @@ def build_model(
     backbone: keras.Model,
     task: tasks.Task | Mapping[str, tasks.Task],
     *,
-    balancing: Mapping[str, float] | None = None,
+    sharing: str | schemes.Sharing | Mapping[str, str] | None = None,
+    balancing: str | Mapping[str, float] | balancers.Balancer | None = None,
+    balance_on: str = "representation",
     name: str | None = None,
 ) -> keras.Model:
     """Puts one or several heads on a backbone.
@@ -26,7 +31,13 @@ def build_model(
     Args:
         backbone: From `kt.backbone`, or any functional Keras model that ends in features.
         task: A task; or tasks by name, whose names become the names of outputs and targets.
-        balancing: Fixed weights of the tasks' losses by name; 1 where a name is absent.
+        sharing: How several tasks share the trunk: "hard" (the default: all of it), a dict of task and pattern
+            (`{"age": "block_13*"}`: from there on the task has a copy for itself), "cross_stitch", "experts",
+            "attention", or a scheme of `kt.models` with arguments of its own.
+        balancing: How the losses of several tasks are balanced: a name of `kt.balancing.BALANCERS` ("uncertainty",
+            "pcgrad", ...), fixed weights by name (1 where a name is absent), or a balancer. None sums them.
+        balance_on: Which gradients a balancer of gradients sees: those of the "representation", which costs little;
+            or those of all the "weights" that tasks share, which takes a backward pass and a copy of these for each.
         name: The model's name.
 
     Returns:
@@ -46,14 +57,28 @@ def build_model(
     if len(backbone.inputs) != 1 or len(backbone.outputs) != 1:
         given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
         raise checks.error("`backbone` must have one input and one output", given=given)
-    features = backbone.outputs[0]
-    if layers.representation(backbone) is None:
-        features = layers.Representation({"name": backbone.name}, name="representation")(features)
     named = _named(task, {layer.name for layer in backbone.layers})
-    heads = {key: one.head(features, name=key) for key, one in named.items()}
+    scheme = schemes.find(sharing)
+    if sharing is not None and len(named) < 2:
+        raise checks.error("`sharing` must be left out for a single task", given=repr(sharing))
+    if balancing is not None and not isinstance(task, Mapping):
+        raise checks.error("`balancing` must be left out for a single task", given=repr(balancing))
+    starts = scheme.features(schemes.marked(backbone), named).starts
+    make = keras.Model
+    is_fixed = balancing is None or isinstance(balancing, Mapping)  # Keras's own weights of losses do
+    if not is_fixed:
+        starts, make = joint.balanced(starts, balancing, on=balance_on), joint.JointModel
+    heads = {key: one.head(starts[key], name=key) for key, one in named.items()}
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
-    model = keras.Model(backbone.inputs[0], outputs, name=name or backbone.name)
-    compile(model, balancing=balancing)
+    try:
+        model = make(backbone.inputs[0], outputs, name=name or backbone.name)
+    except ValueError as clash:
+        if "should be unique" not in str(clash):
+            raise
+        given = str(clash).partition(" in the model")[0]
+        fix = "Choose another name for the task, or for the backbone's layer."
+        raise checks.error("layers must have different names", given=given, fix=fix) from clash
+    compile(model, balancing=balancing if is_fixed else None)
     return model
 
 
@@ -71,7 +96,8 @@ def compile(
     Args:
         model: A model with task outputs, also one that was loaded. Changed in place.
         optimizer: Keras optimizer or its name; Adam with rate 1e-3 by default.
-        balancing: As for `build_model`.
+        balancing: Weights of the tasks' losses by name, 1 where a name is absent; on top of what the model was built
+            with.
         data: From `kt.data`; settles what comes from the training targets (balanced class weights,
             the unit of a regression). `kt.fine_tune` does the same by itself.
         steps_per_execution: As in Keras.
@@ -96,13 +122,14 @@ def compile(
     if data is None:
         losses = {name: layer.task.loss() for name, layer in found.items()}
     else:
-        losses = layers.settled_losses(model, data.targets["train"])
+        weights = getattr(data, "weights", None)
+        losses = layers.settled_losses(model, data.targets["train"], weights and weights["train"])
     metrics = {name: layer.task.metrics() for name, layer in found.items()}
     only = next(iter(found))
     model.compile(
         optimizer=optimizer or keras.optimizers.Adam(1e-3),
         loss=losses if several else losses[only],
-        metrics=metrics if several else metrics[only],
+        weighted_metrics=metrics if several else metrics[only],  # missing labels have weight 0
         loss_weights=_loss_weights(balancing, found if several else {}),
         steps_per_execution=steps_per_execution,
         jit_compile=compiling.jit_compile() if jit_compile is None else jit_compile,
@@ -123,7 +150,7 @@ def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
             )
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise checks.error("a task's name must be of letters, digits, '_', '-' and '.'", given=repr(name))
-        if name in taken or name == "about":
+        if name in taken or name in ("about", "balance"):
             raise checks.error("a task's name must be free", given=f"{name!r}, which the model or its report uses")
     return dict(task)
 

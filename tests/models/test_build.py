@@ -103,7 +103,7 @@ def test_a_plain_keras_model_as_backbone():
         ({"stem_conv": kt.tasks.Classification(2)}, None, "must be free"),
         ({"kind": kt.tasks.Classification(2)}, {"kid": 1.0}, "Close names: 'kind'"),
         ({"kind": kt.tasks.Classification(2)}, {"kind": -1.0}, "at least 0"),
-        ({"kind": kt.tasks.Classification(2)}, "uncertain", "a dict of weights"),
+        ({"kind": kt.tasks.Classification(2)}, "uncertain", "Close names: .uncertainty."),
     ],
 )
 def test_bad_parts(task, balancing, message):
