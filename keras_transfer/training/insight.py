@@ -1,5 +1,6 @@
 """How training moves a network, block by block: distances from where the run began, and sizes of gradients."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -47,9 +48,6 @@ class Insight:
         self.watch = check(watch)
         self.blocks = _blocks(model)
         self._variables = paths.variables(model)
-        self._sizes = {
-            name: sum(float(np.square(start[path]).sum()) for path in mine) for name, mine in self.blocks.items()
-        }
         self._gradient: object = None
 
     def measure(self, batch: tuple | None = None) -> dict[str, dict[str, float]]:
@@ -64,6 +62,13 @@ class Insight:
     def new_stage(self) -> None:
         """Other layers train now."""
         self._gradient = None
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, float]:
+        """The squared norm of each block in the beginning."""
+        return {
+            name: sum(float(np.square(self.start[path]).sum()) for path in mine) for name, mine in self.blocks.items()
+        }
 
     def _distances(self) -> dict[str, float]:
         found = {}
