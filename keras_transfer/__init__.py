@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 _ROOMS = (
     "backbones",
     "balancing",
+    "comparing",
     "data",
     "evaluation",
     "features",
@@ -25,6 +26,7 @@ _VERBS = {
     "TwoStage": "training",
     "backbone": "backbones",
     "build_model": "models",
+    "compare_tasks": "comparing",
     "compile": "models",
     "evaluate": "evaluation",
     "export": "serving",

@@ -10,6 +10,7 @@ ROOT = pathlib.Path(keras_transfer.__file__).parent
 # which task it belongs to, where the trunk ends), so that none has to know a task or a backbone by name.
 # `balancing` is arithmetic on a few numbers a task: a layer keeps its state and `models` finds it by name.
 # `training` changes pictures at random by what `data` has: augmentation is part of a recipe and lives in the data.
+# `comparing` runs whole studies: it builds, trains and measures as a user does, and draws as a report.
 ALLOWED = {
     "core": set(),
     "balancing": {"core"},
@@ -24,6 +25,7 @@ ALLOWED = {
     "training": {"core", "layers", "losses", "features", "data"},
     "evaluation": {"core", "layers", "metrics"},
     "serving": {"core", "layers"},
+    "comparing": {"core", "balancing", "layers", "tasks", "models", "training", "evaluation"},
 }
 PUBLIC_ONLY = {"__main__", "cli", "testing"}
 LIGHT = {"__init__", "cli"}  # loaded before anything is needed: no keras, no tensorflow at module level

@@ -8,6 +8,7 @@ DATA holds the image set `caltech24` and `weights/`. Each side trains the head f
 images with the same number of validation images. When the weights are on disk the clock stops, and the side measures
 itself on the test images:
 
+* kerashub (ResNet50 only): KerasHub's `ImageClassifier` on its own ResNet-50, data as for keras;
 * guide: the usual script: a frozen base, a dense head, two `fit` calls, image files read in every epoch, flips and
   rotations as layers;
 * keras: the same without flips and rotations, images decoded once and cached by `tf.data`;
@@ -34,29 +35,88 @@ NETWORKS = {
     "MobileNetV2": {"size": 160, "from": "block_13_expand", "weights": "mobilenet_v2_1.0_224_no_top_from_int8.h5"},
     "ResNet50": {"size": 128, "from": "conv5_block1_1_conv", "weights": None},
 }
-SIDES = ("guide", "keras", "off", "memory", "disk", "views")
+SIDES = ("kerashub", "guide", "keras", "off", "memory", "disk", "views")
+OTHERS = SIDES[:3]  # without the package
 SHARE = 0.2  # of the training images, for validation
+
+
+def pictures(root, network, *, decoded_once):
+    """Training, validation and test batches by Keras, and how many classes there are."""
+    import keras
+    import tensorflow as tf
+
+    size = NETWORKS[network]["size"]
+    options = {"image_size": (size, size), "batch_size": 32, "label_mode": "int", "verbose": False}
+    folder = root / "caltech24"
+    train, held = (
+        keras.utils.image_dataset_from_directory(
+            folder / "train", subset=subset, validation_split=SHARE, seed=0, **options
+        )
+        for subset in ("training", "validation")
+    )
+    classes = len(train.class_names)
+    if decoded_once:
+        train, held = train.cache(), held.cache()
+    test = keras.utils.image_dataset_from_directory(folder / "test", shuffle=False, **options)
+    return train.prefetch(tf.data.AUTOTUNE), held.prefetch(tf.data.AUTOTUNE), test, classes
+
+
+def fitted(model, train, held, rate, loss):
+    """One stage; returns its seconds."""
+    import keras
+
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    started = time.perf_counter()
+    model.fit(train, validation_data=held, epochs=10, verbose=0)
+    return time.perf_counter() - started
+
+
+def thaw(layers, start):
+    """What trains in the second stage: from a layer on, batch normalisations apart."""
+    import keras
+
+    thawed = [layer.name for layer in layers].index(start)
+    for number, layer in enumerate(layers):
+        layer.trainable = number >= thawed and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def kerashub_script(root, network, out):
+    """The same two stages with KerasHub's classifier, on random weights."""
+    import keras
+    import keras_hub
+
+    if network != "ResNet50":
+        raise SystemExit("kerashub: only for ResNet50, whose backbone KerasHub makes without a download")
+    train, held, test, classes = pictures(root, network, decoded_once=True)
+    size = NETWORKS[network]["size"]
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[3, 4, 6, 3],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="bottleneck_block",
+        image_shape=(size, size, 3),
+    )
+    model = keras_hub.models.ImageClassifier(backbone=backbone, num_classes=classes)
+    scaled = [part.map(lambda images, labels: (images / 127.5 - 1.0, labels)) for part in (train, held, test)]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    backbone.trainable = False
+    stages = [fitted(model, *scaled[:2], 1e-3, loss)]
+    backbone.trainable = True
+    thaw(backbone.layers, "stack3_block0_1_conv")
+    stages.append(fitted(model, *scaled[:2], 1e-5, loss))
+    model.save_weights(out / "model.weights.h5")
+    return stages, time.time(), model.evaluate(scaled[2], verbose=0)[1]
 
 
 def keras_script(root, network, out, *, guide):
     """Two stages as the guides have them, or without what the other sides do not do."""
     import keras
-    import tensorflow as tf
 
     about = NETWORKS[network]
     size = (about["size"], about["size"])
-    options = {"image_size": size, "batch_size": 32, "label_mode": "int", "verbose": False}
-    folder = root / "caltech24"
-    split = {"validation_split": SHARE, "seed": 0}
-    train, held = (
-        keras.utils.image_dataset_from_directory(folder / "train", subset=subset, **split, **options)
-        for subset in ("training", "validation")
-    )
-    names = train.class_names
-    if not guide:
-        train, held = train.cache(), held.cache()
-    train, held = train.prefetch(tf.data.AUTOTUNE), held.prefetch(tf.data.AUTOTUNE)
-
+    train, held, test, classes = pictures(root, network, decoded_once=not guide)
     weights = about["weights"] and str(root / "weights" / about["weights"])
     base = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(*size, 3))
     base.trainable = False
@@ -64,24 +124,14 @@ def keras_script(root, network, out, *, guide):
     x = keras.layers.RandomRotation(0.2)(keras.layers.RandomFlip("horizontal")(inputs)) if guide else inputs
     x = keras.layers.Rescaling(1 / 127.5, -1)(x)
     x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
-    model = keras.Model(inputs, keras.layers.Dense(len(names), activation="softmax")(x))
-
-    def fit(rate):
-        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
-        started = time.perf_counter()
-        model.fit(train, validation_data=held, epochs=10, verbose=0)
-        return time.perf_counter() - started
-
-    stages = [fit(1e-3)]
+    model = keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
+    loss = "sparse_categorical_crossentropy"
+    stages = [fitted(model, train, held, 1e-3, loss)]
     base.trainable = True
-    thawed = [layer.name for layer in base.layers].index(about["from"])
-    for number, layer in enumerate(base.layers):
-        layer.trainable = number >= thawed and not isinstance(layer, keras.layers.BatchNormalization)
-    stages.append(fit(1e-5))
+    thaw(base.layers, about["from"])
+    stages.append(fitted(model, train, held, 1e-5, loss))
     model.save_weights(out / "model.weights.h5")
-    saved = time.time()
-    test = keras.utils.image_dataset_from_directory(folder / "test", shuffle=False, **options)
-    return stages, saved, model.evaluate(test, verbose=0)[1]
+    return stages, time.time(), model.evaluate(test, verbose=0)[1]
 
 
 def ours(root, network, out, cache):
@@ -121,7 +171,9 @@ def ours(root, network, out, cache):
 
 def side(root, network, name, out):
     """Runs one side in this process."""
-    if name in ("guide", "keras"):
+    if name == "kerashub":
+        stages, saved, accuracy = kerashub_script(root, network, out)
+    elif name in ("guide", "keras"):
         stages, saved, accuracy = keras_script(root, network, out, guide=name == "guide")
     else:
         stages, saved, accuracy = ours(root, network, out, name)
@@ -154,7 +206,7 @@ def main():
     parser.add_argument("data", type=pathlib.Path, help="folder with caltech24 and weights")
     parser.add_argument("--network", choices=NETWORKS, default="MobileNetV2")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES[1:])
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=pathlib.Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -171,8 +223,8 @@ def main():
                 rows[name].append(measured(asked.data, asked.network, name, out))
     found = {name: summary(each) for name, each in rows.items()}
     ratios = {}
-    for slow in (name for name in ("guide", "keras") if name in found):
-        for quick in (name for name in found if name not in ("guide", "keras")):
+    for slow in (name for name in OTHERS if name in found):
+        for quick in (name for name in found if name not in OTHERS):
             ratios[f"{quick} to {slow}"] = {
                 "end_to_end": round(found[slow]["seconds"] / found[quick]["seconds"], 2),
                 "frozen_stage": round(found[slow]["stages"][0] / found[quick]["stages"][0], 2),

@@ -1,10 +1,15 @@
-"""What the machine has to spare."""
+"""What the machine has to spare, and what it can do."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["free_memory"]
+__all__ = ["bfloat16", "free_memory", "has_bfloat16"]
 
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16 = ("avx512_bf16", "amx_bf16")  # what a processor says that computes with it
+OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimizer
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
 
@@ -25,6 +30,42 @@ def free_memory() -> int:
         except (AttributeError, OSError, ValueError):  # not a POSIX system
             available = 4 * 2**30
     return min(available, _container_memory())
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor computes with bfloat16; False where it does not say.
+
+    Example:
+        >>> has_bfloat16() in (True, False)
+        True
+    """
+    try:
+        words = set(CPUINFO.read_text().split())
+    except OSError:
+        return False
+    return bool(words & set(BFLOAT16))
+
+
+@contextlib.contextmanager
+def bfloat16() -> Iterator[None]:
+    """Functions of TensorFlow that run on the CPU for the first time within compute in bfloat16 where that is safe.
+
+    Weights, what goes in and what comes out stay float32.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> with bfloat16():
+        ...     tf.config.optimizer.get_experimental_options()["auto_mixed_precision_onednn_bfloat16"]
+        True
+    """
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options().get(OPTION, False)
+    tf.config.optimizer.set_experimental_options({OPTION: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({OPTION: before})
 
 
 def _container_memory() -> int | float:

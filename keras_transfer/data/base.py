@@ -1,12 +1,13 @@
 """What every source of data returns."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks, labelled
+from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data import labels, pipeline
 
 __all__ = ["SPLITS", "Data", "from_examples"]
@@ -135,6 +136,48 @@ class Data:
             seed=self.seed,
             digest=self.digest,
             files=files,
+            notes=[],
+        )
+
+    def only(self, name: str) -> "Data":
+        """Returns the data of one task: the examples that have a label for it, and that label only, without its name.
+
+        They are in the splits that they were in; each is in every pass once, also of data from `kt.data.mix`.
+
+        Args:
+            name: Of the target.
+
+        Raises:
+            InputError: If there is no such target, or no example of a split has a label.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> labels = {"kind": ["cat", "dog", None, "dog"], "age": [1.5, 2.5, 3.5, 4.5]}
+            >>> data = kt.data.from_arrays(np.zeros((4, 8, 8), "uint8"), labels, validation=None)
+            keras_transfer: 1 of 4 kind labels are missing: they count neither in losses nor in metrics
+            >>> data.only("kind")
+            Data(train=3, classes=2, image_size=8x8, batch_size=32)
+        """
+        if not all(isinstance(columns, Mapping) for columns in self.targets.values()):
+            raise checks.error("`only` needs several targets by name", given="one without a name")
+        lookup.find(name, next(iter(self.targets.values())), argument="name")
+        examples, files = {}, {}
+        for split, found in self.examples.items():
+            weights = labelled.of_task(found.weights, name)
+            rows = np.arange(len(found)) if weights is None else np.flatnonzero(labelled.rows(weights))
+            if not len(rows):
+                raise checks.error(f"`data` must have a label of some {split} image for {name!r}", given="none")
+            picked = found.pick(rows)
+            examples[split] = dataclasses.replace(picked, targets=picked.targets[name], weights=None)
+            files[split] = [self.files[split][row] for row in rows] if self.files else []
+        return from_examples(
+            examples,
+            class_names=self.class_names and self.class_names.get(name),
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            digest=f"{self.digest} {name}",
+            files=files if self.files else None,
             notes=[],
         )
 

@@ -18,6 +18,10 @@ SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "crescent", "
 TEXTURES = ("plain", "stripes", "checks", "dots", "noise", "gradient")
 
 _NAMES = {"class": SHAPES, "texture": TEXTURES, "colour": COLOURS, "background": TEXTURES}
+_NUMBERS = {
+    "count": lambda rendered: rendered["count"].astype(np.float32),
+    "depth": lambda rendered: rendered["depth"].min(axis=(1, 2)),
+}
 _RGB = np.array(
     [
         (0.85, 0.12, 0.12), (0.95, 0.52, 0.10), (0.95, 0.88, 0.15), (0.15, 0.62, 0.20), (0.20, 0.80, 0.85),
@@ -49,7 +53,8 @@ def scenes(
         n: Number of scenes, all splits together.
         image_size: Height and width in pixels, at least 32.
         targets: "class" (the nearest object's shape), "texture" or "colour" (of the nearest object), "background" (its
-            texture), "count" (objects in sight, a number to predict), or several of them for a dict of targets.
+            texture), "count" (objects in sight) and "depth" (of the nearest object; smaller is nearer), numbers to
+            predict, or several of them for a dict of targets.
             `render_scenes` gives boxes, masks and depth, too.
         validation: Share to hold out for validation.
         test: Share to hold out for testing.
@@ -66,9 +71,9 @@ def scenes(
     """
     chosen = [targets] if isinstance(targets, str) else list(targets)
     for name in chosen:
-        checks.choice(name, (*_NAMES, "count"), name="targets")
+        checks.choice(name, (*_NAMES, *_NUMBERS), name="targets")
     rendered = render_scenes(n, image_size=image_size, seed=seed, max_objects=max_objects)
-    labels = {name: rendered[name].astype(np.float32 if name == "count" else np.int64) for name in chosen}
+    labels = {name: _NUMBERS[name](rendered) if name in _NUMBERS else rendered[name] for name in chosen}
     names = {name: _NAMES[name] for name in chosen if name in _NAMES}
     if isinstance(targets, str):
         labels, names = labels[targets], names.get(targets)

@@ -16,6 +16,7 @@ __all__ = ["block_curves", "learning_curves"]
 SIZE = 5.2, 2.8  # inches
 LETTERS = 58  # about so many fit above the axes
 NAMED = 8  # a legend of more blocks names some of them
+FACTOR = "_factor"  # ends the names of what a balancer makes of tasks
 FAINTEST = 0.2  # of the lowest block's line; the others lie between it and 1
 
 
@@ -38,13 +39,14 @@ def learning_curves(
         best_epoch: Marked if given.
 
     Returns:
-        Figures by metric, the loss first and the learning rate last.
+        Figures by metric, the loss first and the learning rate last; then, of a model of several tasks that are
+        balanced, "weight of each task".
 
     Example:
         >>> list(learning_curves({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6], "loss": [1.0, 0.5]}))
         ['loss', 'accuracy']
     """
-    names = dict.fromkeys(name.removeprefix("val_") for name in history)
+    names = dict.fromkeys(name.removeprefix("val_") for name in history if not name.endswith(FACTOR))
     names = sorted(names, key=lambda name: (name == "learning_rate", name != "loss"))
     epochs = list(range(max(map(len, history.values()), default=0))) if epochs is None else list(epochs)
     figures = {}
@@ -52,7 +54,24 @@ def learning_curves(
         figures[name], axes = plots.canvas(SIZE)
         _stage_bands(axes, stages)
         _curve(axes, name, history, epochs, best_epoch)
+    factors = [name for name in history if name.endswith(FACTOR)]
+    if factors:
+        figures["weight of each task"], axes = plots.canvas(SIZE)
+        _stage_bands(axes, stages)
+        _factors(axes, {name.removesuffix(FACTOR): history[name] for name in factors}, epochs)
     return figures
+
+
+def _factors(axes: Axes, factors: Mapping[str, Sequence[float]], epochs: list[int]) -> None:
+    """Draws what a balancer multiplied each task's loss or gradient by, tasks from dark to light."""
+    shades = np.linspace(1, FAINTEST, max(len(factors), 2))
+    for number, ((name, values), shade) in enumerate(zip(factors.items(), shades, strict=False)):
+        shown = np.array(epochs[-len(values) :]) + 1
+        colour = plots.COLOURS["first" if number % 2 == 0 else "second"]
+        axes.plot(shown, np.array(values, dtype="float64"), color=colour, alpha=shade, label=name, marker="o", ms=3)
+    axes.axhline(1, color=plots.COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)))
+    _epoch_axis(axes, epochs)
+    axes.legend(loc="best", fontsize=8)
 
 
 def _curve(axes: Axes, name: str, history: Mapping, epochs: list[int], best_epoch: int | None) -> None:

@@ -1,15 +1,10 @@
-"""A report as one self-contained page: nothing in it is loaded from elsewhere.
+"""A report as one self-contained page: what was measured of each task, how the training went, and the run."""
 
-Every text goes through `_escape`; the only scripts are `styling.SORT` and the numbers as JSON.
-"""
-
-import html
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any  # cells hold any plain value
 
-from keras_transfer.evaluation import answers, curves, plots, styling
+from keras_transfer.evaluation import answers, curves, document, plots
+from keras_transfer.evaluation.document import escape
 
 __all__ = ["render"]
 
@@ -67,32 +62,7 @@ def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], values: Mapping
     parts = {name or "Results": _task(index, *task) for index, task in enumerate(tasks) for name in task[:1]}
     parts["Training"] = _training(about)
     parts["Run"] = _run(about)
-    parts = {name: text for name, text in parts.items() if text}
-    links = "".join(f'<a href="#part-{i}">{_escape(name)}</a>' for i, name in enumerate(parts))
-    body = "".join(
-        f'<section id="part-{i}"><h2>{_escape(n)}</h2>{t}</section>' for i, (n, t) in enumerate(parts.items())
-    )
-    embedded = json.dumps(values, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_escape(styling.POLICY)}">
-<title>{_escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{styling.STYLE}</style>
-</head>
-<body>
-<header><h1>{_escape(title)}</h1><p class="quiet">{_escape(_subtitle(about))}</p>
-<nav aria-label="Parts of the report">{links}</nav></header>
-<main>{body}</main>
-<footer>Made by keras_transfer. The page holds its numbers as JSON, too: the element “report”.</footer>
-<script type="application/json" id="report">{embedded}</script>
-<script>{styling.SORT}</script>
-</body>
-</html>
-"""
+    return document.render(title, parts, subtitle=_subtitle(about), values=values)
 
 
 def _subtitle(about: Mapping) -> str:
@@ -103,7 +73,7 @@ def _subtitle(about: Mapping) -> str:
         else []
     )
     if speed.get("images_per_second"):
-        parts.append(f"{_number(speed['images_per_second'])} images per second")
+        parts.append(f"{document.number(speed['images_per_second'])} images per second")
     return " · ".join([*parts, about.get("created", "").replace("T", " ")[:16]]).strip(" ·")
 
 
@@ -114,13 +84,13 @@ def _task(index: int, name: str, result: answers.Result, scores: Mapping) -> str
     if result.kind == "regression" and result.targets is not None:
         parts.append(_errors(index, result))
     if scores.get("outputs"):
-        rows = [(str(i), *[_number(row[key]) for key in row]) for i, row in enumerate(scores["outputs"])]
-        parts.append(_box("Each output", _table("", ["output", *scores["outputs"][0]], rows)))
+        rows = [(str(i), *[document.number(row[key]) for key in row]) for i, row in enumerate(scores["outputs"])]
+        parts.append(document.box("Each output", document.table("", ["output", *scores["outputs"][0]], rows)))
     return "".join([*parts, _gallery(result)])
 
 
 def _headlines(name: str, scores: Mapping) -> str:
-    prefix = f"{_slug(name)}-" if name else ""
+    prefix = f"{document.slug(name)}-" if name else ""
     cards = []
     for key, value in scores.items():
         if isinstance(value, float) or (key in HEADLINES and value is None):
@@ -130,10 +100,10 @@ def _headlines(name: str, scores: Mapping) -> str:
             if key in ("mae", "rmse") and scores.get("unit"):
                 more = scores["unit"]
             raw = "" if value is None else value
-            data = f'data-task="{_escape(name)}" data-metric="{_escape(key)}" data-value="{raw}"'
-            value = f'<span class="value" id="{prefix}{_slug(key)}" {data}>{_number(value)}</span>'
-            more = f'<span class="more">{_escape(more)}</span>' if more else ""
-            cards.append(f'<li class="box"><span class="name">{_escape(title)}</span>{value}{more}</li>')
+            data = f'data-task="{escape(name)}" data-metric="{escape(key)}" data-value="{raw}"'
+            value = f'<span class="value" id="{prefix}{document.slug(key)}" {data}>{document.number(value)}</span>'
+            more = f'<span class="more">{escape(more)}</span>' if more else ""
+            cards.append(f'<li class="box"><span class="name">{escape(title)}</span>{value}{more}</li>')
     return f'<ul class="scores">{"".join(cards)}</ul>'
 
 
@@ -141,12 +111,14 @@ def _classes(scores: Mapping) -> str:
     rows = []
     for name, row in scores["classes"].items():
         cells = "".join(_bar(row[key]) for key in ("precision", "recall", "f1"))
-        rows.append(f'<tr><th scope="row">{_escape(name)}</th>{cells}<td>{row["support"]}</td></tr>')
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{row["support"]}</td></tr>')
     columns = ("class", "precision", "recall", "F1", "images")
     head = "".join(f'<th scope="col"><button type="button">{column}</button></th>' for column in columns)
     head = f"<caption>{len(rows)} classes; click a heading to sort.</caption><thead><tr>{head}</tr></thead>"
     table = f'<table class="bars">{head}<tbody>{"".join(rows)}</tbody></table>'
-    return _box("Each class", f'<div class="scroll" tabindex="0" role="region" aria-label="Each class">{table}</div>')
+    return document.box(
+        "Each class", f'<div class="scroll" tabindex="0" role="region" aria-label="Each class">{table}</div>'
+    )
 
 
 def _bar(value: float | None) -> str:
@@ -164,14 +136,14 @@ def _confusion(index: int, scores: Mapping) -> str:
     )
     pairs = plots.confused(counts, names, limit=8)
     listed = "".join(
-        f'<li>{_escape(true)} taken for <span class="said">{_escape(other)}</span>: {count}</li>'
+        f'<li>{escape(true)} taken for <span class="said">{escape(other)}</span>: {count}</li>'
         for true, other, count in pairs
     )
     listed = f'<p class="quiet">Most confused:</p><ul class="notes">{listed}</ul>' if listed else ""
     caption = "Blue is right, red is wrong; the stronger, the larger its share of the row."
     wide = ' class="wide" tabindex="0" role="group" aria-label="Confusion matrix"'
     figure = f"<figure{wide}>{picture}<figcaption>{caption}</figcaption></figure>"
-    return _box("Confusion", f'<div class="beside">{figure}<div>{listed}</div></div>')
+    return document.box("Confusion", f'<div class="beside">{figure}<div>{listed}</div></div>')
 
 
 def _errors(index: int, result: answers.Result) -> str:
@@ -181,25 +153,27 @@ def _errors(index: int, result: answers.Result) -> str:
         suffix = f" of output {output}" if result.outputs.shape[1] > 1 else ""
         for title, draw in (("Predicted against true", plots.scatter), ("Errors", plots.residuals)):
             picture = plots.svg(draw(*pair), name=f"{draw.__name__}-{index}-{output}", label=title + suffix)
-            parts.append(_box(title + suffix, f"<figure>{picture}</figure>"))
+            parts.append(document.box(title + suffix, f"<figure>{picture}</figure>"))
     return f'<div class="pair">{"".join(parts)}</div>'
 
 
 def _gallery(result: answers.Result) -> str:
     items = []
     for mistake in result.mistakes:
-        sure = f"{mistake.score:.0%} sure" if result.kind == "classification" else f"off by {_value(mistake.score)}"
+        sure = (
+            f"{mistake.score:.0%} sure" if result.kind == "classification" else f"off by {document.text(mistake.score)}"
+        )
         where = mistake.file or f"image {mistake.index}"
         alt = f"{where}: {mistake.target}, taken for {mistake.predicted}"
         small = ' class="small"' if (mistake.picture or "").startswith("data:image/png") else ""
         picture = (
-            f'<img{small} src="{mistake.picture}" alt="{_escape(alt)}" title="{_escape(where)}">'
+            f'<img{small} src="{mistake.picture}" alt="{escape(alt)}" title="{escape(where)}">'
             if mistake.picture
             else ""
         )
         items.append(
-            f'<li>{picture}{_escape(mistake.target)}<br><span class="said">{_escape(mistake.predicted)}</span><br>'
-            f'<span class="quiet">{_escape(sure)}</span></li>'
+            f'<li>{picture}{escape(mistake.target)}<br><span class="said">{escape(mistake.predicted)}</span><br>'
+            f'<span class="quiet">{escape(sure)}</span></li>'
         )
     if not items:
         return ""
@@ -207,7 +181,7 @@ def _gallery(result: answers.Result) -> str:
         title, intro = "Most confident mistakes", 'The true class, and <span class="said">what the model said</span>.'
     else:
         title, intro = "Largest errors", 'The true value, and <span class="said">what the model said</span>.'
-    return _box(title, f'<p class="quiet">{intro}</p><ul class="gallery">{"".join(items)}</ul>')
+    return document.box(title, f'<p class="quiet">{intro}</p><ul class="gallery">{"".join(items)}</ul>')
 
 
 def _training(about: Mapping) -> str:
@@ -219,7 +193,7 @@ def _training(about: Mapping) -> str:
     for number, (name, figure) in enumerate(figures.items()):
         title = name.replace("_", " ")
         picture = plots.svg(figure, name=f"curve-{number}", label=f"{title} over the epochs, training and validation")
-        boxes.append(_box(title[:1].upper() + title[1:], f"<figure>{picture}</figure>"))
+        boxes.append(document.box(title[:1].upper() + title[1:], f"<figure>{picture}</figure>"))
     parts = [_pair(boxes), _pair(_by_block(record.get("insight") or [], stages)), _stages(stages) if stages else ""]
     return "".join(parts)
 
@@ -229,8 +203,8 @@ def _by_block(insight: Sequence[Mapping], stages: Sequence[Mapping]) -> list[str
     for kind, figure in curves.block_curves(insight, stages=stages).items():
         title, more = BLOCK_CURVES[kind]
         picture = plots.svg(figure, name=f"blocks-{kind}", label=f"{title} over the epochs")
-        caption = f"<figcaption>{_escape(more)} The darker a line, the nearer its block is to the answers.</figcaption>"
-        boxes.append(_box(title, f"<figure>{picture}{caption}</figure>"))
+        caption = f"<figcaption>{escape(more)} The darker a line, the nearer its block is to the answers.</figcaption>"
+        boxes.append(document.box(title, f"<figure>{picture}{caption}</figure>"))
     return boxes
 
 
@@ -267,12 +241,12 @@ def _stages(stages: Sequence[Mapping]) -> str:
                 stage.get("seconds"),
             )
         )
-    table = _table("Parameters and layers of each stage of the training.", columns, rows)
-    return _box("What trained when", table + "".join(map(_stage_layers, stages)))
+    table = document.table("Parameters and layers of each stage of the training.", columns, rows)
+    return document.box("What trained when", table + "".join(map(_stage_layers, stages)))
 
 
 def _parameters(count: Any, layers: int) -> str:
-    return f"{_number(count)} in {_layers(layers)}" if layers else _number(count)
+    return f"{document.number(count)} in {_layers(layers)}" if layers else document.number(count)
 
 
 def _layers(count: int) -> str:
@@ -284,8 +258,8 @@ def _stage_layers(stage: Mapping) -> str:
     for key, verb in (("trained_layers", "trained"), ("frozen_layers", "frozen")):
         if stage.get(key):
             text = f"{_layers(len(stage[key]))} {verb} in {stage['name']}"
-            names = ", ".join(map(_escape, stage[key]))
-            parts.append(f'<details><summary>{_escape(text)}</summary><p class="quiet">{names}</p></details>')
+            names = ", ".join(map(escape, stage[key]))
+            parts.append(f'<details><summary>{escape(text)}</summary><p class="quiet">{names}</p></details>')
     return "".join(parts)
 
 
@@ -299,59 +273,20 @@ def _run(about: Mapping) -> str:
         "Arguments": record.get("arguments"),
         "Versions": {**(record.get("versions") or {}), **(about.get("versions") or {})},
     }
-    decided = "".join(f"<li>{_escape(note)}</li>" for note in notes)
-    parts = [_box("Decided on the way", f'<ul class="notes">{decided}</ul>')] if decided else []
+    decided = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    parts = [document.box("Decided on the way", f'<ul class="notes">{decided}</ul>')] if decided else []
     boxes = "".join(_facts(title, facts) for title, facts in groups.items() if facts)
     return "".join(parts) + (f'<div class="pair">{boxes}</div>' if boxes else "")
 
 
 def _facts(title: str, facts: Mapping) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{_escape(_title(key))}</th><td>{_escape(_value(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(_title(key))}</th><td>{escape(document.text(value))}</td></tr>'
         for key, value in facts.items()
         if value is not None
     )
-    return _box(title, f'<table class="facts">{rows}</table>') if rows else ""
+    return document.box(title, f'<table class="facts">{rows}</table>') if rows else ""
 
 
 def _title(key: str) -> str:
     return TITLES.get(key, key.replace("_", " "))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_value, value))
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return _number(value)
-
-
-def _table(caption: str, columns: Iterable[str], rows: Iterable[Sequence]) -> str:
-    head = "".join(f'<th scope="col">{_escape(column)}</th>' for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{_escape(_value(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    caption = f"<caption>{_escape(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _box(title: str, content: str) -> str:
-    return f'<div class="box"><h3>{_escape(title)}</h3>{content}</div>'
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return (
-            f"{value:.3f}" if 0.0095 <= abs(value) < 100 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-        )
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "-", text)
-
-
-def _escape(text: Any) -> str:
-    return html.escape(str(text), quote=True)

@@ -4,14 +4,12 @@ import html
 import json
 import math
 import os
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any  # a report holds whatever a task measures
 
 import numpy as np
 
-from keras_transfer.core import checks, files
-from keras_transfer.evaluation import answers, page, plots
+from keras_transfer.evaluation import answers, document, page, plots
 
 __all__ = ["Report"]
 
@@ -79,16 +77,7 @@ class Report(Mapping):
         Raises:
             InputError: If the ending is another, or the file cannot be written.
         """
-        path = pathlib.Path(path)
-        writers = {".html": self.to_html, ".json": self.to_json}
-        if path.suffix.lower() not in writers:
-            raise checks.error("`path` must end in .html or .json", given=f"'{path}'")
-        text = writers[path.suffix.lower()]()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(path, text)
-        except OSError as refused:
-            raise checks.error("`path` must be writable", given=f"'{path}' ({refused.strerror})") from refused
+        document.save(path, {".html": self.to_html, ".json": self.to_json})
 
     def _tasks(self) -> Iterator[tuple[str, answers.Result, dict]]:
         if isinstance(self._results, answers.Result):

@@ -78,6 +78,8 @@ def build_model(
         given = str(clash).partition(" in the model")[0]
         fix = "Choose another name for the task, or for the backbone's layer."
         raise checks.error("layers must have different names", given=given, fix=fix) from clash
+    if not is_fixed:
+        joint.note_memory(model)
     compile(model, balancing=balancing if is_fixed else None)
     return model
 

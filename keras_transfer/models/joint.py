@@ -1,5 +1,7 @@
 """A model of several tasks: Keras's own, but for how the losses become one."""
 
+import collections
+import math
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -10,7 +12,7 @@ from keras_transfer import balancing as balancers
 from keras_transfer import layers
 from keras_transfer.core import checks, compiling, graph, labelled
 
-__all__ = ["JointModel", "balanced"]
+__all__ = ["JointModel", "balanced", "note_memory"]
 
 MEANS = ("mean", "sum_over_batch_size", "mean_with_sample_weight")
 
@@ -203,6 +205,31 @@ def balanced(
             fix="Pass balance_on='weights'.",
         )
     return dict(zip(starts, layer(tensors[0]), strict=True))
+
+
+def note_memory(model: JointModel) -> int:
+    """Says how much a training step needs on top, where each task's gradients of all shared weights are kept.
+
+    Returns:
+        Bytes: two copies of these gradients for each task, one by weight and one in a row; 0 where none are kept.
+    """
+    balance = layers.balance(model)
+    if not balance.looks_at_gradients or balance.on != "weights":
+        return 0
+    order = graph.nodes(model)
+    count = collections.Counter()
+    for layer in layers.outputs(model).values():
+        reached = graph.ancestors(order, [layer.output])
+        count.update({order[at].operation for at in reached if getattr(order[at].operation, "weights", ())})
+    shared = sum(
+        math.prod(each.shape) for layer, times in count.items() if times > 1 for each in layer.trainable_weights
+    )
+    size = 2 * 4 * shared * len(balance.names)
+    checks.note(
+        f"{type(balance.balancer).__name__} on weights: a step that trains all {shared:,} shared weights needs about "
+        f"{size / 1e6:,.0f} MB more than for a plain sum, and {len(balance.names)} backward passes"
+    )
+    return size
 
 
 def _loss(given: object) -> keras.losses.Loss:

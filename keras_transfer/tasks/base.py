@@ -34,6 +34,12 @@ class Task:
     """
 
     kind = "task"
+    score = "score"
+    """Which number of `measure` sums a model up, where models are compared."""
+
+    higher_is_better = True
+    """Whether more of it is better."""
+
     class_names: list[str] | None = None
     has_unit = False
     """Whether the answer has a unit, whose scale and offset are taken from the training targets."""

@@ -42,6 +42,7 @@ class Classification(base.Task):
     """
 
     kind = "classification"
+    score = "accuracy"
 
     def __init__(
         self,

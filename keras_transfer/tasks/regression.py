@@ -34,6 +34,8 @@ class Regression(base.Task):
     """
 
     kind = "regression"
+    score = "mae"
+    higher_is_better = False
     has_unit = True
 
     def __init__(

@@ -39,22 +39,27 @@ class Cache:
         where: "auto" is memory while it takes at most a quarter of what is free, then disk, if that has room;
             "memory"; "disk", where later runs and other heads find it; "off".
         dtype: "float32" keeps every bit; "float16" halves the size and rounds to three digits.
+        precision: "float32" computes what is kept as training does; "mixed_bfloat16" with two to three digits, which
+            processors that can do it are quicker at for large convolutions (not for depthwise ones: time it). In the
+            end, how much the accuracy differs is measured and told.
         folder: For "disk", see `kt.features.CacheFolder`.
         max_bytes: For "disk": what was last used longest ago is removed beyond that.
 
     Example:
         >>> Cache.of("disk")
-        Cache(where='disk', dtype='float32', folder=None, max_bytes=20000000000)
+        Cache(where='disk', dtype='float32', precision='float32', folder=None, max_bytes=20000000000)
     """
 
     where: str = "auto"
     dtype: str = "float32"
+    precision: str = "float32"
     folder: str | os.PathLike | None = None
     max_bytes: int | None = 20_000_000_000
 
     def __post_init__(self) -> None:
         checks.choice(self.where, WHERE, name="cache")
         checks.choice(self.dtype, ("float32", "float16"), name="dtype")
+        checks.choice(self.precision, ("float32", "mixed_bfloat16"), name="precision")
         features.CacheFolder(self.folder, max_bytes=self.max_bytes)
 
     @classmethod
@@ -274,14 +279,15 @@ class Keeper:
         def make(folder: object = None) -> features.Features:
             place = "in memory" if folder is None else f"on disk in '{folder}'"
             self.note(f"what frozen layers give for {shown} is computed once and kept {place} (cache='off' does not)")
-            return features.extract(
-                self.model,
-                self._images(kind),
-                layers=list(names),
-                dtype=self._dtype(names),
-                to=folder,
-                verbose=1 if self.verbose in (1, "auto") and sys.stdout.isatty() else 0,
-            )
+            with machine.bfloat16() if self._precision != "float32" else contextlib.nullcontext():
+                return features.extract(
+                    self.model,
+                    self._images(kind),
+                    layers=list(names),
+                    dtype=self._dtype(names),
+                    to=folder,
+                    verbose=1 if self.verbose in (1, "auto") and sys.stdout.isatty() else 0,
+                )
 
         is_found = False
         if where == "disk":
@@ -298,11 +304,27 @@ class Keeper:
             with tf.device("CPU:0"):
                 self._arrays[kind, name] = tf.constant(array)
         facts = {"of": kind, "layers": list(names), "rows": self._all(kind), "bytes": size, "where": where}
-        self.facts.append({**facts, "found": is_found, "views": self.views if kind == VIEWS else None})
+        kept = np.dtype(self._dtype(names)).itemsize
+        rounded = self._precision != "float32" or any(tf.as_dtype(self._tensors[n].dtype).size > kept for n in names)
+        facts |= {"found": is_found, "views": self.views if kind == VIEWS else None, "rounded": rounded}
+        self.facts.append(facts)
 
     @functools.cached_property
     def _folder(self) -> features.CacheFolder:
         return features.CacheFolder(self.cache.folder, max_bytes=self.cache.max_bytes)
+
+    @functools.cached_property
+    def _precision(self) -> str:
+        """What the lower part is computed in."""
+        if self.cache.precision != "float32" and not machine.has_bfloat16():
+            self.note("what frozen layers give is computed in float32: this processor has no bfloat16")
+            return "float32"
+        return self.cache.precision
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether what was kept differs from what training on images would have seen."""
+        return any(facts["rounded"] for facts in self.facts)
 
     def _dtype(self, names: Sequence[str]) -> str:
         return "float16" if all(self._tensors[name].dtype == "float16" for name in names) else self.cache.dtype
@@ -383,6 +405,7 @@ class Keeper:
             "data": [source.digest, list(source.image_size), source.channels, source.batch_size],
             "counts": [self._count(TRAIN), self._count(VALIDATION)],
             "dtype": self._dtype(names),
+            **({} if self._precision == "float32" else {"precision": self._precision}),
             "views": [self.views, self.seed, changes.get_config()] if kind == VIEWS else None,
         }
         network = keys.network(self._order, [self._tensors[name] for name in names])

@@ -265,6 +265,8 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
         history = run.go()
         run.best.finish()
         run.record.note(_outcome(run.best, history, is_kept=data is None))
+        if run.keeper.is_rounded and run.best.epoch is not None:
+            run.record.note(_exactly(run, history))
         if data is not None and run.best.epoch is not None:
             refitting.refit(run, data)
     except BaseException:
@@ -279,6 +281,15 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
     history.record = run.record.facts
     run.model.history = history
     return history
+
+
+def _exactly(run: Run, history: keras.callbacks.History) -> str:
+    """How far what was measured on rounded rows is from what the model does with images."""
+    exact = run.model.evaluate(run.given.validation, return_dict=True, verbose=0)
+    name = run.best.monitor
+    seen = dict(zip(history.epoch, history.history[name], strict=True))[run.best.epoch]
+    found = exact[name.removeprefix("val_")]
+    return f"on rounded rows the best epoch had {name} {seen:.4f}, computed exactly it is {found:.4f}"
 
 
 def _folder(run_dir: str | os.PathLike | None, resume: bool) -> object:

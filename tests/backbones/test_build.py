@@ -13,7 +13,7 @@ from keras_transfer.core import checks
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny", "MobileNetV2", "VGG16", pytest.param("EfficientNetV2B0", marks=pytest.mark.slow)]
+    "name", ["tiny", "MobileNetV2", "VGG16", pytest.param("MobileNetV3Small", marks=pytest.mark.slow)]
 )
 def test_contract(name):
     testing.check_backbone(kt.backbone(name, weights=None, image_size=32))

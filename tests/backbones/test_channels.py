@@ -14,11 +14,11 @@ from keras_transfer.backbones import build, channels
 from keras_transfer.core import checks, paths
 
 APPLICATIONS = [name for name in kt.backbones.CATALOGUE if name != "tiny"]
-# The quickest network of each family: these are built whole for four channels, too.
+# The quickest network of each family, and of each way of preprocessing in it: these are built whole.
 QUICK = {
-    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2", "InceptionV3",
-    "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16", "VGG19",
-    "Xception",
+    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "InceptionResNetV2",
+    "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16",
+    "VGG19", "Xception",
 }  # fmt: skip
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 TABLE = np.random.default_rng(0).standard_normal(99_991).astype("float32").clip(-2, 2)
@@ -101,11 +101,15 @@ def stem_of(builder, monkeypatch):
 def published(monkeypatch, draws):
     """Makes a network of random weights the published one of its name; returns it, its stem, and a switch.
 
+    Of a network that is not the quickest of its family both are the stem.
+
     What `named` loads is then that very network, so that the whole path from the name to the adapted weights runs.
     """
 
     def publish(name):
         builder, draws.is_random = getattr(keras.applications, name), True
+        if name not in QUICK:
+            monkeypatch.setattr(keras.applications, name, stem_of(builder, monkeypatch))
         original = named(name, weights=None)
         draws.is_random = False  # what is not copied stays zero
         set_statistics(original)
@@ -147,12 +151,17 @@ def set_statistics(network):
             layer.finalize_state()
 
 
+def test_each_way_of_preprocessing_is_built_whole():
+    ways = {name: (row.family, row.outside) for name, row in kt.backbones.CATALOGUE.items() if name != "tiny"}
+    assert {ways[name] for name in QUICK} == set(ways.values())
+
+
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_grey_pictures_keep_their_features(name, published):
     """One, two and four channels of the same grey give what its RGB copy gave the original.
 
-    Each is built whole for one channel, and compared in its features. For two, and for four where it is not the
-    quickest of its family, its stem is compared: the weights above it are copied by the same lines.
+    The quickest of each family is built whole for one channel and for four, and compared in its features. Otherwise
+    the stem is compared: the weights above it are copied by the same lines.
     """
     original, stem, use = published(name)
     side = original.input_shape[1]
@@ -162,7 +171,7 @@ def test_grey_pictures_keep_their_features(name, published):
     assert gap(expected[:1], expected[1:]) > 1e-2, "pictures must differ in their features"
     found = {}
     for count in (1, 2, 4):
-        whole = count == 1 or (count == 4 and name in QUICK)
+        whole = count != 2 and name in QUICK
         use(whole)
         wide = named(name, channels=count)
         assert wide.input_shape == (None, side, side, count)

@@ -12,3 +12,12 @@ def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
     assert machine.free_memory() == 600
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.free_memory() == half
+
+
+def test_bfloat16_is_what_the_processor_says(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    assert not machine.has_bfloat16()
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx512f amx_tile\n")
+    assert not machine.has_bfloat16()
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx512_bf16 amx_tile\n")
+    assert machine.has_bfloat16()

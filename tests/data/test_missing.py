@@ -156,6 +156,35 @@ def test_joined_data_keep_their_weights():
     assert int((expected == 0).sum()) == 2
 
 
+def test_the_data_of_one_task_are_its_labelled_examples():
+    labels = {"kind": ["a", "b", None, "b"] * 5, "age": [1.5, NAN, 3.5, NAN] * 5}
+    whole = data.from_arrays(IMAGES, labels, validation=0.25, test=0.25, seed=1)
+    for name in labels:
+        part = whole.only(name)
+        for split in ("train", "validation", "test"):
+            known = whole.weights[split][name] != 0
+            np.testing.assert_array_equal(part.targets[split], whole.targets[split][name][known])
+            pixels = np.concatenate([images for images, *_ in whole.ordered(split).as_numpy_iterator()])
+            mine = np.concatenate([images for images, _ in part.ordered(split).as_numpy_iterator()])
+            np.testing.assert_array_equal(mine, pixels[known])
+        assert part.weights is None
+    assert whole.only("kind").class_names == ["a", "b"]
+    assert whole.only("age").class_names is None
+    assert whole.only("age").digest != whole.only("kind").digest
+
+
+def test_only_needs_a_target_with_labels():
+    whole = data.from_arrays(IMAGES[:4], {"kind": ["a", "b"] * 2, "age": [1.5, 2.5, 3.5, 4.5]}, validation=None)
+    with pytest.raises(checks.InputError, match="Close names: 'kind'"):
+        whole.only("kinds")
+    with pytest.raises(checks.InputError, match="several targets by name. Given: one without a name"):
+        data.from_arrays(IMAGES[:4], ["a", "b"] * 2, validation=None).only("a")
+    held = (IMAGES[4:6], {"kind": ["a", "b"], "age": [NAN, NAN]})
+    bare = data.from_arrays(IMAGES[:4], {"kind": ["a", "b"] * 2, "age": [1.5] * 4}, validation=None, test=held)
+    with pytest.raises(checks.InputError, match="a label of some test image for 'age'. Given: none"):
+        bare.only("age")
+
+
 BAD = {
     "all blank": (([NAN] * 4, {}), r"`labels` must hold a label of some image. Given: 4 blanks"),
     "a blank column": (({"a": [None] * 4, "b": [1.5] * 4}, {}), r"`labels\['a'\]` must hold a label"),

@@ -75,6 +75,19 @@ def test_every_label_occurs(rendered):
     assert np.bincount(many["class"]).tolist() == [304 // len(SHAPES)] * len(SHAPES)
 
 
+def test_the_depth_to_predict_is_that_of_the_main_object():
+    data = scenes(20, image_size=32, targets="depth", validation=None, seed=1)
+    rendered = render_scenes(20, image_size=32, seed=1)
+    places = {image.tobytes(): place for place, image in enumerate(rendered["images"])}
+    examples = data.examples["train"]
+    for row, target in zip(examples.rows, data.targets["train"], strict=True):
+        place = places[examples.pixels.numpy()[row].tobytes()]
+        x_min, y_min, x_max, y_max = rendered["boxes"][place, 0].astype(int)
+        depth = rendered["depth"][place]
+        assert target == depth[y_min:y_max, x_min:x_max].min() == depth.min()
+    assert data.class_names is None
+
+
 def test_count_is_the_number_of_boxes_and_padding_comes_last(rendered):
     present = rendered["box_classes"] >= 0
     assert np.array_equal(present.sum(1), rendered["count"])

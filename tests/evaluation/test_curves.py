@@ -31,6 +31,15 @@ def test_curves_have_the_values_of_the_history_over_epochs_from_one():
     assert np.isnan(lines(figures["loss"].axes[0])["training"].get_ydata()[2])
 
 
+def test_what_a_balancer_made_of_tasks_is_one_figure():
+    history = {"loss": [2.0, 1.0, 0.5], "kind_factor": [1.5, 1.25], "age_factor": [0.5, 0.75]}
+    figures = curves.learning_curves(history, epochs=[0, 1, 2], stages=STAGES)
+    assert list(figures) == ["loss", "weight of each task"]
+    drawn = lines(figures["weight of each task"].axes[0])
+    assert drawn["kind"].get_xydata().tolist() == [[2, 1.5], [3, 1.25]]  # in the last stage only
+    assert drawn["age"].get_ydata().tolist() == [0.5, 0.75]
+
+
 def test_stages_are_bands_over_their_epochs():
     axes = curves.learning_curves(HISTORY, stages=STAGES)["loss"].axes[0]
     bands = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]

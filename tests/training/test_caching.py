@@ -321,6 +321,8 @@ def test_bad_arguments(arguments, message, data):
         kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=0, **arguments)
     with pytest.raises(checks.InputError, match="`dtype` must be one of 'float32', 'float16'"):
         kt.training.Cache(dtype="int8")
+    with pytest.raises(checks.InputError, match="`precision` must be one of 'float32', 'mixed_bfloat16'"):
+        kt.training.Cache(precision="float16")
 
 
 # Callbacks and resuming.
@@ -437,6 +439,31 @@ def test_half_the_size(data):
     sizes = [[facts["bytes"] for facts in history.record["cache"]] for history in found]
     assert sizes[0] == [2 * size for size in sizes[1]]
     np.testing.assert_allclose(found[0].history["loss"], found[1].history["loss"], rtol=1e-2)
+
+
+def kept_in(precision, data):
+    cache = kt.training.Cache(precision=precision)
+    return kt.fine_tune(model_of(), data, epochs=(2, 2), unfreeze="block4*", cache=cache, seed=0, verbose=0)
+
+
+@pytest.mark.skipif(not machine.has_bfloat16(), reason="the processor has no bfloat16")
+def test_bfloat16_by_choice_is_near_and_the_difference_is_told(data):
+    exact, near = kept_in("float32", data), kept_in("mixed_bfloat16", data)
+    np.testing.assert_allclose(near.history["loss"], exact.history["loss"], rtol=5e-2)
+    assert near.history["loss"] != exact.history["loss"]
+    assert [facts["rounded"] for facts in (*exact.record["cache"], *near.record["cache"])] == [False, True]
+    told = [line for line in near.record["notes"] if "on rounded rows the best epoch had val_" in line]
+    assert len(told) == 1
+    assert not any("rounded rows" in line for line in exact.record["notes"])
+    assert not tf.config.optimizer.get_experimental_options().get(machine.OPTION)
+
+
+def test_where_the_processor_has_no_bfloat16_nothing_is_rounded(data, monkeypatch):
+    exact = kept_in("float32", data)
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
+    other = kept_in("mixed_bfloat16", data)
+    assert other.history["loss"] == exact.history["loss"]
+    assert any("no bfloat16" in line for line in other.record["notes"])
 
 
 def on_disk(folder, model, data, **arguments):

@@ -115,3 +115,23 @@ def test_models_of_several_inputs_are_left_alone():
     parts = {"image": pictures(4) / 255, "number": np.zeros((4, 1))}
     data = tf.data.Dataset.from_tensor_slices((parts, np.zeros(4))).batch(2)
     assert checked(model, data).remarks == ()
+
+
+SEVERAL = {
+    "no label of a task": ({"kind": [0, 1] * 3}, "a target for each task: kind, age. Given: kind"),
+    "numbers for classes": ({"kind": [0.5] * 6, "age": [1.5] * 6}, "`labels` must be class ids"),
+    "classes out of range": ({"kind": [0, 1, 2] * 2, "age": [1.5] * 6}, r"Set `classes=3`"),
+    "several numbers for one": ({"kind": [0, 1] * 3, "age": [[1.5, 2.5]] * 6}, "`labels`"),
+    "labels without a name": ([0, 1] * 3, "a target for each task: kind, age. Given: one unnamed target"),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_labels_that_do_not_fit_the_tasks(case):
+    labels, message = SEVERAL[case]
+    tasks = {"kind": kt.tasks.Classification(2), "age": kt.tasks.Regression()}
+    model = kt.build_model(kt.backbone("tiny", weights=None), tasks, balancing="uncertainty")
+    data = kt.data.from_arrays(pictures(6), labels, validation=None)
+    with pytest.raises(checks.InputError, match=message) as caught:
+        kt.fine_tune(model, data, epochs=(1, 1), verbose=0)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,115 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+
+NONE = {"epochs": (1, 1), "verbose": 0, "cache": "off"}
+
+
+def scenes(seed=0):
+    return kt.data.scenes(96, image_size=32, targets=["class", "background"], test=0.3, seed=seed)
+
+
+def kinds(data):
+    return {name: kt.tasks.Classification(names) for name, names in data.class_names.items()}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return scenes()
+
+
+@pytest.fixture(scope="module")
+def found(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    backbone = kt.backbone("tiny", weights=None)
+    before = backbone.get_weights()
+    comparison = kt.compare_tasks(backbone, kinds(data), data, seeds=2, options=NONE, run_dir=folder, verbose=0)
+    return {"comparison": comparison, "folder": folder, "backbone": backbone, "before": before}
+
+
+def test_the_backbone_is_as_it_was(found):
+    after = found["backbone"].get_weights()
+    assert all(np.array_equal(one, other) for one, other in zip(found["before"], after, strict=True))
+
+
+def test_scores_are_those_of_the_same_trainings_by_hand(found, data):
+    backbone = kt.backbone("tiny", weights=None)
+    backbone.set_weights(found["before"])
+    tasks = kinds(data)
+    for name, given, task in (("single", data.only("class"), tasks["class"]), ("joint", data, tasks)):
+        backbone.set_weights(found["before"])
+        keras.utils.set_random_seed(1)
+        model = kt.build_model(backbone, task)
+        kt.fine_tune(model, given, seed=1, **NONE)
+        report = kt.evaluate(model, given, verbose=0)
+        expected = report["accuracy"] if name == "single" else report["class"]["accuracy"]
+        assert found["comparison"]["tasks"]["class"]["seeds"][name][1] == expected
+
+
+def test_what_was_finished_is_not_trained_again(found, data, monkeypatch):
+    kept = json.loads((found["folder"] / "comparison.json").read_text())
+    assert len(kept["rows"]) == 6
+    kept["rows"] = kept["rows"][:-1]  # as if killed in the last training
+    (found["folder"] / "comparison.json").write_text(json.dumps(kept))
+    calls, fine_tune = [], kt.fine_tune
+    monkeypatch.setattr(kt.training, "fine_tune", lambda *args, **kwargs: calls.append(1) or fine_tune(*args, **kwargs))
+    again = kt.compare_tasks(
+        found["backbone"], kinds(data), data, seeds=2, options=NONE, run_dir=found["folder"], verbose=0
+    )
+    assert len(calls) == 1
+    assert again["tasks"] == found["comparison"]["tasks"]
+    assert again["similarity"] == found["comparison"]["similarity"]
+
+
+def test_a_folder_of_another_comparison_is_refused(found, data):
+    with pytest.raises(ValueError, match="the same options"):
+        kt.compare_tasks(found["backbone"], kinds(data), data, seeds=2, run_dir=found["folder"], verbose=0)
+
+
+def test_data_may_differ_from_seed_to_seed(data):
+    asked = []
+    backbone = kt.backbone("tiny", weights=None)
+
+    def of_seed(seed):
+        asked.append(seed)
+        return scenes(seed)
+
+    found = kt.compare_tasks(backbone, kinds(data), of_seed, seeds=2, options=NONE, batches=0, verbose=0)
+    assert set(asked) == {0, 1}
+    assert found["similarity"] is None
+
+
+def test_each_training_is_told(data, capsys):
+    kt.compare_tasks(
+        kt.backbone("tiny", weights=None), kinds(data), data, seeds=1, options={**NONE, "stages": None}, batches=0
+    )
+    lines = [line for line in capsys.readouterr().out.splitlines() if "seed 0" in line]
+    assert [line.split(",")[0] for line in lines] == [
+        f"keras_transfer: {arm}" for arm in ("joint", "class", "background")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": {"class": kt.tasks.Classification(8)}}, "two or more tasks"),
+        ({"task": {"joint": kt.tasks.Classification(8), "class": kt.tasks.Classification(8)}}, "stands for all"),
+        ({"task": {"class": kt.tasks.Classification(8), "age": kt.tasks.Regression()}}, "known name. Given: 'age'"),
+        ({"options": {"seed": 3}}, "leave 'seed' to kt.compare_tasks"),
+        ({"options": ["seed"]}, "must be a dict"),
+        ({"seeds": 0}, "`seeds` must be a whole number"),
+        ({"balancing": "uncertain"}, "Close names: 'uncertainty'"),
+        ({"balancing": {"clas": 1.0}}, "'clas'"),
+        ({"sharing": {"class": "blok*"}}, "blok"),
+        ({"data": 3}, "must come from kt.data"),
+    ],
+)
+def test_what_cannot_be(data, change, message):
+    given = {"backbone": kt.backbone("tiny", weights=None), "task": kinds(data), "data": data, **change}
+    parts = [given.pop(name) for name in ("backbone", "task", "data")]
+    with pytest.raises(ValueError, match=message):
+        kt.compare_tasks(*parts, **given)
