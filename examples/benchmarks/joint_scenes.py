@@ -57,7 +57,7 @@ def scenes(seed, *, images, size, share, shuffled):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=2000, help="for training and validation")
+    parser.add_argument("--images", type=int, default=1000, help="for training and validation")
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--labelled", type=float, default=0.4)
     parser.add_argument("--epochs", type=int, nargs=2, default=(3, 30))
@@ -79,6 +79,7 @@ def main():
         seeds=asked.seeds,
         balancing=asked.balancing,
         options={"epochs": tuple(asked.epochs), "unfreeze": "all", "learning_rate": (1e-3, 1e-3)},
+        batches=2,
         run_dir=asked.run_dir,
         verbose=0,
     )

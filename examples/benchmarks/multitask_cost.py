@@ -44,10 +44,10 @@ def step_of(model, images, targets):
     """Returns a function that takes one training step, as `fit` does."""
     data = tf.data.Dataset.from_tensors((images, targets)).repeat()
     iterator = iter(data)
-    train = model.make_train_function()
+    model.make_train_function()
 
     def step():
-        return keras.tree.map_structure(np.asarray, train(iterator))  # waits for the result
+        return keras.tree.map_structure(np.asarray, model.train_function(iterator))  # waits for the result
 
     for _ in range(2):  # traces, and fills caches
         step()

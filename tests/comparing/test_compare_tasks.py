@@ -6,7 +6,15 @@ import pytest
 
 import keras_transfer as kt
 
-NONE = {"epochs": (1, 1), "verbose": 0, "cache": "off"}
+OPTIONS = {"plan": "full", "epochs": 1, "verbose": 0}
+
+
+def trunk():
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((32, 32, 3))
+    for number in (1, 2):
+        x = keras.layers.Conv2D(6, 3, strides=2, activation="relu", name=f"block{number}_conv")(x)
+    return kt.backbone(keras.Model(image, x, name="small"), preprocess="tf")
 
 
 def scenes(seed=0):
@@ -25,9 +33,9 @@ def data():
 @pytest.fixture(scope="module")
 def found(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    backbone = kt.backbone("tiny", weights=None)
+    backbone = trunk()
     before = backbone.get_weights()
-    comparison = kt.compare_tasks(backbone, kinds(data), data, seeds=2, options=NONE, run_dir=folder, verbose=0)
+    comparison = kt.compare_tasks(backbone, kinds(data), data, seeds=2, options=OPTIONS, run_dir=folder, verbose=0)
     return {"comparison": comparison, "folder": folder, "backbone": backbone, "before": before}
 
 
@@ -37,14 +45,14 @@ def test_the_backbone_is_as_it_was(found):
 
 
 def test_scores_are_those_of_the_same_trainings_by_hand(found, data):
-    backbone = kt.backbone("tiny", weights=None)
+    backbone = trunk()
     backbone.set_weights(found["before"])
     tasks = kinds(data)
     for name, given, task in (("single", data.only("class"), tasks["class"]), ("joint", data, tasks)):
         backbone.set_weights(found["before"])
         keras.utils.set_random_seed(1)
         model = kt.build_model(backbone, task)
-        kt.fine_tune(model, given, seed=1, **NONE)
+        kt.fine_tune(model, given, seed=1, **OPTIONS)
         report = kt.evaluate(model, given, verbose=0)
         expected = report["accuracy"] if name == "single" else report["class"]["accuracy"]
         assert found["comparison"]["tasks"]["class"]["seeds"][name][1] == expected
@@ -58,7 +66,7 @@ def test_what_was_finished_is_not_trained_again(found, data, monkeypatch):
     calls, fine_tune = [], kt.fine_tune
     monkeypatch.setattr(kt.training, "fine_tune", lambda *args, **kwargs: calls.append(1) or fine_tune(*args, **kwargs))
     again = kt.compare_tasks(
-        found["backbone"], kinds(data), data, seeds=2, options=NONE, run_dir=found["folder"], verbose=0
+        found["backbone"], kinds(data), data, seeds=2, options=OPTIONS, run_dir=found["folder"], verbose=0
     )
     assert len(calls) == 1
     assert again["tasks"] == found["comparison"]["tasks"]
@@ -72,20 +80,20 @@ def test_a_folder_of_another_comparison_is_refused(found, data):
 
 def test_data_may_differ_from_seed_to_seed(data):
     asked = []
-    backbone = kt.backbone("tiny", weights=None)
+    backbone = trunk()
 
     def of_seed(seed):
         asked.append(seed)
         return scenes(seed)
 
-    found = kt.compare_tasks(backbone, kinds(data), of_seed, seeds=2, options=NONE, batches=0, verbose=0)
+    found = kt.compare_tasks(backbone, kinds(data), of_seed, seeds=2, options=OPTIONS, batches=0, verbose=0)
     assert set(asked) == {0, 1}
     assert found["similarity"] is None
 
 
 def test_each_training_is_told(data, capsys):
     kt.compare_tasks(
-        kt.backbone("tiny", weights=None), kinds(data), data, seeds=1, options={**NONE, "stages": None}, batches=0
+        trunk(), kinds(data), data, seeds=1, options=OPTIONS, batches=0
     )
     lines = [line for line in capsys.readouterr().out.splitlines() if "seed 0" in line]
     assert [line.split(",")[0] for line in lines] == [
@@ -109,7 +117,7 @@ def test_each_training_is_told(data, capsys):
     ],
 )
 def test_what_cannot_be(data, change, message):
-    given = {"backbone": kt.backbone("tiny", weights=None), "task": kinds(data), "data": data, **change}
+    given = {"backbone": trunk(), "task": kinds(data), "data": data, **change}
     parts = [given.pop(name) for name in ("backbone", "task", "data")]
     with pytest.raises(ValueError, match=message):
         kt.compare_tasks(*parts, **given)
