@@ -1,10 +1,10 @@
-"""Two tasks on one trunk: the shape of the nearest object (a class) and how many objects there are (a number).
+"""Three tasks on one trunk: the nearest object's shape (a class), how near it is, and how many objects there are.
 
     python examples/count_shapes.py
 
-Rendered scenes, offline, half a minute on two cores: one shape in three is right, out of eight (textures hide them);
-the count is off by 0.64 on average, where always guessing the mean is off by 0.85. Each task has its own head and
-loss; the count's unit is taken from the training data, so both losses are of one size and `balancing` says only what
+Rendered scenes, offline, a minute on two cores: one shape in three is right, out of eight (textures hide them); the
+count is off by 0.61 on average, where always guessing the mean is off by 0.85. Each task has its own head and loss; the
+units of the numbers are taken from the training data, so all losses are of one size and `balancing` says only what
 matters more.
 """
 

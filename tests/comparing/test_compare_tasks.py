@@ -92,9 +92,7 @@ def test_data_may_differ_from_seed_to_seed(data):
 
 
 def test_each_training_is_told(data, capsys):
-    kt.compare_tasks(
-        trunk(), kinds(data), data, seeds=1, options=OPTIONS, batches=0
-    )
+    kt.compare_tasks(trunk(), kinds(data), data, seeds=1, options=OPTIONS, batches=0)
     lines = [line for line in capsys.readouterr().out.splitlines() if "seed 0" in line]
     assert [line.split(",")[0] for line in lines] == [
         f"keras_transfer: {arm}" for arm in ("joint", "class", "background")
