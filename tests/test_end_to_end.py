@@ -33,7 +33,8 @@ def test_caltech_photos(real_data, tmp_path):
     weights = real_data / "weights" / "mobilenet_v2_1.0_224_no_top_from_int8.h5"
     command = (
         f"train {photos}/train --test {photos}/test --backbone MobileNetV2 --weights {weights} "
-        f"--image-size 160 --plan lp_ft --epochs 3 --unfreeze block_16* --augment none --no-refit --out {tmp_path}/c24 --quiet"
+        f"--image-size 160 --plan lp_ft --epochs 3 --unfreeze block_16* "
+        f"--augment none --no-refit --out {tmp_path}/c24 --quiet"
     )
     done = subprocess.run(
         [sys.executable, "-m", "keras_transfer", *command.split()], capture_output=True, text=True, check=False

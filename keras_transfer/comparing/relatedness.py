@@ -120,7 +120,7 @@ def _untouched(model: keras.Model) -> Iterator[None]:
 
 
 def groups(names: Sequence[str], similarity: Sequence[Sequence[float | None]]) -> list[list[str]]:
-    """Returns the grouping in which tasks are most alike to those that they are with; a task alone counts 0.
+    """Returns the grouping with the largest sum of similarities within its groups; of equals, the one with fewest.
 
     Example:
         >>> groups(["a", "b", "c"], [[1, 0.5, -0.2], [0.5, 1, -0.1], [-0.2, -0.1, 1]])
@@ -131,14 +131,9 @@ def groups(names: Sequence[str], similarity: Sequence[Sequence[float | None]]) -
     table = np.array([[0.0 if value is None else value for value in row] for row in similarity])
 
     def worth(parts: Sequence[Sequence[int]]) -> float:
-        return sum(
-            np.mean([table[one, other] for other in part if other != one])
-            for part in parts
-            if len(part) > 1
-            for one in part
-        )
+        return sum(table[one, other] for part in parts for one, other in itertools.combinations(part, 2))
 
-    best = max(_partitions(list(range(len(names)))), key=worth)
+    best = max(_partitions(list(range(len(names)))), key=lambda parts: (worth(parts), -len(parts)))
     return [[names[at] for at in part] for part in sorted(map(sorted, best))]
 
 

@@ -96,15 +96,16 @@ class TaskComparison(Mapping):
     def conclusions(self) -> list[str]:
         """What it comes to, in sentences."""
         delta, seconds = self["delta"], self["seconds"]
+        better = "better" if delta["percent"] >= 0 else "worse"
         between = f" (95 %: {_between(delta['interval'], '{:+.1f}')})" if delta["interval"] else ""
         lines = [
-            f"together is {delta['percent']:+.1f} % better on average over tasks{between}: {delta['verdict']}",
+            f"together is {abs(delta['percent']):.1f} % {better} on average over tasks{between}: {delta['verdict']}",
             f"{seconds['joint']:.0f} s together, {seconds['apart']:.0f} s apart",
         ]
         parts = self["groups"]
         if len(parts) == 1:
-            return [*lines, f"suggestion: train {', '.join(parts[0])} together"]
-        return [*lines, "suggestion: train apart " + " | ".join(", ".join(part) for part in parts)]
+            return [*lines, f"suggestion: one trunk for {', '.join(parts[0])}"]
+        return [*lines, "suggestion: a trunk for each of " + " | ".join(", ".join(part) for part in parts)]
 
     def to_dict(self) -> dict:
         """Returns everything as plain dicts, lists, strings and numbers."""
