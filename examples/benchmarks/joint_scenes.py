@@ -9,7 +9,9 @@ that allows. `kt.compare_tasks` trains the joint model and one for each task, fr
 recipe, over seeds that also choose scenes and labels; all are measured on complete labels. With `--random TASK` that
 task's training labels are shuffled: then nothing can be gained with it.
 
-One JSON line; `--page FILE` saves the comparison as a page.
+Measured so far, with the package's small backbone on 1,000 scenes: nothing is gained. Three verdicts "neutral" (class
+-1.7 points, count 0.04 worse, depth equal), and each task's gradients at right angles to the others' (cosines 0.01 to
+0.05). One JSON line; `--page FILE` saves the comparison as a page. About 15 minutes on one core.
 """
 
 import argparse
