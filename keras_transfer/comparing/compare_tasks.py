@@ -64,9 +64,9 @@ def compare_tasks(
 
     Example:
         >>> import keras_transfer as kt
-        >>> data = kt.data.scenes(48, image_size=32, targets=["class", "background"], test=0.3)
+        >>> data = kt.data.scenes(160, image_size=32, targets=["class", "background"], test=0.2)
         >>> kinds = {name: kt.tasks.Classification(names) for name, names in data.class_names.items()}
-        >>> options = {"epochs": (1, 1), "verbose": 0}
+        >>> options = {"plan": "full", "epochs": 1, "verbose": 0}
         >>> trunk = kt.backbone("tiny", weights=None)
         >>> found = compare_tasks(trunk, kinds, data, seeds=1, options=options, verbose=0)
         >>> sorted(found["tasks"])
