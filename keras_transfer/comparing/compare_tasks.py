@@ -1,5 +1,7 @@
 """`kt.compare_tasks`: joint training against a model for each task, over seeds."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -7,17 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import keras
+import numpy as np
 
 from keras_transfer import balancing as balancers
 from keras_transfer import evaluation, models, tasks, training
 from keras_transfer.comparing import relatedness
-from keras_transfer.comparing.task_comparison import TaskComparison
+from keras_transfer.comparing.task_comparison import JOINT, TaskComparison
 from keras_transfer.core import checks, files, paths
 
 __all__ = ["compare_tasks"]
 
 FILE = "comparison.json"
-JOINT = "joint"  # the arm of all tasks; the others have their task's name
 
 
 def compare_tasks(
@@ -85,8 +87,8 @@ def compare_tasks(
     together = {"sharing": sharing, "balancing": balancing, "balance_on": balance_on}
     models.build_model(backbone, task, **together)  # an error comes now
     about = {
-        "tasks": {name: each.kind for name, each in task.items()},
-        "backbone": backbone.name,
+        "tasks": _shown(task),
+        "backbone": f"{backbone.name} {_digest(backbone)}",
         "sharing": _shown(sharing),
         "balancing": _shown(balancing),
         "options": {name: _shown(value) for name, value in options.items()},
@@ -127,6 +129,14 @@ def _check_data(data: object, task: Mapping) -> None:
         raise checks.error("`data` must have test or validation images to measure on", given="neither")
     for name in task:
         data.only(name)
+
+
+def _digest(model: keras.Model) -> str:
+    """Tells its weights from others."""
+    found = hashlib.blake2b(digest_size=8)
+    for value in model.get_weights():
+        found.update(np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()
 
 
 class _Weights:
@@ -228,5 +238,7 @@ def _shown(value: object) -> object:
         return [_shown(each) for each in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
+    if dataclasses.is_dataclass(value):
+        return {field.name: _shown(getattr(value, field.name)) for field in dataclasses.fields(value)}
     config = value.get_config() if isinstance(getattr(value, "get_config", None), Callable) else {}
     return f"{type(value).__name__}({', '.join(f'{name}={each!r}' for name, each in config.items())})"

@@ -15,7 +15,7 @@ TONES = {"positive": "first", "negative": "wrong"}
 
 @matplotlib.rc_context(plots.STYLE)
 def gains(tasks: Mapping[str, Mapping]) -> Figure:
-    """Draws each task's gain in percent, of each seed and their mean with its interval.
+    """Draws each task's gain in percent: the mean over seeds with its interval, in the colour of the verdict.
 
     Args:
         tasks: As in a `TaskComparison`.

@@ -16,7 +16,8 @@ from keras_transfer.evaluation import document, plots
 
 __all__ = ["TaskComparison"]
 
-JOINT = "joint"
+JOINT = "joint"  # the arm of all tasks; the others have their task's name
+HEADING = ("task", "score", "alone", "together", "gain", "95 % interval", "transfer")
 LEVEL = 0.95  # of all intervals
 
 
@@ -82,7 +83,7 @@ class TaskComparison(Mapping):
         return f"TaskComparison({', '.join(name + ': ' + each['verdict'] for name, each in self['tasks'].items())})"
 
     def __str__(self) -> str:
-        rows = [("task", "score", "alone", "together", "gain", "95 % interval", "transfer"), *self._rows()]
+        rows = [HEADING, *self._rows()]
         widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
         lines = [
             "  ".join(
@@ -118,12 +119,11 @@ class TaskComparison(Mapping):
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself."""
         told = "".join(f"<li>{document.escape(line)}</li>" for line in self.conclusions())
-        heading = ("task", "score", "alone", "together", "gain", "95 % interval", "transfer")
         caption = "Means over seeds; a positive gain is better together, whatever the score."
         gains = plots.svg(pictures.gains(self["tasks"]), name="gains", label="Gain of each task, in percent")
         parts = [
             document.box("What it comes to", f'<ul class="notes">{told}</ul>'),
-            document.box("Each task", document.table(caption, heading, self._rows())),
+            document.box("Each task", document.table(caption, HEADING, self._rows())),
         ]
         boxes = [document.box("Together against alone", f"<figure>{gains}</figure>")]
         if self["similarity"]:

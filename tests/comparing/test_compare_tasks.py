@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import keras
@@ -6,6 +7,7 @@ import pytest
 
 import keras_transfer as kt
 
+compare = importlib.import_module("keras_transfer.comparing.compare_tasks")  # the function has its name
 OPTIONS = {"plan": "full", "epochs": 1, "verbose": 0}
 
 
@@ -76,6 +78,19 @@ def test_what_was_finished_is_not_trained_again(found, data, monkeypatch):
 def test_a_folder_of_another_comparison_is_refused(found, data):
     with pytest.raises(ValueError, match="the same options"):
         kt.compare_tasks(found["backbone"], kinds(data), data, seeds=2, run_dir=found["folder"], verbose=0)
+
+
+def test_other_tasks_weights_and_stages_are_another_comparison(found, data):
+    again = {"options": OPTIONS, "seeds": 2, "run_dir": found["folder"], "verbose": 0}
+    others = {name: kt.tasks.Classification(names, hidden=[4]) for name, names in data.class_names.items()}
+    with pytest.raises(ValueError, match="the same tasks"):
+        kt.compare_tasks(found["backbone"], others, data, **again)
+    backbone = trunk()
+    backbone.get_layer("block1_conv").kernel.assign_add(backbone.get_layer("block1_conv").kernel)
+    with pytest.raises(ValueError, match="the same backbone"):
+        kt.compare_tasks(backbone, kinds(data), data, **again)
+    shown = [compare._shown([kt.Stage(epochs=1, learning_rate=rate)]) for rate in (1e-3, 1e-4)]
+    assert shown[0] != shown[1]
 
 
 def test_data_may_differ_from_seed_to_seed(data):
