@@ -43,6 +43,8 @@ __all__ = [*_ROOMS, *_VERBS, "__version__"]
 
 def __getattr__(name: str) -> object:
     """Loads a room or a verb when it is first asked for (PEP 562)."""
+    if name in _ROOMS or name in _VERBS:
+        importlib.import_module("keras_transfer.core.kernels").choose()
     if name in _ROOMS:
         return importlib.import_module(f"keras_transfer.{name}")
     if name in _VERBS:

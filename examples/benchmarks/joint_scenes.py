@@ -17,6 +17,7 @@ Measured so far, with the package's small backbone on 1,000 scenes: nothing is g
 import argparse
 import json
 import os
+import pathlib
 import platform
 
 import keras
@@ -25,6 +26,7 @@ import numpy as np
 import keras_transfer as kt
 
 TASKS = ("class", "count", "depth")
+WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 
 
 def scenes(seed, *, images, size, share, shuffled):
@@ -57,12 +59,28 @@ def scenes(seed, *, images, size, share, shuffled):
     )
 
 
+def trunk(folder, size):
+    if folder is None:
+        return kt.backbone("tiny", image_size=size)
+    return kt.backbone("MobileNetV2", weights=str(folder / "weights" / WEIGHTS), image_size=size, alpha=0.35)
+
+
+def stages(epochs, rate):
+    """The heads, then everything at a falling rate."""
+    return [
+        kt.Stage(epochs=epochs[0], train="head", learning_rate=1e-3),
+        kt.Stage(epochs=epochs[1], train="all", learning_rate=rate, schedule="cosine", warmup=0.1),
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1000, help="for training and validation")
-    parser.add_argument("--size", type=int, default=48)
+    parser.add_argument("data", type=pathlib.Path, nargs="?", help="folder with weights/; without it, the trunk is tiny")
+    parser.add_argument("--images", type=int, default=1200, help="for training and validation")
+    parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--labelled", type=float, default=0.4)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(3, 30))
+    parser.add_argument("--epochs", type=int, nargs=2, default=(3, 25))
+    parser.add_argument("--rate", type=float, default=1e-3, help="of the second stage")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--balancing", help="a name of kt.balancing.BALANCERS")
     parser.add_argument("--random", choices=TASKS, help="task whose training labels are shuffled")
@@ -75,12 +93,12 @@ def main():
         "depth": kt.tasks.Regression(hidden=[64]),
     }
     found = kt.compare_tasks(
-        kt.backbone("tiny", image_size=asked.size),
+        trunk(asked.data, asked.size),
         tasks,
         lambda seed: scenes(seed, images=asked.images, size=asked.size, share=asked.labelled, shuffled=asked.random),
         seeds=asked.seeds,
         balancing=asked.balancing,
-        options={"epochs": tuple(asked.epochs), "unfreeze": "all", "learning_rate": (1e-3, 1e-3)},
+        options={"stages": stages(asked.epochs, asked.rate)},
         batches=2,
         run_dir=asked.run_dir,
         verbose=0,

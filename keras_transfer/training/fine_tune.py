@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, compiling, files, graph, paths
-from keras_transfer.training import augmenting, facts, inputs, insight, plans, refitting, state
+from keras_transfer.core import checks, compiling, files, graph, kernels, paths
+from keras_transfer.training import augmenting, criteria, facts, inputs, insight, plans, refitting, state
 from keras_transfer.training.best import FILE as BEST
 from keras_transfer.training.best import Best
 from keras_transfer.training.caching import Cache, Keeper
@@ -50,8 +50,9 @@ def fine_tune(
 
     Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. The trunk's batch
     normalisations run in inference mode. In the end the model has the weights of the best epoch: with
-    the highest validation accuracy for a single classification (the lowest loss among equals), else the
-    lowest validation loss; of the last epoch where there is no validation. Everything that is chosen here
+    the highest validation accuracy for a single classification (the lowest loss among equals), for several tasks the
+    lowest geometric mean of their errors (`val_error` in the logs: wrong answers, or a loss), else the lowest
+    validation loss; of the last epoch where there is no validation. Everything that is chosen here
     is printed and recorded, and gives way to an argument.
 
     Args:
@@ -135,7 +136,7 @@ def fine_tune(
             given=given,
             plan=decided.plan,
             record=record,
-            best=Best(model, _monitor(model) if given.validation is not None else None, folder=folder),
+            best=Best(model, criteria.monitor(model) if given.validation is not None else None, folder=folder),
             keeper=Keeper(
                 model,
                 given,
@@ -226,6 +227,8 @@ def _record(model: keras.Model, decided: _Decided, asked: dict, *, folder: objec
     """Begins the record, and prints what was decided."""
     record = Record(asked, folder=folder, quiet=quiet)
     record.facts["notes"] += decided.given.notes
+    if told := kernels.told():
+        record.note(told)
     for remark in () if quiet else decided.given.remarks:
         checks.note(remark)
     for note in decided.notes:
@@ -367,18 +370,6 @@ def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> No
             record.note(f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says")
     merged = {name: settled[name] if name in ours else present.get(name) for name in found}
     compiling.set_loss(model, merged if isinstance(model.output, dict) else merged[next(iter(merged))])
-
-
-def _monitor(model: keras.Model) -> str:
-    """What chooses the epoch: the accuracy of a single classification, if it is measured, else the loss.
-
-    A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better.
-    """
-    kinds = [layer.task.kind for layer in layers.outputs(model).values()]
-    given = compiling.arguments(model)
-    measured = keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")])
-    names = [getattr(each, "name", each) for each in measured]
-    return "val_accuracy" if kinds == ["classification"] and "accuracy" in names else "val_loss"
 
 
 def _outcome(best: Best, history: keras.callbacks.History, *, is_kept: bool) -> str:

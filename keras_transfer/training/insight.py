@@ -49,6 +49,8 @@ class Insight:
         self.blocks = _blocks(model)
         self._variables = paths.variables(model)
         self._gradient: object = None
+        self._moving: set[str] | None = None
+        self._last: dict[str, float] = {}
 
     def measure(self, batch: tuple | None = None) -> dict[str, dict[str, float]]:
         """Returns a number by block for everything that is watched; gradients where a batch is given."""
@@ -62,6 +64,7 @@ class Insight:
     def new_stage(self) -> None:
         """Other layers train now."""
         self._gradient = None
+        self._moving = None
 
     @functools.cached_property
     def _sizes(self) -> dict[str, float]:
@@ -71,12 +74,19 @@ class Insight:
         }
 
     def _distances(self) -> dict[str, float]:
-        found = {}
+        """Of all blocks at first, and then of those that train: reading variables is what takes the time."""
         for name, mine in self.blocks.items():
+            if self._moving is not None and name not in self._moving:
+                continue
             moved = (np.asarray(self._variables[path]) - self.start[path] for path in mine)
             distance = sum(float(np.square(part).sum()) for part in moved)
-            found[name] = round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
-        return found
+            self._last[name] = round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
+        if self._moving is None:
+            trained = {id(variable) for variable in self.model.trainable_variables}
+            self._moving = {
+                name for name, mine in self.blocks.items() if any(id(self._variables[path]) in trained for path in mine)
+            }
+        return dict(self._last)
 
     def _gradients(self, batch: tuple) -> dict[str, float]:
         trained = {id(variable) for variable in self.model.trainable_variables}

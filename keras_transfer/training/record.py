@@ -11,7 +11,7 @@ import time
 import keras
 import numpy as np
 
-from keras_transfer.core import checks, files
+from keras_transfer.core import checks, files, kernels
 
 __all__ = ["Record", "plain"]
 
@@ -40,7 +40,12 @@ class Record:
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "arguments": {name: plain(value) for name, value in arguments.items()},
             "versions": _versions(),
-            "machine": {"processors": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
+            "machine": {
+                "processors": os.cpu_count(),
+                "kernels": kernels.in_use(),
+                "system": platform.system(),
+                "python": platform.python_version(),
+            },
             "notes": [],
             "stages": [],
         }

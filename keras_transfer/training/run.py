@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks, compiling, files
-from keras_transfer.training import caching, facts, finder, inputs, rates, recalibration, solving, state, vehicles
+from keras_transfer.training import caching, criteria, facts, finder, inputs, rates, recalibration, solving, state, vehicles
 from keras_transfer.training.averages import Averages
 from keras_transfer.training.best import Best
 from keras_transfer.training.insight import Insight
@@ -161,6 +161,7 @@ class Run:
                 self.passes,
                 averages,
                 Limit(stage.steps),
+                criteria.JointError(self.model),
                 _Settled(vehicle, averages, self.best),
                 theirs.begin,
                 *self.callbacks,
@@ -216,6 +217,7 @@ class Run:
             return {}
         logs = self.model.evaluate(self.given.validation, return_dict=True, verbose=0)
         logs = {f"val_{name}": value for name, value in logs.items()}
+        criteria.add_error(self.model, logs)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
         self.record.note(f"{when}: {shown}")
         self.best.consider(epoch, logs)
