@@ -3,7 +3,7 @@
     python examples/benchmarks/joint_pets.py DATA
 
 DATA holds `pets3` (132 photographs for training, 66 for testing, 3 breeds) and `weights/`. Both kinds of model train the
-heads for 10 epochs and from `block_13_expand` on for 10 more (`--recipe default`: `kt.fine_tune` as it comes, eight
+heads for 10 epochs and from `block_13_expand` on for 10 more (`--recipe default`: `kt.fine_tune` as it comes, some
 times as long); `kt.compare_tasks` measures them over the seeds. The claim: together is not worse by more than a point,
 in half of the time. One JSON line; `--page FILE` saves the comparison as a page.
 """

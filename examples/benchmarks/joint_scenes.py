@@ -75,7 +75,9 @@ def stages(epochs, rate):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=pathlib.Path, nargs="?", help="folder with weights/; without it, the trunk is tiny")
+    parser.add_argument(
+        "data", type=pathlib.Path, nargs="?", help="folder with weights/; without it, the trunk is tiny"
+    )
     parser.add_argument("--images", type=int, default=1200, help="for training and validation")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--labelled", type=float, default=0.4)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import images
+from keras_transfer.core import images, streams
 
 __all__ = ["Epochs", "Examples", "batches", "on_cpu", "on_one_tensor", "places", "together"]
 
+AHEAD = 4  # batches that are ready before they are asked for
 Columns = np.ndarray | dict[str, np.ndarray]
 
 
@@ -129,11 +130,8 @@ def batches(
     Returns:
         Data set of known length: float32 images `(b, *size, channels)` with values 0..255, and their targets.
     """
-    return (
-        _loaded(_indices(len(examples), epochs), examples, size, batch_size)
-        .apply(_of_length(examples, batch_size, epochs))
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    loaded = _loaded(_indices(len(examples), epochs), examples, size, batch_size)
+    return streams.untuned(loaded.apply(_of_length(examples, batch_size, epochs)).prefetch(AHEAD))
 
 
 def places(examples: Examples, *, batch_size: int, epochs: Epochs | None = None) -> tf.data.Dataset:
@@ -146,7 +144,12 @@ def places(examples: Examples, *, batch_size: int, epochs: Epochs | None = None)
     """
     answers = tf.nest.map_structure(on_cpu, examples.answers)
     found = _indices(len(examples), epochs).batch(batch_size)
-    found = found.map(lambda index: (index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)))
+
+    @streams.plain
+    def picked(index: tf.Tensor) -> tuple:
+        return index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+
+    found = found.map(picked)
     return found.apply(_of_length(examples, batch_size, epochs))
 
 
@@ -161,6 +164,7 @@ def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
     if epochs is None:
         return tf.data.Dataset.range(count)
 
+    @streams.plain
     def shuffled(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.numpy_function(epochs.advance, [], tf.int64)  # once a pass
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (epochs.length,)))
@@ -172,18 +176,19 @@ def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int],
     answers = tf.nest.map_structure(on_cpu, examples.answers)
     rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
 
+    @streams.plain
     def picked(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple:
         found = read(tf.gather(pixels, tf.gather(rows, index)))
         return found, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
 
+    @streams.plain
     def as_floats(batch: tf.Tensor, *rest: tf.Tensor | Mapping) -> tuple:
         return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, channels)), *rest
 
     if examples.is_decoded:
-        data = indices.batch(batch_size).map(
-            lambda index: picked(index, tf.identity), num_parallel_calls=tf.data.AUTOTUNE
-        )
+        data = indices.batch(batch_size)
+        data = data.map(functools.partial(picked, read=tf.identity), num_parallel_calls=tf.data.AUTOTUNE)
     else:
         read = functools.partial(images.load, size=size, channels=channels)
-        data = indices.map(lambda index: picked(index, read), num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+        data = indices.map(functools.partial(picked, read=read), num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
     return data.map(as_floats, num_parallel_calls=tf.data.AUTOTUNE)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple  # data and targets are duck-typed: another r
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks, images, pixel_range
+from keras_transfer.core import checks, images, pixel_range, streams
 
 __all__ = ["Batch", "Source", "listing", "source"]
 
@@ -227,11 +227,11 @@ def _decoded(
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(name) for name in names])
     dataset = tf.data.Dataset.range(len(names)).map(
-        lambda row: (row, images.load(tf.gather(paths, row), size, channels=channels)),
+        streams.plain(lambda row: (row, images.load(tf.gather(paths, row), size, channels=channels))),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     dataset = dataset.ignore_errors() if keep_going else dataset
-    return dataset.batch(batch_size).prefetch(2)
+    return streams.untuned(dataset.batch(batch_size).prefetch(2))
 
 
 def _reasons(names: list[str], size: tuple[int, int]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import features
-from keras_transfer.core import checks, compiling, graph, machine
+from keras_transfer.core import checks, compiling, graph, machine, streams
 from keras_transfer.data import augment
 from keras_transfer.training import augmenting, freezing, head_solver, inputs, keys, prefixes
 from keras_transfer.training.stages import Stage
@@ -25,6 +25,7 @@ __all__ = ["Cache", "Keeper", "Lent"]
 
 WHERE = ("auto", "memory", "disk", "off")
 SHARE = 0.25  # of the free memory, that "auto" takes
+READERS = 2  # batches of kept rows that are read at a time
 PLAIN, VIEWS = "images", "views"  # of the training part
 TRAIN, VALIDATION = "train", "validation"
 # What a part of a model would not do as the model does.
@@ -381,6 +382,7 @@ class Keeper:
         batches = self.given.source.places(split)
         smoothed = augmenting.smoothing(self.model, self.given) if split == TRAIN else None
 
+        @streams.plain
         def picked(places: tf.Tensor, *answers: object) -> tuple:
             values = (tf.cast(each(places + first), own.dtype) for each, own in zip(read, tensors, strict=True))
             values = tuple(values)
@@ -391,10 +393,11 @@ class Keeper:
         if kind == VIEWS and split == TRAIN:
             length = batches.cardinality()
             batches = tf.data.Dataset.zip((augment.numbered(self.passes), batches)).map(
-                lambda number, batch: (batch[0] + count * (number % self.views), *batch[1:])
+                streams.plain(lambda number, batch: (batch[0] + count * (number % self.views), *batch[1:]))
             )
             batches = batches.apply(tf.data.experimental.assert_cardinality(length))
-        return batches.map(picked, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        rows = batches.map(picked, num_parallel_calls=READERS, deterministic=True).prefetch(READERS)
+        return streams.untuned(rows)
 
     def _key(self, kind: str, names: Sequence[str]) -> str:
         """A hash of everything that the kept rows depend on."""
@@ -414,6 +417,7 @@ class Keeper:
         return keys.joined(network, *rows, keys.plain(about))
 
 
+@streams.plain
 def _alone(images: tf.Tensor, *targets: object) -> tf.Tensor:
     """A batch without its targets."""
     return images

@@ -9,7 +9,18 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks, compiling, files
-from keras_transfer.training import caching, criteria, facts, finder, inputs, rates, recalibration, solving, state, vehicles
+from keras_transfer.training import (
+    caching,
+    criteria,
+    facts,
+    finder,
+    inputs,
+    rates,
+    recalibration,
+    solving,
+    state,
+    vehicles,
+)
 from keras_transfer.training.averages import Averages
 from keras_transfer.training.best import Best
 from keras_transfer.training.insight import Insight
