@@ -17,7 +17,9 @@ itself on the test images:
 * disk: the same, kept in a folder that an earlier run filled;
 * views: as memory, on four random views of each image, as "light" augmentation makes them.
 
-Medians over the runs, sides taking turns; about 45 minutes on two free cores. One JSON line.
+Medians over the runs, sides taking turns; about 45 minutes on two free cores. One JSON line. Each side runs as it
+comes: where TensorFlow leaves oneDNN's kernels off, the package turns them on and a script of one's own does not
+(`kernels.py` has what that is worth; TF_ENABLE_ONEDNN_OPTS=1 gives all sides the same).
 """
 
 import argparse
@@ -135,17 +137,17 @@ def keras_script(root, network, out, *, guide):
 
 
 def ours(root, network, out, cache):
-    import keras
-
     import keras_transfer as kt
 
-    keras.utils.set_random_seed(0)  # random weights are the same, so that the disk has them
     about = NETWORKS[network]
     folder = root / "caltech24"
     data = kt.data.from_folder(folder / "train", test=folder / "test", validation=SHARE, image_size=about["size"])
     weights = about["weights"] and str(root / "weights" / about["weights"])
-    options = {"preprocess": "tf"} if network == "ResNet50" else {}
-    backbone = kt.backbone(network, weights=weights, image_size=about["size"], **options)
+
+    import keras
+
+    keras.utils.set_random_seed(0)  # random weights are the same, so that the disk has them
+    backbone = kt.backbone(network, weights=weights, image_size=about["size"])
     model = kt.build_model(backbone, kt.tasks.Classification(data.class_names))
     more = {}
     if cache == "views":
@@ -231,6 +233,7 @@ def main():
             }
     result = {"benchmark": "fine_tune_speed", "network": asked.network, "runs": asked.runs, "sides": found}
     result |= {"times_as_fast": ratios, "device": f"{platform.machine()}, {os.cpu_count()} cores"}
+    result["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "as it comes")
     print(json.dumps(result))
     return None
 

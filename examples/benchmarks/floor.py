@@ -41,11 +41,13 @@ def compiled(tail, variables, optimizer, loss):
 
 def floor(root, network, out):
     """The steps, and nothing around them."""
+    import keras_transfer as kt
+
+    load_images = kt.data.load_images  # now TensorFlow is there, with the kernels that the other side has
+
     import keras
     import numpy as np
     import tensorflow as tf
-
-    import keras_transfer as kt
 
     about = speed.NETWORKS[network]
     size = about["size"]
@@ -56,7 +58,7 @@ def floor(root, network, out):
         files.append(found)
         names.append([file.parent.name for file in found])
     classes = sorted(set(names[0]))
-    train = kt.data.load_images(files[0], size).astype("float32")
+    train = load_images(files[0], size).astype("float32")
     labels = np.array([classes.index(name) for name in names[0]])
     weights = str(root / "weights" / about["weights"])
     base = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(size, size, 3))
@@ -98,7 +100,7 @@ def floor(root, network, out):
     model = keras.Sequential([base, keras.layers.GlobalAveragePooling2D(), head])
     model.save_weights(out / "model.weights.h5")
     saved = time.time()
-    test = kt.data.load_images(files[1], size).astype("float32") / 127.5 - 1
+    test = load_images(files[1], size).astype("float32") / 127.5 - 1
     answers = model.predict(test, verbose=0).argmax(axis=1)
     return stages, saved, float(np.mean(answers == [classes.index(name) for name in names[1]]))
 

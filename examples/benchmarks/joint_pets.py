@@ -2,10 +2,13 @@
 
     python examples/benchmarks/joint_pets.py DATA
 
-DATA holds `pets3` (132 photographs for training, 66 for testing, 3 breeds) and `weights/`. Both kinds of model train the
-heads for 10 epochs and from `block_13_expand` on for 10 more (`--recipe default`: `kt.fine_tune` as it comes, some
+DATA holds `pets3` (132 photographs for training, 66 for testing, 3 breeds) and `weights/`. Both kinds of model train
+the heads for 10 epochs and from `block_13_expand` on for 10 more (`--recipe default`: `kt.fine_tune` as it comes, ten
 times as long); `kt.compare_tasks` measures them over the seeds. The claim: together is not worse by more than a point,
 in half of the time. One JSON line; `--page FILE` saves the comparison as a page.
+
+Measured with width 0.35: breed 86.9 % alone, 87.4 % together, species 98.0 % and 97.0 % (two images of 198), in 0.68 of
+the time: with 106 photographs most of it goes into building graphs, which two tasks need more of than one.
 """
 
 import argparse

@@ -19,9 +19,9 @@ _chosen = False  # whether this process was given oneDNN here
 def choose() -> None:
     """Has TensorFlow compute with oneDNN where it would not by itself, though it is quicker there.
 
-    That is on Linux, on x86 processors with AVX2 and without instructions for neural networks: all networks that were
-    tried train there up to 1.8 times as fast (`examples/benchmarks/kernels.py`), and none slower. Nothing is done if
-    `SWITCH` is set or TensorFlow was imported before.
+    That is on Linux, on x86 processors with AVX2 and without instructions for neural networks: the networks that were
+    tried train there 1.3 to 1.9 times as fast (`examples/benchmarks/kernels.py`). Nothing is done if `SWITCH` is set or
+    TensorFlow was imported before.
     """
     global _chosen
     if "tensorflow" not in sys.modules and _is_open():

@@ -48,13 +48,11 @@ def add_error(model: keras.Model, logs: dict) -> None:
     if monitor(model) != ERROR or "val_loss" not in logs:
         return
     weights = compiling.arguments(model).get("loss_weights") or {}
-    counted = [name for name in layers.outputs(model) if weights.get(name, 1.0)]
     errors = []
-    for name in counted:
-        if _has_accuracy(model, name):
-            errors.append(1.0 - logs[f"val_{name}_accuracy"] + PERFECT)
-        else:
-            errors.append(logs[f"val_{name}_loss"])
+    for name in layers.outputs(model):
+        if weights.get(name, 1.0):
+            is_measured = _has_accuracy(model, name)
+            errors.append(1.0 - logs[f"val_{name}_accuracy"] + PERFECT if is_measured else logs[f"val_{name}_loss"])
     if errors:
         logs[ERROR] = math.exp(sum(math.log(max(error, 1e-12)) for error in errors) / len(errors))
 
@@ -84,9 +82,11 @@ def _has_accuracy(model: keras.Model, name: str) -> bool:
     """Whether the accuracy of a task, a classification, is measured."""
     if layers.outputs(model)[name].task.kind != "classification":
         return False
-    given = compiling.arguments(model)
+    several = len(layers.outputs(model)) > 1
     for kind in ("metrics", "weighted_metrics"):
-        mine = given.get(kind)
+        mine = compiling.arguments(model).get(kind)
+        if several and not isinstance(mine, dict):
+            continue
         mine = mine.get(name) if isinstance(mine, dict) else mine
         if "accuracy" in [getattr(each, "name", each) for each in keras.tree.flatten(mine)]:
             return True

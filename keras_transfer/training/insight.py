@@ -122,16 +122,11 @@ def _blocks(model: keras.Model) -> dict[str, list[str]]:
     parts = {block.name: [path for path in block.layers if path not in mine] for block in layers.blocks(model)}
     if mine:
         parts["head"] = [path for path in leaves if path in mine]
+    names = [name for name in paths.variables(model) if not name.rpartition("/")[2].startswith("moving_")]
     found = {}
     for name, inside in parts.items():
-        learning = (path for path in inside if not isinstance(leaves[path], layers.Balance))
-        weights = [path for layer in learning for path in _learnable(model, layer)]
+        learning = [path for path in inside if not isinstance(leaves[path], layers.Balance)]
+        weights = [each for path in learning for each in names if each.startswith(f"{path}/")]
         if weights:
             found[name] = weights
     return found
-
-
-def _learnable(model: keras.Model, path: str) -> list[str]:
-    """The paths of a layer's weights, but for statistics."""
-    found = (name for name in paths.variables(model) if name.startswith(f"{path}/"))
-    return [name for name in found if not name.rpartition("/")[2].startswith("moving_")]

@@ -95,3 +95,20 @@ def test_a_plain_dataset_is_read_once_for_gradients(data):
         kt.fine_tune(model_of(data), dataset, stages=stages, watch=watch, verbose=0)
         found.append(len(starts))
     assert found[1] == found[0] + 1
+
+
+def test_a_block_keeps_the_distance_that_an_earlier_stage_gave_it(data):
+    """Blocks that stand still are not read again; what they had moved before is known all the same."""
+    model = model_of(data)
+    start = {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
+    trains = ["head", "block4", "head"]
+    stages = [kt.Stage(epochs=2, train=train, learning_rate=1e-2) for train in trains]
+    watched = []
+    whole = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: watched.append(insight.Insight(model, start, ["distance"]).measure())
+    )
+    history = kt.fine_tune(model, data.train, stages=stages, callbacks=[whole], verbose=0)
+    rows = [row["distance"] for row in history.record["insight"]]
+    assert rows == [each["distance"] for each in watched]
+    assert rows[1]["block4"] == 0.0 < rows[2]["block4"] < rows[3]["block4"] == rows[4]["block4"] == rows[5]["block4"]
+    assert rows[3]["head"] < rows[5]["head"]
