@@ -8,7 +8,7 @@ import functools
 
 import tensorflow as tf
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, streams
 
 __all__ = [
     "CHANNELS", "EXTENSIONS", "FORMATS", "LUMINANCE", "decode", "header", "load", "orientation", "reason", "resize"
@@ -60,7 +60,7 @@ def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(tf.cast(resized, tf.float32)), 0, 255), tf.uint8)
 
 
-@tf.autograph.experimental.do_not_convert  # there is nothing to convert, and finding that out takes a second
+@streams.plain
 def decode(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
     """Decodes the bytes of a JPEG, PNG, WebP, BMP or GIF (its first frame) image.
 

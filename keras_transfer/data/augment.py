@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks, lookup, streams
 from keras_transfer.data import changes, colouring, mixing, warping
 
 __all__ = ["PRESETS", "Augment", "Passes", "numbered"]
@@ -194,7 +194,7 @@ class Augment:
             mixing.check_targets(spec[1], classes)
         passes = Passes() if passes is None else passes
 
-        @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and finding that out takes a second
+        @streams.plain
         def changed(number: tf.Tensor, place: tf.Tensor, element: tuple) -> tuple:
             key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
             key = tf.random.experimental.stateless_fold_in(key, place)
@@ -213,7 +213,7 @@ class Augment:
             result = result.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))
         return result.prefetch(tf.data.AUTOTUNE)
 
-    @tf.autograph.experimental.do_not_convert  # see `apply`
+    @streams.plain
     def images(self, images: tf.Tensor, seed: object, *, jit: bool = False) -> tf.Tensor:
         """Changes one batch; equal seeds, equal results.
 
