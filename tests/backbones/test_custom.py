@@ -308,7 +308,7 @@ def test_adapted_statistics_go_over_to_another_size():
     model = keras.Model(image, keras.layers.Conv2D(4, 3, name="conv")(norm(image)))
     larger = backbone(model, preprocess="inside", image_size=48)
     expected = model.get_layer("conv")(norm(pixels(48).astype("float32")))
-    np.testing.assert_allclose(run(larger, pixels(48)), np.asarray(expected), atol=1e-6)
+    np.testing.assert_allclose(run(larger, pixels(48)), np.asarray(expected), rtol=1e-6, atol=1e-6)
 
 
 def test_a_dense_layer_on_the_places_of_a_map_fixes_the_size():
@@ -362,7 +362,7 @@ def test_a_subclassed_model_is_one_layer_with_the_features_of_its_call(tmp_path)
     model = Subclassed(name="sub")
     found = backbone(model, preprocess=halves, image_size=SIZE)
     expected = np.asarray(model(halves(pixels().astype("float32"))))
-    np.testing.assert_allclose(run(found, pixels()), expected, atol=1e-6)
+    np.testing.assert_allclose(run(found, pixels()), expected, rtol=1e-6, atol=1e-6)
     assert [block.name for block in found.blocks] == ["sub"]
     assert found.blocks[0].layers == ("image", "preprocess", "sub/first", "sub/norm", "sub/second")
     assert found.levels == {"P2": "sub"}

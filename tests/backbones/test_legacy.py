@@ -43,7 +43,7 @@ def values(model, x):
     return np.asarray(model(x, training=False))
 
 
-def assert_same(model, path, x, atol=1e-6):
+def assert_same(model, path, x, rtol=1e-6, atol=1e-6):
     """Saves an old model, reads it, and compares what both say about `x`."""
     if path.suffix == ".h5":
         model.save(path)
@@ -112,7 +112,7 @@ def test_names_beat_order_where_they_are_known(path):
         group.attrs["weight_names"] = list(group.attrs["weight_names"])[::-1]  # four vectors of one length
         weights = file["model_weights"]
         weights.attrs["layer_names"] = list(weights.attrs["layer_names"])[::-1]
-    np.testing.assert_allclose(values(legacy.read_h5(path), images(1, 8, 8, 3)), expected, atol=1e-6)
+    np.testing.assert_allclose(values(legacy.read_h5(path), images(1, 8, 8, 3)), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_shared_layer_and_several_outputs(path):
@@ -123,7 +123,7 @@ def test_a_shared_layer_and_several_outputs(path):
     model.save(path)
     x = images(2, 8, 8, 3)
     for mine, expected in zip(legacy.read_h5(path)(x), model(x), strict=True):
-        np.testing.assert_allclose(mine, expected, atol=1e-6)
+        np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_arithmetic_between_layers(path):
@@ -456,7 +456,7 @@ def test_layers_without_matching_names_go_by_order(path):
             weights.move(name, f"layer_{at}")
         weights.attrs["layer_names"] = [f"layer_{at}".encode() for at in range(len(names))]
     x = images(2, 8, 8, 3)
-    np.testing.assert_allclose(values(legacy.read_h5(path), x), values(model, x), atol=1e-6)
+    np.testing.assert_allclose(values(legacy.read_h5(path), x), values(model, x), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
