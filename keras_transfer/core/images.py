@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras_transfer.core import checks, streams
 
 __all__ = [
-    "CHANNELS", "EXTENSIONS", "FORMATS", "LUMINANCE", "decode", "header", "load", "orientation", "reason", "resize"
+    "CHANNELS", "EXTENSIONS", "FORMATS", "LUMINANCE", "decode", "decode_upright", "header", "is_upright", "load",
+    "orientation", "reason", "resize",
 ]  # fmt: skip
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -19,6 +20,7 @@ FORMATS = "JPEG, PNG, WebP, BMP or GIF"
 CHANNELS = (1, 3, 4)  # what an image file can be decoded to: grey, RGB, RGB and alpha
 # Of red, green and blue in 65536 parts: the weights of ITU-R BT.601, which Pillow takes, too. Grey stays as it is.
 LUMINANCE = (19595, 38470, 7471)
+JPEG, EXIF = b"\xff\xd8\xff", b"Exif\0\0"
 HEADER = 2**18  # bytes, in which the EXIF segment of a JPEG and the palette of a BMP are looked for
 MARGIN = 32  # zeros behind the header: reading beyond the end gives 0
 ORIENTATION = 0x0112  # the EXIF tag
@@ -82,13 +84,13 @@ def decode(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
     checks.choice(channels, CHANNELS, name="channels")
     coloured = functools.partial(_coloured, keeps_alpha=channels == 4)
     octets = header(data)
-    starts = [_is(octets[: len(text)], text) for text in (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")]
+    starts = [_is(octets[: len(text)], text) for text in (JPEG, b"\x89PNG", b"GIF8", b"BM")]
     starts.append(_is(octets[:4], b"RIFF") & _is(octets[8:12], b"WEBP"))
     kind = tf.argmax(tf.cast(tf.stack([*starts, True]), tf.int32), output_type=tf.int32)
     image = tf.switch_case(
         kind,
         [
-            lambda: _oriented(tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"), orientation(octets)),
+            lambda: _oriented(_jpeg(data), orientation(octets)),
             lambda: coloured(tf.io.decode_png(data)),
             lambda: coloured(tf.io.decode_image(data, expand_animations=False)),
             lambda: _bmp(data, octets),
@@ -96,10 +98,24 @@ def decode(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
             lambda: _refused(f"the bytes are not a {FORMATS} image", kind < 0),
         ],
     )
-    if channels == 4:  # only some of the formats have it
-        return tf.ensure_shape(_with_alpha(image), (None, None, 4))
-    image = tf.ensure_shape(image, (None, None, 3))
-    return _grey(image) if channels == 1 else image
+    return _of_channels(image, channels)
+
+
+def is_upright(data: bytes) -> bool:
+    """Whether a file is a JPEG that nothing tells to turn: `decode_upright` is enough for it."""
+    return data.startswith(JPEG) and data.find(EXIF, 0, HEADER) < 0
+
+
+@streams.plain
+def decode_upright(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
+    """Does what `decode` does with a JPEG that is upright, without a look at its header: in half of the time.
+
+    Example:
+        >>> file = tf.io.encode_jpeg(tf.fill((2, 3, 3), tf.constant(9, tf.uint8)))
+        >>> is_upright(file.numpy()), bool(tf.reduce_all(decode_upright(file) == decode(file)))
+        (True, True)
+    """
+    return _of_channels(_jpeg(data), channels)
 
 
 def reason(problem: tf.errors.OpError) -> str:
@@ -131,7 +147,7 @@ def orientation(octets: tf.Tensor) -> tf.Tensor:
 
     def step(position: tf.Tensor, start: tf.Tensor) -> list[tf.Tensor]:
         segment = _slice(octets, position, 10)  # marker, length, text
-        is_exif = _is(segment[:2], b"\xff\xe1") & _is(segment[4:], b"Exif\0\0")
+        is_exif = _is(segment[:2], b"\xff\xe1") & _is(segment[4:], EXIF)
         # A second 0xFF is padding.
         length = tf.where(segment[1] == 0xFF, tf.constant(1, tf.int64), 2 + _number(segment[2:4]))
         return [position + length, tf.where(is_exif, position, start)]
@@ -160,6 +176,18 @@ def _tiff_orientation(octets: tf.Tensor) -> tf.Tensor:
     values = tf.boolean_mask(_number(entries[:, 8:10], is_little), is_found)
     value = tf.reduce_sum(values[:1])  # 0 where there is none
     return tf.where(is_tiff & (value >= 1) & (value <= 8), value, 1)
+
+
+def _jpeg(data: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _of_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """A decoded image with as many channels as are asked for; 4 has only been kept where a format has it."""
+    if channels == 4:
+        return tf.ensure_shape(_with_alpha(image), (None, None, 4))
+    image = tf.ensure_shape(image, (None, None, 3))
+    return _grey(image) if channels == 1 else image
 
 
 def _oriented(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:

@@ -80,7 +80,7 @@ def decode_files(paths: Sequence[Path], size: tuple[int, int], *, channels: int 
     """
     pixels = np.empty((len(paths), *size, channels), np.uint8) if keep else None
     result = Decoded(pixels, [""] * len(paths))
-    decode = _decoder(size if keep else None, channels)
+    decoders = [_decoder(is_upright, size if keep else None, channels) for is_upright in (False, True)]
 
     def work(at: int) -> None:
         try:
@@ -90,7 +90,7 @@ def decode_files(paths: Sequence[Path], size: tuple[int, int], *, channels: int 
             return
         result.digests[at] = hashlib.blake2b(data, digest_size=16).hexdigest()
         try:
-            image = decode(data)
+            image = decoders[images.is_upright(data)](data)
         except tf.errors.InvalidArgumentError as problem:
             result.failures[at] = images.reason(problem) if data else "the file is empty"
             return
@@ -121,14 +121,15 @@ def listing(reasons: dict[str, str], most: int = 5) -> str:
     return f"{shown} and {len(reasons) - most} more" if len(reasons) > most else shown
 
 
-@functools.lru_cache(maxsize=8)
-def _decoder(size: tuple[int, int] | None, channels: int) -> Callable[[bytes], tf.Tensor]:
-    """One traced function for all files; without a size it decodes only."""
+@functools.lru_cache(maxsize=16)
+def _decoder(is_upright: bool, size: tuple[int, int] | None, channels: int) -> Callable[[bytes], tf.Tensor]:
+    """One traced function for files of all kinds, and one for upright JPEG; without a size they decode only."""
+    decoded = images.decode_upright if is_upright else images.decode
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def decode(data: tf.Tensor) -> tf.Tensor:
         with tf.device("CPU:0"):
-            image = images.decode(data, channels=channels)
+            image = decoded(data, channels=channels)
             return image if size is None else images.resize(image, size)
 
     return decode

@@ -1,10 +1,13 @@
 """One pass of a network over images, kept as arrays: `kt.features.extract`."""
 
+import collections
 import datetime
+import itertools
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent import futures
 from typing import Any  # data is duck-typed: another room's, or the user's own
 
 import keras
@@ -18,6 +21,7 @@ from keras_transfer.features import batches, store, writers
 __all__ = ["POOLING", "extract"]
 
 DTYPES = ("float32", "float16")
+AT_ONCE = 3  # batches: operations of one that cannot use all cores leave them to the others
 LARGE = 1e9  # bytes in memory that are worth a line
 # pooling: what it makes of the places of a feature map, (batch, places, channels) in float32.
 POOLING = {
@@ -169,22 +173,43 @@ def _passed(
         values = taps(images, training=False)
         return {path: _pooled(values[path], pooling) for path in order}
 
+    def passed(batch: batches.Batch) -> dict[str, np.ndarray]:
+        values = predict(batch.images)
+        return {path: _narrowed(path, np.asarray(values[path]), dtype) for path in order}
+
     order = [str(path) for path in taps.output]
     progress = keras.utils.Progbar(source.batches, verbose=level, unit_name="batch")
+    given = (batch for batch in source.read() if len(batch.images))
+    first = next(given, None)
+    if first is None:
+        return
+    found = pixel_range.check(model, np.asarray(first.images), name="`data`'s images", more=_further(source))
+    if found:
+        note(found)
+    at_once = 1 if tf.config.list_logical_devices("GPU") else AT_ONCE
+    alone = [(first, passed(first))]  # before the others: this traces
     number = 0
-    for batch in source.read():
-        if not len(batch.images):
-            continue
-        if not number:
-            found = pixel_range.check(model, np.asarray(batch.images), name="`data`'s images", more=_further(source))
-            if found:
-                note(found)
-        values = {path: _narrowed(path, np.asarray(value), dtype) for path, value in predict(batch.images).items()}
-        yield batch, {path: values[path] for path in order}
-        number += 1
+    for number, result in enumerate(itertools.chain(alone, _ahead(passed, given, at_once)), 1):
+        yield result
         progress.update(number, finalize=False)
-    if number:
-        progress.update(number, finalize=True)
+    progress.update(number, finalize=True)
+
+
+def _ahead(work: Callable[[Any], Any], items: Iterable, at_once: int) -> Iterator[tuple[Any, Any]]:
+    """Yields each item with what `work` makes of it, in their order; some are worked on at the same time."""
+    with futures.ThreadPoolExecutor(at_once) as pool:
+        waiting: collections.deque = collections.deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) == at_once:
+                    done, found = waiting.popleft()
+                    yield done, found.result()
+            for done, found in waiting:
+                yield done, found.result()
+        finally:
+            for _, found in waiting:
+                found.cancel()
 
 
 def _further(source: batches.Source) -> Iterator[np.ndarray]:

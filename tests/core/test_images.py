@@ -140,6 +140,23 @@ def test_grey_with_alpha_and_a_transparent_palette():
     np.testing.assert_array_equal(decode(data), np.where(is_clear, 255, pillow(data)))
 
 
+@pytest.mark.parametrize("channels", images.CHANNELS)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_an_upright_jpeg_needs_no_look_at_its_header(mode, channels):
+    data = encoded(Image.fromarray(NOISE).convert(mode), "JPEG")
+    quick = tf.function(lambda file: images.decode_upright(file, channels=channels))(data)
+    assert images.is_upright(data)
+    assert quick.shape == (20, 30, channels)
+    np.testing.assert_array_equal(quick, tf.function(lambda file: images.decode(file, channels=channels))(data))
+
+
+def test_which_jpegs_are_upright():
+    assert images.is_upright(with_segment(JPEG, app1(b"JFXX\0 else")))
+    assert not images.is_upright(with_segment(JPEG, exif(6)))
+    assert not images.is_upright(encoded(NOISE, "PNG"))
+    assert not images.is_upright(b"")
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("value", range(1, 9))
 def test_exif_orientation_turns_as_pillow_does(value, order):

@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_transfer.core import checks, images
 from keras_transfer.data import decoding
@@ -43,6 +44,21 @@ def test_load_images_gives_what_the_training_data_sees(folder):
     paths = [folder / "1.png", str(folder / "0.png")]
     expected = np.stack([images.load(str(path), (6, 5)) for path in paths])
     np.testing.assert_array_equal(decoding.load_images(paths, (6, 5)), expected)
+
+
+@pytest.mark.parametrize("channels", images.CHANNELS)
+def test_upright_jpegs_and_turned_ones_are_decoded_alike(tmp_path, channels):
+    picture = Image.fromarray(RNG.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    picture.save(tmp_path / "upright.jpg")
+    picture.save(tmp_path / "turned.jpg", exif=tags)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "upright.jpg").read_bytes()[:-40])
+    paths = [tmp_path / "upright.jpg", tmp_path / "turned.jpg"]
+    found = decoding.load_images(paths, (6, 5), channels=channels)
+    np.testing.assert_array_equal(found, [images.load(str(path), (6, 5), channels=channels) for path in paths])
+    assert not np.array_equal(*found)
+    assert decoding.decode_files([tmp_path / "cut.jpg"], (6, 5), keep=False).failures == {0: "damaged or cut off"}
 
 
 def test_load_images_names_what_it_cannot_read(folder):
