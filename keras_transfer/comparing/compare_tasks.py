@@ -16,6 +16,7 @@ from keras_transfer import evaluation, models, tasks, training
 from keras_transfer.comparing import relatedness
 from keras_transfer.comparing.task_comparison import JOINT, TaskComparison
 from keras_transfer.core import checks, files, paths
+from keras_transfer.training import augmenting, inputs, refitting
 
 __all__ = ["compare_tasks"]
 
@@ -39,15 +40,17 @@ def compare_tasks(
     """Trains all tasks together and each on its own, from several seeds, and measures whether together is better.
 
     Every model starts at the weights that `backbone` has, with a new head, and is trained by `kt.fine_tune` with the
-    same options. A single task sees the images that have a label for it, the joint model all. Scores are measured on
-    the test images, else on those for validation. `backbone` is as it was afterwards.
+    same options; `augment` and `refit`, where they are left open, are for all what they are for the joint model. A
+    single task sees the images that have a label for it, the joint model all. Scores are measured on the test images,
+    else on those for validation. `backbone` is as it was afterwards.
 
     Args:
         backbone: From `kt.backbone`, or as for `kt.build_model`.
         task: Two or more tasks by name.
         data: From `kt.data`, with a target for each task; or a function of a seed that returns such data, so that
             splits and missing labels differ, too.
-        seeds: How many: heads, orders and changes of images differ. One gives no intervals, two wide ones.
+        seeds: How many: heads that are not solved for, orders and changes of images differ. One gives no intervals,
+            two wide ones.
         sharing: How the joint model shares the trunk, as for `kt.build_model`.
         balancing: How it balances the tasks, as for `kt.build_model`.
         balance_on: As for `kt.build_model`.
@@ -85,14 +88,15 @@ def compare_tasks(
     first = of_seed(0)
     _check_data(first, task)
     together = {"sharing": sharing, "balancing": balancing, "balance_on": balance_on}
-    models.build_model(backbone, task, **together)  # an error comes now
+    whole = models.build_model(backbone, task, **together)  # an error comes now
+    options = _settled(options, whole, first)
     about = {
         "tasks": _shown(task),
         "backbone": f"{backbone.name} {_digest(backbone)}",
         "sharing": _shown(sharing),
         "balancing": _shown(balancing),
         "options": {name: _shown(value) for name, value in options.items()},
-        "data": first.digest,
+        "data": _about(first),
         "batches": batches,
     }
     rows = _Rows(run_dir, about)
@@ -101,6 +105,8 @@ def compare_tasks(
         for seed in range(seeds):
             arms = [arm for arm in (JOINT, *task) if not rows.has(arm, seed)]
             given = (first if seed == 0 else of_seed(seed)) if arms else None
+            if seed and arms and not callable(data):
+                given = first.with_orders(first.seed + seed)
             for arm in arms:
                 started.put_back()
                 row = _trained(arm, seed, backbone, task, given, together, options, batches)
@@ -122,6 +128,17 @@ def _options(given: object) -> dict:
     return {"verbose": 0, **options}
 
 
+def _settled(options: dict, model: keras.Model, data: object) -> dict:
+    """With what is left open and depends on the model: one arm is not to have random changes that another has not."""
+    is_open = options.get("epochs") is None and options.get("stages") is None
+    if options.get("augment", "auto") == "auto":
+        given = inputs.checked(model, inputs.inputs(data))
+        options["augment"] = augmenting.chosen("auto", model, given, is_open=is_open, decided=[])
+    if options.get("refit") is None:
+        options["refit"] = refitting.wanted(None, data, is_open=is_open)
+    return options
+
+
 def _check_data(data: object, task: Mapping) -> None:
     if not hasattr(data, "only"):
         raise checks.error("`data` must come from kt.data, or be a function of a seed", given=type(data).__name__)
@@ -129,6 +146,19 @@ def _check_data(data: object, task: Mapping) -> None:
         raise checks.error("`data` must have test or validation images to measure on", given="neither")
     for name in task:
         data.only(name)
+
+
+def _about(data: object) -> dict:
+    """What tells data from others in a record."""
+    rows = {split: hashlib.blake2b(found.rows.tobytes(), digest_size=8) for split, found in data.examples.items()}
+    return {
+        "digest": data.digest,
+        "seed": data.seed,
+        "batch_size": data.batch_size,
+        "image_size": list(data.image_size),
+        "rows": {split: found.hexdigest() for split, found in rows.items()},
+        "rule": list(data.epochs.rule) if data.epochs is not None else None,
+    }
 
 
 def _digest(model: keras.Model) -> str:
@@ -238,6 +268,8 @@ def _shown(value: object) -> object:
         return [_shown(each) for each in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
+    if isinstance(value, models.Sharing):
+        return {"scheme": type(value).__name__, **{name: _shown(each) for name, each in vars(value).items()}}
     if dataclasses.is_dataclass(value):
         return {field.name: _shown(getattr(value, field.name)) for field in dataclasses.fields(value)}
     config = value.get_config() if isinstance(getattr(value, "get_config", None), Callable) else {}

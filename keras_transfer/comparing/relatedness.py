@@ -122,19 +122,35 @@ def _untouched(model: keras.Model) -> Iterator[None]:
 def groups(names: Sequence[str], similarity: Sequence[Sequence[float | None]]) -> list[list[str]]:
     """Returns the grouping with the largest sum of similarities within its groups; of equals, the one with fewest.
 
+    Of more than 8 tasks not all groupings are looked at: groups are merged as long as that makes the sum larger.
+
     Example:
         >>> groups(["a", "b", "c"], [[1, 0.5, -0.2], [0.5, 1, -0.1], [-0.2, -0.1, 1]])
         [['a', 'b'], ['c']]
     """
-    if len(names) > MOST:
-        return [list(names)]
     table = np.array([[0.0 if value is None else value for value in row] for row in similarity])
+    if len(names) > MOST:
+        return [[names[at] for at in part] for part in _merged(table)]
 
     def worth(parts: Sequence[Sequence[int]]) -> float:
         return sum(table[one, other] for part in parts for one, other in itertools.combinations(part, 2))
 
     best = max(_partitions(list(range(len(names)))), key=lambda parts: (worth(parts), -len(parts)))
     return [[names[at] for at in part] for part in sorted(map(sorted, best))]
+
+
+def _merged(table: np.ndarray) -> list[list[int]]:
+    """A good grouping of many: the two groups that are most alike become one, as long as any are."""
+    parts = [[at] for at in range(len(table))]
+    while len(parts) > 1:
+        pairs = list(itertools.combinations(range(len(parts)), 2))
+        likeness = [table[np.ix_(parts[one], parts[other])].sum() for one, other in pairs]
+        best = int(np.argmax(likeness))
+        if likeness[best] <= 0:
+            break
+        one, other = pairs[best]
+        parts[one] = sorted(parts[one] + parts.pop(other))
+    return sorted(parts)
 
 
 def _partitions(items: list[int]) -> Iterator[list[list[int]]]:

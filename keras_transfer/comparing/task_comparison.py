@@ -26,8 +26,8 @@ class TaskComparison(Mapping):
 
     - `["tasks"][name]`: `score` (its name), `joint` and `single` (means over seeds), `seeds` (both by seed),
       `gain` (how much better together, in the score's unit, positive is better), `interval` (95 %, over the seeds,
-      each paired with itself; None for one seed), `verdict`: "positive" or "negative" where the interval leaves out
-      0, else "neutral".
+      each paired with itself; None for one seed, and where no score differs from seed to seed), `verdict`: "positive"
+      or "negative" where the interval leaves out 0, else "neutral".
     - `["delta"]`: mean over tasks of the gain in percent of the single model's score; its `interval` and `verdict`.
     - `["similarity"]`: cosines between the tasks' gradients, a dict of dicts; None where nothing was compared.
     - `["groups"]`: which tasks to train together.
@@ -53,9 +53,10 @@ class TaskComparison(Mapping):
         by_task = {name: _of_task(name, each, found, seeds) for name, each in task.items()}
         similarity = _mean([found[JOINT, seed].get("similarity") for seed in seeds])
         percents = np.array([each.pop("percents") for each in by_task.values()]).mean(axis=0)
+        moved = max(each.pop("moved") for each in by_task.values())
         self._values = {
             "tasks": by_task,
-            "delta": {"percent": float(percents.mean()), **_judged(percents)},
+            "delta": {"percent": float(percents.mean()), **_judged(percents, moved=moved)},
             "similarity": similarity
             and {n: dict(zip(task, row, strict=True)) for n, row in zip(task, similarity, strict=True)},
             "groups": _groups(by_task, similarity),
@@ -184,19 +185,25 @@ def _of_task(name: str, task: tasks.Task, found: Mapping, seeds: Sequence[int]) 
         "single": float(single.mean()),
         "seeds": {"joint": joint.tolist(), "single": single.tolist()},
         "gain": float(gains.mean()),
-        **_judged(gains),
+        **_judged(gains, moved=bool(np.ptp(joint) or np.ptp(single))),
+        "moved": bool(np.ptp(joint) or np.ptp(single)),
         "percent": float(100 * shares.mean()),
         "percent_interval": _interval(100 * shares),
         "percents": 100 * shares,
     }
 
 
-def _judged(gains: np.ndarray) -> dict:
+def _judged(gains: np.ndarray, *, moved: bool) -> dict:
+    """The interval and what follows from it; `moved` says whether scores differ from seed to seed at all."""
     interval = _interval(gains)
+    if interval is None:
+        return {"interval": None, "verdict": "one seed tells nothing"}
+    if not moved and gains.any():
+        return {"interval": None, "verdict": "equal seeds tell nothing"}
     verdict = "neutral"
-    if interval and (interval[0] > 0 or interval[1] < 0):
+    if interval[0] > 0 or interval[1] < 0:
         verdict = "positive" if interval[0] > 0 else "negative"
-    return {"interval": interval, "verdict": verdict if interval else "one seed tells nothing"}
+    return {"interval": interval, "verdict": verdict}
 
 
 def _interval(values: np.ndarray) -> list[float] | None:

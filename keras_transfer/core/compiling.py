@@ -10,7 +10,6 @@ from keras_transfer.core import checks
 
 __all__ = [
     "arguments",
-    "build_losses",
     "compile_like",
     "jit_compile",
     "optimizers",
@@ -80,42 +79,6 @@ def compile_like(
     """Compiles `model` with loss, metrics and options of `other`; the optimizer is a place-holder by default."""
     with scope(model):
         model.compile(**{**_again(other), "optimizer": optimizer})
-
-
-def build_losses(model: keras.Model, data: object) -> None:
-    """Makes what `model` keeps the losses of several outputs in.
-
-    Keras makes it within the first step otherwise, and whatever makes variables is traced twice.
-
-    Args:
-        model: A compiled model, which is to `fit`.
-        data: The batches to come, with an `element_spec`.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> inputs = keras.Input((2,))
-        >>> model = keras.Model(inputs, {name: keras.layers.Dense(1)(inputs) for name in "ab"})
-        >>> model.compile("sgd", {name: "mse" for name in "ab"})
-        >>> rows = tf.zeros((3, 2)), {name: tf.zeros((3, 1)) for name in "ab"}
-        >>> build_losses(model, tf.data.Dataset.from_tensors(rows))
-        >>> [metric.name for metric in model.metrics]
-        ['loss', 'a_loss', 'b_loss']
-    """
-    if len(model.outputs) < 2 or type(model).compute_loss is not keras.Model.compute_loss:
-        return
-    if model.distribute_strategy.num_replicas_in_sync > 1:  # Keras makes it in time, for all of them
-        return
-    specs = keras.tree.flatten(data.element_spec[1:])
-    if any(getattr(spec, "shape", None) is None or spec.shape.rank is None for spec in specs):
-        return
-
-    def zeros(spec: object) -> object:
-        return keras.ops.zeros([1 if size is None else size for size in spec.shape], spec.dtype)
-
-    targets, *weights = keras.tree.map_structure(zeros, data.element_spec[1:])
-    with scope(model):
-        model.compute_loss(None, targets, keras.tree.map_structure(zeros, model.output), *weights)
-    model.reset_metrics()
 
 
 def own_method(model: keras.Model, names: Iterable[str]) -> str | None:

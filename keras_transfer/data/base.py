@@ -102,14 +102,15 @@ class Data:
         checks.choice(split, tuple(self.examples), name="split")
         return pipeline.batches(self.examples[split], size=self.image_size, batch_size=self.batch_size)
 
-    def places(self, split: str) -> tf.data.Dataset:
+    def places(self, split: str, then: Callable | None = None) -> tf.data.Dataset:
         """The batches of a split without their pixels: `(places in targets[split], targets[, weights])`.
 
-        Those of the training examples come in the orders that `train` has, and count its passes.
+        Those of the training examples come in the orders that `train` has, and count its passes. `then` makes something
+        else of each, as it would within `map`, but for the milliseconds that one more `map` takes in every pass.
         """
         checks.choice(split, tuple(self.examples), name="split")
         epochs = self.epochs if split == "train" else None
-        return pipeline.places(self.examples[split], batch_size=self.batch_size, epochs=epochs)
+        return pipeline.places(self.examples[split], batch_size=self.batch_size, epochs=epochs, then=then)
 
     def joined(self) -> "Data":
         """Returns the same data with the validation examples among the training examples, and no validation."""
@@ -180,6 +181,31 @@ class Data:
             files=files if self.files else None,
             notes=[],
         )
+
+    def with_orders(self, seed: int) -> "Data":
+        """Returns the same data with the training orders of another seed; splits stay.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> data = kt.data.from_arrays(np.zeros((9, 8, 8), "uint8"), np.arange(9.0), validation=None)
+            >>> data.order(0).tolist() == data.with_orders(1).order(0).tolist()
+            False
+        """
+        made = from_examples(
+            self.examples,
+            class_names=self.class_names,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            seed=checks.integer(seed, name="seed", minimum=0),
+            digest=self.digest,
+            files=self.files,
+            notes=[],
+            origins=self.origins,
+            sampled=self.sampled,
+        )
+        if made.epochs is not None:  # a mixture's have a seed of their own
+            made.epochs.seed = seed
+        return made
 
     def summary(self) -> str:
         """A table of what each split holds."""

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from keras_transfer.core import images, streams
 
-__all__ = ["Epochs", "Examples", "batches", "on_cpu", "on_one_tensor", "places", "together"]
+__all__ = ["READERS", "Epochs", "Examples", "batches", "on_cpu", "on_one_tensor", "places", "together"]
 
 AHEAD = 4  # batches that are ready before they are asked for
+READERS = 2  # batches that `places` makes something else of at a time
 Columns = np.ndarray | dict[str, np.ndarray]
 
 
@@ -134,8 +135,16 @@ def batches(
     return streams.untuned(loaded.apply(_of_length(examples, batch_size, epochs)).prefetch(AHEAD))
 
 
-def places(examples: Examples, *, batch_size: int, epochs: Epochs | None = None) -> tf.data.Dataset:
+def places(
+    examples: Examples, *, batch_size: int, epochs: Epochs | None = None, then: Callable | None = None
+) -> tf.data.Dataset:
     """Makes the batches of `batches` without their pixels: `(indices of the examples, targets[, weights])`.
+
+    Args:
+        examples: As for `batches`.
+        batch_size: As for `batches`.
+        epochs: As for `batches`.
+        then: What to make of each batch, some at a time.
 
     Example:
         >>> examples = Examples.of(np.zeros((3, 8, 8, 3), np.uint8), np.array([5, 6, 7]))
@@ -147,9 +156,10 @@ def places(examples: Examples, *, batch_size: int, epochs: Epochs | None = None)
 
     @streams.plain
     def picked(index: tf.Tensor) -> tuple:
-        return index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+        batch = index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+        return batch if then is None else then(*batch)
 
-    found = found.map(picked)
+    found = found.map(picked, num_parallel_calls=None if then is None else READERS)
     return found.apply(_of_length(examples, batch_size, epochs))
 
 
@@ -185,10 +195,9 @@ def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int],
     def as_floats(batch: tf.Tensor, *rest: tf.Tensor | Mapping) -> tuple:
         return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, channels)), *rest
 
-    if examples.is_decoded:
-        data = indices.batch(batch_size)
-        data = data.map(functools.partial(picked, read=tf.identity), num_parallel_calls=tf.data.AUTOTUNE)
-    else:
-        read = functools.partial(images.load, size=size, channels=channels)
-        data = indices.map(functools.partial(picked, read=read), num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-    return data.map(as_floats, num_parallel_calls=tf.data.AUTOTUNE)
+    options = {"num_parallel_calls": tf.data.AUTOTUNE}
+    if examples.is_decoded:  # in one step: each takes milliseconds at the start of a pass
+        whole = streams.plain(lambda index: as_floats(*picked(index, tf.identity)))
+        return indices.batch(batch_size).map(whole, **options)
+    read = functools.partial(images.load, size=size, channels=channels)
+    return indices.map(functools.partial(picked, read=read), **options).batch(batch_size).map(as_floats, **options)

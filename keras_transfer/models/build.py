@@ -65,9 +65,9 @@ def build_model(
         raise checks.error("`balancing` must be left out for a single task", given=repr(balancing))
     starts = scheme.features(schemes.marked(backbone), named).starts
     make = keras.Model
-    is_fixed = balancing is None or isinstance(balancing, Mapping)  # Keras's own weights of losses do
-    if not is_fixed:
-        starts, make = joint.balanced(starts, balancing, on=balance_on), joint.JointModel
+    is_fixed = balancing is None or isinstance(balancing, Mapping)  # weights are compiled, as Keras's own
+    if not is_fixed or len(named) > 1:  # Keras's own sum counts batches and replicas without a label as losses of 0
+        starts, make = joint.balanced(starts, None if is_fixed else balancing, on=balance_on), joint.JointModel
     heads = {key: one.head(starts[key], name=key) for key, one in named.items()}
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
     try:
@@ -78,7 +78,7 @@ def build_model(
         given = str(clash).partition(" in the model")[0]
         fix = "Choose another name for the task, or for the backbone's layer."
         raise checks.error("layers must have different names", given=given, fix=fix) from clash
-    if not is_fixed:
+    if make is joint.JointModel:
         joint.note_memory(model)
     compile(model, balancing=balancing if is_fixed else None)
     return model

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -90,6 +91,10 @@ class JointModel(keras.Model):
         factors = ops.unstack(balance.factors, num=len(balance.names))
         return {**logs, **{f"{name}_factor": value for name, value in zip(balance.names, factors, strict=True)}}
 
+    def _get_metrics_result_or_logs(self, logs: dict) -> dict:
+        """Metrics of all replicas together; by itself Keras takes the means of theirs where there are other logs."""
+        return {**logs, **self.get_metrics_result()}
+
     def _learns_below(self, balance: layers.Balance) -> bool:
         """Whether anything that trains lies below the layer; in an upper part that begins above it nothing does."""
         order = graph.nodes(self)
@@ -114,7 +119,8 @@ class JointModel(keras.Model):
                 value = ops.divide_no_nan(value * replicas * mine, whole)
             metric.update_state(layers.over_replicas(value), sample_weight=whole)
             values.append(value * scale.get(name, 1.0))
-            known.append(whole > 0)
+            seen = whole if weights is None else layers.over_replicas(ops.sum(ops.cast(weights != 0, "float32")))
+            known.append((seen > 0) & (scale.get(name, 1.0) > 0))
         return values, known
 
     def _weights(self, values: Sequence, known: Sequence) -> object:
@@ -193,6 +199,9 @@ def balanced(
         ['age', 'kind']
     """
     balancer = balancers.balancer_of(balancing, list(starts))
+    if balancer.kind == "losses":  # an error comes now
+        count = len(starts)
+        balancer.weights(np.ones(count, "float32"), np.ones(count, "bool"), balancer.initial(count))
     layer = layers.Balance(list(starts), balancer, on=on, name="balance")
     tensors = list(starts.values())
     if not layer.looks_at_gradients or on == "weights":  # the layer keeps the state only, in the way of one task

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_transfer import features
 from keras_transfer.core import checks, compiling, graph, machine, streams
-from keras_transfer.data import augment
+from keras_transfer.data import augment, pipeline
 from keras_transfer.training import augmenting, freezing, head_solver, inputs, keys, prefixes
 from keras_transfer.training.stages import Stage
 
@@ -25,7 +25,6 @@ __all__ = ["Cache", "Keeper", "Lent"]
 
 WHERE = ("auto", "memory", "disk", "off")
 SHARE = 0.25  # of the free memory, that "auto" takes
-READERS = 2  # batches of kept rows that are read at a time
 PLAIN, VIEWS = "images", "views"  # of the training part
 TRAIN, VALIDATION = "train", "validation"
 # What a part of a model would not do as the model does.
@@ -379,7 +378,6 @@ class Keeper:
         read = [features.reader(self._arrays[kind, self._made[id(tensor)]]) for tensor in tensors]
         count, names = self._count(TRAIN), self.given.targets
         first = 0 if split == TRAIN else self._trained(kind)
-        batches = self.given.source.places(split)
         smoothed = augmenting.smoothing(self.model, self.given) if split == TRAIN else None
 
         @streams.plain
@@ -390,14 +388,15 @@ class Keeper:
             targets = targets if smoothed is None else smoothed(targets)
             return (values if len(values) > 1 else values[0]), targets, *weights
 
-        if kind == VIEWS and split == TRAIN:
-            length = batches.cardinality()
-            batches = tf.data.Dataset.zip((augment.numbered(self.passes), batches)).map(
-                streams.plain(lambda number, batch: (batch[0] + count * (number % self.views), *batch[1:]))
-            )
-            batches = batches.apply(tf.data.experimental.assert_cardinality(length))
-        rows = batches.map(picked, num_parallel_calls=READERS, deterministic=True).prefetch(READERS)
-        return streams.untuned(rows)
+        if kind != VIEWS or split != TRAIN:
+            return streams.untuned(self.given.source.places(split, then=picked).prefetch(pipeline.READERS))
+        batches = self.given.source.places(split)
+        rows = tf.data.Dataset.zip((augment.numbered(self.passes), batches)).map(
+            streams.plain(lambda number, batch: picked(batch[0] + count * (number % self.views), *batch[1:])),
+            num_parallel_calls=pipeline.READERS,
+        )
+        rows = rows.apply(tf.data.experimental.assert_cardinality(batches.cardinality()))
+        return streams.untuned(rows.prefetch(pipeline.READERS))
 
     def _key(self, kind: str, names: Sequence[str]) -> str:
         """A hash of everything that the kept rows depend on."""

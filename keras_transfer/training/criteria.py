@@ -47,7 +47,7 @@ def add_error(model: keras.Model, logs: dict) -> None:
     """
     if monitor(model) != ERROR or "val_loss" not in logs:
         return
-    weights = compiling.arguments(model).get("loss_weights") or {}
+    weights = _weights(model)
     errors = []
     for name in layers.outputs(model):
         if weights.get(name, 1.0):
@@ -55,6 +55,16 @@ def add_error(model: keras.Model, logs: dict) -> None:
             errors.append(1.0 - logs[f"val_{name}_accuracy"] + PERFECT if is_measured else logs[f"val_{name}_loss"])
     if errors:
         logs[ERROR] = math.exp(sum(math.log(max(error, 1e-12)) for error in errors) / len(errors))
+
+
+def _weights(model: keras.Model) -> dict[str, float]:
+    """By task, what its loss is multiplied by, 1 where nothing is said."""
+    weights = dict(compiling.arguments(model).get("loss_weights") or {})
+    balance = layers.balance(model)
+    if balance is not None:
+        for name, factor in zip(balance.names, balance.fixed(), strict=True):
+            weights[name] = weights.get(name, 1.0) * float(factor)
+    return weights
 
 
 class JointError(keras.callbacks.Callback):

@@ -153,13 +153,18 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
             skipped[name] = f"only classification and regression can be, not {output.task.kind}"
         elif type(last.operation) is not keras.layers.Dense or not last.operation.use_bias:
             skipped[name] = "it does not end in a dense layer with a bias"
-        elif any(getattr(order[position].operation, "weights", None) for position in between):
+        elif any(_has_weights(order[position].operation) for position in between):
             skipped[name] = "it has hidden layers"
         else:
             below = next(node for node in order if any(tensor is last.inputs[0] for tensor in node.outputs))
             pool = keras.Model(mark.output, last.inputs[0])
             linear[name] = Head(last.operation, below.operation.name, pool)
     return linear, skipped
+
+
+def _has_weights(operation: keras.Operation) -> bool:
+    """Whether an operation has weights that matter for what it gives."""
+    return bool(getattr(operation, "weights", None)) and not isinstance(operation, layers.Balance)
 
 
 def _rows(head: Head, name: str, features: object, targets: np.ndarray, weights: object, argument: str) -> _Rows:

@@ -162,7 +162,6 @@ class Run:
         averages = Averages()
         if hasattr(lent.model, "_initial_epoch"):  # what a BackupAndRestore left beats `initial_epoch`
             lent.model._initial_epoch = None
-        compiling.build_losses(lent.model, lent.train)
         theirs = Seen(self.callbacks, vehicle.model)
         lent.model.fit(
             lent.train,

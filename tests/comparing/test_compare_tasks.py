@@ -50,7 +50,8 @@ def test_scores_are_those_of_the_same_trainings_by_hand(found, data):
     backbone = trunk()
     backbone.set_weights(found["before"])
     tasks = kinds(data)
-    for name, given, task in (("single", data.only("class"), tasks["class"]), ("joint", data, tasks)):
+    other = data.with_orders(data.seed + 1)  # the second seed's
+    for name, given, task in (("single", other.only("class"), tasks["class"]), ("joint", other, tasks)):
         backbone.set_weights(found["before"])
         keras.utils.set_random_seed(1)
         model = kt.build_model(backbone, task)
@@ -91,6 +92,38 @@ def test_other_tasks_weights_and_stages_are_another_comparison(found, data):
         kt.compare_tasks(backbone, kinds(data), data, **again)
     shown = [compare._shown([kt.Stage(epochs=1, learning_rate=rate)]) for rate in (1e-3, 1e-4)]
     assert shown[0] != shown[1]
+
+
+def test_seeds_differ_in_the_orders_and_in_nothing_else_that_is_given(data):
+    again = data.with_orders(data.seed + 1)
+    assert sorted(again.order(0)) == sorted(data.order(0))
+    assert again.order(0).tolist() != data.order(0).tolist()
+    np.testing.assert_array_equal(again.targets["test"]["class"], data.targets["test"]["class"])
+    mixed = kt.data.mix({"one": scenes(), "two": scenes(1)}, sampling="equal", seed=3)
+    assert mixed.with_orders(4).order(0).tolist() != mixed.order(0).tolist()
+    assert mixed.with_orders(3).order(0).tolist() == mixed.order(0).tolist()
+
+
+def test_random_changes_and_the_second_run_are_the_same_for_all_arms(data):
+    both = {"class": kt.tasks.Classification(8), "background": kt.tasks.Classification(6)}
+    found = compare._settled({}, kt.build_model(trunk(), both), data)
+    assert found["augment"].flip
+    assert found["refit"] is True
+    numbers = kt.data.scenes(96, image_size=32, targets=["class", "count"], test=0.3)
+    mixed = {"class": kt.tasks.Classification(8), "count": kt.tasks.Regression()}
+    assert compare._settled({"augment": "auto"}, kt.build_model(trunk(), mixed), numbers)["augment"] is None
+    asked = {"epochs": (1, 1), "augment": "light", "refit": True}
+    assert compare._settled(dict(asked), kt.build_model(trunk(), both), data) == asked
+
+
+def test_schemes_and_splits_are_told_from_others(data):
+    shown = [compare._shown(kt.models.Experts(count=count)) for count in (2, 8)]
+    assert shown[0] != shown[1]
+    json.dumps(shown)
+    kept = [compare._about(each) for each in (data, scenes(), data.with_orders(1), scenes(1))]
+    assert kept[0] == kept[1]
+    assert kept[0] != kept[2]
+    assert kept[0]["rows"] == kept[2]["rows"] != kept[3]["rows"]
 
 
 def test_data_may_differ_from_seed_to_seed(data):

@@ -91,6 +91,18 @@ def test_groups(cosines, expected):
     assert relatedness.groups(["a", "b", "c"], cosines) == expected
 
 
+def test_many_tasks_are_merged_by_likeness():
+    cosines = np.full((10, 10), -0.5)
+    for rows in (range(4), range(4, 9)):
+        cosines[np.ix_(rows, rows)] = 0.5
+    names = [str(at) for at in range(10)]
+    assert relatedness.groups(names, cosines) == [names[:4], names[4:9], names[9:]]
+    assert relatedness.groups(names, np.abs(cosines)) == [names]
+    assert relatedness.groups(names, -np.abs(cosines)) == [[name] for name in names]
+    few = relatedness._merged(cosines[:7, :7])
+    assert [[names[at] for at in part] for part in few] == relatedness.groups(names[:7], cosines[:7, :7])
+
+
 def test_all_groupings_are_looked_at():
     # Bell's numbers.
     assert [len(list(relatedness._partitions(list(range(size))))) for size in range(6)] == [1, 1, 2, 5, 15, 52]

@@ -49,7 +49,7 @@ def test_verdicts(joint, verdict):
 
 
 def test_a_smaller_error_is_better():
-    kind = [0.7, 0.7, 0.7]
+    kind = [0.7, 0.7, 0.71]
     found = comparison({"kind": kind, "age": [1.0, 1.1, 1.2]}, {"kind": kind, "age": [2.0, 2.1, 2.2]})
     assert found["tasks"]["age"]["verdict"] == "positive"
 
@@ -61,8 +61,16 @@ def test_one_seed_has_no_verdict():
     assert "–" in str(found)
 
 
+def test_seeds_that_change_nothing_give_no_certainty():
+    found = comparison({"kind": [0.8, 0.8], "age": [2.0, 2.0]}, {"kind": [0.7, 0.7], "age": [2.0, 2.0]})
+    assert found["tasks"]["kind"]["verdict"] == found["delta"]["verdict"] == "equal seeds tell nothing"
+    assert found["tasks"]["kind"]["interval"] is None
+    assert found["tasks"]["age"]["verdict"] == "neutral"
+    assert "moved" not in found["tasks"]["kind"]
+
+
 def test_what_is_worse_off_trains_alone():
-    bad, good = {"kind": [0.6, 0.6, 0.6], "age": [2, 2, 2]}, {"kind": [0.7, 0.7, 0.7], "age": [2, 2, 2]}
+    bad, good = {"kind": [0.6, 0.6, 0.61], "age": [2, 2, 2]}, {"kind": [0.7, 0.7, 0.71], "age": [2, 2, 2]}
     alike = [[1.0, 0.5], [0.5, 1.0]]
     assert comparison(bad, good, similarity=alike)["groups"] == [["age"], ["kind"]]
     assert "% worse on average" in str(comparison(bad, good))

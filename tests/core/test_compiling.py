@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_transfer.core import checks, compiling
 
@@ -42,23 +41,3 @@ def test_never_compiled():
 
 def test_private_names_that_this_stands_on_exist():
     assert set(compiled()._compile_config.config) >= {"optimizer", "loss", "metrics", "loss_weights", "jit_compile"}
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_a_step_of_several_outputs_is_traced_once(weighted, monkeypatch):
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")})
-    model.compile("sgd", {"a": "mse", "b": "mae"}, weighted_metrics={"a": [keras.metrics.MeanAbsoluteError()]})
-    parts = {name: np.ones((6, 1), "float32") for name in ("a", "b")}
-    data = tf.data.Dataset.from_tensor_slices((np.ones((6, 2), "float32"), parts, *[parts] * weighted)).batch(4)
-    traced = []
-    step = model.train_step
-    monkeypatch.setattr(model, "train_step", lambda batch: traced.append(batch) or step(batch))
-    before = [kernel.numpy() for kernel in model.weights]
-    compiling.build_losses(model, data)
-    kept = {metric.name: float(metric.total) for metric in model.metrics if isinstance(metric, keras.metrics.Mean)}
-    assert kept == {"loss": 0.0, "a_loss": 0.0, "b_loss": 0.0}
-    for kernel, value in zip(model.weights, before, strict=True):
-        np.testing.assert_array_equal(kernel, value)
-    model.fit(data, shuffle=False, verbose=0)
-    assert len(traced) == 1

@@ -56,6 +56,21 @@ def test_repeat_goes_on_with_the_next_order():
     np.testing.assert_array_equal(twice, np.concatenate([pipeline.Epochs(11, seed=0).order(k) for k in (0, 1)]))
 
 
+def test_what_is_made_of_places_is_what_a_map_makes():
+    examples = pipeline.Examples.of(np.zeros((7, 4, 4, 3), np.uint8), np.arange(7) * 10)
+
+    def then(index, targets):
+        return tf.cast(index, tf.float32) + 0.5, targets + 1
+
+    made = pipeline.places(examples, batch_size=2, epochs=pipeline.Epochs(7, seed=3), then=then)
+    mapped = pipeline.places(examples, batch_size=2, epochs=pipeline.Epochs(7, seed=3)).map(then)
+    assert len(made) == len(mapped) == 4
+    for _ in range(2):  # passes
+        for ours, theirs in zip(made, mapped, strict=True):
+            np.testing.assert_array_equal(ours[0], theirs[0])
+            np.testing.assert_array_equal(ours[1], theirs[1])
+
+
 def test_targets_may_be_a_dict():
     targets = {"kind": np.arange(11), "size": np.arange(11, dtype=np.float32) / 2}
     x, y = next(iter(pipeline.batches(examples(targets=targets), epochs=pipeline.Epochs(11, seed=0), **OPTIONS)))

@@ -126,6 +126,32 @@ def test_a_task_without_labels_moves_nothing(name):
     same(after, {path: np.asarray(value) for path, value in paths.variables(model).items()}, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", ["uncertainty", "geometric_mean", "famo"])
+def test_a_loss_of_keras_has_missing_labels_too(name):
+    """Its mean is over all examples of a batch, labelled or not; that does not make a label."""
+    made = {"kind": kt.tasks.Classification(3, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=False))}
+    model = kt.build_model(trunk(), {**made, "age": kt.tasks.Regression()}, balancing=name)
+    before = {key: np.asarray(value) for key, value in model.get_layer("balance").state.items()}
+    weights = {"kind": np.zeros(6, "float32"), "age": np.ones(6, "float32")}
+    images, targets = PIXELS[:6].astype("float32"), {"kind": KIND[:6], "age": AGE[:6]}
+    logs = model.train_on_batch(images, targets, weights, return_dict=True)
+    assert logs["kind_factor"] == 0.0
+    assert logs["age_factor"] == pytest.approx(1.0, abs=0.5)
+    for key, value in model.get_layer("balance").state.items():
+        if np.ndim(value):
+            np.testing.assert_array_equal(np.asarray(value)[0], before[key][0], err_msg=key)
+
+
+@pytest.mark.parametrize("balancing", [None, {"age": 1.0}, "sum", "uncertainty"])
+def test_a_batch_without_labels_is_not_a_loss_of_0(balancing):
+    labels = {"kind": KIND[:12], "age": np.where(np.arange(12) < 6, np.nan, AGE[:12])}
+    data = kt.data.from_arrays(PIXELS[:12], labels, validation=None, batch_size=6)
+    model = model_of("kind", "age", balancing=balancing)
+    whole = model.evaluate(data.ordered("train"), return_dict=True, verbose=0)
+    half = model.evaluate(data.ordered("train").skip(1), return_dict=True, verbose=0)
+    assert whole["age_loss"] == pytest.approx(half["age_loss"], rel=1e-5)
+
+
 # Gradients.
 
 
@@ -249,19 +275,23 @@ labels = {"kind": here.KIND[:20], "age": np.where(missing, np.nan, here.AGE[:20]
 data = kt.data.from_arrays(here.PIXELS[:20], labels, validation=None, batch_size=8, seed=0)
 cases = [(name, "representation") for name in kt.balancing.BALANCERS]
 cases += [(name, "weights") for name in ("gradnorm", "mgda")]
+cases += [(None, "representation"), ({"age": 0.5}, "representation")]
 for name, on in cases:
-    found = []
+    found, histories = [], []
     for strategy in (None, mirrored):
         with contextlib.nullcontext() if strategy is None else strategy.scope():
             model = here.model_of("kind", "age", balancing=name, balance_on=on)
             kt.compile(model, optimizer=keras.optimizers.SGD(0.05))
         model.run_eagerly = strategy is None  # quicker than a graph for two steps
-        model.fit(data.ordered("train"), epochs=1, shuffle=False, verbose=0)
+        histories.append(model.fit(data.ordered("train"), epochs=1, shuffle=False, verbose=0).history)
         found.append([np.asarray(value) for value in model.get_weights()])
-    worst[name, on] = max(float(np.abs(one - other).max()) for one, other in zip(*found) if one.dtype.kind == "f")
+    worst[str(name), on] = max(float(np.abs(one - other).max()) for one, other in zip(*found) if one.dtype.kind == "f")
+    assert set(histories[0]) == set(histories[1])
+    for key, value in histories[0].items():
+        np.testing.assert_allclose(value, histories[1][key], rtol=2e-4, err_msg=f"{name} {key}")
     keras.backend.clear_session()
 print({key: value for key, value in worst.items() if not value < 2e-5})
-assert len(worst) == 19
+assert len(worst) == 21
 assert max(worst.values()) < 2e-5
 """
 
@@ -293,6 +323,7 @@ def test_memory_on_weights_is_told(capsys):
         ({"balancing": "pcgrat"}, "`balancing` must be .*pcgrat.*pcgrad"),
         ({"balancing": {"sex": 1.0}}, "`balancing`.*'sex'"),
         ({"balancing": {"age": -1.0}}, "`balancing"),
+        ({"balancing": kt.balancing.Fixed([1, 2, 3])}, "`weights` must hold one a task. Given: 3 for 2 tasks"),
         ({"balancing": "pcgrad", "balance_on": "logits"}, "`on` must be one of 'representation', 'weights'"),
     ],
 )
@@ -303,3 +334,9 @@ def test_bad_arguments(options, message):
         kt.build_model(trunk(), kt.tasks.Classification(3), balancing="pcgrad")
     with pytest.raises(checks.InputError, match="`loss` must be a dict with a loss for each task: kind, age"):
         kt.build_model(trunk(), tasks("kind", "age"), balancing="sum").compile("sgd", "mse")
+
+
+def test_private_names_that_this_stands_on_exist():
+    assert callable(keras.Model._get_metrics_result_or_logs)
+    assert hasattr(model_of("kind", "age"), "_compile_loss")
+    assert hasattr(model_of("kind", "age"), "_loss_tracker")

@@ -49,6 +49,12 @@ def test_error_by_hand():
     assert logs["val_error"] == pytest.approx(0.26)
 
 
+def test_a_task_that_a_balancer_leaves_out_does_not_count():
+    logs = {"val_loss": 9.0, "val_kind_accuracy": 0.75, "val_kind_loss": 8.0, "val_age_loss": 4.0}
+    criteria.add_error(model_of(balancing=kt.balancing.Fixed([1, 0])), logs)
+    assert logs["val_error"] == pytest.approx(0.26)
+
+
 def test_without_validation_there_is_none():
     logs = {"loss": 1.0}
     criteria.add_error(model_of(), logs)

@@ -15,12 +15,12 @@ SIZES = IMAGES.mean(axis=(1, 2, 3)) * 3 + RNG.normal(0, 5, 80)
 TRAIN, VALIDATION = slice(0, 56), slice(56, 80)
 
 
-def model_of(task=None):
+def model_of(task=None, **options):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 128, offset=-1, name="rescaling")(inputs)
     x = keras.layers.Conv2D(12, 3, strides=2, activation="relu", name="block1_conv")(x)
-    return kt.build_model(keras.Model(inputs, x, name="network"), task or kt.tasks.Classification(CLASSES))
+    return kt.build_model(keras.Model(inputs, x, name="network"), task or kt.tasks.Classification(CLASSES), **options)
 
 
 def trunk(model, images=IMAGES):
@@ -244,6 +244,20 @@ def test_bad_arguments(arguments, message):
     given = {"train_features": np.ones((80, 12)), "train_targets": LABELS, **arguments}
     with pytest.raises(checks.InputError, match=message):
         head_solver.solve_head(model_of(), given.pop("train_features"), given.pop("train_targets"), **given)
+
+
+@pytest.mark.parametrize("balancing", [None, "sum", "uncertainty", "pcgrad"])
+def test_what_balances_tasks_is_no_hidden_layer(balancing):
+    tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+    model = model_of(tasks, balancing=balancing)
+    found, skipped = head_solver.heads(model)
+    assert (list(found), skipped) == (["kind", "age"], {})
+    outputs = model.predict(IMAGES, verbose=0)
+    for name, head in found.items():
+        features = head.pool.predict(trunk(model), verbose=0)
+        assert features.shape == (len(IMAGES), 12)
+        raw = keras.ops.convert_to_numpy(head.dense(features))
+        np.testing.assert_allclose(model.get_layer(name)(raw), outputs[name], rtol=1e-4, atol=1e-5)
 
 
 def test_heads_that_have_no_solution():
