@@ -2,6 +2,8 @@
 
 import importlib
 
+from keras_transfer.core import kernels as _kernels
+
 __version__ = "0.1.0"
 
 _ROOMS = (
@@ -43,8 +45,6 @@ __all__ = [*_ROOMS, *_VERBS, "__version__"]
 
 def __getattr__(name: str) -> object:
     """Loads a room or a verb when it is first asked for (PEP 562)."""
-    if name in _ROOMS or name in _VERBS:
-        importlib.import_module("keras_transfer.core.kernels").choose()
     if name in _ROOMS:
         return importlib.import_module(f"keras_transfer.{name}")
     if name in _VERBS:
@@ -52,6 +52,9 @@ def __getattr__(name: str) -> object:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'keras_transfer' has no attribute '{name}'")
+
+
+_kernels.choose()  # now: the next import may be that of TensorFlow
 
 
 def __dir__() -> list[str]:

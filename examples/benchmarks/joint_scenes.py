@@ -94,7 +94,7 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-3, help="of the second stage")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--balancing", default="uncertainty", help="a name of kt.balancing.BALANCERS")
-    parser.add_argument("--branch", help="pattern of the block from which on the count has a branch of its own")
+    parser.add_argument("--branch", default="block_13*", help="from there on the count has a branch; '' for none")
     parser.add_argument("--random", choices=TASKS, help="task whose training labels are shuffled")
     parser.add_argument("--page")
     parser.add_argument("--run-dir")
@@ -109,7 +109,7 @@ def main():
         tasks,
         lambda seed: scenes(seed, images=asked.images, size=asked.size, share=asked.labelled, shuffled=asked.random),
         seeds=asked.seeds,
-        sharing=asked.branch and {"count": asked.branch},
+        sharing={"count": asked.branch} if asked.branch else None,
         balancing=asked.balancing,
         options={"stages": stages(asked.epochs, asked.rate), "augment": kt.data.Augment(**CHANGES)},
         batches=2,

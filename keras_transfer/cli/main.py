@@ -71,10 +71,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 def _load_quietly() -> None:
     """Imports TensorFlow without its start-up lines, which no log level silences; they are shown if it fails."""
-    from keras_transfer.core import kernels
-
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kernels.choose()
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as kept:

@@ -64,7 +64,7 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None
                 for variable, average in zip(
                     one._trainable_variables, one._model_variables_moving_average, strict=True
                 ):
-                    average.assign(variable)
+                    average.assign(keras.ops.convert_to_numpy(variable))
 
 
 def set_loss(model: keras.Model, loss: object) -> None:

@@ -30,14 +30,14 @@ class Averages(keras.callbacks.Callback):
     @contextlib.contextmanager
     def in_model(self) -> Iterator[None]:
         """The averages are in the model within the block; before the first step they are the weights themselves."""
-        if not self.is_used or not int(self._optimizer().iterations):
+        if not self.is_used or not int(keras.ops.convert_to_numpy(self._optimizer().iterations)):
             yield
             return
         optimizer = self._optimizer()
         variables = optimizer._trainable_variables
         raw = [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
-            variable.assign(average)
+            variable.assign(keras.ops.convert_to_numpy(average))
         try:
             yield
         finally:

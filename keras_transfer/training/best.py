@@ -11,6 +11,7 @@ from keras_transfer.core import checks, files, paths
 __all__ = ["FILE", "Best", "load_best"]
 
 FILE = "best.npz"
+EPOCH = " epoch"  # beside the weights by path, none of which begins so
 
 
 class Best:
@@ -36,6 +37,7 @@ class Best:
         self.epoch: int | None = None
         self.value = (np.inf, np.inf)
         self.weights: list[np.ndarray] | None = None
+        self.is_written = True
 
     def consider(self, epoch: int, logs: dict) -> None:
         """Keeps the model's weights if they are the best so far."""
@@ -48,6 +50,8 @@ class Best:
             self.epoch, self.value = epoch, ranked
             self.weights = self.model.get_weights()
             self.write()
+        elif not self.is_written:  # the disk was full
+            self.write()
 
     def facts(self) -> dict:
         """What has to survive a kill, beside the weights in the file."""
@@ -55,24 +59,34 @@ class Best:
 
     def take_up(self, facts: dict) -> None:
         """Goes on from `facts()` and the weights in the file."""
-        self.epoch = facts["epoch"]
-        if self.monitor is None or self.epoch is None:
+        if self.monitor is None or facts["epoch"] is None:
+            self.epoch = facts["epoch"]
             return
-        self.value = tuple(facts["value"])
+        if _epoch(self.file) != facts["epoch"]:
+            checks.note(
+                f"the weights of epoch {facts['epoch'] + 1}, the best so far, were not written: later ones count"
+            )
+            return
+        self.epoch, self.value = facts["epoch"], tuple(facts["value"])
         kept = self.model.get_weights()
         load_best(self.model, self.file.parent)
         self.weights = self.model.get_weights()
         self.model.set_weights(kept)
 
     def write(self) -> None:
-        """Writes the model's weights, if there is a folder."""
+        """Writes the best weights, or the model's where nothing says which are best, if there is a folder."""
         # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
         if self.file is None:
             return
         values = {path: keras.ops.convert_to_numpy(value) for path, value in paths.variables(self.model).items()}
+        if self.weights is not None:
+            kept = {id(variable): value for variable, value in zip(self.model.weights, self.weights, strict=True)}
+            values |= {path: kept[id(variable)] for path, variable in paths.variables(self.model).items()}
+        self.is_written = False
         try:
             with files.undisturbed(), files.replacing(self.file) as temporary:
-                np.savez(temporary, **values)
+                np.savez(temporary, **values, **{EPOCH: -1 if self.epoch is None else self.epoch})
+            self.is_written = True
         except OSError as failed:
             reason = failed.strerror or str(failed).splitlines()[0]
             checks.note(f"the best weights could not be written to {self.file} ({reason}); training goes on")
@@ -105,8 +119,8 @@ def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
         raise checks.error(f"`run_dir` must hold {FILE}", given=repr(str(run_dir)))
     variables = paths.variables(model)
     with np.load(file, allow_pickle=False) as saved:
-        if set(saved.files) != set(variables):
-            different = sorted(set(saved.files) ^ set(variables))[0]
+        if set(saved.files) - {EPOCH} != set(variables):
+            different = sorted((set(saved.files) - {EPOCH}) ^ set(variables))[0]
             raise checks.error("`run_dir` must be of a run of this model", given=f"{different!r} in one of them only")
         for path, variable in variables.items():
             if saved[path].shape != tuple(variable.shape):
@@ -114,3 +128,11 @@ def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
                 raise checks.error("`run_dir` must be of a run of this model", given=given)
         for path, variable in variables.items():
             variable.assign(saved[path])
+
+
+def _epoch(file: pathlib.Path) -> int | None:
+    """Whose weights a file has; None where there is none that says so."""
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as saved:
+        return int(saved[EPOCH]) if EPOCH in saved.files else None

@@ -58,10 +58,12 @@ class _Staged(keras.callbacks.Callback):
         model = self.model
         old = model.optimizer
         for one in compiling.optimizers(model):
-            if getattr(one, "use_ema", False) and int(one.iterations):
+            if getattr(one, "use_ema", False) and int(keras.ops.convert_to_numpy(one.iterations)):
                 one.finalize_variable_values(one._trainable_variables)  # what the end of a `fit` does
         freezing.set_trainable(model, chosen, batch_norm=self.batch_norm)
-        compiling.recompile(model, _fresh(old, rate))
+        with compiling.scope(model):
+            fresh = _fresh(old, rate)
+        compiling.recompile(model, fresh)
         model.make_train_function(force=True)
 
     def _rate_text(self) -> str:

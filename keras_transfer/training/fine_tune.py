@@ -268,7 +268,7 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
         history = run.go()
         run.best.finish()
         run.record.note(_outcome(run.best, history, is_kept=data is None))
-        if run.keeper.is_rounded and run.best.epoch is not None:
+        if run.keeper.is_rounded and run.best.epoch is not None and run.best.monitor is not None:
             run.record.note(_exactly(run, history))
         if data is not None and run.best.epoch is not None:
             refitting.refit(run, data)
@@ -289,9 +289,11 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
 def _exactly(run: Run, history: keras.callbacks.History) -> str:
     """How far what was measured on rounded rows is from what the model does with images."""
     exact = run.model.evaluate(run.given.validation, return_dict=True, verbose=0)
+    exact = {f"val_{name}": value for name, value in exact.items()}
+    criteria.add_error(run.model, exact)
     name = run.best.monitor
     seen = dict(zip(history.epoch, history.history[name], strict=True))[run.best.epoch]
-    found = exact[name.removeprefix("val_")]
+    found = exact[name]
     return f"on rounded rows the best epoch had {name} {seen:.4f}, computed exactly it is {found:.4f}"
 
 

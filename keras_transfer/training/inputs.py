@@ -109,8 +109,8 @@ def inputs(data: object) -> Inputs:
         data.digest,
         tuple(data.notes),
     )
-    if hasattr(data, "ordered"):
-        given = given._replace(sample=data.ordered("train"), source=data if getattr(data, "is_own", False) else None)
+    if getattr(data, "is_own", False):
+        given = given._replace(sample=data.ordered("train"), source=data)
     dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
     counted = getattr(data, "epochs", None)
     dealing += getattr(counted, "rule", ())

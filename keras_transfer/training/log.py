@@ -35,7 +35,10 @@ class Log(keras.callbacks.Callback):
 
     def _keep(self, upto: int) -> None:
         with self.file.open(encoding="utf-8", newline="") as log:
-            header, *rows = csv.reader(log)
+            header, *rows = [*csv.reader(log)] or [[]]
+        if not header:  # the disk was full
+            self.file.unlink()
+            return
         self.columns = header[1:]
         text = io.StringIO()
         csv.writer(text).writerows([header, *(row for row in rows if int(row[0]) < upto)])

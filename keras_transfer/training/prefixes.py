@@ -66,11 +66,27 @@ def find(model: keras.Model) -> Prefix:
         if cause != TRAINS and getattr(node.operation, "weights", None):
             lost.append(cause)
         causes.update((id(tensor), cause) for tensor in node.outputs)
-    if not any(getattr(order[position].operation, "weights", None) for position in lower):
-        return Prefix(frozenset(lower), (), frozenset(changed), lost[0] if lost else "")
+    if not any(_computes(order[position].operation) for position in lower):
+        return Prefix(frozenset(lower), (), frozenset(changed), lost[0] if lost else _nested(order, changed))
     crossing = graph.crossing(order, lower, model.outputs)
     reason = lost[0] if lost else _ambiguous(order, lower, crossing)
     return Prefix(frozenset(lower), tuple(crossing), frozenset(changed), reason)
+
+
+def _computes(operation: keras.Operation) -> bool:
+    """Whether an operation has a kernel: what only shifts and scales is not worth keeping."""
+    return any(len(weight.shape) > 1 for weight in getattr(operation, "weights", ()))
+
+
+def _nested(order: Sequence[graph.Node], changed: set[int]) -> str:
+    """Says where frozen layers are in a model within the model, of which other layers train."""
+    for position in sorted(changed):
+        inner = order[position].operation
+        if graph.is_functional(inner) and any(
+            _computes(layer) and not layer.trainable_weights for layer in inner._flatten_layers(include_self=False)
+        ):
+            return f"{inner.name!r} is a model within the model (kt.build_model makes one of layers only)"
+    return ""
 
 
 def _restless(operation: keras.Operation) -> str:
@@ -97,6 +113,8 @@ def _noise(layer: keras.layers.Layer) -> str:
     if type(layer) in STILL or graph.is_functional(layer):
         return ""
     config = _config(layer)
+    if _adds_loss(layer):
+        return f"{layer.name!r} adds a loss of its own"
     rates = {name: config[name] for name in RATES if name in config}
     active = next((name for name, value in rates.items() if value), None)
     if active is not None:
@@ -105,6 +123,12 @@ def _noise(layer: keras.layers.Layer) -> str:
     own = not type(layer).__module__.startswith("keras.")
     draws = own and bool(getattr(layer, "_seed_generators", ()))
     return reason if draws or (asks and (own or not rates)) else ""
+
+
+def _adds_loss(layer: keras.layers.Layer) -> bool:
+    own = (kind for kind in type(layer).__mro__ if kind.__module__.partition(".")[0] not in ("keras", "builtins"))
+    methods = (method for kind in own for method in vars(kind).values() if inspect.isfunction(method))
+    return any("add_loss" in method.__code__.co_names for method in methods)
 
 
 def _config(layer: keras.layers.Layer) -> dict:

@@ -43,7 +43,7 @@ class Limit(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Stops when the optimizer has made so many steps."""
-        if self.steps is not None and int(self.model.optimizer.iterations) >= self.steps:
+        if self.steps is not None and int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) >= self.steps:
             self.model.stop_training = True
 
 

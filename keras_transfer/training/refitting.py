@@ -24,9 +24,10 @@ def wanted(asked: bool | None, data: object, *, is_open: bool) -> bool:
     """
     if asked not in (None, True, False):
         raise checks.error("`refit` must be True, False or None", given=repr(asked))
-    possible = hasattr(data, "joined") and data.validation is not None
+    possible = hasattr(data, "joined") and data.validation is not None and data.is_own
     if asked and not possible:
-        raise checks.error("`refit` needs data from kt.data with a validation part", given=type(data).__name__)
+        fix = "Batches of your own cannot be dealt anew: leave `data.train` as it was made, or use `refit=False`."
+        raise checks.error("`refit` needs data from kt.data with a validation part", given=type(data).__name__, fix=fix)
     if asked is None:
         return bool(is_open and possible and data.test is not None and _size(data) <= MANY)
     return asked

@@ -250,7 +250,8 @@ class Run:
 
     def leave_plain_optimizer(self) -> None:
         """Gives the model an optimizer that fits whichever layers will train: one with rates by layer does not."""
-        plain_one = rates.without_layers(self.model.optimizer)
+        with compiling.scope(self.model):
+            plain_one = rates.without_layers(self.model.optimizer)
         if plain_one is not None:
             compiling.recompile(self.model, plain_one)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, compiling
 from keras_transfer.training import freezing, rates, schedules
 
 __all__ = ["Stage"]
@@ -167,7 +167,10 @@ class Stage:
             per_epoch: Steps in an epoch.
             rate: What "auto" came to.
         """
-        base = self.learning_rate if rate is None else rate
+        with compiling.scope(model):  # of a strategy, where an optimizer belongs from its beginning
+            return self._made(model, per_epoch, self.learning_rate if rate is None else rate)
+
+    def _made(self, model: keras.Model, per_epoch: int, base: object) -> keras.optimizers.Optimizer:
         by_pattern = None
         if isinstance(base, Mapping):
             by_pattern, base = dict(base), max(base.values())

@@ -111,6 +111,8 @@ def forget(folder: pathlib.Path) -> None:
     """Removes what a run that is over, or not to be gone on with, left to go on from."""
     for name in (FILE, START):
         (folder / name).unlink(missing_ok=True)
+        for half in folder.glob(f".*.{name}"):  # of a process that was killed while it wrote
+            half.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

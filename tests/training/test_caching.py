@@ -266,6 +266,34 @@ def test_a_layer_of_ones_own_that_asks_whether_it_trains(data, capsys):
     assert "'doubling' does something else" in lines[0]
 
 
+def test_a_layer_of_ones_own_that_adds_a_loss(data, capsys):
+    class Sparse(keras.layers.Layer):
+        def call(self, inputs):
+            self.add_loss(keras.ops.mean(keras.ops.abs(inputs)))
+            return inputs
+
+    model = own(Sparse(name="sparse"), keras.layers.Conv2D(2, 3, strides=8))
+    lines = refusal(capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
+    assert "'sparse' adds a loss of its own" in lines[0]
+
+
+def test_a_model_within_the_model_of_which_a_part_trains(data, capsys):
+    inner = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3, strides=4, name="a"), keras.layers.Conv2D(2, 3, name="b")],
+        name="inner",
+    )
+    stage = kt.Stage(epochs=2, train="b")
+    lines = refusal(capsys, own(inner), data, stages=[stage], epochs=None, unfreeze=None)
+    assert "'inner' is a model within the model (kt.build_model makes one of layers only)" in lines[0]
+
+
+def test_pixels_that_are_only_scaled_are_not_kept(data):
+    scale = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 4.0, 4.0])
+    model = own(scale, keras.layers.BatchNormalization(name="bn"), keras.layers.Conv2D(2, 3, strides=8))
+    model.get_layer("bn").trainable = False
+    assert (prefixes.find(model).crossing, prefixes.find(model).reason) == ((), "")
+
+
 def test_a_layer_that_is_called_twice(data, capsys):
     image = keras.Input((32, 32, 3))
     shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
@@ -439,6 +467,16 @@ def test_half_the_size(data):
     sizes = [[facts["bytes"] for facts in history.record["cache"]] for history in found]
     assert sizes[0] == [2 * size for size in sizes[1]]
     np.testing.assert_allclose(found[0].history["loss"], found[1].history["loss"], rtol=1e-2)
+
+
+@pytest.mark.parametrize("validation", [None, 0.2])
+def test_half_the_size_of_several_tasks_and_without_validation(validation):
+    tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+    data = arrays(labels={"kind": LABELS, "age": LABELS * 2.0}, validation=validation)
+    cache = kt.training.Cache(dtype="float16")
+    history = kt.fine_tune(model_of(tasks), data, epochs=(2, 2), unfreeze="block4*", cache=cache, seed=0, verbose=0)
+    assert kept(history)
+    assert any("rounded rows" in line for line in history.record["notes"]) == (validation is not None)
 
 
 def kept_in(precision, data):

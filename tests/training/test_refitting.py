@@ -1,6 +1,5 @@
 """Validation images choose the epoch, and are trained on afterwards."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -100,7 +99,7 @@ def test_stages_are_as_long_as_they_were():
 
 
 def test_a_report_on_images_that_were_trained_on_says_so(data, capsys):
-    without = dataclasses.replace(data, test=None)
+    without = kt.data.scenes(n=32, image_size=32, validation=0.25, batch_size=8, targets="background")
     model = model_of(data)
     kt.fine_tune(model, without, stages=[kt.Stage(solve=True, train="head")], refit=True, verbose=0)
     assert "the model was trained on these images" in str(kt.evaluate(model, without).to_dict()["about"]["notes"])
@@ -140,6 +139,14 @@ def test_parts_with_pixels_of_their_own_are_joined(tmp_path):
 def test_when(asked, is_open, has_test, expected):
     data = kt.data.scenes(n=40, image_size=32, test=0.2 if has_test else None, validation=0.2)
     assert refitting.wanted(asked, data, is_open=is_open) is expected
+
+
+def test_batches_of_ones_own_are_not_dealt_anew():
+    data = kt.data.scenes(n=40, image_size=32, test=0.2, validation=0.2)
+    data.train = data.train.map(lambda images, targets: (images, targets))
+    assert refitting.wanted(None, data, is_open=True) is False
+    with pytest.raises(checks.InputError, match="Batches of your own cannot be dealt anew"):
+        refitting.wanted(True, data, is_open=True)
 
 
 def test_without_validation_there_is_nothing_to_add(data):
