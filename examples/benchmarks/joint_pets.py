@@ -41,7 +41,7 @@ def pets(root, seed):
         mine = [row for row in rows if row["split"] == split]
         images = kt.data.load_images([root / "images" / f"{row['id']}.jpg" for row in mine], SIZE)
         parts[split] = images, {name: [row[name] for row in mine] for name in TASKS}
-    return kt.data.from_arrays(*parts["train"], test=parts["test"], validation=0.2, seed=seed)
+    return kt.data.from_arrays(*parts["train"], test=parts["test"], validation=None, seed=seed)
 
 
 def main():
