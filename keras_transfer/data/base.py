@@ -187,7 +187,7 @@ class Data:
 
         Example:
             >>> import keras_transfer as kt
-            >>> data = kt.data.from_arrays(np.zeros((9, 8, 8), "uint8"), np.arange(9.0), validation=None)
+            >>> data = kt.data.from_arrays(np.zeros((9, 8, 8), "uint8"), np.arange(9.0) / 2, validation=None)
             >>> data.order(0).tolist() == data.with_orders(1).order(0).tolist()
             False
         """
