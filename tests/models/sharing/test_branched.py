@@ -143,7 +143,7 @@ def test_cached_training_is_uncached_training(small):
         history = kt.fine_tune(model, data, stages=[stage], cache=cache, seed=0, verbose=0)
         after = {path: np.array(value) for path, value in paths.variables(model).items()}
         moved = {path.partition("/")[0] for path in before if not np.array_equal(after[path], before[path])}
-        assert moved == HEADS | {"age_block3_conv", "age"}  # "age": the unit of the answer
+        assert moved == HEADS | {"age_block3_conv", "age", "balance"}  # a unit, and the losses that were seen
         found.append((after, history))
     for path, value in found[0][0].items():
         np.testing.assert_array_equal(found[1][0][path], value, err_msg=path)
@@ -177,7 +177,9 @@ def test_names_of_copies_leave_those_of_heads_alone():
     names = {layer.name for layer in model.layers}
     assert {"age_conv", "age_conv_1", "age_age_conv", "pool", "age_trunk_pool", "age_pool"} <= names
     kt.Stage(epochs=1, train="head").apply(model)
-    assert set(freezing.head(model)) == {"kind_pool", "kind_logits", "kind", "age_pool", "age_logits", "age"}
+    assert set(freezing.head(model)) == {
+        "balance", "kind_pool", "kind_logits", "kind", "age_pool", "age_logits", "age",
+    }  # fmt: skip
 
 
 def test_copies_keep_their_flags_and_options(small):
