@@ -7,8 +7,9 @@ the heads for 10 epochs and from `block_13_expand` on for 10 more (`--recipe def
 times as long); `kt.compare_tasks` measures them over the seeds. The claim: together is not worse by more than a point,
 in half of the time. One JSON line; `--page FILE` saves the comparison as a page.
 
-Measured with width 0.35: breed 86.9 % alone, 87.4 % together, species 98.0 % and 97.0 % (two images of 198), in 0.68 of
-the time: with 106 photographs most of it goes into building graphs, which two tasks need more of than one.
+None of so few photographs is held out for validation: 26 of them choose an epoch by chance. Measured with width 1.0:
+breed 92.9 % alone, 92.4 % together, species 98.5 % and 99.0 % (one image of 198 each), in 0.51 of the time; with width
+0.35 breed 90.4 % and 89.4 % (two images), species 97.0 % and 98.0 %.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def pets(root, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=pathlib.Path, help="folder with pets3 and weights")
-    parser.add_argument("--network", choices=NETWORKS, default="0.35")
+    parser.add_argument("--network", choices=NETWORKS, default="1.0")
     parser.add_argument("--recipe", choices=RECIPES, default="two_stage")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--page")
