@@ -11,7 +11,6 @@ from keras_transfer.core import checks, files, paths
 __all__ = ["FILE", "Best", "load_best"]
 
 FILE = "best.npz"
-EPOCH = " epoch"  # beside the weights by path, none of which begins so
 
 
 class Best:
@@ -55,14 +54,15 @@ class Best:
 
     def facts(self) -> dict:
         """What has to survive a kill, beside the weights in the file."""
-        return {"epoch": self.epoch, "value": None if self.epoch is None else [float(part) for part in self.value]}
+        value = None if self.epoch is None else [float(part) for part in self.value]
+        return {"epoch": self.epoch, "value": value, "written": self.is_written}
 
     def take_up(self, facts: dict) -> None:
         """Goes on from `facts()` and the weights in the file."""
         if self.monitor is None or facts["epoch"] is None:
             self.epoch = facts["epoch"]
             return
-        if _epoch(self.file) != facts["epoch"]:
+        if not facts["written"] or not self.file.is_file():
             checks.note(
                 f"the weights of epoch {facts['epoch'] + 1}, the best so far, were not written: later ones count"
             )
@@ -85,7 +85,7 @@ class Best:
         self.is_written = False
         try:
             with files.undisturbed(), files.replacing(self.file) as temporary:
-                np.savez(temporary, **values, **{EPOCH: -1 if self.epoch is None else self.epoch})
+                np.savez(temporary, **values)
             self.is_written = True
         except OSError as failed:
             reason = failed.strerror or str(failed).splitlines()[0]
@@ -119,8 +119,8 @@ def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
         raise checks.error(f"`run_dir` must hold {FILE}", given=repr(str(run_dir)))
     variables = paths.variables(model)
     with np.load(file, allow_pickle=False) as saved:
-        if set(saved.files) - {EPOCH} != set(variables):
-            different = sorted((set(saved.files) - {EPOCH}) ^ set(variables))[0]
+        if set(saved.files) != set(variables):
+            different = sorted(set(saved.files) ^ set(variables))[0]
             raise checks.error("`run_dir` must be of a run of this model", given=f"{different!r} in one of them only")
         for path, variable in variables.items():
             if saved[path].shape != tuple(variable.shape):
@@ -128,11 +128,3 @@ def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
                 raise checks.error("`run_dir` must be of a run of this model", given=given)
         for path, variable in variables.items():
             variable.assign(saved[path])
-
-
-def _epoch(file: pathlib.Path) -> int | None:
-    """Whose weights a file has; None where there is none that says so."""
-    if not file.is_file():
-        return None
-    with np.load(file, allow_pickle=False) as saved:
-        return int(saved[EPOCH]) if EPOCH in saved.files else None
