@@ -78,10 +78,9 @@ class Best:
         # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
         if self.file is None:
             return
-        values = {path: keras.ops.convert_to_numpy(value) for path, value in paths.variables(self.model).items()}
-        if self.weights is not None:
-            kept = {id(variable): value for variable, value in zip(self.model.weights, self.weights, strict=True)}
-            values |= {path: kept[id(variable)] for path, variable in paths.variables(self.model).items()}
+        weights = self.model.get_weights() if self.weights is None else self.weights
+        kept = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
+        values = {path: kept[id(variable)] for path, variable in paths.variables(self.model).items()}
         self.is_written = False
         try:
             with files.undisturbed(), files.replacing(self.file) as temporary:
