@@ -5,7 +5,7 @@
 MobileNetV2 of full width with random weights, all of it training, batches of 32 images of 128 pixels; the tasks are two
 classifications and a number. Each way of balancing in `kt.balancing.BALANCERS` is a model of its own; the models take
 turns, a few steps each, and the ratios are those of the medians over turns. `--weights` adds the methods that look at
-gradients of the shared weights themselves instead of the representation. About eight minutes; one JSON line.
+gradients of the shared weights themselves instead of the representation. A quarter of an hour; one JSON line.
 """
 
 import argparse
@@ -44,6 +44,7 @@ def step_of(model, images, targets):
     """Returns a function that takes one training step, as `fit` does."""
     data = tf.data.Dataset.from_tensors((images, targets)).repeat()
     iterator = iter(data)
+    model.optimizer.build(model.trainable_variables)  # as `fit` does: else the step is traced twice
     model.make_train_function()
 
     def step():

@@ -236,9 +236,10 @@ def _trained(
     model = models.build_model(backbone, task, **together) if is_joint else models.build_model(backbone, task[arm])
     similarity = None
     if is_joint and batches:
-        passes = given.epochs.next
+        looking, passes = time.perf_counter(), given.epochs.next
         similarity = relatedness.Similarity(model, list(given.train.take(batches)))
         given.set_epoch(passes)
+        begin += time.perf_counter() - looking  # measuring is no part of training
     watching = [] if similarity is None else [similarity]
     callbacks = [*options.get("callbacks", ()), *watching]
     training.fine_tune(model, given, **{**options, "callbacks": callbacks, "seed": seed})

@@ -79,6 +79,9 @@ def test_what_was_finished_is_not_trained_again(found, data, monkeypatch):
 def test_a_folder_of_another_comparison_is_refused(found, data):
     with pytest.raises(ValueError, match="the same options"):
         kt.compare_tasks(found["backbone"], kinds(data), data, seeds=2, run_dir=found["folder"], verbose=0)
+    again = {"options": OPTIONS, "seeds": 2, "run_dir": found["folder"], "verbose": 0}
+    with pytest.raises(ValueError, match="the same data"):
+        kt.compare_tasks(found["backbone"], kinds(data), data.with_orders(data.seed + 7), **again)
 
 
 def test_other_tasks_weights_and_stages_are_another_comparison(found, data):
@@ -114,6 +117,17 @@ def test_random_changes_and_the_second_run_are_the_same_for_all_arms(data):
     assert compare._settled({"augment": "auto"}, kt.build_model(trunk(), mixed), numbers)["augment"] is None
     asked = {"epochs": (1, 1), "augment": "light", "refit": True}
     assert compare._settled(dict(asked), kt.build_model(trunk(), both), data) == asked
+
+
+def test_all_trainings_have_the_same_options(monkeypatch):
+    numbers = kt.data.scenes(96, image_size=32, targets=["class", "count"], test=0.3)
+    mixed = {"class": kt.tasks.Classification(8), "count": kt.tasks.Regression()}
+    given = []
+    monkeypatch.setattr(kt.training, "fine_tune", lambda model, data, **options: given.append(options))
+    kt.compare_tasks(trunk(), mixed, numbers, seeds=1, verbose=0, batches=0)
+    assert len(given) == 3
+    assert given[0] == given[1] == given[2]
+    assert given[0]["augment"] is None  # the class alone would have some by default
 
 
 def test_schemes_and_splits_are_told_from_others(data):
