@@ -12,8 +12,6 @@ from keras_transfer.core import checks
 
 __all__ = ["Balance", "balance"]
 
-PLACES = ("representation", "weights")
-
 
 @keras.saving.register_keras_serializable("keras_transfer")
 class Balance(keras.layers.Layer):
@@ -37,12 +35,14 @@ class Balance(keras.layers.Layer):
         [TensorShape([2, 4]), TensorShape([2, 4])]
     """
 
+    PLACES = ("representation", "weights")
+
     def __init__(self, names: Sequence[str], balancer: object, *, on: str = "representation", **kwargs: object) -> None:
         # Values pass as they come; the state is in full precision.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         self.names = list(names)
         self.balancer = keras.saving.deserialize_keras_object(balancer) if isinstance(balancer, Mapping) else balancer
-        self.on = checks.choice(on, PLACES, name="on")
+        self.on = checks.choice(on, self.PLACES, name="on")
         self.is_idle = False
         # The state is one however often the layer is called, so it is there from the beginning.
         count = len(self.names)

@@ -57,6 +57,7 @@ def build_model(
     if len(backbone.inputs) != 1 or len(backbone.outputs) != 1:
         given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
         raise checks.error("`backbone` must have one input and one output", given=given)
+    checks.choice(balance_on, layers.Balance.PLACES, name="balance_on")
     named = _named(task, {layer.name for layer in backbone.layers})
     scheme = schemes.find(sharing)
     if sharing is not None and len(named) < 2:

@@ -136,13 +136,21 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
         given = given._replace(targets=targets, weights=weights[0] if weights else None)
     by_task = layers.targets_by_task(model, given.targets)
     for name, targets in by_task.items():
-        found[name].task.encode(targets)
+        _check_encoded(found[name].task, targets, name if len(found) > 1 else "")
         layers.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
         names = given.class_names.get(name) if isinstance(given.class_names, Mapping) else given.class_names
         _check_names(name, found[name].task.class_names, names)
     if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
         return given
     return _narrowed(given, list(by_task))
+
+
+def _check_encoded(task: object, targets: object, name: str) -> None:
+    """Raises an error where a task cannot learn from its targets; of several tasks it says which."""
+    try:
+        task.encode(targets)
+    except checks.InputError as wrong:
+        raise checks.InputError(f"Task '{name}': {wrong}" if name else str(wrong)) from None
 
 
 def _narrowed(given: Inputs, names: list[str]) -> Inputs:

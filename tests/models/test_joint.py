@@ -324,7 +324,7 @@ def test_memory_on_weights_is_told(capsys):
         ({"balancing": {"sex": 1.0}}, "`balancing`.*'sex'"),
         ({"balancing": {"age": -1.0}}, "`balancing"),
         ({"balancing": kt.balancing.Fixed([1, 2, 3])}, "`weights` must hold one a task. Given: 3 for 2 tasks"),
-        ({"balancing": "pcgrad", "balance_on": "logits"}, "`on` must be one of 'representation', 'weights'"),
+        ({"balancing": "pcgrad", "balance_on": "logits"}, "`balance_on` must be one of 'representation', 'weights'"),
     ],
 )
 def test_bad_arguments(options, message):

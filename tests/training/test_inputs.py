@@ -119,7 +119,7 @@ def test_models_of_several_inputs_are_left_alone():
 
 SEVERAL = {
     "no label of a task": ({"kind": [0, 1] * 3}, "a target for each task: kind, age. Given: kind"),
-    "numbers for classes": ({"kind": [0.5] * 6, "age": [1.5] * 6}, "`labels` must be class ids"),
+    "numbers for classes": ({"kind": [0.5] * 6, "age": [1.5] * 6}, "Task 'kind': `labels` must be class ids"),
     "classes out of range": ({"kind": [0, 1, 2] * 2, "age": [1.5] * 6}, r"Set `classes=3`"),
     "several numbers for one": ({"kind": [0, 1] * 3, "age": [[1.5, 2.5]] * 6}, "`labels`"),
     "labels without a name": ([0, 1] * 3, "a target for each task: kind, age. Given: one unnamed target"),
