@@ -68,6 +68,6 @@ def similarity(cosines: Sequence[Sequence[float | None]], names: Sequence[str]) 
     axes.tick_params(length=0, pad=4)
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if pixels[row, column, 3] > 0.6 else plots.COLOURS["ink"]
-        text = "–" if np.isnan(value) else f"{value:.2f}"
+        text = "–" if np.isnan(value) else f"{value:z.2f}"
         axes.text(column, row, text, ha="center", va="center", color=colour)
     return figure

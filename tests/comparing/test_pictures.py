@@ -30,8 +30,8 @@ def test_each_task_has_its_mean_and_its_interval_in_the_colour_of_its_verdict():
 
 
 def test_a_matrix_has_its_numbers_and_says_where_there_is_none():
-    axes = pictures.similarity([[1.0, -0.25], [None, 1.0]], ["kind", "a name of more than sixteen letters"]).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["1.00", "-0.25", "–", "1.00"]
+    axes = pictures.similarity([[1.0, -0.25], [None, -0.001]], ["kind", "a name of more than sixteen letters"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1.00", "-0.25", "–", "0.00"]
     pixels = axes.images[0].get_array()
     assert pixels[0, 1, 3] == pytest.approx(0.5)
     assert pixels[1, 0, 3] == 0
