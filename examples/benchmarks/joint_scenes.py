@@ -13,11 +13,9 @@ The count, which has to tell all objects where the others look at the nearest, h
 (`--branch`). Training images are mirrored and recoloured. Measured with MobileNetV2 of width 0.35 at 96 pixels, 600
 scenes, 3 seeds, tasks alone against together:
 
-* class 47.3 % to 51.3 %, count off by 0.590 to 0.569, depth by 0.0865 to 0.0820; each better in each seed, together
-  5.7 % better (95 %: 0.8 to 10.5): positive;
-* with `--branch ''`: class 47.3 % to 48.5 %, count 0.590 to 0.596, depth 0.0865 to 0.0849: neutral, all of them;
-* with `--random count`: count 0.887 to 0.918, class 47.3 % to 49.9 %, depth 0.0865 to 0.0853: neutral, all of them,
-  and the suggestion is a trunk of its own for the count.
+* class 47.7 % to 51.3 % (better in each seed), count off by 0.567 to 0.572, depth by 0.0886 to 0.0826; together 4.1 %
+  better (95 %: -6.8 to 15.0), neutral: three seeds are few, the suggestion is one trunk for all;
+* with `--random count`: count 0.879 to 0.870, class 47.7 % to 48.4 %, depth 0.0886 to 0.0840: neutral, all of them.
 
 One JSON line; `--page FILE` saves the comparison as a page. About 7 minutes a seed.
 """
