@@ -229,6 +229,11 @@ def test_bad_folders(kind, tmp_path, capsys):
     assert not (out / "model.keras").exists()
 
 
+def test_a_wrong_folder_is_told_before_weights_are_downloaded(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("keras_transfer.backbone", lambda *_, **__: pytest.fail("a network was made first"))
+    assert "must be a folder that exists" in fails(capsys, "train", tmp_path / "nowhere", "--out", tmp_path / "out")
+
+
 def test_train_and_test_sharing_files(tmp_path, capsys):
     folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
     line = fails(capsys, "train", folder, "--test", folder, "--backbone", "tiny", "--out", tmp_path / "out")
