@@ -150,7 +150,9 @@ def _check_encoded(task: object, targets: object, name: str) -> None:
     try:
         task.encode(targets)
     except checks.InputError as wrong:
-        raise checks.InputError(f"Task '{name}': {wrong}" if name else str(wrong)) from None
+        if not name:
+            raise
+        raise checks.InputError(f"Task '{name}': {wrong}") from None
 
 
 def _narrowed(given: Inputs, names: list[str]) -> Inputs:
