@@ -40,6 +40,24 @@ def test_files_are_decoded_and_hashed_and_failures_named(folder):
     assert (checked.failures, checked.digests) == (result.failures, result.digests)
 
 
+def test_many_files_are_decoded_as_each_by_itself(tmp_path):
+    """More than one call decodes, of both kinds of files, with bad ones in between."""
+    count, bad = 2 * decoding.TOGETHER + 5, {3: ".jpg", decoding.TOGETHER: ".png", 2 * decoding.TOGETHER + 4: ".jpg"}
+    paths = []
+    for at in range(count):
+        picture = Image.fromarray(RNG.integers(0, 256, (9 + at % 3, 12, 3), dtype=np.uint8))
+        paths.append(tmp_path / f"{at}{bad.get(at, ('.jpg', '.png')[at % 2])}")
+        picture.save(paths[-1])
+        if at in bad:
+            paths[-1].write_bytes(paths[-1].read_bytes()[:-40])
+    result = decoding.decode_files(paths, (6, 5), keep=True)
+    assert list(result.failures) == list(bad)
+    for at in set(range(count)) - set(bad):
+        np.testing.assert_array_equal(result.pixels[at], images.load(str(paths[at]), (6, 5)))
+        assert result.digests[at] == hashlib.blake2b(paths[at].read_bytes(), digest_size=16).hexdigest()
+    assert decoding.decode_files(paths, (6, 5), keep=False).failures == result.failures
+
+
 def test_load_images_gives_what_the_training_data_sees(folder):
     paths = [folder / "1.png", str(folder / "0.png")]
     expected = np.stack([images.load(str(path), (6, 5)) for path in paths])
