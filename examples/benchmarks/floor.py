@@ -15,11 +15,12 @@ import json
 import os
 import pathlib
 import platform
-import statistics
 import tempfile
 import time
 
 import fine_tune_speed as speed
+
+WARM = "warm floor"
 
 
 def compiled(tail, variables, optimizer, loss):
@@ -39,8 +40,8 @@ def compiled(tail, variables, optimizer, loss):
     return step, measure
 
 
-def floor(root, network, out):
-    """The steps, and nothing around them."""
+def floor(root, network, out, *, is_warm):
+    """The steps, and nothing around them; warm with the rows that a run before has left."""
     import keras_transfer as kt
 
     load_images = kt.data.load_images  # now TensorFlow is there, with the kernels that the other side has
@@ -58,24 +59,28 @@ def floor(root, network, out):
         files.append(found)
         names.append([file.parent.name for file in found])
     classes = sorted(set(names[0]))
-    train = load_images(files[0], size).astype("float32")
     labels = np.array([classes.index(name) for name in names[0]])
     weights = str(root / "weights" / about["weights"])
     base = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(size, size, 3))
     boundary = base.get_layer(about["from"]).input
     pooled = keras.layers.GlobalAveragePooling2D()(base.output)
-    lower = keras.Model(base.input, [boundary, pooled])
     head = keras.layers.Dense(len(classes))
     tails = [keras.Model(pooled, head(pooled))]
 
-    @tf.function(reduce_retracing=True)
-    def forward(images):
-        return lower(images / 127.5 - 1, training=False)
+    if is_warm:
+        kept = [np.load(out / f"kept_{at}.npy") for at in (0, 1)]
+    else:
+        lower = keras.Model(base.input, [pooled, boundary])
+        train = load_images(files[0], size).astype("float32")
 
-    parts = [forward(tf.constant(train[at : at + 32])) for at in range(0, len(train), 32)]
-    kept = [np.concatenate([part[at].numpy() for part in parts]) for at in (1, 0)]
-    order = np.random.default_rng(0).permutation(len(train))
-    count = round(len(train) * speed.SHARE)
+        @tf.function(reduce_retracing=True)
+        def forward(images):
+            return lower(images / 127.5 - 1, training=False)
+
+        parts = [forward(tf.constant(train[at : at + 32])) for at in range(0, len(train), 32)]
+        kept = [np.concatenate([part[at].numpy() for part in parts]) for at in (0, 1)]
+    order = np.random.default_rng(0).permutation(len(labels))
+    count = round(len(labels) * speed.SHARE)
     held, mine = order[:count], order[count:]
     tails.append(keras.Model(boundary, tails[0](pooled)))
     for layer in base.layers:
@@ -100,6 +105,8 @@ def floor(root, network, out):
     model = keras.Sequential([base, keras.layers.GlobalAveragePooling2D(), head])
     model.save_weights(out / "model.weights.h5")
     saved = time.time()
+    for at in () if is_warm else (0, 1):
+        np.save(out / f"kept_{at}.npy", kept[at])
     test = load_images(files[1], size).astype("float32") / 127.5 - 1
     answers = model.predict(test, verbose=0).argmax(axis=1)
     return stages, saved, float(np.mean(answers == [classes.index(name) for name in names[1]]))
@@ -113,20 +120,22 @@ def main():
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=pathlib.Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.side == "floor":
-        stages, saved, accuracy = floor(asked.data, asked.network, asked.out)
+    if asked.side:
+        stages, saved, accuracy = floor(asked.data, asked.network, asked.out, is_warm=asked.side == WARM)
         print(json.dumps({"stages": stages, "saved": saved, "accuracy": accuracy}))
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    rows = {"floor": [], "memory": []}
+    scripts = {"floor": __file__, WARM: __file__, "memory": speed.__file__, "keras": speed.__file__}
+    rows = {name: [] for name in scripts}
     with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder)
         for _ in range(asked.runs):
-            rows["floor"].append(speed.measured(asked.data, asked.network, "floor", out, script=__file__))
-            rows["memory"].append(speed.measured(asked.data, asked.network, "memory", out, script=speed.__file__))
+            for name, script in scripts.items():
+                rows[name].append(speed.measured(asked.data, asked.network, name, pathlib.Path(folder), script=script))
     found = {name: speed.summary(each) for name, each in rows.items()}
-    ratio = statistics.median(row["seconds"] for row in rows["memory"]) / found["floor"]["seconds"]
-    result = {"benchmark": "floor", "runs": asked.runs, "sides": found, "times_the_floor": round(ratio, 3)}
+    seconds = {name: side["seconds"] for name, side in found.items()}
+    result = {"benchmark": "floor", "runs": asked.runs, "sides": found}
+    result["times_the_floor"] = round(seconds["memory"] / seconds["floor"], 3)
+    result["keras_to"] = {name: round(seconds["keras"] / seconds[name], 2) for name in scripts if name != "keras"}
     print(json.dumps(result | {"device": f"{platform.machine()}, {os.cpu_count()} cores"}))
 
 
