@@ -93,8 +93,7 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     keras.utils.set_random_seed(checks.integer(arguments.seed, name="--seed", minimum=0, below=checks.SEEDS))
     if arguments.plan is not None:
         lookup.find(arguments.plan, kt.training.PLANS, argument="--plan")
-    if not pathlib.Path(arguments.folder).expanduser().is_dir():
-        kt.data.from_folder(arguments.folder)  # says what is wrong, before weights are downloaded
+    kt.data.class_names_of(arguments.folder)  # says what is wrong with it before weights are downloaded
     backbone = options.load_backbone(arguments)
     data = _data(arguments, backbone.input_shape)
     print(data.summary())

@@ -64,8 +64,24 @@ def _subfolders(folder: Path) -> list[Path]:
         _unreadable(refused)
 
 
-def class_names_of(root: Path) -> list[str]:
-    """The names of the class folders, sorted, if there are two or more."""
+def class_names_of(path: str | os.PathLike) -> list[str]:
+    """Returns the names of the classes that `from_folder` finds in a folder; no image is read.
+
+    Args:
+        path: The folder; the names of its subfolders, sorted, are the classes.
+
+    Raises:
+        InputError: If there is no such folder, or it does not hold two or more subfolders.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("dog", "cat"):
+        ...     (root / name).mkdir()
+        >>> class_names_of(root)
+        ['cat', 'dog']
+    """
+    root = folder_of(path, "path")
     folders = _subfolders(root)
     names = [folder.name for folder in folders]
     if not folders:

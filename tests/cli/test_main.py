@@ -232,6 +232,8 @@ def test_bad_folders(kind, tmp_path, capsys):
 def test_a_wrong_folder_is_told_before_weights_are_downloaded(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("keras_transfer.backbone", lambda *_, **__: pytest.fail("a network was made first"))
     assert "must be a folder that exists" in fails(capsys, "train", tmp_path / "nowhere", "--out", tmp_path / "out")
+    folder = photos(tmp_path / "p", cat=GOOD)
+    assert "at least two class folders" in fails(capsys, "train", folder, "--out", tmp_path / "out")
 
 
 def test_train_and_test_sharing_files(tmp_path, capsys):
