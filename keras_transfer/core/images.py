@@ -120,6 +120,8 @@ def decode_upright(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
 
 def reason(problem: tf.errors.OpError) -> str:
     """Why `decode` failed, in a few words."""
+    if isinstance(problem, tf.errors.ResourceExhaustedError):
+        return "too large for the memory"
     lines = [line for line in problem.message.split("\n\t [[")[0].splitlines() if line]
     start, _, text = lines[-1].partition("assertion failed: [")
     return text.rstrip("]") if text and not start else "damaged or cut off"

@@ -5,7 +5,7 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["SWITCH", "choose", "in_use", "told"]
+__all__ = ["SWITCH", "choose", "in_use", "rounding", "told"]
 
 CPUINFO = Path("/proc/cpuinfo")
 SWITCH = "TF_ENABLE_ONEDNN_OPTS"
@@ -38,6 +38,21 @@ def in_use() -> str:
     """
     asked = os.environ.get(SWITCH)
     return ONEDNN if asked == "1" or (asked is None and _flags() & BY_ITSELF) else OWN
+
+
+def rounding() -> list[str]:
+    """Returns what decides how sums are rounded: whose kernels, for which processor, how many threads.
+
+    Example:
+        >>> rounding()[0] == in_use()
+        True
+    """
+    import tensorflow as tf
+
+    flags = sorted(flag for flag in _flags() if flag.startswith(("avx", "amx", "fma", "asimd", "sve")))
+    settings = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("ONEDNN_"))
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
+    return [in_use(), *flags, *settings, f"threads={threads}"]
 
 
 def told() -> str:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
@@ -13,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks, images
+from keras_transfer.core import checks, images, streams
 
 __all__ = ["Decoded", "decode_files", "load_images", "unreadable"]
 
 PATIENCE = 3.0  # seconds before progress is shown
-TOGETHER = 16  # files that one call decodes: a call for each takes as long as the decoding
+TOGETHER = 16  # files that one call decodes, at most: a call for each small one takes as long as the decoding
+ENOUGH = 2**22  # bytes of files that are decoded at once: large ones are not kept waiting in memory
 
 
 @dataclass
@@ -61,9 +63,9 @@ def load_images(
     """
     size = checks.image_size(image_size)
     checks.choice(channels, images.CHANNELS, name="channels")
-    if isinstance(paths, (str, os.PathLike)) or not len(paths):
+    paths = [] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+    if not paths:
         raise checks.error("`paths` must be a list of image files", given=repr(paths))
-    paths = [Path(path) for path in paths]
     decoded = decode_files(paths, size, channels=channels, keep=True)
     if decoded.failures:
         raise unreadable({str(paths[at]): why for at, why in decoded.failures.items()}, len(paths), fix="Leave it out.")
@@ -71,7 +73,7 @@ def load_images(
 
 
 def decode_files(paths: Sequence[Path], size: tuple[int, int], *, channels: int = 3, keep: bool) -> Decoded:
-    """Reads and decodes every file once, several at a time.
+    """Reads and decodes every file once, some in a call and several calls at a time.
 
     Args:
         paths: The files.
@@ -83,23 +85,34 @@ def decode_files(paths: Sequence[Path], size: tuple[int, int], *, channels: int 
     result = Decoded(pixels, [""] * len(paths))
     decoders = {is_upright: _decoder(is_upright, size if keep else None, channels) for is_upright in (True, False)}
 
+    workers = os.cpu_count() or 1
+    each = min(TOGETHER, max(1, len(paths) // (2 * workers)))
+    is_over = threading.Event()
+
     def work(first: int) -> None:
         kinds: dict[bool, dict[int, bytes]] = {True: {}, False: {}}
-        for at in range(first, min(first + TOGETHER, len(paths))):
+        for at in range(first, min(first + each, len(paths))):
+            if is_over.is_set():
+                return
             try:
                 content = paths[at].read_bytes()
             except OSError as problem:
                 result.failures[at] = problem.strerror or str(problem)
                 continue
             result.digests[at] = hashlib.blake2b(content, digest_size=16).hexdigest()
-            kinds[images.is_upright(content)][at] = content
+            is_upright = images.is_upright(content)
+            kinds[is_upright][at] = content
+            if sum(map(len, kinds[is_upright].values())) > ENOUGH:
+                _decode(decoders[is_upright], kinds[is_upright], result)
+                kinds[is_upright] = {}
         for is_upright, contents in kinds.items():
             _decode(decoders[is_upright], contents, result)
 
-    pool = futures.ThreadPoolExecutor(os.cpu_count())
+    pool = futures.ThreadPoolExecutor(workers)
     try:
-        _show_progress(pool.map(work, range(0, len(paths), TOGETHER)), len(paths))
+        _show_progress(pool.map(work, range(0, len(paths), each)), each, len(paths))
     finally:
+        is_over.set()  # after Ctrl-C no file is read that nobody wants
         pool.shutdown(cancel_futures=True)
     result.failures = dict(sorted(result.failures.items()))
     return result
@@ -111,7 +124,7 @@ def _decode(decoder: Callable[[tf.Tensor], tf.Tensor], contents: dict[int, bytes
         return
     try:
         found = decoder(tf.constant(list(contents.values())))
-    except tf.errors.InvalidArgumentError as problem:
+    except (tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError) as problem:
         if len(contents) == 1:
             ((at, content),) = contents.items()
             result.failures[at] = images.reason(problem) if content else "the file is empty"
@@ -143,6 +156,7 @@ def _decoder(is_upright: bool, size: tuple[int, int] | None, channels: int) -> C
     """One traced function for files of all kinds, and one for upright JPEG; without a size they decode only."""
     decode = images.decode_upright if is_upright else images.decode
 
+    @streams.plain
     def one(data: tf.Tensor) -> tf.Tensor:
         image = decode(data, channels=channels)
         return tf.size(image) if size is None else images.resize(image, size)
@@ -156,12 +170,12 @@ def _decoder(is_upright: bool, size: tuple[int, int] | None, channels: int) -> C
     return decoded
 
 
-def _show_progress(results: Iterable, total: int) -> None:
-    """Goes through the results, with a counter on a terminal once that takes long."""
+def _show_progress(results: Iterable, each: int, total: int) -> None:
+    """Goes through the results of so many files each, with a counter on a terminal once that takes long."""
     start = shown = time.monotonic()
     is_terminal = sys.stderr.isatty()
     for number, _ in enumerate(results, 1):
-        now, done = time.monotonic(), min(number * TOGETHER, total)
+        now, done = time.monotonic(), min(number * each, total)
         if is_terminal and now - start > PATIENCE and (now - shown > 0.2 or done == total):
             shown = now
             print(

@@ -197,11 +197,13 @@ def _decoded(
     decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         roots = {path: source.root for source in sources.values() for path in source.paths}
-        many = len(sources) > 1  # then the name of the root tells which is meant
-        reasons = {
-            paths[at].relative_to(roots[paths[at]].parent if many else roots[paths[at]]).as_posix(): why
-            for at, why in decoded.failures.items()
-        }
+        near = len(sources) == 1  # else the name of the root tells which is meant, if it does
+        far = len({source.root.name for source in sources.values()}) < len(sources)
+        reasons = {}
+        for at, why in decoded.failures.items():
+            root = roots[paths[at]]
+            name = paths[at] if far else paths[at].relative_to(root if near else root.parent)
+            reasons[name.as_posix()] = why
         if corrupt == "error":
             fix = 'Repair or remove them, or leave them out with `corrupt="skip"`.'
             raise decoding.unreadable(reasons, len(paths), fix=fix)

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import IO
 
 from keras_transfer.core import checks, files
 from keras_transfer.features import store
@@ -83,7 +84,8 @@ class CacheFolder:
             if folder.is_dir():
                 with contextlib.suppress(checks.InputError):  # not finished, or damaged
                     found = store.load(folder)
-                    os.utime(folder / store.MANIFEST)
+                    with contextlib.suppress(PermissionError):  # another user's
+                        os.utime(folder / store.MANIFEST)
                     return found, True
                 shutil.rmtree(folder)
             self._make_room(size)
@@ -109,7 +111,7 @@ class CacheFolder:
             with self._locked(entry.key, wait=False) as is_free:
                 if is_free:
                     shutil.rmtree(entry.path, ignore_errors=True)
-                    removed += entry.bytes
+                    removed += 0 if entry.path.exists() else entry.bytes
         return removed
 
     def _make_room(self, size: int) -> None:
@@ -141,13 +143,21 @@ class CacheFolder:
             return
         folder = self.path / LOCKS
         folder.mkdir(exist_ok=True)
-        with (folder / key).open("a") as file:
+        with _opened(folder / key) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 yield False
                 return
             yield True
+
+
+def _opened(path: pathlib.Path) -> IO:
+    """The file of a lock, which another user may have made: reading it is enough to hold it."""
+    try:
+        return path.open("a")
+    except PermissionError:
+        return path.open()
 
 
 def _entry(path: pathlib.Path) -> Entry | None:

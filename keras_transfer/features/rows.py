@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ class FileRows:
         self.count, self.shape, self.dtype, self.start = len(array), array.shape[1:], array.dtype, array.offset
         self.size = int(np.prod(self.shape)) * self.dtype.itemsize
         self.file = open(array.filename, "rb", buffering=0)  # noqa: SIM115
+        self.lock = threading.Lock()
 
     def __call__(self, places: Sequence[int]) -> np.ndarray:
         """Returns some rows."""
@@ -39,11 +41,18 @@ class FileRows:
             at, to = number * self.size, (number + 1) * self.size
             offset = self.start + int(place) * self.size
             while at < to:
-                read = os.preadv(self.file.fileno(), [view[at:to]], offset)
+                read = self._read(view[at:to], offset)
                 if not read:
                     raise OSError(f"row {place} is not in {self.file.name}: the file was cut off")
                 at, offset = at + read, offset + read
         return rows
+
+    def _read(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self.file.fileno(), [view], offset)
+        with self.lock:  # Windows: two calls, and data sets read from several threads
+            self.file.seek(offset)
+            return self.file.readinto(view)
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
         return self(range(self.count)).astype(dtype or self.dtype, copy=False)

@@ -36,17 +36,18 @@ class Best:
         self.epoch: int | None = None
         self.value = (np.inf, np.inf)
         self.weights: list[np.ndarray] | None = None
+        self.is_exact = False
         self.is_written = True
 
-    def consider(self, epoch: int, logs: dict) -> None:
-        """Keeps the model's weights if they are the best so far."""
+    def consider(self, epoch: int, logs: dict, *, is_exact: bool = False) -> None:
+        """Keeps the model's weights if they are the best so far; says whether images were measured, not kept rows."""
         if self.monitor is None:
             self.epoch = epoch
             return
         value = logs.get(self.monitor, np.nan)
         loss = logs.get("val_loss", np.inf)
         if np.isfinite(loss) and (ranked := (-value if "accuracy" in self.monitor else value, loss)) < self.value:
-            self.epoch, self.value = epoch, ranked
+            self.epoch, self.value, self.is_exact = epoch, ranked, is_exact
             self.weights = self.model.get_weights()
             self.write()
         elif not self.is_written:  # the disk was full
@@ -55,7 +56,7 @@ class Best:
     def facts(self) -> dict:
         """What has to survive a kill, beside the weights in the file."""
         value = None if self.epoch is None else [float(part) for part in self.value]
-        return {"epoch": self.epoch, "value": value, "written": self.is_written}
+        return {"epoch": self.epoch, "value": value, "written": self.is_written, "exact": self.is_exact}
 
     def take_up(self, facts: dict) -> None:
         """Goes on from `facts()` and the weights in the file."""
@@ -67,7 +68,7 @@ class Best:
                 f"the weights of epoch {facts['epoch'] + 1}, the best so far, were not written: later ones count"
             )
             return
-        self.epoch, self.value = facts["epoch"], tuple(facts["value"])
+        self.epoch, self.value, self.is_exact = facts["epoch"], tuple(facts["value"]), facts.get("exact", False)
         kept = self.model.get_weights()
         load_best(self.model, self.file.parent)
         self.weights = self.model.get_weights()

@@ -254,7 +254,12 @@ class Keeper:
                 both = list(dict.fromkeys([*own, *more]))
                 if self._where(kind, both) == where:
                     wanted = both
-            self._compute(kind, wanted, where)
+            try:
+                self._compute(kind, wanted, where)
+            except (checks.InputError, OSError):
+                if wanted == own:
+                    raise
+                self._compute(kind, own, where)
         except (checks.InputError, OSError, NotImplementedError) as refused:  # the last: code that cannot be read
             self._refuse(number, f"what they give could not be kept ({' '.join(str(refused).split())})")
             return False
@@ -410,7 +415,10 @@ class Keeper:
             **({} if self._precision == "float32" else {"precision": self._precision}),
             "views": [self.views, self.seed, changes.get_config()] if kind == VIEWS else None,
         }
-        network = keys.network(self._order, [self._tensors[name] for name in names])
+        try:
+            network = keys.network(self._order, [self._tensors[name] for name in names])
+        except Exception as unknown:  # whatever the code of somebody's layer does
+            raise NotImplementedError(f"what the layers do cannot be told: {unknown}") from unknown
         splits = [TRAIN] if self.given.validation is None else [TRAIN, VALIDATION]
         rows = [keys.array(self._source_rows(split)) for split in splits]
         return keys.joined(network, *rows, keys.plain(about))

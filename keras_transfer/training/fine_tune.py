@@ -268,7 +268,7 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
         history = run.go()
         run.best.finish()
         run.record.note(_outcome(run.best, history, is_kept=data is None))
-        if run.keeper.is_rounded and run.best.epoch is not None and run.best.monitor is not None:
+        if run.keeper.is_rounded and run.best.weights is not None and not run.best.is_exact:
             run.record.note(_exactly(run, history))
         if data is not None and run.best.epoch is not None:
             refitting.refit(run, data)

@@ -79,7 +79,8 @@ class Insight:
             if self._moving is not None and name not in self._moving:
                 continue
             moved = (np.asarray(self._variables[path]) - self.start[path] for path in mine)
-            distance = sum(float(np.square(part).sum()) for part in moved)
+            with np.errstate(over="ignore", invalid="ignore"):  # of training that has run away
+                distance = sum(float(np.square(part).sum()) for part in moved)
             self._last[name] = round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
         if self._moving is None:
             trained = {id(variable) for variable in self.model.trainable_variables}

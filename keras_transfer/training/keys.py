@@ -11,11 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_transfer
-from keras_transfer.core import graph, kernels
+from keras_transfer.core import code, graph, kernels
 
 __all__ = ["array", "joined", "network", "plain"]
-
-KNOWN = ("keras", "keras_transfer")  # packages whose code is known by their version
 
 
 def joined(*parts: str) -> str:
@@ -27,7 +25,7 @@ def joined(*parts: str) -> str:
     """
     versions = [keras.__version__, tf.__version__, keras_transfer.__version__]
     devices = [tf.config.experimental.get_device_details(each) for each in tf.config.list_physical_devices("GPU")]
-    computes = [platform.machine(), kernels.in_use(), *(str(each.get("device_name")) for each in devices)]
+    computes = [platform.machine(), *kernels.rounding(), *(str(each.get("device_name")) for each in devices)]
     computes.append(f"tf32={tf.config.experimental.tensor_float_32_execution_enabled()}")
     return hashlib.sha256("|".join([*parts, *versions, *computes]).encode()).hexdigest()[:32]
 
@@ -92,48 +90,24 @@ def _constant(value: object) -> str:
 def _code(operation: keras.Operation) -> list:
     """The source of what is neither of Keras nor of this package: it may be another one tomorrow."""
     layers = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else [operation]
-    found = [type(layer) for layer in layers] + [layer.function for layer in layers if hasattr(layer, "function")]
-    return [_followed(each, set()) for each in found if not _is_known(each)]
+    found = [type(layer) for layer in layers]  # and their activations, say
+    found += [value for layer in layers for value in vars(layer).values() if inspect.isfunction(value)]
+    parts = (part for each in found for part in code.parts(each))
+    return [[_source(part.code), [[name, _value(value)] for name, value in part.values.items()]] for part in parts]
 
 
-def _is_known(code: object) -> bool:
-    return (getattr(code, "__module__", None) or "").partition(".")[0] in (*KNOWN, "builtins")
-
-
-def _followed(code: object, seen: set[int]) -> list:
-    """The source of a function or a class, and of what it uses of its own package; values that it sees, too."""
-    if id(code) in seen:
-        return []
-    seen.add(id(code))
-    lines = [_source(code)]
-    if inspect.isclass(code):
-        parts = [base for base in code.__mro__[1:] if not _is_known(base)]
-        parts += [method for method in vars(code).values() if inspect.isfunction(method)]
-        return lines + [_followed(part, seen) for part in parts]
-    if not inspect.isfunction(code):
-        return lines
-    used = inspect.getclosurevars(code)
-    home = code.__module__.partition(".")[0]
-    for name, value in sorted({**used.globals, **used.nonlocals}.items()):
-        lines.append([name, _used(value, home, seen)])
-    return lines
-
-
-def _used(value: object, home: str, seen: set[int]) -> object:
-    if inspect.ismodule(value):
-        return value.__name__
-    if inspect.isfunction(value) or inspect.isclass(value):
-        is_own = value.__module__.partition(".")[0] == home
-        return _followed(value, seen) if is_own else f"{value.__module__}.{value.__qualname__}"
+def _value(value: object) -> object:
     if isinstance(value, tuple | list):
-        return [_used(each, home, seen) for each in value]
+        return [_value(each) for each in value]
     if isinstance(value, dict):
-        return [[repr(key), _used(each, home, seen)] for key, each in value.items()]
+        return [[repr(key), _value(each)] for key, each in value.items()]
+    if inspect.isfunction(value):
+        return [_source(part.code) for part in code.parts(value)] or value.__qualname__
     return _constant(value)
 
 
-def _source(code: object) -> str:
+def _source(part: object) -> str:
     try:
-        return inspect.getsource(code)
+        return inspect.getsource(part)
     except (OSError, TypeError) as unknown:
-        raise NotImplementedError(f"the code of {code!r} cannot be read") from unknown
+        raise NotImplementedError(f"the code of {part!r} cannot be read") from unknown

@@ -1,13 +1,13 @@
 """The part of a model that gives the same for an image in every epoch of a stage, and why it may end early."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 
 from keras_transfer import layers
-from keras_transfer.core import graph
+from keras_transfer.core import code, graph
 
 __all__ = ["Prefix", "find"]
 
@@ -16,6 +16,8 @@ TRAINS = "trains"
 RATES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate")
 # What takes `training` as all layers of its kind do, and makes nothing of it.
 STILL = (keras.layers.Resizing, keras.layers.CenterCrop, keras.layers.Rescaling)
+# In the names that code uses, they tell of something that may be another one in the next epoch.
+TELLTALE = ("random", "shuffle", "assign", "add_loss")
 
 
 class Prefix(NamedTuple):
@@ -106,35 +108,48 @@ def _noise(layer: keras.layers.Layer) -> str:
         return TRAINS if layer.trainable else ""
     if layer.activity_regularizer is not None:
         return f"{layer.name!r} has an activity regulariser, which counts in the loss"
+    if told := _telltale(layer):
+        more = "adds a loss of its own" if told == "add_loss" else f"uses `{told}`, so it may be another one every time"
+        return f"{layer.name!r} {more}"
     if type(layer) in (keras.layers.Dense, keras.layers.EinsumDense):
         return reason if layer.lora_enabled else ""
-    if type(layer) is keras.layers.Lambda:
-        return reason if "training" in inspect.signature(layer.function).parameters else ""
-    if type(layer) in STILL or graph.is_functional(layer):
+    if type(layer) is keras.layers.Lambda and _takes_training(layer.function):
+        return reason
+    if type(layer) in (keras.layers.Lambda, *STILL) or graph.is_functional(layer):
         return ""
     config = _config(layer)
-    if _adds_loss(layer):
-        return f"{layer.name!r} adds a loss of its own"
     rates = {name: config[name] for name in RATES if name in config}
     active = next((name for name, value in rates.items() if value), None)
     if active is not None:
         return f"{layer.name!r} draws at random in training (with its `{active}` set to 0 they could be kept)"
-    asks = "training" in inspect.signature(layer.call).parameters
+    asks = _takes_training(layer.call)
     own = not type(layer).__module__.startswith("keras.")
     draws = own and bool(getattr(layer, "_seed_generators", ()))
     return reason if draws or (asks and (own or not rates)) else ""
 
 
-def _adds_loss(layer: keras.layers.Layer) -> bool:
-    own = (kind for kind in type(layer).__mro__ if kind.__module__.partition(".")[0] not in ("keras", "builtins"))
-    methods = (method for kind in own for method in vars(kind).values() if inspect.isfunction(method))
-    return any("add_loss" in method.__code__.co_names for method in methods)
+def _telltale(layer: keras.layers.Layer) -> str:
+    """The first name, in the code of somebody's own that a call runs, of what gives other values or counts."""
+    own = [type(layer), *(value for value in vars(layer).values() if inspect.isfunction(value))]
+    left = [part.code for each in own for part in code.parts(each) if inspect.isfunction(part.code)]
+    used = {"call", "__call__"}
+    while runs := [each for each in left if each.__name__ in used or not code.is_method(each)]:
+        used |= {name for each in runs for name in code.names(each)}
+        left = [each for each in left if each not in runs]
+    return next((name for name in sorted(used) if any(word in name for word in TELLTALE)), "")
+
+
+def _takes_training(function: Callable) -> bool:
+    try:
+        return "training" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some of those that are not written in Python
+        return False
 
 
 def _config(layer: keras.layers.Layer) -> dict:
     try:
         return layer.get_config()
-    except NotImplementedError:  # of somebody else
+    except Exception:  # of somebody else: in training nobody asks for it
         return {}
 
 

@@ -231,7 +231,7 @@ class Run:
         criteria.add_error(self.model, logs)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
         self.record.note(f"{when}: {shown}")
-        self.best.consider(epoch, logs)
+        self.best.consider(epoch, logs, is_exact=True)
         return logs
 
     def note_epoch(self, logs: dict) -> None:

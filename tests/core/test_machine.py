@@ -10,6 +10,10 @@ def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("400\n")
     assert machine.free_memory() == 600
+    (tmp_path / "memory.stat").write_text("active_file 70\ninactive_file 300\n")  # which the system would give back
+    assert machine.free_memory() == 900
+    (tmp_path / "memory.current").write_text("1400\n")
+    assert machine.free_memory() == 0
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.free_memory() == half
 

@@ -58,6 +58,28 @@ def test_many_files_are_decoded_as_each_by_itself(tmp_path):
     assert decoding.decode_files(paths, (6, 5), keep=False).failures == result.failures
 
 
+def test_large_files_are_decoded_as_they_come(folder, monkeypatch):
+    paths = [folder / name for name in ("0.png", "1.png", "2.png", "3.png")]
+    expected, calls = decoding.load_images(paths, 6), []
+    decode = decoding._decode
+    monkeypatch.setattr(decoding, "_decode", lambda *given: calls.append(len(given[1])) or decode(*given))
+    monkeypatch.setattr(decoding.os, "cpu_count", lambda: 1)
+    np.testing.assert_array_equal(decoding.load_images(iter(paths), 6), expected)
+    assert max(calls) == 2  # of four for one worker: both halves can be told apart in the progress
+    calls.clear()
+    monkeypatch.setattr(decoding, "ENOUGH", 10)
+    np.testing.assert_array_equal(decoding.load_images(paths, 6), expected)
+    assert max(calls) == 1
+
+
+def test_an_image_that_memory_cannot_hold_is_named(folder, monkeypatch):
+    def refuse(data):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(decoding, "_decoder", lambda *_: refuse)
+    assert decoding.decode_files([folder / "0.png"], (6, 5), keep=True).failures == {0: "too large for the memory"}
+
+
 def test_load_images_gives_what_the_training_data_sees(folder):
     paths = [folder / "1.png", str(folder / "0.png")]
     expected = np.stack([images.load(str(path), (6, 5)) for path in paths])

@@ -167,6 +167,15 @@ def test_unreadable_files_are_named_or_skipped(photos):
             assert f"/{CLASSES[label]}/" in file
 
 
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    roots = [fill(tmp_path / part / "photos", count=3, start=start) for part, start in (("a", 0), ("b", 500))]
+    for root in roots:
+        (root / "ant" / "0.png").write_bytes(b"")
+    with pytest.raises(checks.InputError, match="Given: 2 files are not, of 18") as caught:
+        data.from_folder(roots[0], test=roots[1], image_size=8)
+    assert all(f"{root}/ant/0.png (the file is empty)" in str(caught.value) for root in roots)
+
+
 def test_a_class_that_is_skipped_altogether_is_an_error(photos):
     for path in (photos / "cow").iterdir():
         path.write_bytes(b"")

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks, graph, machine, paths
@@ -29,21 +30,8 @@ def arrays(pixels=PIXELS, labels=LABELS, **options):
     return kt.data.from_arrays(pixels, labels, **{"validation": 0.2, "batch_size": 6, "seed": 0, **options})
 
 
-def small():
-    """Four blocks, the third with a shortcut: quicker to trace than what ships with the package."""
-    keras.utils.set_random_seed(0)
-    x = image = keras.Input((32, 32, 3))
-    for number in (1, 2, 3, 4):
-        name = f"block{number}"
-        strides = 1 if number == 3 else 2
-        y = keras.layers.Conv2D(6, 3, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
-        y = keras.layers.BatchNormalization(name=f"{name}_norm")(y)
-        y = keras.layers.ReLU(name=f"{name}_relu")(y)
-        x = keras.layers.Add(name=f"{name}_add")([x, y]) if number == 3 else y
-    return kt.backbone(keras.Model(image, x, name="small"), preprocess="tf")
-
-
 def model_of(task=None, **options):
+    keras.utils.set_random_seed(0)
     return kt.build_model(small(), task or kt.tasks.Classification(3, dropout=0.3), **options)
 
 
@@ -76,12 +64,6 @@ def kept(history):
 # The same, to the bit.
 
 
-def trunk(name, **options):
-    keras.utils.set_random_seed(0)
-    network = kt.backbone(name, weights=None, image_size=options.pop("size", 32), **options)
-    return lambda: kt.build_model(network, kt.tasks.Classification(3, dropout=0.3))
-
-
 NETWORKS = {
     "MobileNetV2": ("block_13*", {"alpha": 0.35}),
     "within a residual block": ("block_12_project*", {"alpha": 0.35}),
@@ -92,19 +74,20 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks(name, data):
+def test_networks(name):
+    """The large ones without validation: tracing them once more for it takes seconds."""
     unfreeze, options = NETWORKS[name]
-    network = "MobileNetV2" if "block" in name else name
-    start = trunk(network, **options)()
-    first = start.get_weights()
+    is_small = "block" in unfreeze
+    network = kt.backbone("MobileNetV2" if is_small else name, weights=None, image_size=32, **options)
+    first = network.get_weights()
 
     def make():
         keras.utils.set_random_seed(1)
-        model = trunk(network, **options)()
-        model.set_weights(first)
+        model = kt.build_model(network, kt.tasks.Classification(3, dropout=0.3))  # on the layers of `network`
+        network.set_weights(first)
         return model
 
-    history = both(make, data, epochs=(2, 2), unfreeze=unfreeze)[1]
+    history = both(make, arrays(validation=0.2 if is_small else None), epochs=(2, 2), unfreeze=unfreeze)[1]
     ((of, layers),) = kept(history)  # one pass for both stages and for validation
     assert of == "images"
     assert len(layers) >= 2
@@ -231,7 +214,8 @@ def test_stages_that_train_something_else(options, data, capsys):
 
 
 def test_dropout_in_the_frozen_part(capsys):
-    model = trunk("EfficientNetB0")()
+    network = kt.backbone("EfficientNetB0", weights=None, image_size=32)
+    model = kt.build_model(network, kt.tasks.Classification(3, dropout=0.3))
     lines = refusal(capsys, model, arrays(), unfreeze="top*", augment=None)
     assert "'block2b_drop' draws at random in training (with its `rate` set to 0 they could be kept)" in lines[0]
     for layer in paths.leaves(model).values():
@@ -264,6 +248,70 @@ def test_a_layer_of_ones_own_that_asks_whether_it_trains(data, capsys):
     model = own(Doubling(name="doubling"), keras.layers.Conv2D(2, 3, strides=8))
     lines = refusal(capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
     assert "'doubling' does something else" in lines[0]
+
+
+def flipped(images):
+    return tf.image.random_flip_left_right(images)
+
+
+class Noisy(keras.layers.Layer):
+    def call(self, inputs):
+        return self.shaken(inputs)
+
+    def shaken(self, inputs):
+        return inputs + keras.random.normal(keras.ops.shape(inputs))
+
+
+class Counting(keras.layers.Layer):
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        self.count.assign_add(1.0)
+        return inputs * self.count
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: keras.layers.Lambda(lambda x: tf.image.random_flip_left_right(x)), "random_flip_left_right"),
+        (lambda: keras.layers.Lambda(lambda x: flipped(x)), "random_flip_left_right"),
+        (Noisy, "random"),
+        (Counting, "assign_add"),
+    ],
+    ids=["lambda", "function of a lambda", "method", "count"],
+)
+def test_code_of_ones_own_that_draws_or_counts(make, name, data, capsys):
+    """Without a `training` argument, in whatever function it stands."""
+    model = own(make(), keras.layers.Conv2D(2, 3, strides=8))
+    lines = refusal(capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
+    assert f"uses `{name}`" in lines[0]
+
+
+class Careful(keras.layers.Layer):
+    """Draws and counts, but not when it is called; and is never asked for its settings."""
+
+    def build(self, shape):
+        self.shift = self.add_weight(shape=(), initializer=lambda shape, dtype: keras.random.uniform(shape))
+
+    def call(self, inputs):
+        return inputs + self.shift
+
+    def reset(self):
+        self.shift.assign(0.0)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.widht}
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_code_of_ones_own_that_does_so_elsewhere(where, data, tmp_path):
+    """Kept in memory; for the disk nobody can say what it is."""
+    model = own(Careful(), keras.layers.Conv2D(2, 3, strides=8))
+    cache = kt.training.Cache(where=where, folder=tmp_path)
+    history = kt.fine_tune(model, data, stages=[kt.Stage(epochs=2, only="top")], cache=cache, verbose=0)
+    assert bool(kept(history)) == (where == "memory")
+    assert any("what the layers do cannot be told" in line for line in history.record["notes"]) == (where == "disk")
 
 
 def test_a_layer_of_ones_own_that_adds_a_loss(data, capsys):
@@ -457,6 +505,23 @@ def test_auto_takes_memory_then_disk_then_nothing(data, tmp_path, monkeypatch):
     assert any("could not be kept" in line for line in history.record["notes"])
 
 
+def test_a_later_stage_that_has_no_room_does_not_hinder_the_first(data, monkeypatch):
+    from keras_transfer import features
+
+    extract = features.extract
+
+    def refuse(*given, layers, **options):
+        if any("block" in name for name in layers):
+            raise OSError(28, "No space left on device")
+        return extract(*given, layers=layers, **options)
+
+    monkeypatch.setattr(features, "extract", refuse)
+    history = kt.fine_tune(model_of(), data, epochs=(2, 2), unfreeze="block4*", seed=0, verbose=0)
+    assert [layers for _, layers in kept(history)] == [["classification_pool"]]
+    lines = [line for line in history.record["notes"] if "could not be kept" in line]
+    assert [line.split(":")[0][-7:] for line in lines] == ["stage 2"]
+
+
 def test_half_the_size(data):
     found = [
         kt.fine_tune(
@@ -482,6 +547,16 @@ def test_half_the_size_of_several_tasks_and_without_validation(validation):
 def kept_in(precision, data):
     cache = kt.training.Cache(precision=precision)
     return kt.fine_tune(model_of(), data, epochs=(2, 2), unfreeze="block4*", cache=cache, seed=0, verbose=0)
+
+
+def test_what_was_measured_on_images_is_not_called_rounded(data):
+    """The best epoch is that in which the head was solved for, and images were measured."""
+    stages = [kt.Stage(solve=True), kt.Stage(epochs=2, train="block4*", learning_rate=1e-9)]
+    cache = kt.training.Cache(dtype="float16")
+    history = kt.fine_tune(model_of(), data, stages=stages, cache=cache, seed=0, verbose=0)
+    assert kept(history)
+    is_told = any("rounded rows" in line for line in history.record["notes"])
+    assert is_told == (history.record["best_epoch"] > 0)
 
 
 @pytest.mark.skipif(not machine.has_bfloat16(), reason="the processor has no bfloat16")

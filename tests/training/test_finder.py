@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
@@ -133,11 +134,11 @@ def data():
     return kt.data.from_arrays(PIXELS, np.arange(24) % 3, validation=0.25, batch_size=6, seed=0)
 
 
-def tiny(**arguments):
+def of_blocks(**arguments):
     keras.utils.set_random_seed(0)
-    model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(3, **arguments))
+    model = kt.build_model(small(), kt.tasks.Classification(3, **arguments))
     model.trainable = False
-    kt.unfreeze(model, above="block4")
+    kt.unfreeze(model, above="block4*")
     kt.compile(model)
     return model
 
@@ -151,11 +152,11 @@ def orders(data, monkeypatch):
 
 def test_the_order_of_the_data_is_as_before(data, monkeypatch):
     data.set_epoch(3)
-    model, seen = tiny(dropout=0.5), orders(data, monkeypatch)
+    model, seen = of_blocks(dropout=0.5), orders(data, monkeypatch)
     finder.find_learning_rate(model, data, steps=20, highest=0.1, verbose=0)
     assert seen == [3, 4, 5, 6, 7, 8, 9]  # 3 batches a pass
     assert data.epochs.next == 3
-    twin = tiny(dropout=0.5)
+    twin = of_blocks(dropout=0.5)
     histories = []
     for one in (model, twin):
         data.set_epoch(3)
@@ -167,15 +168,15 @@ def test_the_training_part_may_bring_its_counter(data):
     train = data.train
     train.epochs = data.epochs
     data.set_epoch(3)
-    finder.find_learning_rate(tiny(), train, steps=20, highest=0.1, verbose=0)
+    finder.find_learning_rate(of_blocks(), train, steps=20, highest=0.1, verbose=0)
     assert data.epochs.next == 3
 
 
 def test_targets_of_no_task_are_left_out():
     targets = {"kind": np.arange(24) % 3, "age": np.linspace(0, 1, 24).astype("float32")}
     data = kt.data.from_arrays(PIXELS, targets, validation=0.25, batch_size=6)
-    model = kt.build_model(kt.backbone("tiny"), {"kind": kt.tasks.Classification(3)})
-    kt.freeze(model, below="block4")
+    model = kt.build_model(small(), {"kind": kt.tasks.Classification(3)})
+    kt.freeze(model, below="block4*")
     kt.compile(model)
     assert finder.find_learning_rate(model, data, steps=20, highest=0.1, verbose=0).suggestion > 0
 

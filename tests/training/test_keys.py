@@ -33,7 +33,12 @@ def key(layer):
     return keys.network(graph.nodes(model), model.outputs)
 
 
-@pytest.mark.parametrize("make", [lambda: keras.layers.Lambda(outer), lambda: Derived()])
+ACTIVATED = lambda: keras.layers.Dense(3, kernel_initializer="ones", activation=outer)  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: keras.layers.Lambda(outer), Derived, ACTIVATED, lambda: keras.layers.Activation(outer)]
+)
 def test_what_code_uses_is_in_the_key(make, monkeypatch):
     first = key(make())
     assert key(make()) == first
@@ -49,5 +54,9 @@ def test_what_code_uses_is_in_the_key(make, monkeypatch):
 def test_what_computes_is_in_the_key(monkeypatch):
     first = keys.joined("a")
     assert keys.joined("a") == first
-    monkeypatch.setattr(kernels, "in_use", lambda: "others")
+    for name, value in (("in_use", lambda: "others"), ("_flags", lambda: {"avx2", "fma"})):
+        with monkeypatch.context() as changed:
+            changed.setattr(kernels, name, value)
+            assert keys.joined("a") != first
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     assert keys.joined("a") != first

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks, paths
@@ -28,7 +29,7 @@ def arrays(labels, rows=slice(None), **options):
 
 def model_of(task=None):
     keras.utils.set_random_seed(0)
-    return kt.build_model(kt.backbone("tiny", weights=None), task or kt.tasks.Classification(3))
+    return kt.build_model(small(), task or kt.tasks.Classification(3))
 
 
 def values(model):
@@ -97,13 +98,13 @@ def test_a_head_is_solved_for_on_a_plain_dataset_with_masks():
 
 
 def test_other_weights_are_not_solved_with():
-    features = RNG.normal(size=(24, 256))
+    features = RNG.normal(size=(24, 6))
     with pytest.raises(checks.InputError, match="`weights` must be 0 or 1"):
         kt.training.solve_head(model_of(), features, KINDS, weights=np.full(24, 0.5))
 
 
 def test_without_labels_in_validation_a_head_is_cross_validated():
-    features = RNG.normal(size=(24, 256)).astype("float32")
+    features = RNG.normal(size=(24, 6)).astype("float32")
     facts = kt.training.solve_head(model_of(), features, KINDS, features, KINDS, val_weights=np.zeros(24), folds=3)
     assert facts["chosen_by"] == "3 folds"
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks, paths
@@ -17,7 +18,7 @@ def data():
 
 
 def model_of(data):
-    return kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names))
+    return kt.build_model(small(), kt.tasks.Classification(data.class_names))
 
 
 def weights(model):
