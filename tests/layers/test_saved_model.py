@@ -332,6 +332,7 @@ print(archives.scratch())
 """
 
 
+@pytest.mark.slow
 def test_a_file_brings_its_saved_model_into_another_process(module_folders, tmp_path):
     """Fine-tuned, saved, the folder deleted; loaded twice over by processes that have never seen it: equal bits."""
     folder = shutil.copytree(module_folders["tf_keras"], tmp_path / "m")
@@ -388,6 +389,7 @@ for folder, flags in zip(sys.argv[1:], ((True, False), (True,))):
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_it_as_one(module_folders):
     """In inference mode, as batch statistics are those of each device's share; the loss of the weights counts once."""
     moved = python(MIRRORED, *module_folders.values())

@@ -73,7 +73,9 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if "block" in NETWORKS[name][0] else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_networks(name):
     """The large ones without validation: tracing them once more for it takes seconds."""
     unfreeze, options = NETWORKS[name]
@@ -213,17 +215,20 @@ def test_stages_that_train_something_else(options, data, capsys):
     assert "a stage with `lora` or `regulariser` trains on images" in lines[0]
 
 
-def test_dropout_in_the_frozen_part(capsys):
+def test_dropout_in_the_frozen_part(data, capsys):
+    reason = "draws at random in training (with its `rate` set to 0 they could be kept)"
+    model = own(keras.layers.Conv2D(2, 3, strides=8), keras.layers.Dropout(0.2, name="drop"))
+    lines = refusal(capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
+    assert f"'drop' {reason}" in lines[0]
     network = kt.backbone("EfficientNetB0", weights=None, image_size=32)
     model = kt.build_model(network, kt.tasks.Classification(3, dropout=0.3))
-    lines = refusal(capsys, model, arrays(), unfreeze="top*", augment=None)
-    assert "'block2b_drop' draws at random in training (with its `rate` set to 0 they could be kept)" in lines[0]
-    for layer in paths.leaves(model).values():
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
     stage = kt.Stage(epochs=2, train="top*")
     with freezing.as_before(model):
         stage.apply(model)
+        assert prefixes.find(model).reason == f"'block2b_drop' {reason}"
+        for layer in paths.leaves(model).values():
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
         assert prefixes.find(model).reason == ""
 
 

@@ -27,6 +27,7 @@ def moved(before, after):
 FAMILIES = {"ResNet50": "conv5_block2", "EfficientNetB0": "block6b", "ConvNeXtTiny": "stage_3_block_1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "above"), FAMILIES.items())
 def test_frozen_is_bit_equal_and_unfrozen_moved(name, above):
     """Batch-norm statistics included; with SGD and noise as images every trainable weight gets a gradient."""

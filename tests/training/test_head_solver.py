@@ -267,6 +267,7 @@ def test_heads_that_have_no_solution():
         head_solver.solve_head(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), np.ones((80, 2)), LABELS)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_caltech_through_tiny(real_data):
     """A solved head is as good as one that was trained: accuracy on the test set within two points."""
