@@ -1,5 +1,6 @@
 """What the code of somebody's own layers uses, as far as it can be known without running it."""
 
+import functools
 import inspect
 import pathlib
 import sys
@@ -7,7 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-__all__ = ["Part", "is_known", "is_method", "names", "parts"]
+__all__ = ["Part", "is_known", "names", "parts", "unwrapped"]
 
 KNOWN = ("keras", "keras_transfer", "builtins")  # packages whose code is known by their version
 INSTALLED = ("site-packages", "dist-packages")
@@ -18,39 +19,29 @@ class Part(NamedTuple):
 
     Attributes:
         code: Itself.
-        values: What it sees that is neither a function, a class nor a module, by name.
+        values: What it sees, by name; modules, and functions and classes that are not followed, as their full names.
+        uses: The functions and classes that it sees and that are followed; of a class, its bases and methods.
     """
 
     code: Callable
     values: dict[str, object]
+    uses: dict[str, Callable]
 
 
-def is_known(code: object) -> bool:
-    """Whether code is of Keras, of this package or of Python itself.
+def is_known(code: Callable) -> bool:
+    """Whether a function or a class is of Keras, of this package or of Python itself.
 
     Example:
         >>> is_known(print), is_known(lambda: 0)
         (True, False)
     """
-    return (getattr(code, "__module__", None) or "").partition(".")[0] in KNOWN
-
-
-def is_method(function: types.FunctionType) -> bool:
-    """Whether a function was defined in a class.
-
-    Example:
-        >>> is_method(pathlib.Path.exists), is_method(lambda: 0)
-        (True, False)
-    """
-    where = function.__qualname__.rpartition(".")[0]
-    return bool(where) and not where.endswith("<locals>")
+    return _home(code) in KNOWN
 
 
 def parts(code: Callable) -> list[Part]:
     """Returns a function or a class, and those that it uses, each once; for code that is known, nothing.
 
-    Followed is what lies in the same package or is not installed: base classes, methods, functions that are called,
-    within modules, too. What other packages hold appears among the values, by its name.
+    Followed is what is not installed, in whatever module it stands, and for a class what is of its package.
 
     Example:
         >>> scale = 2
@@ -59,7 +50,8 @@ def parts(code: Callable) -> list[Part]:
         >>> [(part.code.__name__, part.values) for part in parts(lambda x: twice(x))]
         [('<lambda>', {}), ('twice', {'scale': 2})]
     """
-    home = (getattr(code, "__module__", None) or "").partition(".")[0]
+    code = unwrapped(code)
+    home = _home(code) if inspect.isclass(code) else ""
     found: list[Part] = []
     waiting, seen = [code], set()
     while waiting:
@@ -67,18 +59,21 @@ def parts(code: Callable) -> list[Part]:
         if id(each) in seen or is_known(each):
             continue
         seen.add(id(each))
-        values: dict[str, object] = {}
-        if inspect.isclass(each):
-            waiting += [*each.__mro__[1:], *_methods(each)]
-        for name, value in sorted(_used(each, home)) if inspect.isfunction(each) else ():
-            value = getattr(value, "__func__", value)  # of a method
-            if not hasattr(value, "__qualname__"):
-                values[name] = value
-            elif (inspect.isfunction(value) or inspect.isclass(value)) and _is_own(value, home):
+        part = Part(each, {}, {})
+        found.append(part)
+        if not _is_own(each, home):  # the first: a function of another package
+            continue
+        for name, value in sorted(_seen(each, home), key=lambda item: item[0]):
+            value = unwrapped(value)
+            if inspect.ismodule(value):
+                part.values[name] = value.__name__
+            elif not _is_code(value):
+                part.values[name] = value
+            elif _is_own(value, home):
+                part.uses[name] = value
                 waiting.append(value)
-            else:
-                values[name] = f"{value.__module__}.{value.__qualname__}"
-        found.append(Part(each, values))
+            elif not is_known(value) or not inspect.isclass(each):  # Keras's layers have many methods
+                part.values[name] = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
     return found
 
 
@@ -92,6 +87,25 @@ def names(function: types.FunctionType) -> set[str]:
     return {name for each in _nested(function.__code__) for name in each.co_names}
 
 
+def unwrapped(value: object) -> object:
+    """Returns the function behind a method, a `functools.partial`, a `tf.function` or another decorator.
+
+    Example:
+        >>> unwrapped(functools.partial(unwrapped, 3)) is unwrapped
+        True
+    """
+    for _ in range(20):  # as deep as anybody wraps
+        if inspect.ismethod(value):
+            value = value.__func__
+        elif isinstance(value, functools.partial):
+            value = value.func
+        elif isinstance(value, staticmethod | classmethod) or "__wrapped__" in getattr(value, "__dict__", ()):
+            value = value.__wrapped__
+        else:
+            break
+    return value
+
+
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
     yield code
     for constant in code.co_consts:
@@ -99,41 +113,63 @@ def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _nested(constant)
 
 
-def _methods(kind: type) -> list[types.FunctionType]:
-    """The functions of a class, those behind properties and class methods, too."""
-    found = []
-    for value in vars(kind).values():
-        behind = [getattr(value, name, None) for name in ("__func__", "fget", "fset")]
-        found += [each for each in (value, *behind) if inspect.isfunction(each)]
-    return found
+def _seen(code: Callable, home: str) -> Iterator[tuple[str, object]]:
+    if inspect.isclass(code):
+        return _of_class(code)
+    return _of_function(code, home) if inspect.isfunction(code) else iter(())
 
 
-def _used(function: types.FunctionType, home: str) -> list[tuple[str, object]]:
-    """What a function sees from outside: globals, variables of enclosing functions, defaults, and all in modules."""
-    found: dict[str, object] = {}
+def _of_class(kind: type) -> Iterator[tuple[str, object]]:
+    """Bases, methods, those behind properties, too, and values that stand in the class."""
+    yield from ((f"base {number}", base) for number, base in enumerate(kind.__mro__[1:]))
+    for name, value in vars(kind).items():
+        if isinstance(value, property):
+            yield from ((f"{name} {at}", each) for at, each in (("get", value.fget), ("set", value.fset)) if each)
+        elif _is_code(unwrapped(value)) or not (name.startswith("__") or hasattr(type(value), "__get__")):
+            yield name, value
+
+
+def _of_function(function: types.FunctionType, home: str) -> Iterator[tuple[str, object]]:
+    """Globals, variables of enclosing functions, defaults, and what is used of modules."""
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            found[name] = cell.cell_contents
+            yield name, cell.cell_contents
         except ValueError:  # not set yet
             continue
+    yield from ((f"default {number}", value) for number, value in enumerate(function.__defaults__ or ()))
+    yield from ((f"default {name}", value) for name, value in (function.__kwdefaults__ or {}).items())
     used = names(function)
-    found |= {name: function.__globals__[name] for name in used if name in function.__globals__}
-    found |= {f"default {number}": value for number, value in enumerate(function.__defaults__ or ())}
-    found |= {f"default {name}": value for name, value in (function.__kwdefaults__ or {}).items()}
-    for name, module in [item for item in found.items() if inspect.ismodule(item[1])]:
-        found[name] = module.__name__
-        if _is_own(module, home):
-            inside = {f"{name}.{each}": getattr(module, each) for each in used if hasattr(module, each)}
-            found |= {key: value.__name__ if inspect.ismodule(value) else value for key, value in inside.items()}
-    return list(found.items())
+    waiting = [(name, function.__globals__[name]) for name in used if name in function.__globals__]
+    while waiting:
+        name, value = waiting.pop()
+        yield name, value
+        if inspect.ismodule(value) and name.count(".") < 5 and _is_own(value, home):
+            waiting += [(f"{name}.{each}", inside) for each, inside in vars(value).items() if each in used]
+
+
+def _is_code(value: object) -> bool:
+    kinds = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+    return isinstance(value, (type, *kinds))
+
+
+def _module(code: object) -> str:
+    """The module in which code was written, whatever a decorator says."""
+    if inspect.ismodule(code):
+        return code.__name__
+    told = code.__globals__.get("__name__") if inspect.isfunction(code) else getattr(code, "__module__", None)
+    return told if isinstance(told, str) else ""
+
+
+def _home(code: object) -> str:
+    return _module(code).partition(".")[0]
 
 
 def _is_own(value: object, home: str) -> bool:
     """Whether a function, class or module is of the package `home`, or of none that is installed."""
-    name = value.__name__ if inspect.ismodule(value) else value.__module__ or ""
-    if name.partition(".")[0] == home:
-        return True
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if file is None or name.partition(".")[0] in (*KNOWN, *sys.stdlib_module_names):
+    name = _home(value)
+    if name in ("__main__", home):
+        return bool(name)
+    if not name or name in (*KNOWN, *sys.stdlib_module_names):
         return False
-    return not set(INSTALLED) & set(pathlib.Path(file).parts)
+    file = getattr(sys.modules.get(_module(value)), "__file__", None)
+    return file is None or not set(INSTALLED) & set(pathlib.Path(file).parts)

@@ -161,12 +161,12 @@ def _opened(path: pathlib.Path) -> IO:
 
 
 def _entry(path: pathlib.Path) -> Entry | None:
-    """What lies in a folder; None if another process removes it meanwhile."""
+    """What lies in a folder; None if another process removes it meanwhile, or it is another user's alone."""
     manifest = path / store.MANIFEST
     try:
         is_finished = manifest.is_file()
         used = datetime.datetime.fromtimestamp((manifest if is_finished else path).stat().st_mtime, datetime.UTC)
         size = sum(file.stat().st_size for file in path.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     return Entry(path.name.removeprefix(OURS), path, size, used, is_finished)

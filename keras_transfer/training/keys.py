@@ -15,6 +15,9 @@ from keras_transfer.core import code, graph, kernels
 
 __all__ = ["array", "joined", "network", "plain"]
 
+# What says nothing of the output, or is said by the code.
+NAMES = ("name", "trainable", "built", "function")
+
 
 def joined(*parts: str) -> str:
     """Returns one hash for several, and for what computes: the packages, the processor, its kernels, accelerators.
@@ -66,7 +69,7 @@ def network(order: Sequence[graph.Node], ends: Sequence[keras.KerasTensor]) -> s
         lines.append(
             [
                 type(node.operation).__name__,
-                {name: value for name, value in config.items() if name not in ("name", "trainable")},
+                {name: value for name, value in config.items() if name not in NAMES},
                 [numbers[id(tensor)] for tensor in node.inputs],
                 [_constant(value) for value in _arguments(node) if not isinstance(value, keras.KerasTensor)],
                 [array(keras.ops.convert_to_numpy(each)) for each in getattr(node.operation, "weights", ())],
@@ -89,25 +92,52 @@ def _constant(value: object) -> str:
 
 def _code(operation: keras.Operation) -> list:
     """The source of what is neither of Keras nor of this package: it may be another one tomorrow."""
-    layers = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else [operation]
-    found = [type(layer) for layer in layers]  # and their activations, say
-    found += [value for layer in layers for value in vars(layer).values() if inspect.isfunction(value)]
-    parts = (part for each in found for part in code.parts(each))
-    return [[_source(part.code), [[name, _value(value)] for name, value in part.values.items()]] for part in parts]
+    found = []
+    for layer in operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else [operation]:
+        inside = {name: code.unwrapped(value) for name, value in vars(layer).items()}
+        own = [type(layer), *(value for value in inside.values() if inspect.isfunction(value))]  # activations, say
+        parts = [part for each in own for part in code.parts(each)]
+        found += [[_source(part.code), _value(part.values)] for part in parts if not _is_within(part, parts)]
+        if not code.is_known(type(layer)):  # what its settings may not tell
+            plain_ones = int | float | str | bytes | np.ndarray
+            shown = {name: each for name, each in inside.items() if not name.startswith("_") and name not in NAMES}
+            found.append([[name, _value(each)] for name, each in shown.items() if isinstance(each, plain_ones)])
+    return found
+
+
+def _is_within(part: code.Part, parts: Sequence[code.Part]) -> bool:
+    """Whether a method sees nothing that is not in the source of its class."""
+    is_method = any(inspect.isclass(each.code) and part.code in each.uses.values() for each in parts)
+    return is_method and inspect.isfunction(part.code) and not part.values
 
 
 def _value(value: object) -> object:
+    """What a value is, the same in every process."""
+    value = code.unwrapped(value)
     if isinstance(value, tuple | list):
         return [_value(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
     if isinstance(value, dict):
         return [[repr(key), _value(each)] for key, each in value.items()]
     if inspect.isfunction(value):
-        return [_source(part.code) for part in code.parts(value)] or value.__qualname__
-    return _constant(value)
+        return [[_source(part.code), _value(part.values)] for part in code.parts(value)] or value.__qualname__
+    if isinstance(value, keras.layers.Layer):
+        weights = [_constant(weight) for weight in value.weights]
+        return [plain({**value.get_config(), "name": None}), weights]
+    shown = _constant(value)
+    if " at 0x" in shown and hasattr(value, "__dict__"):  # an address, another one in every process
+        return [type(value).__qualname__, [[name, repr(each)] for name, each in vars(value).items()]]
+    return shown
 
 
 def _source(part: object) -> str:
+    """The text of a function or a class; of one that was generated, what it has."""
     try:
         return inspect.getsource(part)
     except (OSError, TypeError) as unknown:
+        if inspect.isclass(part):
+            return f"{part.__module__}.{part.__qualname__} {sorted(vars(part))}"
+        if getattr(getattr(part, "__code__", None), "co_filename", "") == "<string>" and part.__name__.startswith("__"):
+            return f"{part.__qualname__} {part.__code__.co_code.hex()} {part.__code__.co_names}"  # of a data class
         raise NotImplementedError(f"the code of {part!r} cannot be read") from unknown

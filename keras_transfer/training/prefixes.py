@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 
 from keras_transfer import layers
 from keras_transfer.core import code, graph
@@ -17,7 +18,8 @@ RATES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate")
 # What takes `training` as all layers of its kind do, and makes nothing of it.
 STILL = (keras.layers.Resizing, keras.layers.CenterCrop, keras.layers.Rescaling)
 # In the names that code uses, they tell of something that may be another one in the next epoch.
-TELLTALE = ("random", "shuffle", "assign", "add_loss")
+TELLTALE = ("shuffle", "dropout", "assign", "assign_add", "assign_sub", "add_loss")
+SETTINGS = ("_initializer", "_regularizer", "_constraint")  # functions that a layer holds and no call runs
 
 
 class Prefix(NamedTuple):
@@ -108,7 +110,11 @@ def _noise(layer: keras.layers.Layer) -> str:
         return TRAINS if layer.trainable else ""
     if layer.activity_regularizer is not None:
         return f"{layer.name!r} has an activity regulariser, which counts in the loss"
-    if told := _telltale(layer):
+    try:
+        told = _telltale(layer)
+    except Exception as unknown:  # whatever somebody's own values do when they are looked at
+        return f"{layer.name!r} has code that cannot be followed ({type(unknown).__name__})"
+    if told:
         more = "adds a loss of its own" if told == "add_loss" else f"uses `{told}`, so it may be another one every time"
         return f"{layer.name!r} {more}"
     if type(layer) in (keras.layers.Dense, keras.layers.EinsumDense):
@@ -129,14 +135,37 @@ def _noise(layer: keras.layers.Layer) -> str:
 
 
 def _telltale(layer: keras.layers.Layer) -> str:
-    """The first name, in the code of somebody's own that a call runs, of what gives other values or counts."""
-    own = [type(layer), *(value for value in vars(layer).values() if inspect.isfunction(value))]
-    left = [part.code for each in own for part in code.parts(each) if inspect.isfunction(part.code)]
-    used = {"call", "__call__"}
-    while runs := [each for each in left if each.__name__ in used or not code.is_method(each)]:
-        used |= {name for each in runs for name in code.names(each)}
-        left = [each for each in left if each not in runs]
-    return next((name for name in sorted(used) if any(word in name for word in TELLTALE)), "")
+    """What in the code of somebody's own that a call runs gives other values, counts, or adds a loss, by its name."""
+    inside = {name: code.unwrapped(each) for name, each in vars(layer).items() if not name.endswith(SETTINGS)}
+    if any(isinstance(each, tf.random.Generator) for each in inside.values()):
+        return "tf.random.Generator"
+    functions = [  # Keras wraps methods, too
+        each for name, each in inside.items() if inspect.isfunction(each) and not hasattr(type(layer), name)
+    ]
+    parts = {id(part.code): part for each in (type(layer), *functions) for part in code.parts(each)}
+    methods = [part.uses for kind in type(layer).__mro__ if (part := parts.get(id(kind)))]
+    runs = [parts[id(each)] for each in functions if id(each) in parts]
+    runs += [parts[id(each["call"])] for each in methods if id(each.get("call")) in parts]
+    if methods and not runs:  # what Keras's own `call` runs
+        runs = [parts[id(each)] for own in methods for each in own.values() if id(each) in parts]
+    seen: set[int] = set()
+    while runs:
+        part = runs.pop(0)
+        if id(part.code) in seen or not inspect.isfunction(part.code):
+            continue
+        seen.add(id(part.code))
+        used = code.names(part.code) | {part.code.__name__}
+        if found := sorted(name for name in used if "random" in name or (name in TELLTALE and name not in inside)):
+            return found[0]
+        for name, value in sorted(part.values.items()):
+            if isinstance(value, str) and "random" in value:
+                return value
+            if isinstance(value, keras.layers.Layer) and _restless(value):
+                return name
+        called = [each for name, each in part.uses.items() if inspect.isfunction(each)]
+        called += [each for own in methods for name, each in own.items() if name in used]
+        runs += [parts[id(each)] for each in called if id(each) in parts]
+    return ""
 
 
 def _takes_training(function: Callable) -> bool:

@@ -173,7 +173,7 @@ class Run:
                 averages,
                 Limit(stage.steps),
                 criteria.JointError(self.model),
-                _Settled(vehicle, averages, self.best),
+                _Settled(vehicle, averages, self.best, is_exact=lent.model is vehicle.model),
                 theirs.begin,
                 *self.callbacks,
                 theirs.end,
@@ -281,15 +281,15 @@ class Run:
 class _Settled(keras.callbacks.Callback):
     """At the end of an epoch, shows the model with what the vehicle learned to the keeper of the best weights."""
 
-    def __init__(self, vehicle: vehicles.Vehicle, averages: Averages, best: Best) -> None:
+    def __init__(self, vehicle: vehicles.Vehicle, averages: Averages, best: Best, *, is_exact: bool) -> None:
         super().__init__()
-        self.vehicle, self.averages, self.best = vehicle, averages, best
+        self.vehicle, self.averages, self.best, self.is_exact = vehicle, averages, best, is_exact
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
         with self.averages.in_model():
             self.vehicle.settle()
-            self.best.consider(epoch, logs or {})
+            self.best.consider(epoch, logs or {}, is_exact=self.is_exact)
         self.vehicle.settle()
 
 

@@ -42,8 +42,8 @@ def found(each):
 
 
 def test_classes_bring_their_bases_and_all_kinds_of_methods():
-    wanted = {"Derived", "Base", "Base.above", "Derived.plain", "Derived.of", "Derived.width", "Derived.call", "helper"}
-    assert found(Derived) == wanted
+    methods = {"Base.above", "Derived.plain", "Derived.of", "Derived.width", "Derived.call"}
+    assert found(Derived) == {"Derived", "Base", "helper"} | methods
     (part,) = (part for part in code.parts(Derived) if part.code is helper)
     assert part.values == {"SCALE": 2.0}
 
@@ -80,16 +80,19 @@ def test_modules_that_are_not_installed_are_followed(module, monkeypatch):
 
     first, second = code.parts(through)
     assert first.values == {"beside": "beside_it", "beside.RATE": 4, "np": "numpy"}
-    assert second == (module.blur, {"RATE": 4})
+    assert first.uses == {"beside.blur": module.blur}
+    assert second == (module.blur, {"RATE": 4}, {})
     monkeypatch.setitem(globals(), "blur", module.blur)
-    assert {part.code for part in code.parts(lambda x: blur(x))} >= {module.blur}  # noqa: F821
+    assert module.blur in {part.code for part in code.parts(lambda x: blur(x))}  # noqa: F821
 
 
 def test_what_is_installed_is_a_name():
-    from numpy import mean
+    from scipy.special import comb
 
-    (part,) = code.parts(lambda x: mean(x))
-    assert part.values == {"mean": "numpy.mean"}
+    (part,) = code.parts(lambda x: comb(x, 2))
+    assert part.values == {"comb": "scipy.special._basic.comb"}
+    (part,) = code.parts(comb)  # it is not looked into
+    assert part == (comb, {}, {})
 
 
 def test_what_is_known_is_not_followed():
@@ -98,12 +101,45 @@ def test_what_is_known_is_not_followed():
     assert code.parts(keras.layers.Dense) == code.parts(keras.activations.relu) == code.parts(code.parts) == []
 
 
-def test_methods_are_told_from_functions():
-    class Local:
-        def method(self):
-            pass
+def test_code_is_of_the_module_where_it_was_written():
+    """What a decorator copies says otherwise."""
+    import functools
 
-    assert code.is_method(Local.method)
-    assert code.is_method(Derived.call)
-    assert not code.is_method(helper)
-    assert not code.is_method(found.__globals__["test_methods_are_told_from_functions"])
+    import keras
+
+    @functools.wraps(keras.activations.relu)
+    def mine(x):
+        return helper(x)
+
+    del mine.__wrapped__
+    assert found(mine) == {"relu", "helper"}
+
+
+def test_decorated_and_bound_code_is_found():
+    import functools
+
+    import tensorflow as tf
+
+    wrapped = (tf.function(helper), functools.partial(helper, 3), functools.cache(helper), Derived().above)
+    assert [code.unwrapped(each).__name__ for each in wrapped] == ["helper", "helper", "helper", "above"]
+    assert all("helper" in found(each) for each in wrapped)
+
+
+class Touchy(dict):
+    __getattr__ = dict.__getitem__
+
+
+class Settings:
+    width = 5
+
+
+TOUCHY, LOWER = Touchy(scale=2), str.lower
+
+
+def test_values_that_do_not_want_to_be_looked_at():
+    def uses(x, fold=LOWER):
+        return fold(x) * TOUCHY.scale + Settings.width
+
+    first, second = code.parts(uses)
+    assert first.values == {"TOUCHY": {"scale": 2}, "default 0": "None.str.lower"}
+    assert second.values == {"width": 5}

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.random import normal
 from networks import small
 
 import keras_transfer as kt
@@ -217,7 +218,7 @@ def test_stages_that_train_something_else(options, data, capsys):
 
 def test_dropout_in_the_frozen_part(data, capsys):
     reason = "draws at random in training (with its `rate` set to 0 they could be kept)"
-    model = own(keras.layers.Conv2D(2, 3, strides=8), keras.layers.Dropout(0.2, name="drop"))
+    model = own(keras.layers.Dropout(0.2, name="drop"), keras.layers.Conv2D(2, 3, strides=8))
     lines = refusal(capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None)
     assert f"'drop' {reason}" in lines[0]
     network = kt.backbone("EfficientNetB0", weights=None, image_size=32)
@@ -259,11 +260,14 @@ def flipped(images):
     return tf.image.random_flip_left_right(images)
 
 
+FLIP = keras.layers.RandomFlip("horizontal")
+
+
 class Noisy(keras.layers.Layer):
     def call(self, inputs):
-        return self.shaken(inputs)
+        return self.__shaken(inputs)
 
-    def shaken(self, inputs):
+    def __shaken(self, inputs):
         return inputs + keras.random.normal(keras.ops.shape(inputs))
 
 
@@ -281,10 +285,14 @@ class Counting(keras.layers.Layer):
     [
         (lambda: keras.layers.Lambda(lambda x: tf.image.random_flip_left_right(x)), "random_flip_left_right"),
         (lambda: keras.layers.Lambda(lambda x: flipped(x)), "random_flip_left_right"),
+        (lambda: keras.layers.Lambda(tf.function(flipped)), "random_flip_left_right"),
+        (lambda: keras.layers.Lambda(lambda x: tf.nn.dropout(x, 0.5)), "dropout"),
+        (lambda: keras.layers.Lambda(lambda x: FLIP(x)), "FLIP"),
+        (lambda: keras.layers.Lambda(lambda x: x + normal((32, 32, 3))), "keras.src.random.random.normal"),
         (Noisy, "random"),
         (Counting, "assign_add"),
     ],
-    ids=["lambda", "function of a lambda", "method", "count"],
+    ids=["lambda", "its function", "graph", "dropout", "layer", "a name", "method", "count"],
 )
 def test_code_of_ones_own_that_draws_or_counts(make, name, data, capsys):
     """Without a `training` argument, in whatever function it stands."""
@@ -293,14 +301,23 @@ def test_code_of_ones_own_that_draws_or_counts(make, name, data, capsys):
     assert f"uses `{name}`" in lines[0]
 
 
+def drawn(shape, dtype=None):
+    return keras.random.uniform(shape)
+
+
+def channel_shuffle(images):
+    return images[..., ::-1]
+
+
 class Careful(keras.layers.Layer):
     """Draws and counts, but not when it is called; and is never asked for its settings."""
 
     def build(self, shape):
-        self.shift = self.add_weight(shape=(), initializer=lambda shape, dtype: keras.random.uniform(shape))
+        self.shift = self.add_weight(shape=(), initializer=drawn)
+        self.flip = keras.layers.RandomFlip() if self.name == "flipping" else None
 
     def call(self, inputs):
-        return inputs + self.shift
+        return channel_shuffle(inputs) + self.shift
 
     def reset(self):
         self.shift.assign(0.0)
@@ -312,7 +329,7 @@ class Careful(keras.layers.Layer):
 @pytest.mark.parametrize("where", ["memory", "disk"])
 def test_code_of_ones_own_that_does_so_elsewhere(where, data, tmp_path):
     """Kept in memory; for the disk nobody can say what it is."""
-    model = own(Careful(), keras.layers.Conv2D(2, 3, strides=8))
+    model = own(Careful(), keras.layers.Conv2D(2, 3, strides=8, kernel_initializer=drawn))
     cache = kt.training.Cache(where=where, folder=tmp_path)
     history = kt.fine_tune(model, data, stages=[kt.Stage(epochs=2, only="top")], cache=cache, verbose=0)
     assert bool(kept(history)) == (where == "memory")

@@ -1,5 +1,8 @@
 """Whatever changes what a network gives changes its key."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -25,7 +28,19 @@ class Base(keras.layers.Layer):
 
 
 class Derived(Base):
-    pass
+    def build(self, shape):
+        self.built = True
+
+
+class Known(keras.layers.Layer):
+    """A layer whose settings do not tell all."""
+
+    def __init__(self, scale, **options):
+        super().__init__(**options)
+        self.scale = scale
+
+    def call(self, inputs):
+        return inputs * self.scale
 
 
 def key(layer):
@@ -49,6 +64,54 @@ def test_what_code_uses_is_in_the_key(make, monkeypatch):
         changed.setitem(globals(), "TABLE", np.full(3, 2.0, "float32"))
         assert key(make()) != first
     assert key(make()) == first
+
+
+def test_attributes_and_layers_within_code_are_in_the_key():
+    assert key(Known(1.0)) == key(Known(1.0)) != key(Known(2.0))
+    inner = keras.layers.Dense(3, kernel_initializer="ones")
+    inner.build((None, 4))
+    first = key(keras.layers.Lambda(lambda x: inner(x)))
+    assert key(keras.layers.Lambda(lambda x: inner(x))) != first  # of another line
+    found = []
+    for scale in (1.0, 1.0, 2.0):
+        inner.kernel.assign(scale * np.ones((4, 3)))
+        found.append(key(keras.layers.Lambda(lambda x: inner(x))))
+    assert found[0] == found[1] != found[2]
+
+
+SCRIPT = """
+import dataclasses, keras
+from keras_transfer.core import graph
+from keras_transfer.training import keys
+
+@dataclasses.dataclass
+class Settings:
+    width: int = 3
+
+class Plain:
+    width = 2
+
+SKIP, THING = {"a", "b", "c"}, Plain()
+
+def within(x):
+    return x if "d" in SKIP else x * THING.width * Settings().width
+
+def make():
+    inner = lambda x: within(x)
+    return keras.layers.Lambda(lambda x: inner(x), output_shape=(4,))
+
+dense = keras.layers.Dense(2, kernel_initializer="ones", activation=within)
+model = keras.Sequential([keras.Input((4,)), make(), dense])
+print(keys.network(graph.nodes(model), model.outputs))
+"""
+
+
+def test_another_process_has_the_same_key(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    found = [subprocess.run([sys.executable, file], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert len({each.stdout for each in found}) == 1
+    assert len(found[0].stdout) == 65
 
 
 def test_what_computes_is_in_the_key(monkeypatch):
