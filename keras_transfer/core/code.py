@@ -125,7 +125,7 @@ def _of_class(kind: type) -> Iterator[tuple[str, object]]:
     for name, value in vars(kind).items():
         if isinstance(value, property):
             yield from ((f"{name} {at}", each) for at, each in (("get", value.fget), ("set", value.fset)) if each)
-        elif _is_code(unwrapped(value)) or not (name.startswith("__") or hasattr(type(value), "__get__")):
+        elif _is_code(unwrapped(value)) or not (name.startswith("_") or hasattr(type(value), "__get__")):
             yield name, value
 
 

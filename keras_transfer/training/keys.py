@@ -1,5 +1,6 @@
 """Hashes of what the output of a network depends on: settings, connections, weights and code."""
 
+import functools
 import hashlib
 import inspect
 import json
@@ -15,8 +16,8 @@ from keras_transfer.core import code, graph, kernels
 
 __all__ = ["array", "joined", "network", "plain"]
 
-# What says nothing of the output, or is said by the code.
-NAMES = ("name", "trainable", "built", "function")
+NAMES = ("name", "trainable", "built")  # settings that say nothing of the output
+PLAIN = int | float | str | bytes | np.ndarray
 
 
 def joined(*parts: str) -> str:
@@ -65,7 +66,7 @@ def network(order: Sequence[graph.Node], ends: Sequence[keras.KerasTensor]) -> s
     lines = []
     for position in sorted(graph.ancestors(order, ends)):
         node = order[position]
-        config = node.operation.get_config()
+        config = _config(node.operation)
         lines.append(
             [
                 type(node.operation).__name__,
@@ -81,6 +82,12 @@ def network(order: Sequence[graph.Node], ends: Sequence[keras.KerasTensor]) -> s
     return plain([lines, [numbers[id(tensor)] for tensor in ends]])
 
 
+def _config(operation: keras.Operation) -> dict:
+    if isinstance(operation, keras.layers.Lambda):  # whose settings hold compiled code; `_code` has its text
+        return {"arguments": operation.arguments}
+    return operation.get_config()
+
+
 def _arguments(node: graph.Node) -> list:
     return keras.tree.flatten((node.call.arguments.args, node.call.arguments.kwargs))
 
@@ -94,15 +101,18 @@ def _code(operation: keras.Operation) -> list:
     """The source of what is neither of Keras nor of this package: it may be another one tomorrow."""
     found = []
     for layer in operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else [operation]:
-        inside = {name: code.unwrapped(value) for name, value in vars(layer).items()}
-        own = [type(layer), *(value for value in inside.values() if inspect.isfunction(value))]  # activations, say
-        parts = [part for each in own for part in code.parts(each)]
+        parts = code.parts(type(layer))
         found += [[_source(part.code), _value(part.values)] for part in parts if not _is_within(part, parts)]
+        inside = vars(layer).items()
+        found += [[name, _value(value)] for name, value in inside if _is_called(value)]  # activations, say
         if not code.is_known(type(layer)):  # what its settings may not tell
-            plain_ones = int | float | str | bytes | np.ndarray
-            shown = {name: each for name, each in inside.items() if not name.startswith("_") and name not in NAMES}
-            found.append([[name, _value(each)] for name, each in shown.items() if isinstance(each, plain_ones)])
+            shown = {name: value for name, value in inside if not name.startswith("_") and name not in NAMES}
+            found.append([[name, _value(each)] for name, each in shown.items() if isinstance(each, PLAIN)])
     return found
+
+
+def _is_called(value: object) -> bool:
+    return isinstance(value, functools.partial | np.ufunc) or inspect.isroutine(code.unwrapped(value))
 
 
 def _is_within(part: code.Part, parts: Sequence[code.Part]) -> bool:
@@ -113,6 +123,10 @@ def _is_within(part: code.Part, parts: Sequence[code.Part]) -> bool:
 
 def _value(value: object) -> object:
     """What a value is, the same in every process."""
+    if isinstance(value, functools.partial):
+        return [_value(value.func), _value(value.args), _value(value.keywords)]
+    if inspect.ismethod(value):
+        return [_value(value.__func__), _value(value.__self__)]
     value = code.unwrapped(value)
     if isinstance(value, tuple | list):
         return [_value(each) for each in value]
@@ -121,7 +135,8 @@ def _value(value: object) -> object:
     if isinstance(value, dict):
         return [[repr(key), _value(each)] for key, each in value.items()]
     if inspect.isfunction(value):
-        return [[_source(part.code), _value(part.values)] for part in code.parts(value)] or value.__qualname__
+        followed = [[_source(part.code), _value(part.values)] for part in code.parts(value)]
+        return followed or f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, keras.layers.Layer):
         weights = [_constant(weight) for weight in value.weights]
         return [plain({**value.get_config(), "name": None}), weights]

@@ -1,11 +1,13 @@
 """Whatever changes what a network gives changes its key."""
 
+import functools
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_transfer.core import graph, kernels
 from keras_transfer.training import keys
@@ -14,8 +16,8 @@ SCALE = 1.0
 TABLE = np.ones(3, "float32")
 
 
-def helper(pixels):
-    return pixels * SCALE
+def helper(pixels, more=0.0):
+    return pixels * SCALE + more
 
 
 def outer(pixels):
@@ -77,6 +79,22 @@ def test_attributes_and_layers_within_code_are_in_the_key():
         inner.kernel.assign(scale * np.ones((4, 3)))
         found.append(key(keras.layers.Lambda(lambda x: inner(x))))
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        (keras.ops.sin, keras.ops.cos),
+        (tf.math.sin, tf.math.cos),
+        (functools.partial(helper, 1.0), functools.partial(helper, 2.0)),
+        (functools.partial(outer), functools.partial(helper)),
+        (Known(1.0).call, Known(2.0).call),
+    ],
+    ids=["Keras", "TensorFlow", "arguments", "partial", "method"],
+)
+def test_functions_are_told_apart(functions):
+    first, second = ([key(keras.layers.Lambda(each, output_shape=(4,))) for _ in range(2)] for each in functions)
+    assert first[0] == first[1] != second[0] == second[1]
 
 
 SCRIPT = """
