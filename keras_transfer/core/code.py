@@ -32,7 +32,7 @@ def is_known(code: Callable) -> bool:
     """Whether a function or a class is of Keras, of this package or of Python itself.
 
     Example:
-        >>> is_known(print), is_known(lambda: 0)
+        >>> is_known(print), is_known(pathlib.Path)
         (True, False)
     """
     return _home(code) in KNOWN
@@ -44,11 +44,11 @@ def parts(code: Callable) -> list[Part]:
     Followed is what is not installed, in whatever module it stands, and for a class what is of its package.
 
     Example:
-        >>> scale = 2
-        >>> def twice(x):
-        ...     return scale * x
-        >>> [(part.code.__name__, part.values) for part in parts(lambda x: twice(x))]
-        [('<lambda>', {}), ('twice', {'scale': 2})]
+        >>> script = {"__name__": "__main__", "scale": 2}
+        >>> exec("def twice(x): return scale * x", script)
+        >>> exec("def use(x): return twice(x)", script)
+        >>> [(part.code.__name__, part.values) for part in parts(script["use"])]
+        [('use', {}), ('twice', {'scale': 2})]
     """
     code = unwrapped(code)
     home = _home(code) if inspect.isclass(code) else ""
