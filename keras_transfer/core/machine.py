@@ -72,12 +72,12 @@ def _container_memory() -> int | float:
     """What is left of the limit that a Linux container sets, infinite without one."""
     try:
         limit, used = (int((GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        return max(0, limit - used + _given_back())
+        return max(0, limit - used + _inactive_files())
     except (OSError, ValueError):  # no container, or the limit is "max"
         return float("inf")
 
 
-def _given_back() -> int:
+def _inactive_files() -> int:
     """What a container counts as used though it would be free on demand: files that were read and not since."""
     try:
         lines = (GROUP / "memory.stat").read_text().splitlines()

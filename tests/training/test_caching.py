@@ -77,11 +77,9 @@ NETWORKS = {
 @pytest.mark.parametrize(
     "name", [name if "block" in NETWORKS[name][0] else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 )
-def test_networks(name):
-    """The large ones without validation: tracing them once more for it takes seconds."""
+def test_networks(name, data):
     unfreeze, options = NETWORKS[name]
-    is_small = "block" in unfreeze
-    network = kt.backbone("MobileNetV2" if is_small else name, weights=None, image_size=32, **options)
+    network = kt.backbone("MobileNetV2" if "block" in unfreeze else name, weights=None, image_size=32, **options)
     first = network.get_weights()
 
     def make():
@@ -90,7 +88,7 @@ def test_networks(name):
         network.set_weights(first)
         return model
 
-    history = both(make, arrays(validation=0.2 if is_small else None), epochs=(2, 2), unfreeze=unfreeze)[1]
+    history = both(make, data, epochs=(2, 2), unfreeze=unfreeze)[1]
     ((of, layers),) = kept(history)  # one pass for both stages and for validation
     assert of == "images"
     assert len(layers) >= 2
