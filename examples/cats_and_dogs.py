@@ -23,7 +23,9 @@ def two_shapes(images, seed):
     names = ("circle", "star")
     wanted = [i for i, shape in enumerate(scenes["class"]) if kt.data.SHAPES[shape] in names]
     labels = [kt.data.SHAPES[scenes["class"][i]] for i in wanted]
-    return kt.data.from_arrays(scenes["images"][wanted], labels, validation=0.2, test=0.2, seed=seed)
+    return kt.data.from_arrays(
+        scenes["images"][wanted], labels, validation=0.2, test=0.2, seed=seed
+    )
 
 
 def main():
@@ -40,11 +42,15 @@ def main():
     asked = parser.parse_args()
 
     if asked.photos:
-        data = kt.data.from_folder(asked.photos, image_size=asked.image_size, test=0.2, seed=asked.seed)
+        data = kt.data.from_folder(
+            asked.photos, image_size=asked.image_size, test=0.2, seed=asked.seed
+        )
     else:
         data = two_shapes(asked.images, asked.seed)
     backbone = kt.backbone(asked.backbone, weights=asked.weights, image_size=data.image_size)
-    model = kt.build_model(backbone, kt.tasks.Classification(data.class_names, hidden=[1024], dropout=0.5))
+    model = kt.build_model(
+        backbone, kt.tasks.Classification(data.class_names, hidden=[1024], dropout=0.5)
+    )
     kt.fine_tune(
         model,
         data,

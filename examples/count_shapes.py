@@ -20,13 +20,17 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
 
-    data = kt.data.scenes(asked.images, image_size=48, targets=("class", "count", "depth"), test=0.2, seed=asked.seed)
+    data = kt.data.scenes(
+        asked.images, image_size=48, targets=("class", "count", "depth"), test=0.2, seed=asked.seed
+    )
     tasks = {
         "class": kt.tasks.Classification(data.class_names["class"]),
         "count": kt.tasks.Regression(unit="objects", hidden=[64]),
         "depth": kt.tasks.Regression(hidden=[64]),
     }
-    model = kt.build_model(kt.backbone("tiny", image_size=48), tasks, balancing={"class": 1.0, "count": 0.5})
+    model = kt.build_model(
+        kt.backbone("tiny", image_size=48), tasks, balancing={"class": 1.0, "count": 0.5}
+    )
     kt.fine_tune(model, data, epochs=asked.epochs, unfreeze="all", seed=asked.seed, verbose=2)
     print(kt.evaluate(model, data))
 

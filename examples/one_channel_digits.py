@@ -20,13 +20,17 @@ def main():
     parser.add_argument("--backbone", default="tiny")
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--images", type=int, default=700, help="digits to use, all splits together")
+    parser.add_argument(
+        "--images", type=int, default=700, help="digits to use, all splits together"
+    )
     parser.add_argument("--epochs", type=int, nargs=2, default=(10, 10))
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
 
     digits = load_digits()
-    grey = (digits.images[: asked.images] * 255 / 16).round().astype("uint8")  # (n, 8, 8), values 0..16 before
+    grey = (
+        (digits.images[: asked.images] * 255 / 16).round().astype("uint8")
+    )  # (n, 8, 8), values 0..16 before
     labels = digits.target[: asked.images]
     data = kt.data.from_arrays(
         grey,

@@ -23,7 +23,10 @@ ANSWERS = {
     "background": len(kt.data.TEXTURES),
     "count": 5,
 }
-WEIGHTS = {"character": 1.0, "mask": 0.2}  # 0.1 for the others: characters teach most, scenes add colour and texture
+WEIGHTS = {
+    "character": 1.0,
+    "mask": 0.2,
+}  # 0.1 for the others: characters teach most, scenes add colour and texture
 UNKNOWN = -1  # glyphs have no scene labels and scenes no character: the losses leave these out
 
 
@@ -31,7 +34,9 @@ def build_model(trunk: keras.Model, characters: int) -> keras.Model:
     """Puts one linear head for each question on the trunk."""
     pooled = keras.layers.GlobalAveragePooling2D()(trunk.output)
     outputs = {"character": keras.layers.Dense(characters, name="character")(pooled)}
-    outputs |= {name: keras.layers.Dense(answers, name=name)(pooled) for name, answers in ANSWERS.items()}
+    outputs |= {
+        name: keras.layers.Dense(answers, name=name)(pooled) for name, answers in ANSWERS.items()
+    }
     # each place of the map (stride 8) answers for its 4 x 4 pixels of half the resolution
     classes = 1 + len(kt.data.SHAPES)
     cells = keras.layers.Conv2D(16 * classes, 1)(trunk.output)
@@ -39,11 +44,18 @@ def build_model(trunk: keras.Model, characters: int) -> keras.Model:
     return keras.Model(trunk.input, outputs)
 
 
-def render(round_: int, characters: int, drawings: int, scenes: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def render(
+    round_: int, characters: int, drawings: int, scenes: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns images and labels of one round: all characters, then scenes."""
     glyphs, labels = kt.data.render_glyphs(characters, drawings, image_size=32, hand=round_)
     rendered = kt.data.render_scenes(scenes, image_size=32, seed=round_)
-    cells = rendered["masks"][:, 1::2, 1::2].reshape(scenes, 4, 4, 4, 4).swapaxes(2, 3).reshape(scenes, 4, 4, 16)
+    cells = (
+        rendered["masks"][:, 1::2, 1::2]
+        .reshape(scenes, 4, 4, 4, 4)
+        .swapaxes(2, 3)
+        .reshape(scenes, 4, 4, 16)
+    )
     known = {name: rendered[name] for name in ANSWERS} | {"mask": cells.astype(np.int64)}
     targets = {
         name: np.concatenate([np.full((len(glyphs), *values.shape[1:]), UNKNOWN), values])
@@ -68,7 +80,9 @@ def main() -> None:
     model = build_model(trunk, options.characters)
     steps = options.rounds * -(-(options.characters * options.drawings + options.scenes) // 256)
     warm_up = min(300, steps // 10)
-    rate = keras.optimizers.schedules.CosineDecay(1e-5, steps - warm_up, warmup_target=3e-3, warmup_steps=warm_up)
+    rate = keras.optimizers.schedules.CosineDecay(
+        1e-5, steps - warm_up, warmup_target=3e-3, warmup_steps=warm_up
+    )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02),
         loss={
@@ -81,8 +95,13 @@ def main() -> None:
     for round_ in range(options.rounds):
         images, targets = render(round_, options.characters, options.drawings, options.scenes)
         losses = model.fit(images, targets, batch_size=256, verbose=0).history
-        shown = ", ".join(f"{name.removesuffix('_loss')} {values[-1]:.3f}" for name, values in losses.items())
-        print(f"round {round_ + 1}/{options.rounds}, {time.perf_counter() - start:.0f} s, losses: {shown}", flush=True)
+        shown = ", ".join(
+            f"{name.removesuffix('_loss')} {values[-1]:.3f}" for name, values in losses.items()
+        )
+        print(
+            f"round {round_ + 1}/{options.rounds}, {time.perf_counter() - start:.0f} s, losses: {shown}",
+            flush=True,
+        )
     trunk.save_weights(options.output)
     print(f"wrote {options.output}")
 

@@ -27,9 +27,13 @@ def squeezenet(image_size):
             x = layers.MaxPooling2D(3, strides=2, name=f"pool{number}")(x)
         small = layers.Conv2D(squeeze, 1, activation="relu", name=f"fire{number}_squeeze")(x)
         wide = [
-            layers.Conv2D(4 * squeeze, side, padding="same", activation="relu", name=f"fire{number}_expand{side}")(
-                small
-            )
+            layers.Conv2D(
+                4 * squeeze,
+                side,
+                padding="same",
+                activation="relu",
+                name=f"fire{number}_expand{side}",
+            )(small)
             for side in (1, 3)
         ]
         x = layers.Concatenate(name=f"fire{number}")(wide)
@@ -40,16 +44,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", help="weights file of the network, .h5")
     parser.add_argument("--photos", help="folder with one subfolder a class")
-    parser.add_argument("--image-size", type=int, default=64, help="227 is what the published weights were trained at")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        default=64,
+        help="227 is what the published weights were trained at",
+    )
     parser.add_argument("--images", type=int, default=1500, help="how many scenes to render")
     parser.add_argument("--epochs", type=int, nargs=2, default=(5, 5))
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
 
     if asked.photos:
-        data = kt.data.from_folder(asked.photos, image_size=asked.image_size, test=0.2, seed=asked.seed)
+        data = kt.data.from_folder(
+            asked.photos, image_size=asked.image_size, test=0.2, seed=asked.seed
+        )
     else:
-        data = kt.data.scenes(asked.images, image_size=asked.image_size, test=0.2, seed=asked.seed, max_objects=1)
+        data = kt.data.scenes(
+            asked.images, image_size=asked.image_size, test=0.2, seed=asked.seed, max_objects=1
+        )
     network = squeezenet(asked.image_size)
     if asked.weights:
         print(*kt.backbones.load_by_order(network, asked.weights).lines, sep="\n")

@@ -33,9 +33,19 @@ def main():
     asked = parser.parse_args()
 
     shape = {"image_size": asked.image_size, "test": 0.2, "seed": asked.seed}
-    identities = kt.data.from_folder(asked.identities, **shape) if asked.identities else kt.data.glyphs(40, 20, **shape)
-    objects = kt.data.from_folder(asked.objects, **shape) if asked.objects else kt.data.scenes(asked.images, **shape)
-    data = kt.data.mix({"identity": identities, "object": objects}, sampling="equal", seed=asked.seed)
+    identities = (
+        kt.data.from_folder(asked.identities, **shape)
+        if asked.identities
+        else kt.data.glyphs(40, 20, **shape)
+    )
+    objects = (
+        kt.data.from_folder(asked.objects, **shape)
+        if asked.objects
+        else kt.data.scenes(asked.images, **shape)
+    )
+    data = kt.data.mix(
+        {"identity": identities, "object": objects}, sampling="equal", seed=asked.seed
+    )
     tasks = {name: kt.tasks.Classification(names) for name, names in data.class_names.items()}
     backbone = kt.backbone(asked.backbone, weights=asked.weights, image_size=asked.image_size)
     model = kt.build_model(backbone, tasks, balancing=asked.balancing)

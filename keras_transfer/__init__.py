@@ -2,14 +2,14 @@
 
 import importlib
 
-from keras_transfer.core import kernels as _kernels
+from keras_transfer.machine import kernels as _kernels
 
 __version__ = "0.1.0"
 
 _ROOMS = (
     "backbones",
     "balancing",
-    "comparing",
+    "studies",
     "data",
     "evaluation",
     "features",
@@ -28,7 +28,7 @@ _VERBS = {
     "TwoStage": "training",
     "backbone": "backbones",
     "build_model": "models",
-    "compare_tasks": "comparing",
+    "compare_tasks": "studies",
     "compile": "models",
     "evaluate": "evaluation",
     "export": "serving",

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import keras_transfer as kt
-from keras_transfer.core import paths
+from keras_transfer.graphs import paths
 
 __all__ = ["check_backbone", "check_balancer", "check_layer", "check_loss", "check_task"]
 
@@ -34,7 +34,10 @@ def _require(holds: bool, message: str) -> None:
 
 
 def _values(model: keras.Model) -> dict[str, np.ndarray]:
-    return {path: keras.ops.convert_to_numpy(variable) for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable)
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def _reloaded(model: keras.Model) -> keras.Model:
@@ -46,7 +49,9 @@ def _reloaded(model: keras.Model) -> keras.Model:
 
 def _pixels(model: keras.Model, count: int = 4) -> np.ndarray:
     height, width, channels = (side or 64 for side in model.input_shape[1:])
-    return np.random.default_rng(0).integers(0, 256, (count, height, width, channels), dtype="uint8")
+    return np.random.default_rng(0).integers(
+        0, 256, (count, height, width, channels), dtype="uint8"
+    )
 
 
 def check_backbone(backbone: keras.Model) -> None:
@@ -86,7 +91,10 @@ def _takes_bytes_and_floats_alike(backbone: keras.Model) -> None:
 def _answers_each_image_by_itself(backbone: keras.Model) -> None:
     pixels = _pixels(backbone)
     np.testing.assert_allclose(
-        backbone.predict(pixels[::-1], verbose=0), backbone.predict(pixels, verbose=0)[::-1], rtol=1e-4, atol=1e-4
+        backbone.predict(pixels[::-1], verbose=0),
+        backbone.predict(pixels, verbose=0)[::-1],
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -94,7 +102,9 @@ def _blocks_hold_every_layer_once(backbone: keras.Model) -> None:
     listed = [path for block in kt.layers.blocks(backbone) for path in block.layers]
     mark = kt.layers.representation(backbone)
     trunk = [path for path, layer in paths.leaves(backbone).items() if layer is not mark]
-    _require(sorted(listed) == sorted(trunk), f"{set(trunk) ^ set(listed)} not in exactly one block")
+    _require(
+        sorted(listed) == sorted(trunk), f"{set(trunk) ^ set(listed)} not in exactly one block"
+    )
 
 
 def _levels_are_in_the_graph(backbone: keras.Model) -> None:
@@ -104,7 +114,11 @@ def _levels_are_in_the_graph(backbone: keras.Model) -> None:
 
 def _calibrate(backbone: keras.Model) -> None:
     """Sets batch-norm statistics to those of some images: random weights would let the signal vanish."""
-    norms = [layer for layer in paths.leaves(backbone).values() if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [
+        layer
+        for layer in paths.leaves(backbone).values()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     momenta = [layer.momentum for layer in norms]
     flags = [layer.trainable for layer in norms]
     for layer in norms:
@@ -134,7 +148,10 @@ def _moved(before: dict, after: dict) -> set[str]:
 def _a_frozen_trunk_stays_bit_equal(backbone: keras.Model) -> None:
     _, before, after = _trained(backbone, "head")
     moved = _moved(before, after)
-    _require(moved == {"classification_logits/kernel", "classification_logits/bias"}, f"moved: {sorted(moved)}")
+    _require(
+        moved == {"classification_logits/kernel", "classification_logits/bias"},
+        f"moved: {sorted(moved)}",
+    )
 
 
 def _what_is_thawed_moves_and_nothing_else(backbone: keras.Model) -> None:
@@ -146,7 +163,9 @@ def _what_is_thawed_moves_and_nothing_else(backbone: keras.Model) -> None:
     expected = {names[id(variable)] for variable in model.trainable_variables}
     _require(moved <= expected, f"moved although frozen: {sorted(moved - expected)}")
     thawed = moved - {"classification_logits/kernel", "classification_logits/bias"}
-    _require(bool(thawed) == bool(blocks), "nothing thawed moved")  # a trunk may have nothing that can train
+    _require(
+        bool(thawed) == bool(blocks), "nothing thawed moved"
+    )  # a trunk may have nothing that can train
 
 
 def _reloads_equal(model: keras.Model) -> None:
@@ -203,7 +222,10 @@ def _task_model(task: object) -> keras.Model:
 
 def _config_makes_the_task_again(task: object, _: np.ndarray) -> None:
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(task))
-    _require(type(again) is type(task) and again.get_config() == task.get_config(), f"{again.get_config()}")
+    _require(
+        type(again) is type(task) and again.get_config() == task.get_config(),
+        f"{again.get_config()}",
+    )
 
 
 def _gradients_reach_every_weight(task: object, targets: np.ndarray) -> None:
@@ -241,7 +263,9 @@ def _answers_decode_row_by_row(task: object, targets: np.ndarray) -> None:
 
 def _scores_go_into_json(task: object, targets: np.ndarray) -> None:
     model = _task_model(task)
-    scores = task.measure(task.encode(targets), model.predict(_pixels(model, len(targets)), verbose=0))
+    scores = task.measure(
+        task.encode(targets), model.predict(_pixels(model, len(targets)), verbose=0)
+    )
     _require(bool(scores) and json.loads(json.dumps(scores)) == scores, "not plain values")
 
 
@@ -262,7 +286,10 @@ def check_layer(layer: keras.layers.Layer, inputs: np.ndarray) -> None:
 
 
 def _announces_its_shape(layer: keras.layers.Layer, inputs: np.ndarray) -> None:
-    _require(tuple(layer.compute_output_shape(inputs.shape)) == tuple(layer(inputs).shape), "another shape came out")
+    _require(
+        tuple(layer.compute_output_shape(inputs.shape)) == tuple(layer(inputs).shape),
+        "another shape came out",
+    )
 
 
 def _config_makes_the_layer_again(layer: keras.layers.Layer, inputs: np.ndarray) -> None:
@@ -279,24 +306,37 @@ def check_loss(loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray) 
     Example:
         >>> check_loss(kt.losses.Crossentropy(), np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]], "float32"))
     """
-    _run((_is_the_mean_of_the_examples, _weight_zero_is_absence, _config_makes_the_loss_again), loss, y_true, y_pred)
+    _run(
+        (_is_the_mean_of_the_examples, _weight_zero_is_absence, _config_makes_the_loss_again),
+        loss,
+        y_true,
+        y_pred,
+    )
 
 
-def _is_the_mean_of_the_examples(loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray) -> None:
+def _is_the_mean_of_the_examples(
+    loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray
+) -> None:
     each = [float(loss(y_true[i : i + 1], y_pred[i : i + 1])) for i in range(len(y_true))]
     np.testing.assert_allclose(float(loss(y_true, y_pred)), np.mean(each), rtol=1e-5)
 
 
-def _weight_zero_is_absence(loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray) -> None:
+def _weight_zero_is_absence(
+    loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray
+) -> None:
     again = type(loss).from_config({**loss.get_config(), "reduction": "mean_with_sample_weight"})
     weights = np.ones(len(y_true), "float32")
     weights[0] = 0
     np.testing.assert_allclose(
-        float(again(y_true, y_pred, sample_weight=weights)), float(again(y_true[1:], y_pred[1:])), rtol=1e-5
+        float(again(y_true, y_pred, sample_weight=weights)),
+        float(again(y_true[1:], y_pred[1:])),
+        rtol=1e-5,
     )
 
 
-def _config_makes_the_loss_again(loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray) -> None:
+def _config_makes_the_loss_again(
+    loss: keras.losses.Loss, y_true: np.ndarray, y_pred: np.ndarray
+) -> None:
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     _require(float(again(y_true, y_pred)) == float(loss(y_true, y_pred)), "another value")
 
@@ -336,7 +376,9 @@ def _balancing_problem(tasks: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     """Inner products of random gradients, of different lengths, and losses."""
     rng = np.random.default_rng(seed)
     gradients = rng.normal(size=(tasks, tasks + 1)) * rng.uniform(0.3, 3.0, (tasks, 1))
-    return (gradients @ gradients.T).astype("float32"), rng.uniform(0.3, 3.0, tasks).astype("float32")
+    return (gradients @ gradients.T).astype("float32"), rng.uniform(0.3, 3.0, tasks).astype(
+        "float32"
+    )
 
 
 def _balanced(balancer: object, gram: object, losses: object, known: object, state: dict) -> tuple:
@@ -345,7 +387,9 @@ def _balanced(balancer: object, gram: object, losses: object, known: object, sta
     return balancer.coefficients(gram, losses, known, state)
 
 
-def _balanced_values(balancer: object, gram: object, losses: object, known: object, state: dict) -> tuple:
+def _balanced_values(
+    balancer: object, gram: object, losses: object, known: object, state: dict
+) -> tuple:
     found, new = _balanced(balancer, gram, losses, known, state)
     return np.array(found), {name: np.array(value) for name, value in new.items()}
 
@@ -354,13 +398,18 @@ def _later_state(balancer: object, tasks: int) -> dict:
     """After some steps, so that it says something."""
     state = balancer.initial(tasks)
     for seed in range(1, 5):
-        _, state = _balanced_values(balancer, *_balancing_problem(tasks, seed), np.ones(tasks, bool), state)
+        _, state = _balanced_values(
+            balancer, *_balancing_problem(tasks, seed), np.ones(tasks, bool), state
+        )
     return state
 
 
 def _state_of(state: dict, at: np.ndarray) -> dict:
     """The part of some tasks, in the order given."""
-    return {name: value[np.ix_(*[at] * value.ndim)] if value.ndim else value for name, value in state.items()}
+    return {
+        name: value[np.ix_(*[at] * value.ndim)] if value.ndim else value
+        for name, value in state.items()
+    }
 
 
 def _subsets(tasks: int) -> list[np.ndarray]:
@@ -375,9 +424,14 @@ def _close(found: object, expected: object, message: str) -> None:
 
 def _config_makes_the_balancer_again(balancer: object, tasks: int) -> None:
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(balancer))
-    _require(type(again) is type(balancer) and again.get_config() == balancer.get_config(), f"{again.get_config()}")
+    _require(
+        type(again) is type(balancer) and again.get_config() == balancer.get_config(),
+        f"{again.get_config()}",
+    )
     arguments = (*_balancing_problem(tasks), np.ones(tasks, bool), balancer.initial(tasks))
-    np.testing.assert_array_equal(_balanced_values(again, *arguments)[0], _balanced_values(balancer, *arguments)[0])
+    np.testing.assert_array_equal(
+        _balanced_values(again, *arguments)[0], _balanced_values(balancer, *arguments)[0]
+    )
 
 
 def _answers_one_finite_float32_a_task(balancer: object, tasks: int) -> None:
@@ -385,7 +439,10 @@ def _answers_one_finite_float32_a_task(balancer: object, tasks: int) -> None:
         gram, losses = _balancing_problem(tasks)
         every = np.ones(tasks, bool)
         found, _ = _balanced_values(balancer, gram, scale * losses, every, balancer.initial(tasks))
-        _require(found.shape == (tasks,) and found.dtype == "float32", f"{found.dtype} of shape {found.shape}")
+        _require(
+            found.shape == (tasks,) and found.dtype == "float32",
+            f"{found.dtype} of shape {found.shape}",
+        )
         _require(np.isfinite(found).all(), f"{found}")
 
 
@@ -394,7 +451,9 @@ def _state_keeps_its_form(balancer: object, tasks: int) -> None:
     after = _later_state(balancer, tasks)
     form = {name: (value.shape, value.dtype) for name, value in before.items()}
     _require(form == {name: (value.shape, value.dtype) for name, value in after.items()}, f"{form}")
-    _require(all(set(shape) <= {tasks} and len(shape) <= 2 for shape, _ in form.values()), f"{form}")
+    _require(
+        all(set(shape) <= {tasks} and len(shape) <= 2 for shape, _ in form.values()), f"{form}"
+    )
 
 
 def _unknown_tasks_have_no_say(balancer: object, tasks: int) -> None:
@@ -411,12 +470,18 @@ def _unknown_tasks_have_no_say(balancer: object, tasks: int) -> None:
             _close(found[known], expected, f"beside unknown tasks with {nothing}")
             _require(not found[~known].any(), f"unknown tasks get {found[~known]}, not 0")
             for name, value in _state_of(new, at).items():
-                _close(value, expected_state[name], f"state {name!r} beside unknown tasks with {nothing}")
+                _close(
+                    value,
+                    expected_state[name],
+                    f"state {name!r} beside unknown tasks with {nothing}",
+                )
             for name, value in new.items():
                 if value.ndim:
                     of_known = np.ix_(*[known] * value.ndim)
                     value[of_known] = state[name][of_known]
-                    np.testing.assert_array_equal(value, state[name], f"state {name!r} of unknown tasks")
+                    np.testing.assert_array_equal(
+                        value, state[name], f"state {name!r} of unknown tasks"
+                    )
 
 
 def _nothing_known_changes_nothing(balancer: object, tasks: int) -> None:
@@ -441,7 +506,9 @@ def _a_task_alone_gets_1(balancer: object, tasks: int) -> None:
     if balancer.own_scale:
         return
     for known in np.eye(tasks, dtype=bool):
-        found, _ = _balanced_values(balancer, *_balancing_problem(tasks), known, _later_state(balancer, tasks))
+        found, _ = _balanced_values(
+            balancer, *_balancing_problem(tasks), known, _later_state(balancer, tasks)
+        )
         _close(found, known, "one task alone")
 
 
@@ -451,7 +518,9 @@ def _a_common_scale_of_gradients_changes_nothing(balancer: object, tasks: int) -
     every = np.ones(tasks, bool)
     expected, expected_state = _balanced_values(balancer, gram, losses, every, state)
     for scale in (2.0**-10, 3.0, 2.0**15):
-        found, new = _balanced_values(balancer, (gram * scale**2).astype("float32"), losses, every, state)
+        found, new = _balanced_values(
+            balancer, (gram * scale**2).astype("float32"), losses, every, state
+        )
         _close(found, expected, f"gradients times {scale:g}")
         for name, value in new.items():
             _close(value, expected_state[name], f"state {name!r}, gradients times {scale:g}")
@@ -465,7 +534,9 @@ def _other_order_same_answers(balancer: object, tasks: int) -> None:
     every = np.ones(tasks, bool)
     order = np.roll(np.arange(tasks), 1)
     expected, _ = _balanced_values(balancer, gram, losses, every, state)
-    found, _ = _balanced_values(balancer, gram[np.ix_(order, order)], losses[order], every, _state_of(state, order))
+    found, _ = _balanced_values(
+        balancer, gram[np.ix_(order, order)], losses[order], every, _state_of(state, order)
+    )
     _close(found, expected[order], f"order {order}")
 
 
@@ -478,10 +549,15 @@ def _graphs_answer_as_eager_and_are_traced_once(balancer: object, tasks: int) ->
 
     for compiled in (False, True):
         function = tf.function(step, jit_compile=compiled)
-        state = eager = {name: tf.constant(value) for name, value in balancer.initial(tasks).items()}
+        state = eager = {
+            name: tf.constant(value) for name, value in balancer.initial(tasks).items()
+        }
         for seed, known in enumerate([np.ones(tasks, bool), *_subsets(tasks)]):
             gram, losses = (tf.constant(value) for value in _balancing_problem(tasks, seed))
             found, state = function(gram, losses, tf.constant(known), state)
             expected, eager = _balanced(balancer, gram, losses, known, eager)
             _close(found, expected, f"step {seed}, compiled: {compiled}")
-        _require(function.experimental_get_tracing_count() == 1, f"{function.experimental_get_tracing_count()} traces")
+        _require(
+            function.experimental_get_tracing_count() == 1,
+            f"{function.experimental_get_tracing_count()} traces",
+        )

@@ -29,10 +29,14 @@ def fork():
     `fork(code, *arguments)` returns the `multiprocessing.Process`; the code finds `arguments` as a list of strings.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["numpy", "tensorflow", "keras", "keras_transfer.training", "keras_transfer.models"])
+    context.set_forkserver_preload(
+        ["numpy", "tensorflow", "keras", "keras_transfer.training", "keras_transfer.models"]
+    )
 
     def start(code, *arguments):
-        process = context.Process(target=exec, args=(code, {"arguments": [str(each) for each in arguments]}))
+        process = context.Process(
+            target=exec, args=(code, {"arguments": [str(each) for each in arguments]})
+        )
         process.start()
         return process
 
@@ -56,7 +60,9 @@ def save_plain_module(folder):
             super().__init__(name="plain")
             generator = tf.random.Generator.from_seed(1)
             with self.name_scope:
-                self.kernel = tf.Variable(generator.normal([3, 3, 3, 16], stddev=0.3), name="kernel")
+                self.kernel = tf.Variable(
+                    generator.normal([3, 3, 3, 16], stddev=0.3), name="kernel"
+                )
                 self.scale = tf.Variable(tf.ones(16), name="scale")
                 self.shift = tf.Variable(tf.zeros(16), name="shift")
                 self.mean = tf.Variable(tf.zeros(16), trainable=False, name="mean")
@@ -76,7 +82,9 @@ def save_plain_module(folder):
                 mean, variance = tf.nn.moments(x, [0, 1, 2])
                 for kept, new in ((self.mean, mean), (self.variance, variance)):
                     kept.assign(kept * batch_norm_momentum + new * (1 - batch_norm_momentum))
-            x = tf.nn.relu(tf.nn.batch_normalization(x, mean, variance, self.shift, self.scale, 1e-3))
+            x = tf.nn.relu(
+                tf.nn.batch_normalization(x, mean, variance, self.shift, self.scale, 1e-3)
+            )
             x = tf.nn.dropout(x, 0.2) if training else x
             x = tf.nn.relu(tf.nn.conv2d(x, self.upper, 2, "SAME"))
             return {"default": x, "pooled": tf.reduce_mean(x, [1, 2])}
@@ -84,7 +92,9 @@ def save_plain_module(folder):
     module = Plain()
     for training in (True, False):
         module.__call__.get_concrete_function(
-            tf.TensorSpec([None, None, None, 3]), training=training, batch_norm_momentum=tf.TensorSpec([])
+            tf.TensorSpec([None, None, None, 3]),
+            training=training,
+            batch_norm_momentum=tf.TensorSpec([]),
         )
     module.l2.get_concrete_function()
     tf.saved_model.save(module, str(folder))

@@ -14,7 +14,9 @@ def small():
     for number in (1, 2, 3, 4):
         name = f"block{number}"
         strides = 1 if number == 3 else 2
-        y = keras.layers.Conv2D(6, 3, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        y = keras.layers.Conv2D(
+            6, 3, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
+        )(x)
         y = keras.layers.BatchNormalization(name=f"{name}_norm")(y)
         y = keras.layers.ReLU(name=f"{name}_relu")(y)
         x = keras.layers.Add(name=f"{name}_add")([x, y]) if number == 3 else y

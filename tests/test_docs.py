@@ -26,7 +26,9 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name, extraglobs={"kt": keras_transfer}):
+    for test in doctest.DocTestFinder(exclude_empty=True).find(
+        module, name, extraglobs={"kt": keras_transfer}
+    ):
         runner.run(test)
     assert runner.summarize(verbose=False).failed == 0
 

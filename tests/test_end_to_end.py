@@ -37,7 +37,10 @@ def test_caltech_photos(real_data, tmp_path):
         f"--augment none --no-refit --out {tmp_path}/c24 --quiet"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "keras_transfer", *command.split()], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "keras_transfer", *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads((tmp_path / "c24" / "report.json").read_text())
@@ -46,7 +49,11 @@ def test_caltech_photos(real_data, tmp_path):
 
     model = kt.load_model(tmp_path / "c24" / "model.keras")
     files = sorted(photos.glob("test/*/*.jpg"))
-    arguments = [str(tmp_path / "c24" / "export" / "1"), str(tmp_path / "answers.npz"), *map(str, files)]
+    arguments = [
+        str(tmp_path / "c24" / "export" / "1"),
+        str(tmp_path / "answers.npz"),
+        *map(str, files),
+    ]
     subprocess.run([sys.executable, "-c", SERVER, *arguments], check=True, cwd=tmp_path)
     answers = np.load(tmp_path / "answers.npz")
     expected = model.predict(kt.data.load_images(files, 160), verbose=0)

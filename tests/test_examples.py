@@ -21,7 +21,9 @@ def test_no_example_is_forgotten():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SMALLEST)
 
 
-@pytest.mark.parametrize("name", [name for name, arguments in SMALLEST.items() if arguments is not None])
+@pytest.mark.parametrize(
+    "name", [name for name, arguments in SMALLEST.items() if arguments is not None]
+)
 def test_example(name, tmp_path):
     command = [sys.executable, str(EXAMPLES / name), *SMALLEST[name]]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

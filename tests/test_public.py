@@ -38,7 +38,9 @@ def test_unknown_name():
 
 
 def python(code):
-    return subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
+    )
 
 
 def test_import_is_quick_and_light():
@@ -47,7 +49,11 @@ def test_import_is_quick_and_light():
     )
     assert done.stdout.strip() == "[]"
     microseconds = min(
-        int(re.search(r"\|\s*(\d+) \|\s*keras_transfer$", python("import keras_transfer").stderr, re.M).group(1))
+        int(
+            re.search(
+                r"\|\s*(\d+) \|\s*keras_transfer$", python("import keras_transfer").stderr, re.M
+            ).group(1)
+        )
         for _ in range(3)
     )
     assert microseconds < 50_000
@@ -63,7 +69,9 @@ def test_help_is_quick_and_light():
     seconds = []
     for _ in range(5):
         begin = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         seconds.append(time.perf_counter() - begin)
     assert "demo" in done.stdout
     assert "train" in done.stdout

@@ -38,7 +38,9 @@ def losses(point):
     )
     bowls = [((-x + place) ** 2 + 0.1 * (-y - 8) ** 2) / 10 - 20 for place in (7.0, -7.0)]
     above, below = tf.maximum(tf.tanh(0.5 * y), 0), tf.maximum(tf.tanh(-0.5 * y), 0)
-    return tf.stack([valley * above + bowl * below for valley, bowl in zip(valleys, bowls, strict=True)])
+    return tf.stack(
+        [valley * above + bowl * below for valley, bowl in zip(valleys, bowls, strict=True)]
+    )
 
 
 def path(balancer):
@@ -78,7 +80,10 @@ def path(balancer):
 
 def front(grid):
     """Those points of a grid (2, h, w) that no other is better than, in the order of the first loss."""
-    points, values = grid.reshape(2, -1), losses(tf.constant(grid, tf.float32)).numpy().reshape(2, -1)
+    points, values = (
+        grid.reshape(2, -1),
+        losses(tf.constant(grid, tf.float32)).numpy().reshape(2, -1),
+    )
     order = np.argsort(values[0])
     lowest = np.minimum.accumulate(values[1][order])
     kept = order[np.concatenate([[True], values[1][order][1:] < lowest[:-1]])]
@@ -108,7 +113,9 @@ def main():
     parser.add_argument("--methods", nargs="+", default=list(kt.balancing.BALANCERS))
     parser.add_argument("--picture", default=pathlib.Path(__file__).with_suffix(".png"))
     asked = parser.parse_args()
-    grid = np.stack(np.meshgrid(np.linspace(-10.5, 10.5, 421), np.linspace(-10.5, 10.5, 421))).astype("float32")
+    grid = np.stack(
+        np.meshgrid(np.linspace(-10.5, 10.5, 421), np.linspace(-10.5, 10.5, 421))
+    ).astype("float32")
     points, values = front(grid)
     found = {}
     for name in asked.methods:
@@ -117,14 +124,22 @@ def main():
         for start in STARTS:
             walked = walk(tf.constant(start)).numpy()
             last = losses(tf.constant(walked[-1])).numpy()
-            is_there = bool(np.isfinite(last).all() and not (values < last[:, None] - CLOSE).all(axis=0).any())
+            is_there = bool(
+                np.isfinite(last).all() and not (values < last[:, None] - CLOSE).all(axis=0).any()
+            )
             found[name].append((walked, is_there))
     draw(found, grid, points, asked.picture)
     reached = {name: [is_there for _, is_there in paths] for name, paths in found.items()}
-    result = {"benchmark": "balancing_toy", "starts": STARTS, "reached": {n: sum(each) for n, each in reached.items()}}
+    result = {
+        "benchmark": "balancing_toy",
+        "starts": STARTS,
+        "reached": {n: sum(each) for n, each in reached.items()},
+    }
     if "sum" in reached:
         hard = [at for at, is_there in enumerate(reached["sum"]) if not is_there]
-        result["where_the_sum_fails"] = {n: sum(each[at] for at in hard) for n, each in reached.items()}
+        result["where_the_sum_fails"] = {
+            n: sum(each[at] for at in hard) for n, each in reached.items()
+        }
         result["hard_starts"] = [STARTS[at] for at in hard]
     print(json.dumps(result))
 

@@ -53,9 +53,17 @@ def folders(root, name, scratch):
     """Returns the training and the test folder of a set, one subfolder a class."""
     if (root / name / "train").is_dir():
         return root / name / "train", root / name / "test"
-    for row in csv.DictReader((root / name / "index.csv").open()):  # pets3 and pacs_small have a list instead
+    for row in csv.DictReader(
+        (root / name / "index.csv").open()
+    ):  # pets3 and pacs_small have a list instead
         file = row.get("file") or f"images/{row['id']}.jpg"
-        link = scratch / name / row["split"] / row.get("class", row.get("breed")) / file.replace("/", "-")
+        link = (
+            scratch
+            / name
+            / row["split"]
+            / row.get("class", row.get("breed"))
+            / file.replace("/", "-")
+        )
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((root / name / file).resolve())
     return scratch / name / "train", scratch / name / "test"
@@ -65,13 +73,17 @@ def pixels(folder):
     """Returns images and class ids."""
     files = sorted(folder.glob("*/*.jpg"))
     names = sorted({file.parent.name for file in files})
-    return kt.data.load_images(files, SIZE).astype("float32"), np.array([names.index(f.parent.name) for f in files])
+    return kt.data.load_images(files, SIZE).astype("float32"), np.array(
+        [names.index(f.parent.name) for f in files]
+    )
 
 
 def network(root, width, *, pretrained=True):
     weights = str(root / "weights" / NETWORKS[width]) if pretrained else None
     shape = (SIZE, SIZE, 3)
-    return keras.applications.MobileNetV2(shape, alpha=float(width), include_top=False, weights=weights)
+    return keras.applications.MobileNetV2(
+        shape, alpha=float(width), include_top=False, weights=weights
+    )
 
 
 def keras_script(root, width, train, test, *, pretrained=True):
@@ -79,13 +91,17 @@ def keras_script(root, width, train, test, *, pretrained=True):
     base.trainable = not pretrained
     inputs = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.RandomRotation(0.1)(keras.layers.RandomFlip("horizontal")(inputs))
-    x = base(keras.layers.Rescaling(1 / 127.5, -1)(x), **({"training": False} if pretrained else {}))
+    x = base(
+        keras.layers.Rescaling(1 / 127.5, -1)(x), **({"training": False} if pretrained else {})
+    )
     x = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
     batches = tf.data.Dataset.from_tensor_slices(train).shuffle(len(train[1])).batch(32).prefetch(2)
 
     def fit(rate, epochs):
-        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile(
+            keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False
+        )
         model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
 
     if pretrained:
@@ -101,15 +117,23 @@ def keras_script(root, width, train, test, *, pretrained=True):
 
 def regression(root, width, train, test, *, seed):
     trunk = network(root, width)
-    features = [trunk.predict(x / 127.5 - 1, batch_size=64, verbose=0).mean(axis=(1, 2)) for x, _ in (train, test)]
-    fit_on, choose_on = train_test_split(np.arange(len(train[1])), test_size=0.2, stratify=train[1], random_state=seed)
+    features = [
+        trunk.predict(x / 127.5 - 1, batch_size=64, verbose=0).mean(axis=(1, 2))
+        for x, _ in (train, test)
+    ]
+    fit_on, choose_on = train_test_split(
+        np.arange(len(train[1])), test_size=0.2, stratify=train[1], random_state=seed
+    )
 
     def fitted(strength, rows):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
         return model.fit(features[0][rows], train[1][rows])
 
     strengths = 10.0 ** np.arange(-4, 2.1, 0.5)
-    scores = [fitted(each, fit_on).score(features[0][choose_on], train[1][choose_on]) for each in strengths]
+    scores = [
+        fitted(each, fit_on).score(features[0][choose_on], train[1][choose_on])
+        for each in strengths
+    ]
     best = fitted(strengths[int(np.argmax(scores))], np.arange(len(train[1])))
     return float(best.score(features[1], test[1]))
 
@@ -156,7 +180,14 @@ def rows(asked):
                 place = pathlib.Path(scratch) / f"{width}-{arm}-{seed}"
                 score = measure(pathlib.Path(asked.data), name, width, arm, seed, place)
                 seconds = round(time.perf_counter() - started, 1)
-                row = {"set": name, "network": width, "arm": arm, "seed": seed, "accuracy": score, "seconds": seconds}
+                row = {
+                    "set": name,
+                    "network": width,
+                    "arm": arm,
+                    "seed": seed,
+                    "accuracy": score,
+                    "seconds": seconds,
+                }
                 print(json.dumps(row), file=sys.stderr, flush=True)
                 if kept:
                     with kept.open("a") as file:
@@ -175,18 +206,29 @@ def table(found):
             for row in found:
                 if (row["set"], row["network"]) == (name, width):
                     scores.setdefault(row["arm"], {})[row["seed"]] = 100 * row["accuracy"]
-            means = {arm: round(statistics.mean(values.values()), 2) for arm, values in scores.items()}
-            by_seed = {arm: [round(value, 2) for value in values.values()] for arm, values in scores.items()}
+            means = {
+                arm: round(statistics.mean(values.values()), 2) for arm, values in scores.items()
+            }
+            by_seed = {
+                arm: [round(value, 2) for value in values.values()]
+                for arm, values in scores.items()
+            }
             cells[width] = {"mean": means, "seeds": by_seed}
             others = {arm: mean for arm, mean in means.items() if arm != "default"}
             if "default" in means and others:
                 best = max(others, key=others.get)
                 gaps = [scores["default"][seed] - value for seed, value in scores[best].items()]
-                cells[width] |= {"best_other": best, "ahead": round(means["default"] - means[best], 2)}
+                cells[width] |= {
+                    "best_other": best,
+                    "ahead": round(means["default"] - means[best], 2),
+                }
                 pairs += gaps
         result[name] = {"networks": cells}
         if pairs:
-            result[name] |= {"ahead": round(statistics.mean(pairs), 2), "interval": _interval(pairs)}
+            result[name] |= {
+                "ahead": round(statistics.mean(pairs), 2),
+                "interval": _interval(pairs),
+            }
             ahead += pairs
     return result, ahead
 
@@ -202,17 +244,28 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="folder with weights and image sets")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--scratch-seeds", type=int, default=3, help="seeds of the slowest and worst arm")
+    parser.add_argument(
+        "--scratch-seeds", type=int, default=3, help="seeds of the slowest and worst arm"
+    )
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--arms", nargs="+", default=["regression", "default", "keras", "scratch"])
     parser.add_argument("--rows", help="file to keep finished rows in")
     asked = parser.parse_args()
     by_set, ahead = table(list(rows(asked)))
-    result = {"benchmark": "default_recipe", "seeds": asked.seeds, "scratch_seeds": asked.scratch_seeds, "sets": by_set}
+    result = {
+        "benchmark": "default_recipe",
+        "seeds": asked.seeds,
+        "scratch_seeds": asked.scratch_seeds,
+        "sets": by_set,
+    }
     if ahead:
         result |= {"ahead": round(statistics.mean(ahead), 2), "interval": _interval(ahead)}
-    result["versions"] = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_transfer": kt.__version__}
+    result["versions"] = {
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "keras_transfer": kt.__version__,
+    }
     result["device"] = f"{platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps(result))
 

@@ -24,16 +24,26 @@ def main():
     parser.add_argument("--shots", type=int, nargs="+", default=[5, 2])
     parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
-    result = {"benchmark": "few_shot_digits", "seeds": asked.seeds, "accuracy": {}, "two_stage_ahead_by": {}}
+    result = {
+        "benchmark": "few_shot_digits",
+        "seeds": asked.seeds,
+        "accuracy": {},
+        "two_stage_ahead_by": {},
+    }
     for shots in asked.shots:
         scores, _, _ = demo.compare(shots=shots, seeds=asked.seeds)
         means = {arm: 100 * statistics.mean(values) for arm, values in scores.items()}
         result["accuracy"][shots] = {
-            arm: {"mean": round(means[arm], 2), "seeds": [round(100 * value, 2) for value in values]}
+            arm: {
+                "mean": round(means[arm], 2),
+                "seeds": [round(100 * value, 2) for value in values],
+            }
             for arm, values in scores.items()
         }
         result["two_stage_ahead_by"][shots] = {
-            arm: round(means["two-stage"] - mean, 2) for arm, mean in means.items() if arm != "two-stage"
+            arm: round(means["two-stage"] - mean, 2)
+            for arm, mean in means.items()
+            if arm != "two-stage"
         }
     result["versions"] = {"keras": keras.__version__, "tensorflow": tf.__version__}
     result["device"] = f"{platform.machine()}, {os.cpu_count()} cores"

@@ -34,7 +34,11 @@ import tempfile
 import time
 
 NETWORKS = {
-    "MobileNetV2": {"size": 160, "from": "block_13_expand", "weights": "mobilenet_v2_1.0_224_no_top_from_int8.h5"},
+    "MobileNetV2": {
+        "size": 160,
+        "from": "block_13_expand",
+        "weights": "mobilenet_v2_1.0_224_no_top_from_int8.h5",
+    },
     "ResNet50": {"size": 128, "from": "conv5_block1_1_conv", "weights": None},
 }
 SIDES = ("kerashub", "guide", "keras", "off", "memory", "disk", "views")
@@ -79,7 +83,9 @@ def thaw(layers, start):
 
     thawed = [layer.name for layer in layers].index(start)
     for number, layer in enumerate(layers):
-        layer.trainable = number >= thawed and not isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= thawed and not isinstance(
+            layer, keras.layers.BatchNormalization
+        )
 
 
 def kerashub_script(root, network, out):
@@ -88,7 +94,9 @@ def kerashub_script(root, network, out):
     import keras_hub
 
     if network != "ResNet50":
-        raise SystemExit("kerashub: only for ResNet50, whose backbone KerasHub makes without a download")
+        raise SystemExit(
+            "kerashub: only for ResNet50, whose backbone KerasHub makes without a download"
+        )
     train, held, test, classes = pictures(root, network, decoded_once=True)
     size = NETWORKS[network]["size"]
     backbone = keras_hub.models.ResNetBackbone(
@@ -101,7 +109,10 @@ def kerashub_script(root, network, out):
         image_shape=(size, size, 3),
     )
     model = keras_hub.models.ImageClassifier(backbone=backbone, num_classes=classes)
-    scaled = [part.map(lambda images, labels: (images / 127.5 - 1.0, labels)) for part in (train, held, test)]
+    scaled = [
+        part.map(lambda images, labels: (images / 127.5 - 1.0, labels))
+        for part in (train, held, test)
+    ]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     backbone.trainable = False
     stages = [fitted(model, *scaled[:2], 1e-3, loss)]
@@ -120,10 +131,16 @@ def keras_script(root, network, out, *, guide):
     size = (about["size"], about["size"])
     train, held, test, classes = pictures(root, network, decoded_once=not guide)
     weights = about["weights"] and str(root / "weights" / about["weights"])
-    base = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(*size, 3))
+    base = getattr(keras.applications, network)(
+        include_top=False, weights=weights, input_shape=(*size, 3)
+    )
     base.trainable = False
     inputs = keras.Input((*size, 3))
-    x = keras.layers.RandomRotation(0.2)(keras.layers.RandomFlip("horizontal")(inputs)) if guide else inputs
+    x = (
+        keras.layers.RandomRotation(0.2)(keras.layers.RandomFlip("horizontal")(inputs))
+        if guide
+        else inputs
+    )
     x = keras.layers.Rescaling(1 / 127.5, -1)(x)
     x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
     model = keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
@@ -141,7 +158,9 @@ def ours(root, network, out, cache):
 
     about = NETWORKS[network]
     folder = root / "caltech24"
-    data = kt.data.from_folder(folder / "train", test=folder / "test", validation=SHARE, image_size=about["size"])
+    data = kt.data.from_folder(
+        folder / "train", test=folder / "test", validation=SHARE, image_size=about["size"]
+    )
     weights = about["weights"] and str(root / "weights" / about["weights"])
 
     import keras
@@ -184,7 +203,17 @@ def side(root, network, name, out):
 
 def measured(root, network, name, out, script=__file__):
     """Runs one side in a process of its own; returns its stages, its accuracy and the seconds until it had saved."""
-    command = [sys.executable, script, str(root), "--network", network, "--side", name, "--out", str(out)]
+    command = [
+        sys.executable,
+        script,
+        str(root),
+        "--network",
+        network,
+        "--side",
+        name,
+        "--out",
+        str(out),
+    ]
     started = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -198,7 +227,9 @@ def measured(root, network, name, out, script=__file__):
 def summary(rows):
     """Medians of the runs of a side."""
     found = {"seconds": statistics.median(row["seconds"] for row in rows)}
-    found["stages"] = [round(statistics.median(row["stages"][at] for row in rows), 2) for at in (0, 1)]
+    found["stages"] = [
+        round(statistics.median(row["stages"][at] for row in rows), 2) for at in (0, 1)
+    ]
     found["accuracy"] = round(statistics.median(row["accuracy"] for row in rows), 4)
     return found | {"seconds": round(found["seconds"], 2)}
 
@@ -231,7 +262,12 @@ def main():
                 "end_to_end": round(found[slow]["seconds"] / found[quick]["seconds"], 2),
                 "frozen_stage": round(found[slow]["stages"][0] / found[quick]["stages"][0], 2),
             }
-    result = {"benchmark": "fine_tune_speed", "network": asked.network, "runs": asked.runs, "sides": found}
+    result = {
+        "benchmark": "fine_tune_speed",
+        "network": asked.network,
+        "runs": asked.runs,
+        "sides": found,
+    }
     result |= {"times_as_fast": ratios, "device": f"{platform.machine()}, {os.cpu_count()} cores"}
     result["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "as it comes")
     print(json.dumps(result))

@@ -44,7 +44,9 @@ def floor(root, network, out, *, is_warm):
     """The steps, and nothing around them; warm with the rows that a run before has left."""
     import keras_transfer as kt
 
-    load_images = kt.data.load_images  # now TensorFlow is there, with the kernels that the other side has
+    load_images = (
+        kt.data.load_images
+    )  # now TensorFlow is there, with the kernels that the other side has
 
     import keras
     import numpy as np
@@ -61,7 +63,9 @@ def floor(root, network, out, *, is_warm):
     classes = sorted(set(names[0]))
     labels = np.array([classes.index(name) for name in names[0]])
     weights = str(root / "weights" / about["weights"])
-    base = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(size, size, 3))
+    base = getattr(keras.applications, network)(
+        include_top=False, weights=weights, input_shape=(size, size, 3)
+    )
     boundary = base.get_layer(about["from"]).input
     pooled = keras.layers.GlobalAveragePooling2D()(base.output)
     head = keras.layers.Dense(len(classes))
@@ -100,7 +104,9 @@ def floor(root, network, out, *, is_warm):
                 batch = shuffled[at : at + 32]
                 step(tf.constant(rows[batch]), tf.constant(labels[batch]))
             for at in range(0, len(held), 32):
-                measure(tf.constant(rows[held[at : at + 32]]), tf.constant(labels[held[at : at + 32]]))
+                measure(
+                    tf.constant(rows[held[at : at + 32]]), tf.constant(labels[held[at : at + 32]])
+                )
         stages.append(time.perf_counter() - began)
     model = keras.Sequential([base, keras.layers.GlobalAveragePooling2D(), head])
     model.save_weights(out / "model.weights.h5")
@@ -121,7 +127,9 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.side:
-        stages, saved, accuracy = floor(asked.data, asked.network, asked.out, is_warm=asked.side == WARM)
+        stages, saved, accuracy = floor(
+            asked.data, asked.network, asked.out, is_warm=asked.side == WARM
+        )
         print(json.dumps({"stages": stages, "saved": saved, "accuracy": accuracy}))
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -130,12 +138,18 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(asked.runs):
             for name, script in scripts.items():
-                rows[name].append(speed.measured(asked.data, asked.network, name, pathlib.Path(folder), script=script))
+                rows[name].append(
+                    speed.measured(
+                        asked.data, asked.network, name, pathlib.Path(folder), script=script
+                    )
+                )
     found = {name: speed.summary(each) for name, each in rows.items()}
     seconds = {name: side["seconds"] for name, side in found.items()}
     result = {"benchmark": "floor", "runs": asked.runs, "sides": found}
     result["times_the_floor"] = round(seconds["memory"] / seconds["floor"], 3)
-    result["keras_to"] = {name: round(seconds["keras"] / seconds[name], 2) for name in scripts if name != "keras"}
+    result["keras_to"] = {
+        name: round(seconds["keras"] / seconds[name], 2) for name in scripts if name != "keras"
+    }
     print(json.dumps(result | {"device": f"{platform.machine()}, {os.cpu_count()} cores"}))
 
 

@@ -38,7 +38,9 @@ def render(folder, count):
     for number in range(count):
         name = ("dark", "light")[number % 2]
         (folder / name).mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 128, (SIDE, SIDE, 3)).astype("uint8") + np.uint8(100 * (number % 2))
+        pixels = rng.integers(0, 128, (SIDE, SIDE, 3)).astype("uint8") + np.uint8(
+            100 * (number % 2)
+        )
         (folder / name / f"{number}.jpg").write_bytes(tf.io.encode_jpeg(pixels, quality=80).numpy())
 
 
@@ -70,7 +72,14 @@ def one(folder, cache):
 def measured(scratch, count):
     """Runs one size in a process of its own, on an empty cache."""
     with tempfile.TemporaryDirectory(dir=scratch) as cache:
-        command = [sys.executable, __file__, "--folder", str(scratch / str(count)), "--cache", cache]
+        command = [
+            sys.executable,
+            __file__,
+            "--folder",
+            str(scratch / str(count)),
+            "--cache",
+            cache,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
@@ -94,9 +103,14 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         for count in asked.sizes:
             render(pathlib.Path(scratch) / str(count), count)
-        turns = [[measured(pathlib.Path(scratch), count) for count in asked.sizes] for _ in range(asked.runs)]
+        turns = [
+            [measured(pathlib.Path(scratch), count) for count in asked.sizes]
+            for _ in range(asked.runs)
+        ]
     for row in zip(*turns, strict=True):
-        rows.append({name: round(statistics.median(run[name] for run in row), 3) for name in row[0]})
+        rows.append(
+            {name: round(statistics.median(run[name] for run in row), 3) for name in row[0]}
+        )
     large = [row for row in rows if row["images"] >= 4000]
     result = {
         "benchmark": "growth",

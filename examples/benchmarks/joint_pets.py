@@ -66,7 +66,12 @@ def main():
     print(found)
     if asked.page:
         found.save(asked.page)
-    result = {"benchmark": "joint_pets", "network": asked.network, "recipe": asked.recipe, "seeds": asked.seeds}
+    result = {
+        "benchmark": "joint_pets",
+        "network": asked.network,
+        "recipe": asked.recipe,
+        "seeds": asked.seeds,
+    }
     result |= {key: found[key] for key in ("tasks", "delta", "seconds")}
     result["time"] = round(found["seconds"]["joint"] / found["seconds"]["apart"], 3)
     result["versions"] = {"keras": keras.__version__, "keras_transfer": kt.__version__}

@@ -46,7 +46,9 @@ def scenes(seed, *, images, size, share, shuffled):
         "depth": rendered["depth"].min(axis=(1, 2)),
     }
     train, test = slice(images), slice(images, None)
-    held = {name: values[test] for name, values in labels.items()} | {"class": rendered["class"][test]}
+    held = {name: values[test] for name, values in labels.items()} | {
+        "class": rendered["class"][test]
+    }
     draw = np.random.default_rng(seed)
     places = draw.permutation(images)
     given = {}
@@ -70,7 +72,9 @@ def scenes(seed, *, images, size, share, shuffled):
 def trunk(folder, size):
     if folder is None:
         return kt.backbone("tiny", image_size=size)
-    return kt.backbone("MobileNetV2", weights=str(folder / "weights" / WEIGHTS), image_size=size, alpha=0.35)
+    return kt.backbone(
+        "MobileNetV2", weights=str(folder / "weights" / WEIGHTS), image_size=size, alpha=0.35
+    )
 
 
 def stages(epochs, rate):
@@ -84,7 +88,10 @@ def stages(epochs, rate):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "data", type=pathlib.Path, nargs="?", help="folder with weights/; without it, the trunk is tiny"
+        "data",
+        type=pathlib.Path,
+        nargs="?",
+        help="folder with weights/; without it, the trunk is tiny",
     )
     parser.add_argument("--images", type=int, default=600, help="for training and validation")
     parser.add_argument("--size", type=int, default=96)
@@ -92,8 +99,12 @@ def main():
     parser.add_argument("--epochs", type=int, nargs=2, default=(3, 40))
     parser.add_argument("--rate", type=float, default=1e-3, help="of the second stage")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--balancing", default="uncertainty", help="a name of kt.balancing.BALANCERS")
-    parser.add_argument("--branch", default="block_13*", help="from there on the count has a branch; '' for none")
+    parser.add_argument(
+        "--balancing", default="uncertainty", help="a name of kt.balancing.BALANCERS"
+    )
+    parser.add_argument(
+        "--branch", default="block_13*", help="from there on the count has a branch; '' for none"
+    )
     parser.add_argument("--random", choices=TASKS, help="task whose training labels are shuffled")
     parser.add_argument("--page")
     parser.add_argument("--run-dir")
@@ -106,7 +117,9 @@ def main():
     found = kt.compare_tasks(
         trunk(asked.data, asked.size),
         tasks,
-        lambda seed: scenes(seed, images=asked.images, size=asked.size, share=asked.labelled, shuffled=asked.random),
+        lambda seed: scenes(
+            seed, images=asked.images, size=asked.size, share=asked.labelled, shuffled=asked.random
+        ),
         seeds=asked.seeds,
         sharing={"count": asked.branch} if asked.branch else None,
         balancing=asked.balancing,

@@ -33,12 +33,16 @@ def one(name):
     import tensorflow as tf
 
     size, start = NETWORKS[name]
-    base = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(size, size, 3))
+    base = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_shape=(size, size, 3)
+    )
     pooled = keras.layers.GlobalAveragePooling2D()(base.output)
     model = keras.Model(base.input, keras.layers.Dense(24)(pooled))
     thawed = [layer.name for layer in base.layers].index(start)
     for number, layer in enumerate(base.layers):
-        layer.trainable = number >= thawed and not isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= thawed and not isinstance(
+            layer, keras.layers.BatchNormalization
+        )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.Adam(1e-5)
     variables = model.trainable_variables
@@ -80,9 +84,15 @@ def main():
     for name in asked.networks:
         rows = []
         for switch in ("0", "1"):
-            environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": switch, "TF_CPP_MIN_LOG_LEVEL": "3"}
+            environment = {
+                **os.environ,
+                "TF_ENABLE_ONEDNN_OPTS": switch,
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            }
             command = [sys.executable, __file__, "--one", name]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, env=environment
+            )
             rows.append(json.loads(done.stdout.splitlines()[-1]))
         found[name] = {part: round(rows[0][part] / rows[1][part], 2) for part in rows[0]}
     result = {"benchmark": "kernels", "times_as_fast_with_onednn": found}

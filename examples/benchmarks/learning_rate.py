@@ -32,21 +32,29 @@ def features(root, name):
     """Returns frozen features and class ids of the training and of the test images."""
     size = SIZES[name]
     weights = str(root / WEIGHTS)
-    trunk = keras.applications.MobileNetV2((size, size, 3), alpha=0.35, include_top=False, weights=weights)
+    trunk = keras.applications.MobileNetV2(
+        (size, size, 3), alpha=0.35, include_top=False, weights=weights
+    )
     found = []
     for part in ("train", "test"):
         files = sorted((root / name / part).glob("*/*.jpg"))
         names = sorted({file.parent.name for file in files})
         images = kt.data.load_images(files, size).astype("float32")
         maps = trunk.predict(images / 127.5 - 1, batch_size=64, verbose=0)
-        found.append((maps.mean(axis=(1, 2)), np.array([names.index(file.parent.name) for file in files])))
+        found.append(
+            (maps.mean(axis=(1, 2)), np.array([names.index(file.parent.name) for file in files]))
+        )
     return found
 
 
 def head(classes, width, rate, seed):
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential([keras.Input((width,)), keras.layers.Dense(classes, activation="softmax")])
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = keras.Sequential(
+        [keras.Input((width,)), keras.layers.Dense(classes, activation="softmax")]
+    )
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     return model
 
 
@@ -72,14 +80,25 @@ def main():
     for name in asked.sets:
         train, test = features(pathlib.Path(asked.data), name)
         grid = {
-            rate: round(statistics.mean(trained(train, test, rate, seed) for seed in range(asked.seeds)), 2)
+            rate: round(
+                statistics.mean(trained(train, test, rate, seed) for seed in range(asked.seeds)), 2
+            )
             for rate in GRID
         }
         rates = [suggested(train, seed) for seed in range(asked.seeds)]
         ours = statistics.mean(trained(train, test, rate, seed) for seed, rate in enumerate(rates))
         ahead = round(ours - max(grid.values()), 2)
-        result["sets"][name] = {"grid": grid, "suggested": rates, "accuracy": round(ours, 2), "ahead_of_best": ahead}
-    result["versions"] = {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_transfer": kt.__version__}
+        result["sets"][name] = {
+            "grid": grid,
+            "suggested": rates,
+            "accuracy": round(ours, 2),
+            "ahead_of_best": ahead,
+        }
+    result["versions"] = {
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "keras_transfer": kt.__version__,
+    }
     result["device"] = f"{platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps(result))
 

@@ -35,7 +35,9 @@ def batches():
 
 def built(task, **options):
     keras.utils.set_random_seed(0)
-    model = kt.build_model(kt.backbone("MobileNetV2", weights=None, image_size=SIZE), task, **options)
+    model = kt.build_model(
+        kt.backbone("MobileNetV2", weights=None, image_size=SIZE), task, **options
+    )
     kt.compile(model, optimizer=keras.optimizers.Adam(1e-4))
     return model
 
@@ -48,7 +50,9 @@ def step_of(model, images, targets):
     model.make_train_function()
 
     def step():
-        return keras.tree.map_structure(np.asarray, model.train_function(iterator))  # waits for the result
+        return keras.tree.map_structure(
+            np.asarray, model.train_function(iterator)
+        )  # waits for the result
 
     for _ in range(2):  # traces, and fills caches
         step()
@@ -71,7 +75,9 @@ def main():
     for name, kind in kinds.items():
         steps[name] = step_of(built(tasks, balancing=name), images, targets)
         if asked.weights and kind == "gradients":
-            steps[f"{name} on weights"] = step_of(built(tasks, balancing=name, balance_on="weights"), images, targets)
+            steps[f"{name} on weights"] = step_of(
+                built(tasks, balancing=name, balance_on="weights"), images, targets
+            )
     seconds = {name: [] for name in steps}
     for _ in range(asked.turns):
         for name, step in steps.items():
@@ -82,7 +88,9 @@ def main():
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     times = {name: round(each / medians["one task"], 3) for name, each in medians.items()}
     most = {
-        kind: max((times[name] for name in kinds if kinds[name] == kind and name != "sum"), default=None)
+        kind: max(
+            (times[name] for name in kinds if kinds[name] == kind and name != "sum"), default=None
+        )
         for kind in ("losses", "gradients")
     }
     result = {
@@ -90,7 +98,11 @@ def main():
         "seconds_of_one_task": round(medians["one task"], 4),
         "times": times,
         "most": {"sum": times["three tasks"], **most},
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "keras_transfer": kt.__version__},
+        "versions": {
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "keras_transfer": kt.__version__,
+        },
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(result))

@@ -40,7 +40,9 @@ def omniglot(folder):
 
 def decode(data):
     image = tf.io.decode_png(data, channels=3)
-    return tf.cast(tf.round(tf.image.resize(tf.cast(image, "float32"), (32, 32), antialias=True)), "uint8").numpy()
+    return tf.cast(
+        tf.round(tf.image.resize(tf.cast(image, "float32"), (32, 32), antialias=True)), "uint8"
+    ).numpy()
 
 
 def cifar(folder):
@@ -49,7 +51,10 @@ def cifar(folder):
     for split in ("train", "test"):
         files = sorted((folder / "cifar10_small" / split).glob("*/*.jpg"))
         classes = sorted({file.parent.name for file in files})
-        parts += [kt.data.load_images(files, 32), np.array([classes.index(file.parent.name) for file in files])]
+        parts += [
+            kt.data.load_images(files, 32),
+            np.array([classes.index(file.parent.name) for file in files]),
+        ]
     return parts
 
 
@@ -93,7 +98,10 @@ def main():
         parts = load(pathlib.Path(asked.data))
         pretrained = probe(kt.backbone("tiny"), parts)
         random = [random_probe(parts, seed) for seed in range(asked.seeds)]
-        result["accuracy"][name] = {"pretrained": round(pretrained, 2), "random": [round(value, 2) for value in random]}
+        result["accuracy"][name] = {
+            "pretrained": round(pretrained, 2),
+            "random": [round(value, 2) for value in random],
+        }
         result["ahead_by"][name] = round(pretrained - float(np.mean(random)), 2)
     result["versions"] = {"keras": keras.__version__, "tensorflow": tf.__version__}
     result["device"] = f"{platform.machine()}, {os.cpu_count()} cores"

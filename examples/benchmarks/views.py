@@ -27,7 +27,9 @@ WEIGHTS = "mobilenet_v2_1.0_224_no_top_from_int8.h5"
 def trained(root, seed, views):
     """Returns the seconds that training took, and the test accuracy."""
     folder = root / "caltech24"
-    data = kt.data.from_folder(folder / "train", test=folder / "test", validation=0.2, image_size=SIZE, seed=seed)
+    data = kt.data.from_folder(
+        folder / "train", test=folder / "test", validation=0.2, image_size=SIZE, seed=seed
+    )
     backbone = kt.backbone("MobileNetV2", weights=str(root / "weights" / WEIGHTS), image_size=SIZE)
 
     import keras
@@ -61,7 +63,11 @@ def main():
             print(json.dumps({"views": views, "seed": seed, "found": found[-1]}), flush=True)
     seconds = {views: statistics.median(row[0] for row in found) for views, found in rows.items()}
     accuracy = {views: statistics.mean(row[1] for row in found) for views, found in rows.items()}
-    result = {"benchmark": "views", "seeds": asked.seeds, "accuracy": {"four": accuracy[4], "endless": accuracy[1]}}
+    result = {
+        "benchmark": "views",
+        "seeds": asked.seeds,
+        "accuracy": {"four": accuracy[4], "endless": accuracy[1]},
+    }
     result["points_ahead"] = round(100 * (accuracy[4] - accuracy[1]), 2)
     result["times_as_fast"] = round(seconds[1] / seconds[4], 2)
     print(json.dumps(result | {"device": f"{platform.machine()}, {os.cpu_count()} cores"}))

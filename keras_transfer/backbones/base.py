@@ -3,7 +3,7 @@
 import keras
 
 from keras_transfer import layers
-from keras_transfer.core import blocks as core_blocks
+from keras_transfer.graphs import blocks as core_blocks
 
 __all__ = ["Backbone"]
 
@@ -23,7 +23,12 @@ class Backbone(keras.Model):
 
     @classmethod
     def of(
-        cls, images: keras.KerasTensor, features: keras.KerasTensor, *, source: dict, name: str = "backbone"
+        cls,
+        images: keras.KerasTensor,
+        features: keras.KerasTensor,
+        *,
+        source: dict,
+        name: str = "backbone",
     ) -> "Backbone":
         """Makes a backbone of a graph by putting the representation's mark on its end.
 
@@ -33,7 +38,9 @@ class Backbone(keras.Model):
             source: See `layers.Representation`.
             name: The model's name.
         """
-        return cls(images, layers.Representation(source, name="representation")(features), name=name)
+        return cls(
+            images, layers.Representation(source, name="representation")(features), name=name
+        )
 
     @property
     def source(self) -> dict:

@@ -57,7 +57,9 @@ def named(
     size = image_size or checks.image_size(CATALOGUE[name].size)
     if min(size) < family.minimum:
         given = size[0] if size[0] == size[1] else size
-        raise checks.error(f"`image_size` must be at least {family.minimum} for {name}", given=given)
+        raise checks.error(
+            f"`image_size` must be at least {family.minimum} for {name}", given=given
+        )
     _check_arguments(name, arguments)
     weights = _check_weights(name, weights)
     plan = _Plan(name, size, planes.check_channels(channels, channel_mode), channel_mode, arguments)
@@ -120,7 +122,9 @@ def _widened(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
         except checks.InputError:
             raise refused from None
         return network
-    planes.transfer(pretrained, network, mode=plan.mode, channels=plan.channels, channel_mode=plan.channel_mode)
+    planes.transfer(
+        pretrained, network, mode=plan.mode, channels=plan.channels, channel_mode=plan.channel_mode
+    )
     return network
 
 
@@ -128,24 +132,38 @@ def _constructed(plan: _Plan, published: str | None) -> keras.Model:
     """Builds the network from pixels to features."""
     normalises = FAMILIES[CATALOGUE[plan.name].family].normalises
     inputs = keras.Input((*plan.size, plan.channels), name="image")
-    pixels = planes.preprocess(plan.mode, plan.channels, plan.channel_mode, normalises=normalises)(inputs)
+    pixels = planes.preprocess(plan.mode, plan.channels, plan.channel_mode, normalises=normalises)(
+        inputs
+    )
     if plan.name == "tiny":
         return keras.Model(inputs, tiny.network(pixels))
-    arguments = {**plan.arguments, "include_preprocessing": False} if plan.outside else plan.arguments
+    arguments = (
+        {**plan.arguments, "include_preprocessing": False} if plan.outside else plan.arguments
+    )
     return _application(plan.name, pixels, published, arguments)
 
 
-def _application(name: str, pixels: keras.KerasTensor, published: str | None, arguments: dict) -> keras.Model:
+def _application(
+    name: str, pixels: keras.KerasTensor, published: str | None, arguments: dict
+) -> keras.Model:
     build = getattr(keras.applications, name)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="This model usually expects 1 or 3 input channels")
+            warnings.filterwarnings(
+                "ignore", message="This model usually expects 1 or 3 input channels"
+            )
             return build(
-                include_top=False, weights=published, input_tensor=pixels, input_shape=pixels.shape[1:], **arguments
+                include_top=False,
+                weights=published,
+                input_tensor=pixels,
+                input_shape=pixels.shape[1:],
+                **arguments,
             )
     except (ValueError, TypeError) as refused:
         reason = str(refused).strip().splitlines()[0]
-        raise checks.error(f"the arguments must suit {name}", given=arguments, fix=f"Keras says: {reason}") from refused
+        raise checks.error(
+            f"the arguments must suit {name}", given=arguments, fix=f"Keras says: {reason}"
+        ) from refused
     except Exception as failed:
         # keras.utils.get_file raises a bare Exception when a download fails; anything else passes through.
         if not isinstance(failed, OSError) and not isinstance(failed.__context__, OSError):
@@ -159,7 +177,12 @@ def _application(name: str, pixels: keras.KerasTensor, published: str | None, ar
 
 
 def _keras_cache() -> pathlib.Path:
-    return pathlib.Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else "~/.keras") / "models"
+    return (
+        pathlib.Path(
+            keras.config.keras_home() if hasattr(keras.config, "keras_home") else "~/.keras"
+        )
+        / "models"
+    )
 
 
 def _load(network: keras.Model, name: str, path: pathlib.Path) -> None:
@@ -183,7 +206,9 @@ def _check_arguments(name: str, arguments: dict) -> None:
     for argument in arguments:
         if argument not in known:
             takes = f"It takes: {', '.join(sorted(known))}." if known else "It takes none."
-            raise checks.error(f"an argument of {name} must be known", given=repr(argument), fix=takes)
+            raise checks.error(
+                f"an argument of {name} must be known", given=repr(argument), fix=takes
+            )
 
 
 def _check_weights(name: str, weights: str | os.PathLike | None) -> str | pathlib.Path | None:
@@ -193,14 +218,19 @@ def _check_weights(name: str, weights: str | os.PathLike | None) -> str | pathli
     if weights == "pretrained":
         return "pretrained" if name == "tiny" else "imagenet"
     if weights == "imagenet" and name == "tiny":
-        raise checks.error("`weights` of 'tiny' must be 'pretrained', None or a file", given="'imagenet'")
+        raise checks.error(
+            "`weights` of 'tiny' must be 'pretrained', None or a file", given="'imagenet'"
+        )
     if weights == "imagenet":
         return weights
     path = pathlib.Path(weights)
     if not path.is_file():
         raise checks.error(
-            "`weights` must be 'pretrained', 'imagenet', None or an existing file", given=repr(str(weights))
+            "`weights` must be 'pretrained', 'imagenet', None or an existing file",
+            given=repr(str(weights)),
         )
     if not path.name.endswith((".h5", ".hdf5", ".keras")):
-        raise checks.error("`weights` must be an .h5, .weights.h5 or .keras file", given=repr(str(weights)))
+        raise checks.error(
+            "`weights` must be an .h5, .weights.h5 or .keras file", given=repr(str(weights))
+        )
     return path

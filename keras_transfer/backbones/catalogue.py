@@ -15,7 +15,7 @@ class Family(NamedTuple):
     preprocessing: str
     """Mode of `layers.Preprocess`: what the network expects instead of pixels 0..255."""
     blocks: str
-    """Regular expression of a block's name within the name of an operation, see `core.blocks`."""
+    """Regular expression of a block's name within the name of an operation, see `graphs.blocks`."""
     minimum: int = 32
     """Smallest image side."""
     normalises: bool = False

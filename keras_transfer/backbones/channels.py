@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from keras_transfer import layers
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.layers.preprocess import CHANNEL_MODES, MODES, mixing, spread
 
 __all__ = ["adapt", "check_channels", "preprocess", "transfer", "widen"]
@@ -59,7 +60,12 @@ def widen(kernel: np.ndarray, channels: int, mode: str) -> np.ndarray:
 
 
 def preprocess(
-    mode: str, channels: int, channel_mode: str, *, normalises: bool = False, name: str = "preprocess"
+    mode: str,
+    channels: int,
+    channel_mode: str,
+    *,
+    normalises: bool = False,
+    name: str = "preprocess",
 ) -> layers.Preprocess:
     """Makes the layer whose output a kernel of `adapt` takes.
 
@@ -78,7 +84,9 @@ def preprocess(
     plane = 0.0
     if channels != 3 and channel_mode == "mean":
         plane = 255.0 if normalises else float(_differ(mean))
-    return layers.Preprocess(mode, channels=channels, channel_mode=channel_mode, plane=plane, name=name)
+    return layers.Preprocess(
+        mode, channels=channels, channel_mode=channel_mode, plane=plane, name=name
+    )
 
 
 def adapt(kernel: np.ndarray, mode: str, channels: int, channel_mode: str) -> np.ndarray:
@@ -101,12 +109,23 @@ def adapt(kernel: np.ndarray, mode: str, channels: int, channel_mode: str) -> np
     if channels == 3:
         return kernel
     reverse, _, mean, deviation = MODES[mode]
-    order = slice(None, None, -1 if reverse else 1)  # the table's is the network's, ours red, green, blue
+    order = slice(
+        None, None, -1 if reverse else 1
+    )  # the table's is the network's, ours red, green, blue
     has_plane = channel_mode == "mean" and _differ(mean)
-    return _fitted(kernel[:, :, order], mean[order], deviation[order], channels, channel_mode, has_plane=has_plane)
+    return _fitted(
+        kernel[:, :, order],
+        mean[order],
+        deviation[order],
+        channels,
+        channel_mode,
+        has_plane=has_plane,
+    )
 
 
-def transfer(source: keras.Model, target: keras.Model, *, mode: str, channels: int, channel_mode: str) -> None:
+def transfer(
+    source: keras.Model, target: keras.Model, *, mode: str, channels: int, channel_mode: str
+) -> None:
     """Copies a network's weights into the same network for other channels, its first layer adapted.
 
     Args:
@@ -146,7 +165,9 @@ def _weighted(network: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in paths.leaves(network).values() if layer.weights]
 
 
-def _colours(network: keras.Model, normalization: keras.layers.Normalization) -> tuple[np.ndarray, np.ndarray]:
+def _colours(
+    network: keras.Model, normalization: keras.layers.Normalization
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each colour in a network that holds them as weights."""
     mean, variance, *_ = normalization.get_weights()
     # With the weights of ImageNet, EfficientNet divides by the root of the deviation once more.
@@ -155,7 +176,9 @@ def _colours(network: keras.Model, normalization: keras.layers.Normalization) ->
     return mean.astype("float64"), np.sqrt(variance.astype("float64")) / factor
 
 
-def _statistics(colours: tuple[np.ndarray, np.ndarray], channels: int, channel_mode: str) -> list[np.ndarray]:
+def _statistics(
+    colours: tuple[np.ndarray, np.ndarray], channels: int, channel_mode: str
+) -> list[np.ndarray]:
     """Mean and variance of each channel for a `Normalization`; those of the plane leave its ones alone."""
     mean, deviation = (spread(own, channels, channel_mode) for own in colours)
     plane = [0.0, 1.0] if channel_mode == "mean" else [[], []]
@@ -180,7 +203,9 @@ def _fitted(
     means, deviations = (spread(own, channels, channel_mode)[:, None] for own in (mean, deviation))
     parts = [_mixed(kernel, shares * deviations / np.asarray(deviation))]
     if has_plane:
-        rest = (shares * (means - np.asarray(mean)) / np.asarray(deviation)).sum(axis=0, keepdims=True)
+        rest = (shares * (means - np.asarray(mean)) / np.asarray(deviation)).sum(
+            axis=0, keepdims=True
+        )
         parts.append(_mixed(kernel, rest))
     return np.concatenate(parts, axis=2)
 

@@ -17,7 +17,8 @@ from keras_transfer import layers
 from keras_transfer.backbones import channels as planes
 from keras_transfer.backbones import preprocessing, rebuilding, trunks, weight_files
 from keras_transfer.backbones.base import Backbone
-from keras_transfer.core import checks, graph, pixel_range
+from keras_transfer.core import checks
+from keras_transfer.graphs import nodes, pixel_range
 
 __all__ = ["from_model"]
 
@@ -85,23 +86,33 @@ def _check_names(trunk: trunks.Trunk) -> None:
     unmarked = [operation for operation in trunk.operations if operation is not trunk.mark]
     lambdas = rebuilding.check_saveable(unmarked)
     if lambdas:
-        checks.note(f"a saved file will carry the code of {', '.join(lambdas)}: loading it needs trust=True")
+        checks.note(
+            f"a saved file will carry the code of {', '.join(lambdas)}: loading it needs trust=True"
+        )
     if any(operation.name == "representation" for operation in unmarked):
         raise checks.error(
-            "the name 'representation' must be free", given="a layer of that name", fix="Rename the layer."
+            "the name 'representation' must be free",
+            given="a layer of that name",
+            fix="Rename the layer.",
         )
 
 
 def _free(name: str, trunk: trunks.Trunk) -> str:
     taken = {operation.name for operation in trunk.operations}
-    return next(one for one in (name, *(f"{name}_{number}" for number in range(1, len(taken) + 2))) if one not in taken)
+    return next(
+        one
+        for one in (name, *(f"{name}_{number}" for number in range(1, len(taken) + 2)))
+        if one not in taken
+    )
 
 
 def _preparation(trunk: trunks.Trunk, preprocess: object) -> str | keras.layers.Layer | None:
     """A mode or a layer; None for a network that holds the package's own."""
     if trunk.prepared:
         if preprocess is not None:
-            raise checks.error("`preprocess` must be left out for a model that has the package's", given=preprocess)
+            raise checks.error(
+                "`preprocess` must be left out for a model that has the package's", given=preprocess
+            )
         return None
     rescales = pixel_range.takes(trunk.network) == "pixels"
     name = trunk.network.name
@@ -181,28 +192,38 @@ def _check_widening(trunk: trunks.Trunk, native: int, count: int) -> None:
     given = f"{count} for {trunk.network.name!r}"
     if trunk.prepared:
         fix = "Build it anew with `channels=` from what it was built from."
-        raise checks.error(f"`channels` must be {native}, which the backbone takes", given=given, fix=fix)
+        raise checks.error(
+            f"`channels` must be {native}, which the backbone takes", given=given, fix=fix
+        )
     if native != 3:
         fix = "Only networks for RGB can be given other channels."
-        raise checks.error(f"`channels` must be {native}, which the model takes", given=given, fix=fix)
+        raise checks.error(
+            f"`channels` must be {native}, which the model takes", given=given, fix=fix
+        )
     for operation in trunk.operations:
         if isinstance(operation, keras.layers.Normalization):
-            expected = f"`channels` must be 3 for a model that normalises each colour ({operation.name!r})"
+            expected = (
+                f"`channels` must be 3 for a model that normalises each colour ({operation.name!r})"
+            )
             fix = "Take that layer out of the model, and give what it does as `preprocess`."
             raise checks.error(expected, given=given, fix=fix)
 
 
-def _features(trunk: trunks.Trunk, entry: _Entry, *, keep: bool, channel_mode: str) -> keras.KerasTensor:
+def _features(
+    trunk: trunks.Trunk, entry: _Entry, *, keep: bool, channel_mode: str
+) -> keras.KerasTensor:
     """Calls the network on the pixels, with its own layers where they fit."""
     native, given = tuple(trunk.network.inputs[0].shape[1:]), tuple(entry.images.shape[1:])
     sides = zip(native, entry.pixels.shape[1:], strict=True)
-    widened = native[2] == 3 != entry.count  # two channels and the plane of ones are three inputs, too
+    widened = (
+        native[2] == 3 != entry.count
+    )  # two channels and the plane of ones are three inputs, too
     fits = not widened and all(None in pair or pair[0] == pair[1] for pair in sides)
     pairs: rebuilding.Pairs = {}
     make = None if fits and keep else rebuilding.copying(pairs)
     swap = functools.partial(_called_instead, make=make)
     try:
-        (features,) = graph.replay(trunk.network, [entry.pixels], [trunk.end], swap=swap)
+        (features,) = nodes.replay(trunk.network, [entry.pixels], [trunk.end], swap=swap)
     except checks.InputError:
         raise
     except (ValueError, TypeError) as refused:
@@ -211,9 +232,13 @@ def _features(trunk: trunks.Trunk, entry: _Entry, *, keep: bool, channel_mode: s
             given=f"{given} ({rebuilding.first_line(refused)})",
         ) from refused
     if make and keep:
-        adapt = functools.partial(planes.adapt, mode=entry.mode, channels=entry.count, channel_mode=channel_mode)
+        adapt = functools.partial(
+            planes.adapt, mode=entry.mode, channels=entry.count, channel_mode=channel_mode
+        )
         rebuilding.hand_over(pairs, sizes=f"images {given}", adapt=adapt if widened else None)
-        checks.note(f"{trunk.network.name} was built again for images {given}, with copies of its weights")
+        checks.note(
+            f"{trunk.network.name} was built again for images {given}, with copies of its weights"
+        )
     return _as_features(features)
 
 
@@ -222,7 +247,7 @@ def _called_instead(operation: keras.Operation, make: Callable | None) -> Callab
     if isinstance(operation, layers.Representation):
         return lambda features: features
     called = make(operation) if make else operation
-    if not graph.is_functional(operation):
+    if not nodes.is_functional(operation):
         return called
     return lambda first, *more, **named: called(_as_built(operation, first), *more, **named)
 
@@ -244,7 +269,9 @@ def _as_features(features: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.GlobalAveragePooling1D(name="mean_token")(features)
     if rank not in (2, 4):
         given = f"a tensor of shape {tuple(features.shape)}"
-        raise checks.error("the network must end in a map or a vector", given=given, fix="Choose with `output=`.")
+        raise checks.error(
+            "the network must end in a map or a vector", given=given, fix="Choose with `output=`."
+        )
     return features
 
 

@@ -8,7 +8,8 @@ import zipfile
 import keras
 
 from keras_transfer.backbones import rebuilding
-from keras_transfer.core import checks, keras_files
+from keras_transfer.core import checks
+from keras_transfer.storage import keras_files
 
 __all__ = ["read_keras"]
 
@@ -36,7 +37,10 @@ def read_keras(path: str | os.PathLike, *, trust: bool) -> keras.Model:
     _refuse_unknown(file, keras_files.admit(file, trust=trust, argument="source", compiled=False))
     model = _loaded(file, trust=trust)
     if not isinstance(model, keras.Model):
-        raise checks.error("`source` must be the file of a model", given=f"{str(file)!r}, of a {type(model).__name__}")
+        raise checks.error(
+            "`source` must be the file of a model",
+            given=f"{str(file)!r}, of a {type(model).__name__}",
+        )
     return model
 
 
@@ -44,7 +48,10 @@ def _refuse_unknown(file: pathlib.Path, parts: list[dict]) -> None:
     """Says in a line what Keras says with the whole config."""
     for part in parts:
         name, module = part.get("registered_name"), str(part.get("module"))
-        if not isinstance(name, str) or module.partition(".")[0] in {"builtins", *rebuilding.LOADED_BY_KERAS}:
+        if not isinstance(name, str) or module.partition(".")[0] in {
+            "builtins",
+            *rebuilding.LOADED_BY_KERAS,
+        }:
             continue
         if keras.saving.get_registered_object(name) is None:
             fix = "Import the module that registers it."

@@ -16,7 +16,8 @@ import numpy as np
 
 from keras_transfer.backbones import custom, rebuilding, weight_files
 from keras_transfer.backbones.base import Backbone
-from keras_transfer.core import checks, graph, optional
+from keras_transfer.core import checks, optional
+from keras_transfer.graphs import nodes
 from keras_transfer.layers.preprocess import MODES
 
 __all__ = ["PREFIX", "from_preset", "is_preset"]
@@ -94,13 +95,18 @@ def from_preset(
         },
     )
     if None in backbone.input_shape[1:3]:
-        raise checks.error("`image_size` must be given for this preset, which has none", given=repr(preset))
+        raise checks.error(
+            "`image_size` must be given for this preset, which has none", given=repr(preset)
+        )
     return backbone
 
 
 def _network(hub: types.ModuleType, preset: str, pretrained: bool, arguments: dict) -> keras.Model:
     try:
-        network = _found(lambda: hub.models.Backbone.from_preset(preset, load_weights=pretrained, **arguments), preset)
+        network = _found(
+            lambda: hub.models.Backbone.from_preset(preset, load_weights=pretrained, **arguments),
+            preset,
+        )
     except TypeError as refused:
         raise checks.error(
             "the arguments must suit the preset's network",
@@ -111,9 +117,11 @@ def _network(hub: types.ModuleType, preset: str, pretrained: bool, arguments: di
     for argument in arguments:
         if argument not in takes:
             expected = f"an argument of {type(network).__name__} must be known"
-            raise checks.error(expected, given=repr(argument), fix=f"It takes: {', '.join(sorted(takes))}.")
+            raise checks.error(
+                expected, given=repr(argument), fix=f"It takes: {', '.join(sorted(takes))}."
+            )
     shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or []]
-    if not graph.is_functional(network) or len(shapes) != 1 or len(shapes[0]) != 4:
+    if not nodes.is_functional(network) or len(shapes) != 1 or len(shapes[0]) != 4:
         raise checks.error(
             "the preset must be of a network that takes images alone",
             given=f"{preset!r}, a {type(network).__name__}",
@@ -166,7 +174,11 @@ def _mode(scale: object, offset: object) -> str:
     for mode, (reverse, divisor, mean, deviation) in MODES.items():
         factors = 1 / (divisor * np.array(deviation))
         shifts = -np.array(mean) / np.array(deviation)
-        if not reverse and np.allclose(factors, scale, rtol=1e-4) and np.allclose(shifts, offset, rtol=1e-4, atol=1e-6):
+        if (
+            not reverse
+            and np.allclose(factors, scale, rtol=1e-4)
+            and np.allclose(shifts, offset, rtol=1e-4, atol=1e-6)
+        ):
             return mode
     raise checks.error(
         "`channels` must be 3 for a preset with an image converter of its own kind",
@@ -179,7 +191,11 @@ def _with_a_map(network: keras.Model) -> keras.Model:
     outputs = network.outputs
     if len(outputs) == 1 and len(outputs[0].shape) == 4:
         return network
-    levels = {name: level for name, level in getattr(network, "pyramid_outputs", {}).items() if len(level.shape) == 4}
+    levels = {
+        name: level
+        for name, level in getattr(network, "pyramid_outputs", {}).items()
+        if len(level.shape) == 4
+    }
     if levels:
         deepest = max(levels, key=lambda name: int(re.sub(r"\D", "", name) or 0))
         checks.note(f"{network.name}: its level {deepest} is taken")
@@ -189,10 +205,14 @@ def _with_a_map(network: keras.Model) -> keras.Model:
     if len(tokens) != 1 or side is None or None in network.inputs[0].shape[1:3]:
         return network
     images = keras.Input(network.inputs[0].shape[1:], name="image")
-    return keras.Model(images, _laid_out(network(images), images.shape[1:3], side), name=f"{network.name}_map")
+    return keras.Model(
+        images, _laid_out(network(images), images.shape[1:3], side), name=f"{network.name}_map"
+    )
 
 
-def _laid_out(tokens: keras.KerasTensor, size: tuple[int, int], side: int | tuple[int, int]) -> keras.KerasTensor:
+def _laid_out(
+    tokens: keras.KerasTensor, size: tuple[int, int], side: int | tuple[int, int]
+) -> keras.KerasTensor:
     """Tokens as the map of their patches; those before them (the class, registers) are dropped."""
     sides = (side, side) if isinstance(side, int) else tuple(side)
     grid = tuple(whole // part for whole, part in zip(size, sides, strict=True))

@@ -49,7 +49,11 @@ def resolve(preprocess: object, *, name: str = "preprocess") -> str | keras.laye
 
 
 def make(
-    preprocess: str | keras.layers.Layer, *, channels: int, channel_mode: str = "mean", name: str = "preprocess"
+    preprocess: str | keras.layers.Layer,
+    *,
+    channels: int,
+    channel_mode: str = "mean",
+    name: str = "preprocess",
 ) -> keras.layers.Layer:
     """Returns the layer for what `resolve` returned.
 
@@ -77,6 +81,9 @@ def describe(preprocess: str | keras.layers.Layer) -> str:
 def _mode_of(function: Callable) -> str | None:
     """The mode that a `preprocess_input` of Keras Applications is."""
     package, _, module = getattr(function, "__module__", "").rpartition(".")
-    if package != "keras.src.applications" or getattr(function, "__name__", "") != "preprocess_input":
+    if (
+        package != "keras.src.applications"
+        or getattr(function, "__name__", "") != "preprocess_input"
+    ):
         return None
     return "caffe" if module == "imagenet_utils" else FAMILIES[module].preprocessing

@@ -52,7 +52,9 @@ def copying(
     return swap
 
 
-def hand_over(pairs: Pairs, *, sizes: str, adapt: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+def hand_over(
+    pairs: Pairs, *, sizes: str, adapt: Callable[[np.ndarray], np.ndarray] | None = None
+) -> None:
     """Copies the weights of each layer into its copy.
 
     Args:
@@ -75,7 +77,10 @@ def hand_over(pairs: Pairs, *, sizes: str, adapt: Callable[[np.ndarray], np.ndar
         values = old.get_weights()
         if adapt and isinstance(new, keras.layers.Conv2D) and values[0].shape[2] == 3:
             values[0], adapt = adapt(values[0]), None  # the first one only
-        shapes, wanted = [value.shape for value in values], [tuple(weight.shape) for weight in new.weights]
+        shapes, wanted = (
+            [value.shape for value in values],
+            [tuple(weight.shape) for weight in new.weights],
+        )
         if shapes != wanted:
             raise checks.error(
                 f"`image_size` and `channels` must leave the weights of layer {old.name!r} their shapes",
@@ -115,7 +120,10 @@ def check_saveable(operations: Iterable[keras.Operation]) -> list[str]:
 def _check_registered(operation: keras.Operation) -> None:
     kind = type(operation)
     name = keras.saving.get_registered_name(kind)
-    if kind.__module__.partition(".")[0] in LOADED_BY_KERAS or keras.saving.get_registered_object(name) is kind:
+    if (
+        kind.__module__.partition(".")[0] in LOADED_BY_KERAS
+        or keras.saving.get_registered_object(name) is kind
+    ):
         return
     raise checks.error(
         "a class of your own must be registered, or a model with it could not be loaded",
@@ -142,5 +150,7 @@ def first_line(error: Exception) -> str:
         >>> first_line(ValueError(" no "))
         'no'
     """
-    text = str(error).rpartition("Exception encountered:")[2]  # Keras puts pages of config before it
+    text = str(error).rpartition("Exception encountered:")[
+        2
+    ]  # Keras puts pages of config before it
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

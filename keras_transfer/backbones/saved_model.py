@@ -16,7 +16,8 @@ import tensorflow as tf
 from keras_transfer import layers
 from keras_transfer.backbones import preprocessing
 from keras_transfer.backbones.base import Backbone
-from keras_transfer.core import archives, checks, optional, saved_models
+from keras_transfer.core import checks, optional
+from keras_transfer.storage import archives, saved_models
 
 __all__ = ["from_saved_model"]
 
@@ -71,7 +72,10 @@ def from_saved_model(
         (None, 4, 4, 4)
     """
     if weights != "pretrained":
-        raise checks.error("`weights` must be 'pretrained' for a SavedModel, which brings its own", given=repr(weights))
+        raise checks.error(
+            "`weights` must be 'pretrained' for a SavedModel, which brings its own",
+            given=repr(weights),
+        )
     handle = str(handle)
     folder = _folder(handle, trust=trust)
     calls = saved_models.describe(folder, argument="source").calls
@@ -83,7 +87,11 @@ def from_saved_model(
     _check_trust(handle, trust=trust)
     prepare = preprocessing.make(found, channels=channels)
     module = layers.SavedModelLayer(
-        handle, output=output, arguments=arguments, digest=saved_models.keep(folder), name="saved_model"
+        handle,
+        output=output,
+        arguments=arguments,
+        digest=saved_models.keep(folder),
+        name="saved_model",
     )
     images = keras.Input((*size, channels), name="image")
     features = module(prepare(images))
@@ -91,7 +99,9 @@ def from_saved_model(
         raise checks.error(
             "a SavedModel must give vectors or feature maps, of rank 2 or 4",
             given=f"shape {tuple(features.shape)} from {handle!r}",
-            fix="Choose another output with `output=`." if len(call.outputs) > 1 or len(calls) > 1 else "",
+            fix="Choose another output with `output=`."
+            if len(call.outputs) > 1 or len(calls) > 1
+            else "",
         )
     module.tell()
     source = {
@@ -125,7 +135,9 @@ def _folder(handle: str, *, trust: bool) -> str:
     if path.is_file():
         return _unpacked(path)
     if "://" not in handle:
-        raise checks.error("`source` must be an existing folder or file, or a handle", given=repr(handle))
+        raise checks.error(
+            "`source` must be an existing folder or file, or a handle", given=repr(handle)
+        )
     hub = optional.require("tensorflow_hub", extra="hub", purpose="Resolving a TF Hub handle")
     try:
         return hub.resolve(handle)
@@ -143,21 +155,36 @@ def _unpacked(path: pathlib.Path) -> str:
     archives.untar(path, folder, argument="source")
     found = [file.parent for file in folder.rglob(saved_models.FILE)]
     if len(found) != 1:
-        raise checks.error(f"`source` must hold one {saved_models.FILE}", given=f"{len(found)} in {str(path)!r}")
+        raise checks.error(
+            f"`source` must hold one {saved_models.FILE}", given=f"{len(found)} in {str(path)!r}"
+        )
     return str(found[0])
 
 
 def _image_specs(call: saved_models.Call, calls: dict) -> list[saved_models.Spec]:
     """What images a call takes, in any number."""
-    found = [spec for spec in call.specs if spec.dtype in _NUMBERS and (spec.shape is None or len(spec.shape) == 4)]
+    found = [
+        spec
+        for spec in call.specs
+        if spec.dtype in _NUMBERS and (spec.shape is None or len(spec.shape) == 4)
+    ]
     if not found:
-        takes = ", ".join(f"{spec.dtype} {spec.shape}" for spec in call.specs) or "no tensor, or several"
+        takes = (
+            ", ".join(f"{spec.dtype} {spec.shape}" for spec in call.specs)
+            or "no tensor, or several"
+        )
         others = [name for name, other in calls.items() if name and other is not call]
-        fix = f"It has further signatures: output={' or '.join(map(repr, others))}." if others else ""
-        raise checks.error("a SavedModel must take images (batch, height, width, channels)", given=takes, fix=fix)
+        fix = (
+            f"It has further signatures: output={' or '.join(map(repr, others))}." if others else ""
+        )
+        raise checks.error(
+            "a SavedModel must take images (batch, height, width, channels)", given=takes, fix=fix
+        )
     found = [spec for spec in found if spec.shape is None or spec.shape[0] is None]
     if not found:
-        raise checks.error("a SavedModel must take batches of any size", given=f"shape {call.specs[0].shape}")
+        raise checks.error(
+            "a SavedModel must take batches of any size", given=f"shape {call.specs[0].shape}"
+        )
     return found
 
 
@@ -170,10 +197,18 @@ def _size(specs: list[saved_models.Spec], asked: tuple[int, int] | None) -> tupl
     if asked is None:
         fix = "Pass image_size=, best the size that it was trained at."
         raise checks.error(
-            "`image_size` must be given for this SavedModel", given=f"None, where it takes {takes}", fix=fix
+            "`image_size` must be given for this SavedModel",
+            given=f"None, where it takes {takes}",
+            fix=fix,
         )
-    if not any(all(None in pair or pair[0] == pair[1] for pair in zip(size, asked, strict=True)) for size in sizes):
-        raise checks.error("`image_size` must be what the SavedModel takes", given=f"{asked}, where it takes {takes}")
+    if not any(
+        all(None in pair or pair[0] == pair[1] for pair in zip(size, asked, strict=True))
+        for size in sizes
+    ):
+        raise checks.error(
+            "`image_size` must be what the SavedModel takes",
+            given=f"{asked}, where it takes {takes}",
+        )
     return asked
 
 
@@ -181,7 +216,9 @@ def _check_channels(specs: list[saved_models.Spec], channels: int) -> None:
     takes = {None if spec.shape is None else spec.shape[3] for spec in specs}
     if not takes & {None, channels}:
         fix = "The first layer of a SavedModel cannot be changed."
-        raise checks.error(f"`channels` must be {min(takes)}, which the SavedModel takes", given=channels, fix=fix)
+        raise checks.error(
+            f"`channels` must be {min(takes)}, which the SavedModel takes", given=channels, fix=fix
+        )
 
 
 def _range(handle: str, specs: list[saved_models.Spec], preprocess: object) -> object:

@@ -6,9 +6,10 @@ import re
 
 import keras
 
-from keras_transfer.backbones import build, custom, files, kerashub, legacy, saved_model
+from keras_transfer.backbones import build, custom, files, kerashub, saved_model
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE
+from keras_transfer.backbones.legacy import model
 from keras_transfer.core import checks, lookup
 
 __all__ = ["backbone", "names"]
@@ -82,12 +83,21 @@ def backbone(
         _without(source, preprocess=preprocess, output=output)
         planes["channels"] = planes["channels"] or 3
         return build.named(source, weights=weights, image_size=size, **planes, arguments=arguments)
-    own = {"weights": weights, "image_size": size, "preprocess": preprocess, "output": output, **planes}
+    own = {
+        "weights": weights,
+        "image_size": size,
+        "preprocess": preprocess,
+        "output": output,
+        **planes,
+    }
     if isinstance(source, keras.layers.Layer):
         _without("a Keras model", **arguments)
         return custom.from_model(source, **own)
     if not isinstance(source, str | os.PathLike):
-        raise checks.error("`source` must be a name, a path, a handle or a keras.Model", given=type(source).__name__)
+        raise checks.error(
+            "`source` must be a name, a path, a handle or a keras.Model",
+            given=type(source).__name__,
+        )
     return _from_text(os.fspath(source), own, trust=trust, arguments=arguments)
 
 
@@ -103,7 +113,7 @@ def _from_text(source: str, own: dict, *, trust: bool, arguments: dict) -> Backb
         return custom.from_model(files.read_keras(path, trust=trust), **own)
     if path.suffix in (".h5", ".hdf5"):
         _without(source, **arguments)
-        return custom.from_model(legacy.read_h5(path, trust=trust), **own)
+        return custom.from_model(model.read_h5(path, trust=trust), **own)
     if path.is_dir() or _HANDLE.match(source):
         own["channels"] = own["channels"] or 3
         return saved_model.from_saved_model(source, **own, trust=trust, arguments=arguments)
@@ -111,7 +121,9 @@ def _from_text(source: str, own: dict, *, trust: bool, arguments: dict) -> Backb
     raise checks.error(
         "`source` must be a known name, or an existing file or folder",
         given=repr(source),
-        fix=f"Close names: {', '.join(map(repr, near))}." if near else "kt.backbones.names() lists the names.",
+        fix=f"Close names: {', '.join(map(repr, near))}."
+        if near
+        else "kt.backbones.names() lists the names.",
     )
 
 

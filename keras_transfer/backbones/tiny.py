@@ -34,9 +34,17 @@ def network(x: keras.KerasTensor, *, name: str = "") -> keras.KerasTensor:
 
 
 def _conv(
-    x: keras.KerasTensor, width: int, name: str, *, size: int = 3, strides: int = 1, active: bool = True
+    x: keras.KerasTensor,
+    width: int,
+    name: str,
+    *,
+    size: int = 3,
+    strides: int = 1,
+    active: bool = True,
 ) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(width, size, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = keras.layers.Conv2D(
+        width, size, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
     x = keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-3, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x) if active else x
 

@@ -7,7 +7,8 @@ import keras
 
 from keras_transfer import layers
 from keras_transfer.backbones import rebuilding
-from keras_transfer.core import blocks, checks, graph, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import blocks, nodes, paths
 
 __all__ = ["Trunk", "find"]
 
@@ -57,17 +58,17 @@ def find(
         keras_transfer: m ends at 'conv'; left out above it: flat, logits
         (None, 6, 6, 4)
     """
-    if graph.is_functional(model):
+    if nodes.is_functional(model):
         network = model
     else:
         network, output = _called(model, image_size, channels, output)
     _check_images(network)
     flat = _flat(_nested(network) if _has_own_config(network) else network)
-    order = graph.nodes(flat)
+    order = nodes.nodes(flat)
     mark = layers.representation(flat)
-    is_opaque = not graph.is_functional(model)  # a sequential model has a graph once it was called
+    is_opaque = not nodes.is_functional(model)  # a sequential model has a graph once it was called
     end = _named_end(order, network, output) if output else _end(flat, order, mark, is_opaque)
-    below = graph.ancestors(order, [end])
+    below = nodes.ancestors(order, [end])
     operations = [order[position].operation for position in sorted(below) if order[position].inputs]
     if not operations:
         raise checks.error("`output` must be above the images", given=repr(output))
@@ -77,7 +78,10 @@ def find(
 
 
 def _called(
-    model: keras.layers.Layer, image_size: tuple[int, int] | None, channels: int | None, output: str | None
+    model: keras.layers.Layer,
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    output: str | None,
 ) -> tuple[keras.Model, str | None]:
     """A functional model of one layer: `model`, called on images. What of `output` is left to be found in it."""
     if not isinstance(model, keras.layers.Layer):
@@ -86,7 +90,8 @@ def _called(
     size = image_size or (height, width)
     if None in size:
         raise checks.error(
-            "`image_size` must be given for a model without a graph that was never built", given=repr(model.name)
+            "`image_size` must be given for a model without a graph that was never built",
+            given=repr(model.name),
         )
     images = keras.Input((*size, channels or planes or 3), name="image")
     try:
@@ -102,16 +107,22 @@ def _called(
     if isinstance(results, dict) and output is not None:
         if output not in results:
             raise checks.error(
-                "`output` must be a key of what the model gives", given=repr(output), fix=_known(results)
+                "`output` must be a key of what the model gives",
+                given=repr(output),
+                fix=_known(results),
             )
         results, output = results[output], None
-    elif output is not None and not graph.is_functional(model):
+    elif output is not None and not nodes.is_functional(model):
         raise checks.error(
-            "`output` must be left out for a model without a graph", given=repr(output), fix="It is taken as a whole."
+            "`output` must be left out for a model without a graph",
+            given=repr(output),
+            fix="It is taken as a whole.",
         )
     if not isinstance(results, keras.KerasTensor):
         fix = f"Choose one with `output=`. {_known(results)}" if isinstance(results, dict) else ""
-        raise checks.error("a model without a graph must give one tensor", given=type(results).__name__, fix=fix)
+        raise checks.error(
+            "a model without a graph must give one tensor", given=type(results).__name__, fix=fix
+        )
     return keras.Model(images, results, name=model.name), output
 
 
@@ -122,7 +133,11 @@ def _known(results: dict) -> str:
 def _built_for(model: keras.layers.Layer) -> tuple[int | None, int | None, int | None]:
     """The (height, width, channels) that a model was built with, as far as it says so."""
     shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
-    return tuple(shape[1:]) if isinstance(shape, tuple | list) and len(shape) == 4 else (None, None, None)
+    return (
+        tuple(shape[1:])
+        if isinstance(shape, tuple | list) and len(shape) == 4
+        else (None, None, None)
+    )
 
 
 def _check_images(network: keras.Model) -> None:
@@ -134,13 +149,15 @@ def _check_images(network: keras.Model) -> None:
         )
     for path, layer in paths.leaves(network).items():
         if getattr(layer, "data_format", None) == "channels_first":
-            raise checks.error("the model must have the channels last", given=f"channels first in {path!r}")
+            raise checks.error(
+                "the model must have the channels last", given=f"channels first in {path!r}"
+            )
 
 
 def _has_own_config(operation: keras.Operation) -> bool:
     """Whether a model is saved as an object of its class, not as the graph of its layers."""
     definer = next(cls for cls in type(operation).__mro__ if "get_config" in vars(cls))
-    return graph.is_functional(operation) and definer.__module__.partition(".")[0] != "keras"
+    return nodes.is_functional(operation) and definer.__module__.partition(".")[0] != "keras"
 
 
 def _nested(network: keras.Model) -> keras.Model:
@@ -150,21 +167,28 @@ def _nested(network: keras.Model) -> keras.Model:
 
 def _flat(network: keras.Model) -> keras.Model:
     """`network` with nested models dissolved, where that can be saved."""
-    nested = [node.operation for node in graph.nodes(network) if graph.is_functional(node.operation)]
+    nested = [
+        node.operation for node in nodes.nodes(network) if nodes.is_functional(node.operation)
+    ]
     try:
-        flat = graph.flatten(network)
+        flat = nodes.flatten(network)
         if any(map(_has_own_config, nested)):
             # The layers of some models of KerasHub cannot be made from their configs; the models can.
-            rebuilding.check_saveable(node.operation for node in graph.nodes(flat))
+            rebuilding.check_saveable(node.operation for node in nodes.nodes(flat))
     except checks.InputError as clash:
         whole = ", ".join(dict.fromkeys(operation.name for operation in nested))
-        checks.note(f"{network.name}: one block each for {whole}, because {str(clash).partition('. ')[0]}")
+        checks.note(
+            f"{network.name}: one block each for {whole}, because {str(clash).partition('. ')[0]}"
+        )
         return network
     return flat
 
 
 def _end(
-    flat: keras.Model, order: Sequence[graph.Node], mark: layers.Representation | None, is_opaque: bool
+    flat: keras.Model,
+    order: Sequence[nodes.Node],
+    mark: layers.Representation | None,
+    is_opaque: bool,
 ) -> keras.KerasTensor:
     if mark is not None:
         return next(node.inputs[0] for node in order if node.operation is mark)
@@ -179,7 +203,7 @@ def _end(
     return ends[0] if ends and ends[0] is not flat.inputs[0] else flat.outputs[0]
 
 
-def _named_end(order: Sequence[graph.Node], network: keras.Model, output: str) -> keras.KerasTensor:
+def _named_end(order: Sequence[nodes.Node], network: keras.Model, output: str) -> keras.KerasTensor:
     """The output of the uppermost operation whose path, or that of a model around it, matches."""
     known = {id(layer): path for path, layer in paths.leaves(network).items()}
     ends = {}
@@ -192,14 +216,20 @@ def _named_end(order: Sequence[graph.Node], network: keras.Model, output: str) -
     return ends[paths.match(ends, output, argument="output")[-1]]
 
 
-def _note_what_is_cut(name: str, order: Sequence[graph.Node], trunk: Trunk) -> None:
+def _note_what_is_cut(name: str, order: Sequence[nodes.Node], trunk: Trunk) -> None:
     kept = {id(operation) for operation in trunk.operations} | {id(trunk.mark)}
     above = [
         node.operation.name
         for node in order
-        if node.inputs and id(node.operation) not in kept and isinstance(node.operation, keras.layers.Layer)
+        if node.inputs
+        and id(node.operation) not in kept
+        and isinstance(node.operation, keras.layers.Layer)
     ]
     if above:
-        last = next(node.operation.name for node in order if any(tensor is trunk.end for tensor in node.outputs))
+        last = next(
+            node.operation.name
+            for node in order
+            if any(tensor is trunk.end for tensor in node.outputs)
+        )
         more = f" and {len(above) - 4} more" if len(above) > 4 else ""
         checks.note(f"{name} ends at {last!r}; left out above it: {', '.join(above[:4])}{more}")

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 
 import keras
 
-from keras_transfer.backbones import layer_order, rebuilding
-from keras_transfer.core import archives, checks, paths
+from keras_transfer.backbones import rebuilding
+from keras_transfer.backbones.legacy import layer_order
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.storage import archives
 
 __all__ = ["check", "load"]
 
@@ -25,18 +28,24 @@ def check(weights: str | os.PathLike | None) -> str | pathlib.Path | None:
     """
     if weights is None or weights == "pretrained":
         return weights
-    expected = "`weights` must be 'pretrained' (those that the source has), None or an existing file"
+    expected = (
+        "`weights` must be 'pretrained' (those that the source has), None or an existing file"
+    )
     if not isinstance(weights, str | os.PathLike):
         raise checks.error(expected, given=repr(weights))
     path = pathlib.Path(weights).expanduser()
     if not path.is_file():
         raise checks.error(expected, given=repr(str(weights)))
     if not path.name.endswith(SUFFIXES):
-        raise checks.error("`weights` must be an .h5, .weights.h5 or .keras file", given=repr(str(weights)))
+        raise checks.error(
+            "`weights` must be an .h5, .weights.h5 or .keras file", given=repr(str(weights))
+        )
     return path
 
 
-def load(model: keras.layers.Layer, path: pathlib.Path, *, needed: Iterable[keras.Operation]) -> None:
+def load(
+    model: keras.layers.Layer, path: pathlib.Path, *, needed: Iterable[keras.Operation]
+) -> None:
     """Loads a weights file into a model: all that is needed, or nothing.
 
     A file of Keras 1 or 2 is matched in the order of its layers, and may have a head that the model has not, or
@@ -51,7 +60,9 @@ def load(model: keras.layers.Layer, path: pathlib.Path, *, needed: Iterable[kera
         InputError: If the file does not fit; the model has its former weights then.
     """
     if not isinstance(model, keras.Model):
-        raise checks.error("`weights` must be 'pretrained' or None for a layer", given=repr(str(path)))
+        raise checks.error(
+            "`weights` must be 'pretrained' or None for a layer", given=repr(str(path))
+        )
     before = model.get_weights()
     try:
         if path.name.endswith((".weights.h5", ".keras")):
@@ -78,10 +89,17 @@ def _load_keras_3(model: keras.Model, path: pathlib.Path) -> None:
         ) from mismatch
 
 
-def _load_by_order(model: keras.Model, path: pathlib.Path, needed: Iterable[keras.Operation]) -> None:
+def _load_by_order(
+    model: keras.Model, path: pathlib.Path, needed: Iterable[keras.Operation]
+) -> None:
     report = layer_order.load_by_order(model, path, head="any")
     leaves = paths.leaves(model)
-    inside = {id(part) for layer in needed if isinstance(layer, keras.layers.Layer) for part in layer._flatten_layers()}
+    inside = {
+        id(part)
+        for layer in needed
+        if isinstance(layer, keras.layers.Layer)
+        for part in layer._flatten_layers()
+    }
     missing = [path for path in report.missing if id(leaves[path]) in inside]
     if missing:
         raise checks.error(

@@ -59,7 +59,9 @@ BALANCERS = {
 }
 
 
-def balancer_of(balancing: str | Balancer | Mapping[str, float] | None, names: Sequence[str]) -> Balancer:
+def balancer_of(
+    balancing: str | Balancer | Mapping[str, float] | None, names: Sequence[str]
+) -> Balancer:
     """Returns the balancer that is meant.
 
     Args:
@@ -90,5 +92,8 @@ def balancer_of(balancing: str | Balancer | Mapping[str, float] | None, names: S
         )
     for name in balancing:
         lookup.find(name, dict.fromkeys(names), argument="balancing")
-    weights = [checks.number(balancing.get(name, 1.0), name=f"balancing[{name!r}]", minimum=0) for name in names]
+    weights = [
+        checks.number(balancing.get(name, 1.0), name=f"balancing[{name!r}]", minimum=0)
+        for name in names
+    ]
     return Fixed(weights)

@@ -60,7 +60,9 @@ def solve(matrix: tf.Tensor, *right: tf.Tensor) -> list[tf.Tensor]:
     return tf.unstack(rows[:, size:], axis=1)
 
 
-def steepest(gram: tf.Tensor, known: tf.Tensor, radius: float | None) -> tuple[tf.Tensor, tf.Tensor]:
+def steepest(
+    gram: tf.Tensor, known: tf.Tensor, radius: float | None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns what turns the mean gradient g0 into the direction along which the slowest task gains most.
 
     Of all d within `radius * |g0|` of g0, the one with the largest min_i <g_i, d> is g0 + sum_i m_i g_i with
@@ -98,15 +100,21 @@ def steepest(gram: tf.Tensor, known: tf.Tensor, radius: float | None) -> tuple[t
         a, b, c = (tf.reduce_sum(x) for x in (unit * slope, unit * offset, mean * offset))
         return (b + tf.sqrt(tf.maximum(b * b - a * (c - limit), 0.0))) / a
 
-    def step(members: tf.Tensor, gain: tf.Tensor, slope: tf.Tensor, offset: tf.Tensor, _: tf.Tensor) -> tuple:
+    def step(
+        members: tf.Tensor, gain: tf.Tensor, slope: tf.Tensor, offset: tf.Tensor, _: tf.Tensor
+    ) -> tuple:
         rise = tf.linalg.matvec(matrix, slope) - unit
         spare = mean - tf.linalg.matvec(matrix, offset)
         joins = tf.where(rise < -_LEVEL * unit, spare / -tf.minimum(rise, -_LEVEL * unit), infinity)
-        leaves = tf.where(slope < -_LEVEL * unit, offset / tf.minimum(slope, -_LEVEL * unit), infinity)
+        leaves = tf.where(
+            slope < -_LEVEL * unit, offset / tf.minimum(slope, -_LEVEL * unit), infinity
+        )
         events = tf.where(known, tf.maximum(tf.where(members, leaves, joins), gain), infinity)
         first = tf.reduce_min(events)
         going = first < (infinity if radius is None else tf.maximum(reached(slope, offset), gain))
-        members ^= going & tf.one_hot(tf.argmin(events), known.shape[0], on_value=True, off_value=False)
+        members ^= going & tf.one_hot(
+            tf.argmin(events), known.shape[0], on_value=True, off_value=False
+        )
         return members, tf.where(going, first, gain), *piece(members), going
 
     worst = tf.where(known, with_mean, infinity)
@@ -114,6 +122,8 @@ def steepest(gram: tf.Tensor, known: tf.Tensor, radius: float | None) -> tuple[t
     alone = tf.cast(members, tf.float64) / tf.linalg.diag_part(matrix)
     start = (members, tf.reduce_min(worst), alone * unit, alone * mean, tf.constant(True))
     most = 6 * known.shape[0] + 6  # about as many events as there are tasks happen
-    _, gain, slope, offset, _ = tf.while_loop(lambda *now: now[-1], step, start, maximum_iterations=most)
+    _, gain, slope, offset, _ = tf.while_loop(
+        lambda *now: now[-1], step, start, maximum_iterations=most
+    )
     end = gain if radius is None else tf.maximum(reached(slope, offset), gain)
     return tf.maximum(end * slope - offset, 0.0) / lengths, tf.maximum(slope, 0.0) / lengths

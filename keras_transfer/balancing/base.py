@@ -75,7 +75,9 @@ class Balancer:
         found, new = self.weigh(tf.where(part, losses, 1.0), part, state)
         return _spread(found, part, known), _kept(new, state, part)
 
-    def coefficients(self, gram: object, losses: object, known: object, state: State) -> tuple[tf.Tensor, dict]:
+    def coefficients(
+        self, gram: object, losses: object, known: object, state: State
+    ) -> tuple[tf.Tensor, dict]:
         """Returns the coefficients of the tasks' gradients, and the state for the next step.
 
         Args:
@@ -108,7 +110,9 @@ class Balancer:
         """
         raise NotImplementedError
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, State]:
         """Returns coefficients and new state for the tasks that are known; what stands at the others is not read.
 
         Args:
@@ -149,7 +153,9 @@ def _spread(found: tf.Tensor, part: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 def _kept(new: State, old: dict, part: tf.Tensor) -> dict:
     """The new state, but the old one wherever a task that took no part is concerned."""
     masks = (tf.reduce_any(part), part, part[:, None] & part[None, :])
-    return {name: tf.where(masks[value.shape.rank], new[name], value) for name, value in old.items()}
+    return {
+        name: tf.where(masks[value.shape.rank], new[name], value) for name, value in old.items()
+    }
 
 
 def shares(logits: tf.Tensor, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -182,7 +188,9 @@ def draws(known: tf.Tensor, seed: int, step: tf.Tensor, *, pairs: bool = False) 
     mixed = _mixed(_mixed(_mixed(tf.constant(seed, tf.int64)) + tf.cast(step, tf.int64)) + rank)
     if pairs:
         mixed = _mixed(mixed[:, None] + rank[None, :])
-    return (tf.cast(mixed // 2**9, tf.float32) + 0.5) / 2.0**23  # 23 bits: with the half, a float32 holds them
+    return (
+        tf.cast(mixed // 2**9, tf.float32) + 0.5
+    ) / 2.0**23  # 23 bits: with the half, a float32 holds them
 
 
 def _mixed(number: tf.Tensor) -> tf.Tensor:

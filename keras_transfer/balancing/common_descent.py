@@ -25,7 +25,9 @@ class MGDA(base.Balancer):
 
     kind = "gradients"
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns n times the weights of the shortest vector."""
         _, found = algebra.steepest(gram, known, None)
         found = tf.where(known, found, 0.0)
@@ -57,7 +59,9 @@ class CAGrad(base.Balancer):
     def __init__(self, c: float = 0.5) -> None:
         self.c = checks.number(c, name="c", minimum=0)
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns (1 + n m) / (1 + c) with m what is added to the mean."""
         added, _ = algebra.steepest(gram, known, self.c)
         count = tf.reduce_sum(tf.cast(known, tf.float64))

@@ -41,7 +41,9 @@ class DWA(base.Balancer):
         """Returns the running sum and its count, and the means of the last two windows (0: none yet)."""
         return {name: np.zeros(tasks, "float32") for name in ("sum", "count", "last", "before")}
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns weights by the windows so far, then takes the losses in."""
         last, before = state["last"], state["before"]
         ratio = tf.where((last > 0) & (before > 0), last / tf.where(before > 0, before, 1.0), 1.0)

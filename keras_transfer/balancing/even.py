@@ -27,7 +27,9 @@ class IMTLG(base.Balancer):
 
     kind = "gradients"
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns the solution of G c = |g|, scaled."""
         matrix, lengths = algebra.cosines(gram, known)
         part = tf.cast(known, tf.float64)
@@ -53,7 +55,9 @@ class DBMTL(base.Balancer):
 
     kind = "gradients"
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns the longest length over each."""
         squares = tf.linalg.diag_part(gram)
         return tf.sqrt(tf.reduce_max(squares) / tf.where(known, squares, 1.0)), state
@@ -75,7 +79,9 @@ class AlignedMTL(base.Balancer):
 
     kind = "gradients"
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns the formula's coefficients."""
         values, vectors = tf.linalg.eigh(tf.cast(gram, tf.float64))
         strong = values > _RANK * values[-1]

@@ -27,16 +27,24 @@ class Fixed(base.Balancer):
 
     def __init__(self, weights: Sequence[float] | None = None) -> None:
         if weights is not None:
-            weights = [checks.number(weight, name=f"weights[{at}]", minimum=0) for at, weight in enumerate(weights)]
+            weights = [
+                checks.number(weight, name=f"weights[{at}]", minimum=0)
+                for at, weight in enumerate(weights)
+            ]
         self.fixed = weights
         self.own_scale = weights is not None
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns the weights."""
         if self.fixed is None:
             return tf.ones_like(losses), state
         if len(self.fixed) != losses.shape[0]:
-            raise checks.error("`weights` must hold one a task", given=f"{len(self.fixed)} for {losses.shape[0]} tasks")
+            raise checks.error(
+                "`weights` must hold one a task",
+                given=f"{len(self.fixed)} for {losses.shape[0]} tasks",
+            )
         return tf.constant(self.fixed, tf.float32), state
 
     def get_config(self) -> dict:

@@ -47,15 +47,21 @@ class GradNorm(base.Balancer):
         """Returns weights of 1, and the first losses (0: none yet)."""
         return {"weights": np.ones(tasks, "float32"), "first": np.zeros(tasks, "float32")}
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns the weights as they stand, for losses of what the tasks do not share; nothing moves."""
         return _present(known, state)[0], state
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns the weights as they stand, then moves them."""
         weights, scale = _present(known, state)
         first = tf.where(state["first"] > 0, state["first"], losses)
-        left = tf.clip_by_value(tf.where(first > 0, losses / tf.where(first > 0, first, 1.0), 1.0), _FASTEST, _SLOWEST)
+        left = tf.clip_by_value(
+            tf.where(first > 0, losses / tf.where(first > 0, first, 1.0), 1.0), _FASTEST, _SLOWEST
+        )
         lengths = tf.sqrt(tf.linalg.diag_part(gram))
         target = _mean(weights * lengths, known) * (left / _mean(left, known)) ** self.alpha
         moved = weights - self.rate * lengths * tf.sign(weights * lengths - target)

@@ -28,7 +28,9 @@ class LogLosses(base.Balancer):
 
     own_scale = True
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns the inverse losses."""
         return 1 / tf.maximum(losses, _SMALLEST), state
 
@@ -46,7 +48,9 @@ class GeometricMean(base.Balancer):
         array([0.5, 2. ], dtype=float32)
     """
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns the gradients of the geometric mean, n times."""
         logs = tf.where(known, tf.math.log(tf.maximum(losses, _SMALLEST)), 0.0)
         mean = tf.reduce_sum(logs) / tf.maximum(tf.reduce_sum(tf.cast(known, tf.float32)), 1.0)
@@ -87,7 +91,9 @@ class FAMO(base.Balancer):
         names = ("logits", "average", "squares", "moves", "last")
         return {name: np.zeros(tasks, "float32") for name in names}
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Moves the logits by how the losses changed since the step before, then returns the weights."""
         losses = tf.maximum(losses, _SMALLEST)
         new = {**self._moved(losses, known & (state["last"] > 0), state), "last": losses}

@@ -31,7 +31,9 @@ class NashMTL(base.Balancer):
 
     kind = "gradients"
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns the bargain's coefficients."""
         matrix, lengths = algebra.cosines(gram, known)
 
@@ -43,5 +45,7 @@ class NashMTL(base.Balancer):
             return found - size * move, decrement
 
         start = (tf.ones_like(lengths), tf.constant(1.0, tf.float64))
-        found, _ = tf.while_loop(lambda _, decrement: decrement > _CLOSE, step, start, maximum_iterations=_STEPS)
+        found, _ = tf.while_loop(
+            lambda _, decrement: decrement > _CLOSE, step, start, maximum_iterations=_STEPS
+        )
         return found / lengths, state

@@ -34,7 +34,9 @@ class RLW(base.Balancer):
         """Returns the counter of steps."""
         return {"step": np.zeros((), "int32")}
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns random weights."""
         normal = tf.math.ndtri(base.draws(known, self.seed, state["step"]))
         share, count = base.shares(normal, known)

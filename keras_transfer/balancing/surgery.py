@@ -27,7 +27,9 @@ class _Surgery(base.Balancer):
         """Returns the counter of steps."""
         return {"step": np.zeros((), "int32")}
 
-    def combine(self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple:
+    def combine(
+        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple:
         """Returns the sum of the turned gradients' coefficients."""
         tasks = known.shape[0]
         priority = base.draws(known, self.seed, state["step"], pairs=True)
@@ -51,7 +53,12 @@ class _Surgery(base.Balancer):
         return tf.zeros((tasks, tasks))
 
     def _added(
-        self, with_other: tf.Tensor, square: tf.Tensor, square_of_other: tf.Tensor, other: tf.Tensor, state: base.State
+        self,
+        with_other: tf.Tensor,
+        square: tf.Tensor,
+        square_of_other: tf.Tensor,
+        other: tf.Tensor,
+        state: base.State,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """How much of the other gradient each one gets, and a number to note; from inner products."""
         raise NotImplementedError
@@ -84,7 +91,12 @@ class PCGrad(_Surgery):
     """
 
     def _added(
-        self, with_other: tf.Tensor, square: tf.Tensor, square_of_other: tf.Tensor, other: tf.Tensor, state: base.State
+        self,
+        with_other: tf.Tensor,
+        square: tf.Tensor,
+        square_of_other: tf.Tensor,
+        other: tf.Tensor,
+        state: base.State,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         return -tf.minimum(with_other, 0.0) / square_of_other, with_other
 
@@ -121,7 +133,12 @@ class GradVac(_Surgery):
         return {**super().initial(tasks), "cosines": np.zeros((tasks, tasks), "float32")}
 
     def _added(
-        self, with_other: tf.Tensor, square: tf.Tensor, square_of_other: tf.Tensor, other: tf.Tensor, state: base.State
+        self,
+        with_other: tf.Tensor,
+        square: tf.Tensor,
+        square_of_other: tf.Tensor,
+        other: tf.Tensor,
+        state: base.State,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         length = tf.sqrt(tf.maximum(square, _SHORTEST))
         length_of_other = tf.sqrt(tf.maximum(square_of_other, _SHORTEST))

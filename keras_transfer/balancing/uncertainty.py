@@ -44,7 +44,9 @@ class Uncertainty(base.Balancer):
         """Returns s = 0 for each task."""
         return {"log_variance": np.zeros(tasks, "float32")}
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, base.State]:
+    def weigh(
+        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
+    ) -> tuple[tf.Tensor, base.State]:
         """Returns exp(-s), then moves s."""
         s = state["log_variance"]
         weights = tf.exp(-s)

@@ -7,10 +7,18 @@ __all__ = ["add_arguments", "main"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("--folder", help="where (KERAS_TRANSFER_CACHE, else ~/.cache/keras_transfer)")
-    parser.add_argument("--clear", action="store_true", help="remove everything, as far as the options below let it")
-    parser.add_argument("--keep-mb", type=float, default=0.0, help="with --clear: megabytes that may stay (0)")
-    parser.add_argument("--unused-days", type=float, default=0.0, help="with --clear: what was used since stays (0)")
+    parser.add_argument(
+        "--folder", help="where (KERAS_TRANSFER_CACHE, else ~/.cache/keras_transfer)"
+    )
+    parser.add_argument(
+        "--clear", action="store_true", help="remove everything, as far as the options below let it"
+    )
+    parser.add_argument(
+        "--keep-mb", type=float, default=0.0, help="with --clear: megabytes that may stay (0)"
+    )
+    parser.add_argument(
+        "--unused-days", type=float, default=0.0, help="with --clear: what was used since stays (0)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -29,6 +37,8 @@ def main(arguments: argparse.Namespace) -> None:
             what = f"{found.about['examples']:,} rows of {', '.join(found.arrays)}"
         except checks.InputError:
             what = "damaged" if entry.is_finished else "not finished"
-        print(f"{entry.key}  {entry.bytes / 1e6:>10,.1f} MB  {entry.used.astimezone():%Y-%m-%d %H:%M}  {what}")
+        print(
+            f"{entry.key}  {entry.bytes / 1e6:>10,.1f} MB  {entry.used.astimezone():%Y-%m-%d %H:%M}  {what}"
+        )
     total = sum(entry.bytes for entry in entries)
     print(f"keras_transfer: {len(entries)} kept in {folder.path}, {total / 1e6:,.1f} MB")

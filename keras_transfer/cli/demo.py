@@ -20,15 +20,21 @@ BATCH = 16
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("--shots", type=options.positive, default=5, metavar="N", help="training images a digit (5)")
-    parser.add_argument("--seeds", type=options.positive, default=3, metavar="N", help="how often to repeat (3)")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="(runs/demo)")
+    parser.add_argument(
+        "--shots", type=options.positive, default=5, metavar="N", help="training images a digit (5)"
+    )
+    parser.add_argument(
+        "--seeds", type=options.positive, default=3, metavar="N", help="how often to repeat (3)"
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("runs/demo"), help="(runs/demo)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Prints one table, and leaves the report and the SavedModel of the last two-stage run."""
     import keras_transfer as kt
-    from keras_transfer.core import files
+    from keras_transfer.storage import files
 
     files.check_writable(arguments.out, argument="--out")
     begin = time.perf_counter()
@@ -36,7 +42,9 @@ def main(arguments: argparse.Namespace) -> None:
         f"Real 8 x 8 digits (scikit-learn's), {arguments.shots} training images of each, all others to test on.\n"
         "The network was pretrained on characters and scenes that the package made up: it has never seen a digit."
     )
-    scores, model, data = compare(shots=arguments.shots, seeds=arguments.seeds, out=arguments.out, show=True)
+    scores, model, data = compare(
+        shots=arguments.shots, seeds=arguments.seeds, out=arguments.out, show=True
+    )
     print(table(scores))
     model.save(arguments.out / "model.keras")
     report = kt.evaluate(model, data)
@@ -65,11 +73,17 @@ def compare(
     for seed in range(seeds):
         data, pixels = digits(shots, seed)
         found = {"raw pixels": raw_pixels(pixels), "scratch": scratch(data, seed)}
-        model, found["frozen probe"], found["two-stage"] = two_stage(data, seed, out if seed == seeds - 1 else None)
+        model, found["frozen probe"], found["two-stage"] = two_stage(
+            data, seed, out if seed == seeds - 1 else None
+        )
         for arm, accuracy in found.items():
             scores[arm].append(accuracy)
         if show:
-            print(f"seed {seed}: " + ", ".join(f"{arm} {accuracy:.1%}" for arm, accuracy in found.items()), flush=True)
+            print(
+                f"seed {seed}: "
+                + ", ".join(f"{arm} {accuracy:.1%}" for arm, accuracy in found.items()),
+                flush=True,
+            )
     return scores, model, data
 
 
@@ -81,7 +95,9 @@ def table(scores: dict[str, list[float]]) -> str:
         spread = f"{100 * min(scores[arm]):.1f} – {100 * max(scores[arm]):.1f}"
         lines.append(f"{arm:<14}{means[arm]:>8.1f}%{spread:>15}  {what}")
     gain = means["two-stage"] - means["scratch"]
-    return "\n".join(["", *lines, "", f"Transfer gained {gain:+.1f} points over training from scratch."])
+    return "\n".join(
+        ["", *lines, "", f"Transfer gained {gain:+.1f} points over training from scratch."]
+    )
 
 
 def digits(shots: int, seed: int) -> tuple[object, tuple]:
@@ -93,7 +109,9 @@ def digits(shots: int, seed: int) -> tuple[object, tuple]:
 
     bundle = load_digits()
     rng = np.random.default_rng(seed)
-    chosen = np.concatenate([rng.permutation(np.flatnonzero(bundle.target == d))[:shots] for d in range(10)])
+    chosen = np.concatenate(
+        [rng.permutation(np.flatnonzero(bundle.target == d))[:shots] for d in range(10)]
+    )
     others = np.setdiff1d(np.arange(len(bundle.target)), chosen)
     grey = (bundle.images * 255 / 16).round().astype("uint8")  # (n, 8, 8), values 0..16 before
     data = kt.data.from_arrays(
@@ -117,7 +135,8 @@ def raw_pixels(parts: tuple) -> float:
     images, labels, test_images, test_labels = parts
     strengths = (0.03, 0.1, 0.3, 1, 3, 10)
     return max(
-        LogisticRegression(C=c, max_iter=2000).fit(images, labels).score(test_images, test_labels) for c in strengths
+        LogisticRegression(C=c, max_iter=2000).fit(images, labels).score(test_images, test_labels)
+        for c in strengths
     )
 
 
@@ -128,8 +147,12 @@ def scratch(data: object, seed: int) -> float:
     import keras_transfer as kt
 
     keras.utils.set_random_seed(seed)
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names))
-    stage = kt.Stage(epochs=150, train="all", learning_rate=_cosine(3e-3, 150, data), batch_norm="train")
+    model = kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names)
+    )
+    stage = kt.Stage(
+        epochs=150, train="all", learning_rate=_cosine(3e-3, 150, data), batch_norm="train"
+    )
     kt.fine_tune(model, data, stages=[stage], seed=seed, verbose=0)
     return _accuracy(model, data)
 
@@ -143,7 +166,9 @@ def two_stage(data: object, seed: int, out: pathlib.Path | None) -> tuple[object
     keras.utils.set_random_seed(seed)
     model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(data.class_names))
     after = []
-    measure = keras.callbacks.LambdaCallback(on_train_end=lambda _: after.append(_accuracy(model, data)))
+    measure = keras.callbacks.LambdaCallback(
+        on_train_end=lambda _: after.append(_accuracy(model, data))
+    )
     stages = [
         kt.Stage(epochs=50, train="head", learning_rate=_cosine(3e-3, 50, data)),
         kt.Stage(epochs=40, train="all", learning_rate=_cosine(3e-4, 40, data)),

@@ -11,8 +11,12 @@ __all__ = ["add_arguments", "main"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
     options.add_run(parser)
-    parser.add_argument("folder", help="one subfolder of images for each class; classes may be absent")
-    parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="also write the report: .html or .json")
+    parser.add_argument(
+        "folder", help="one subfolder of images for each class; classes may be absent"
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, metavar="FILE", help="also write the report: .html or .json"
+    )
     options.add_images(parser)
 
 
@@ -39,7 +43,13 @@ def _class_names(model: object) -> list[str]:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
-    found = [layer.task for layer in kt.layers.outputs(model).values() if layer.task.kind == "classification"]
+    found = [
+        layer.task
+        for layer in kt.layers.outputs(model).values()
+        if layer.task.kind == "classification"
+    ]
     if len(found) != 1:
-        raise checks.error("RUN must be a model with one classification", given=f"{len(found)} of them")
+        raise checks.error(
+            "RUN must be a model with one classification", given=f"{len(found)} of them"
+        )
     return found[0].class_names

@@ -9,14 +9,29 @@ __all__ = ["add_arguments", "main"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("images", nargs="+", help="image files or folders; subfolders of a single folder are classes")
-    parser.add_argument("--out", required=True, help="folder for the arrays; read them with kt.features.load")
-    parser.add_argument("--overwrite", action="store_true", help="replace the features of an earlier extraction")
     parser.add_argument(
-        "--layers", nargs="+", metavar="LAYER", help="paths, patterns or levels such as P4 (the last feature map)"
+        "images",
+        nargs="+",
+        help="image files or folders; subfolders of a single folder are classes",
     )
-    parser.add_argument("--pooling", choices=("avg", "max", "concat"), help="over the places of a map (none)")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float16"), help="(float32)")
+    parser.add_argument(
+        "--out", required=True, help="folder for the arrays; read them with kt.features.load"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the features of an earlier extraction"
+    )
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        metavar="LAYER",
+        help="paths, patterns or levels such as P4 (the last feature map)",
+    )
+    parser.add_argument(
+        "--pooling", choices=("avg", "max", "concat"), help="over the places of a map (none)"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "float16"), help="(float32)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options.add_images(parser)
     options.add_backbone(parser.add_argument_group("model"))

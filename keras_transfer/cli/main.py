@@ -26,7 +26,9 @@ COMMANDS = {
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands; building it imports no command's needs."""
     top = argparse.ArgumentParser(prog="keras-transfer", description="Transfer learning for Keras.")
-    top.add_argument("--version", action="version", version=f"keras-transfer {keras_transfer.__version__}")
+    top.add_argument(
+        "--version", action="version", version=f"keras-transfer {keras_transfer.__version__}"
+    )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, line in COMMANDS.items():
         module = importlib.import_module(f"keras_transfer.cli.{name}")

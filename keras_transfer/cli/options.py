@@ -5,7 +5,16 @@ import ast
 import json
 import pathlib
 
-__all__ = ["add_backbone", "add_images", "add_run", "load_backbone", "load_run", "positive", "rate", "sides"]
+__all__ = [
+    "add_backbone",
+    "add_images",
+    "add_run",
+    "load_backbone",
+    "load_run",
+    "positive",
+    "rate",
+    "sides",
+]
 
 
 def positive(text: str) -> int:
@@ -29,27 +38,52 @@ def sides(text: str) -> int | tuple[int, int]:
 
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that reads a folder of images takes."""
-    parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="images in a batch (32)")
-    parser.add_argument("--skip-corrupt", action="store_true", help="leave out files that cannot be read")
+    parser.add_argument(
+        "--batch-size", type=positive, default=32, metavar="N", help="images in a batch (32)"
+    )
+    parser.add_argument(
+        "--skip-corrupt", action="store_true", help="leave out files that cannot be read"
+    )
 
 
 def add_backbone(parser: argparse.ArgumentParser) -> None:
     """Adds the network that a command builds."""
     parser.add_argument(
-        "--backbone", default="MobileNetV2", metavar="NAME", help="MobileNetV2, ResNet50, tiny, a file or folder, ..."
-    )
-    parser.add_argument("--weights", default="pretrained", help="pretrained, imagenet, none, or a weights file")
-    parser.add_argument("--image-size", type=sides, metavar="N|HxW", help="default: the backbone's own")
-    parser.add_argument("--channels", type=positive, metavar="N", help="1 for grey images, 4 for RGB and alpha (3)")
-    parser.add_argument("--channel-mode", metavar="MODE", help="filters of other channels: mean, tile or zero-extra")
-    parser.add_argument(
-        "--backbone-argument", action="append", default=[], metavar="NAME=VALUE", help="such as alpha=0.35; repeatable"
+        "--backbone",
+        default="MobileNetV2",
+        metavar="NAME",
+        help="MobileNetV2, ResNet50, tiny, a file or folder, ...",
     )
     parser.add_argument(
-        "--preprocess", metavar="MODE", help="what a network from a file expects: tf, torch, caffe, 0-1 or inside"
+        "--weights", default="pretrained", help="pretrained, imagenet, none, or a weights file"
     )
-    parser.add_argument("--backbone-output", metavar="LAYER", help="where a network from a file ends")
-    parser.add_argument("--trust-backbone", action="store_true", help="let code inside the network's file run")
+    parser.add_argument(
+        "--image-size", type=sides, metavar="N|HxW", help="default: the backbone's own"
+    )
+    parser.add_argument(
+        "--channels", type=positive, metavar="N", help="1 for grey images, 4 for RGB and alpha (3)"
+    )
+    parser.add_argument(
+        "--channel-mode", metavar="MODE", help="filters of other channels: mean, tile or zero-extra"
+    )
+    parser.add_argument(
+        "--backbone-argument",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="such as alpha=0.35; repeatable",
+    )
+    parser.add_argument(
+        "--preprocess",
+        metavar="MODE",
+        help="what a network from a file expects: tf, torch, caffe, 0-1 or inside",
+    )
+    parser.add_argument(
+        "--backbone-output", metavar="LAYER", help="where a network from a file ends"
+    )
+    parser.add_argument(
+        "--trust-backbone", action="store_true", help="let code inside the network's file run"
+    )
 
 
 def load_backbone(arguments: argparse.Namespace) -> object:
@@ -67,7 +101,9 @@ def load_backbone(arguments: argparse.Namespace) -> object:
         arguments.backbone,
         weights=None if arguments.weights == "none" else arguments.weights,
         image_size=arguments.image_size,
-        **{name: value for name, value in own.items() if value},  # what was not given is kt.backbone's to decide
+        **{
+            name: value for name, value in own.items() if value
+        },  # what was not given is kt.backbone's to decide
         **_pairs(arguments.backbone_argument),
     )
 
@@ -90,7 +126,9 @@ def _pairs(texts: list[str]) -> dict:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds the trained run that a command works on."""
-    parser.add_argument("run", type=pathlib.Path, help="folder that `train` wrote, or a .keras file")
+    parser.add_argument(
+        "run", type=pathlib.Path, help="folder that `train` wrote, or a .keras file"
+    )
     parser.add_argument("--trust", action="store_true", help="let code inside the model file run")
 
 
@@ -102,7 +140,9 @@ def load_run(arguments: argparse.Namespace) -> tuple[object, dict | None]:
     run = arguments.run
     file = run / "model.keras" if run.is_dir() else run
     if not file.is_file():
-        raise checks.error("RUN must be a folder that `train` wrote, or a .keras file", given=repr(str(run)))
+        raise checks.error(
+            "RUN must be a folder that `train` wrote, or a .keras file", given=repr(str(run))
+        )
     model = kt.load_model(file, trust=arguments.trust)
     record = run / "run.json"
     return model, json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None

@@ -14,9 +14,15 @@ BATCH = 64  # images decoded and answered at a time
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
     options.add_run(parser)
-    parser.add_argument("images", nargs="+", type=pathlib.Path, help="image files, or folders of them")
-    parser.add_argument("--top", type=options.positive, default=3, metavar="N", help="how many classes to show (3)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    parser.add_argument(
+        "images", nargs="+", type=pathlib.Path, help="image files, or folders of them"
+    )
+    parser.add_argument(
+        "--top", type=options.positive, default=3, metavar="N", help="how many classes to show (3)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line instead of a table"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -27,12 +33,16 @@ def main(arguments: argparse.Namespace) -> None:
     paths = _files(arguments.images)
     model, _ = options.load_run(arguments)
     if not kt.layers.outputs(model):
-        raise checks.error("RUN must be a model of kt.build_model", given=f"{str(arguments.run)!r}, without tasks")
+        raise checks.error(
+            "RUN must be a model of kt.build_model", given=f"{str(arguments.run)!r}, without tasks"
+        )
     width = max(len(str(path)) for path in paths)
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
         height, width, channels = model.input_shape[1:]
-        outputs = model.predict(kt.data.load_images(batch, (height, width), channels=channels), verbose=0)
+        outputs = model.predict(
+            kt.data.load_images(batch, (height, width), channels=channels), verbose=0
+        )
         for row, path in enumerate(batch):
             answer = _answer(model, outputs, row, arguments.top)
             if arguments.json:
@@ -42,12 +52,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
-    from keras_transfer.core import checks, images
+    from keras_transfer.core import checks
+    from keras_transfer.storage import images
 
     found = []
     for path in given:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += inside if not path.is_dir() else [file for file in inside if _is_image(file, images.EXTENSIONS)]
+        found += (
+            inside
+            if not path.is_dir()
+            else [file for file in inside if _is_image(file, images.EXTENSIONS)]
+        )
     if not found:
         raise checks.error("there must be images to label", given=", ".join(map(str, given)))
     return found
@@ -66,7 +81,9 @@ def _answer(model: object, outputs: object, row: int, top: int) -> dict:
         values = (outputs[name] if isinstance(outputs, dict) else outputs)[row]
         if layer.task.kind == "classification":
             best = values.argsort()[::-1][:top]
-            found[name] = {layer.task.class_names[index]: round(float(values[index]), 6) for index in best}
+            found[name] = {
+                layer.task.class_names[index]: round(float(values[index]), 6) for index in best
+            }
         else:
             found[name] = [float(value) for value in values]
     return found
@@ -76,7 +93,9 @@ def _line(answer: dict) -> str:
     parts = []
     for name, value in answer.items():
         shown = (
-            [f"{label} {share:6.1%}" for label, share in value.items()] if isinstance(value, dict) else map(str, value)
+            [f"{label} {share:6.1%}" for label, share in value.items()]
+            if isinstance(value, dict)
+            else map(str, value)
         )
         parts.append((f"{name}: " if len(answer) > 1 else "") + "   ".join(shown))
     return "   ".join(parts)

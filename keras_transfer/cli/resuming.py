@@ -17,13 +17,15 @@ OWN = ("out", "overwrite", "resume", "quiet")  # may differ when the run goes on
 
 def plain(arguments: argparse.Namespace) -> dict:
     """The command's arguments as JSON has them."""
-    values = {name: value for name, value in vars(arguments).items() if name not in {"main", "command"}}
+    values = {
+        name: value for name, value in vars(arguments).items() if name not in {"main", "command"}
+    }
     return json.loads(json.dumps(values, default=str))
 
 
 def write(arguments: argparse.Namespace, *, trained: bool = False) -> None:
     """Keeps the arguments in the run's folder, and whether its model is trained."""
-    from keras_transfer.core import files
+    from keras_transfer.storage import files
 
     facts = {"arguments": plain(arguments), "trained": trained}
     files.write_text(arguments.out / FILE, json.dumps(facts, indent=1) + "\n")
@@ -40,7 +42,9 @@ def is_begun(out: pathlib.Path) -> bool:
     return (out / FILE).is_file()
 
 
-def read(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, bool]:
+def read(
+    arguments: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[argparse.Namespace, bool]:
     """Returns the arguments of the run in the folder, and whether its model is trained.
 
     Args:
@@ -51,7 +55,9 @@ def read(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> tupl
 
     if not is_begun(arguments.out):
         given = repr(str(arguments.out))
-        raise checks.error("--out must hold a run that was interrupted", given=given, fix="Leave out --resume.")
+        raise checks.error(
+            "--out must hold a run that was interrupted", given=given, fix="Leave out --resume."
+        )
     facts = json.loads((arguments.out / FILE).read_text(encoding="utf-8"))
     then = {name: value for name, value in facts["arguments"].items() if name not in OWN}
     for name, value in plain(arguments).items():
@@ -59,9 +65,12 @@ def read(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> tupl
         if name not in OWN and value not in (default, then.get(name, default)):
             option = "FOLDER" if name == "folder" else f"--{name.replace('_', '-')}"
             raise checks.error(
-                f"{option} must be as it was, {then.get(name, default)!r}, or left out", given=repr(value)
+                f"{option} must be as it was, {then.get(name, default)!r}, or left out",
+                given=repr(value),
             )
-    then = {name: tuple(value) if isinstance(value, list) else value for name, value in then.items()}
+    then = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in then.items()
+    }
     return argparse.Namespace(**{**vars(arguments), **then}), facts["trained"]
 
 

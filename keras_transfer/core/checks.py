@@ -7,7 +7,17 @@ import math
 import numbers
 from collections.abc import Iterable
 
-__all__ = ["SEEDS", "InputError", "choice", "error", "image_size", "integer", "note", "number", "share"]
+__all__ = [
+    "SEEDS",
+    "InputError",
+    "choice",
+    "error",
+    "image_size",
+    "integer",
+    "note",
+    "number",
+    "share",
+]
 
 
 SEEDS = 2**32  # NumPy takes seeds below this
@@ -62,7 +72,9 @@ def integer(value: object, *, name: str, minimum: int = 1, below: float = math.i
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < minimum or value >= below:
         limit = f" and below {below:g}" if whole and value >= below else ""
-        raise error(f"`{name}` must be a whole number of at least {minimum}{limit}", given=repr(value))
+        raise error(
+            f"`{name}` must be a whole number of at least {minimum}{limit}", given=repr(value)
+        )
     return int(value)
 
 
@@ -76,11 +88,18 @@ def image_size(value: object, *, name: str = "image_size", minimum: int = 1) -> 
     pair = value if isinstance(value, list | tuple) else (value, value)
     if len(pair) != 2:
         raise error(f"`{name}` must be a whole number or a pair (height, width)", given=repr(value))
-    return integer(pair[0], name=name, minimum=minimum), integer(pair[1], name=name, minimum=minimum)
+    return integer(pair[0], name=name, minimum=minimum), integer(
+        pair[1], name=name, minimum=minimum
+    )
 
 
 def number(
-    value: object, *, name: str, above: float = -math.inf, minimum: float = -math.inf, below: float = math.inf
+    value: object,
+    *,
+    name: str,
+    above: float = -math.inf,
+    minimum: float = -math.inf,
+    below: float = math.inf,
 ) -> float:
     """Returns `value` as `float` if it is finite, larger than `above`, at least `minimum` and smaller than `below`.
 
@@ -90,7 +109,9 @@ def number(
     """
     real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if not real or value <= above or value < minimum or value >= below:
-        limits = [f"above {above:g}"] * (above > -math.inf) + [f"at least {minimum:g}"] * (minimum > -math.inf)
+        limits = [f"above {above:g}"] * (above > -math.inf) + [f"at least {minimum:g}"] * (
+            minimum > -math.inf
+        )
         limits += [f"below {below:g}"] * (below < math.inf)
         raise error(f"`{name}` must be a number {' and '.join(limits)}".rstrip(), given=repr(value))
     return float(value)

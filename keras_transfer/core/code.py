@@ -72,7 +72,9 @@ def parts(code: Callable) -> list[Part]:
             elif _is_own(value, home):
                 part.uses[name] = value
                 waiting.append(value)
-            elif not is_known(value) or not inspect.isclass(each):  # Keras's layers have many methods
+            elif not is_known(value) or not inspect.isclass(
+                each
+            ):  # Keras's layers have many methods
                 part.values[name] = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
     return found
 
@@ -99,7 +101,9 @@ def unwrapped(value: object) -> object:
             value = value.__func__
         elif isinstance(value, functools.partial):
             value = value.func
-        elif isinstance(value, staticmethod | classmethod) or "__wrapped__" in getattr(value, "__dict__", ()):
+        elif isinstance(value, staticmethod | classmethod) or "__wrapped__" in getattr(
+            value, "__dict__", ()
+        ):
             value = value.__wrapped__
         else:
             break
@@ -124,8 +128,14 @@ def _of_class(kind: type) -> Iterator[tuple[str, object]]:
     yield from ((f"base {number}", base) for number, base in enumerate(kind.__mro__[1:]))
     for name, value in vars(kind).items():
         if isinstance(value, property):
-            yield from ((f"{name} {at}", each) for at, each in (("get", value.fget), ("set", value.fset)) if each)
-        elif _is_code(unwrapped(value)) or not (name.startswith("_") or hasattr(type(value), "__get__")):
+            yield from (
+                (f"{name} {at}", each)
+                for at, each in (("get", value.fget), ("set", value.fset))
+                if each
+            )
+        elif _is_code(unwrapped(value)) or not (
+            name.startswith("_") or hasattr(type(value), "__get__")
+        ):
             yield name, value
 
 
@@ -136,19 +146,30 @@ def _of_function(function: types.FunctionType, home: str) -> Iterator[tuple[str,
             yield name, cell.cell_contents
         except ValueError:  # not set yet
             continue
-    yield from ((f"default {number}", value) for number, value in enumerate(function.__defaults__ or ()))
-    yield from ((f"default {name}", value) for name, value in (function.__kwdefaults__ or {}).items())
+    yield from (
+        (f"default {number}", value) for number, value in enumerate(function.__defaults__ or ())
+    )
+    yield from (
+        (f"default {name}", value) for name, value in (function.__kwdefaults__ or {}).items()
+    )
     used = names(function)
     waiting = [(name, function.__globals__[name]) for name in used if name in function.__globals__]
     while waiting:
         name, value = waiting.pop()
         yield name, value
         if inspect.ismodule(value) and name.count(".") < 5 and _is_own(value, home):
-            waiting += [(f"{name}.{each}", inside) for each, inside in vars(value).items() if each in used]
+            waiting += [
+                (f"{name}.{each}", inside) for each, inside in vars(value).items() if each in used
+            ]
 
 
 def _is_code(value: object) -> bool:
-    kinds = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+    kinds = (
+        types.FunctionType,
+        types.BuiltinFunctionType,
+        types.MethodDescriptorType,
+        types.WrapperDescriptorType,
+    )
     return isinstance(value, (type, *kinds))
 
 
@@ -156,7 +177,11 @@ def _module(code: object) -> str:
     """The module in which code was written, whatever a decorator says."""
     if inspect.ismodule(code):
         return code.__name__
-    told = code.__globals__.get("__name__") if inspect.isfunction(code) else getattr(code, "__module__", None)
+    told = (
+        code.__globals__.get("__name__")
+        if inspect.isfunction(code)
+        else getattr(code, "__module__", None)
+    )
     return told if isinstance(told, str) else ""
 
 

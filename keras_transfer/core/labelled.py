@@ -53,4 +53,6 @@ def are_masks(weights: object) -> bool:
         (True, False)
     """
     columns = weights.values() if isinstance(weights, Mapping) else [weights]
-    return all(bool(np.isin(np.asarray(column), (0, 1)).all()) for column in columns if column is not None)
+    return all(
+        bool(np.isin(np.asarray(column), (0, 1)).all()) for column in columns if column is not None
+    )

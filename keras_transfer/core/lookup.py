@@ -21,7 +21,9 @@ def close(name: str, options: Iterable[str], *, most: int = 3) -> list[str]:
     lowered = {}
     for option in options:
         lowered.setdefault(option.lower(), option)
-    return [lowered[hit] for hit in difflib.get_close_matches(name.lower(), lowered, n=most, cutoff=0.5)]
+    return [
+        lowered[hit] for hit in difflib.get_close_matches(name.lower(), lowered, n=most, cutoff=0.5)
+    ]
 
 
 def find(name: str, table: Mapping[str, T], *, argument: str) -> T:
@@ -34,5 +36,9 @@ def find(name: str, table: Mapping[str, T], *, argument: str) -> T:
     if name in table:
         return table[name]
     near = close(str(name), table)
-    hint = f"Close names: {', '.join(map(repr, near))}." if near else f"Known: {', '.join(map(repr, sorted(table)))}."
+    hint = (
+        f"Close names: {', '.join(map(repr, near))}."
+        if near
+        else f"Known: {', '.join(map(repr, sorted(table)))}."
+    )
     raise checks.error(f"`{argument}` must be a known name", given=repr(name), fix=hint)

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled, lookup
-from keras_transfer.data import labels, pipeline
+from keras_transfer.data import pipeline
+from keras_transfer.data.targets import labels
 
 __all__ = ["SPLITS", "Data", "from_examples"]
 
@@ -73,12 +74,18 @@ class Data:
     @property
     def is_own(self) -> bool:
         """Whether `train` and `validation` are still the batches that were made of the examples."""
-        return len(self._made) == 2 and self._made[0] is self.train and self._made[1] is self.validation
+        return (
+            len(self._made) == 2
+            and self._made[0] is self.train
+            and self._made[1] is self.validation
+        )
 
     @property
     def channels(self) -> int:
         """Of the images: 3 for RGB; `kt.backbone(..., channels=data.channels)` takes them."""
-        batches = next(found for found in (self.train, self.validation, self.test) if found is not None)
+        batches = next(
+            found for found in (self.train, self.validation, self.test) if found is not None
+        )
         return batches.element_spec[0].shape[-1]
 
     @property
@@ -100,7 +107,9 @@ class Data:
     def ordered(self, split: str) -> tf.data.Dataset:
         """The batches of a split in the order of `targets[split]`, training included; no pass is counted."""
         checks.choice(split, tuple(self.examples), name="split")
-        return pipeline.batches(self.examples[split], size=self.image_size, batch_size=self.batch_size)
+        return pipeline.batches(
+            self.examples[split], size=self.image_size, batch_size=self.batch_size
+        )
 
     def places(self, split: str, then: Callable | None = None) -> tf.data.Dataset:
         """The batches of a split without their pixels: `(places in targets[split], targets[, weights])`.
@@ -110,13 +119,19 @@ class Data:
         """
         checks.choice(split, tuple(self.examples), name="split")
         epochs = self.epochs if split == "train" else None
-        return pipeline.places(self.examples[split], batch_size=self.batch_size, epochs=epochs, then=then)
+        return pipeline.places(
+            self.examples[split], batch_size=self.batch_size, epochs=epochs, then=then
+        )
 
     def joined(self) -> "Data":
         """Returns the same data with the validation examples among the training examples, and no validation."""
-        parts = [self.examples[split] for split in ("train", "validation") if split in self.examples]
+        parts = [
+            self.examples[split] for split in ("train", "validation") if split in self.examples
+        ]
         files = self.files and {
-            "train": [name for split in ("train", "validation") for name in self.files.get(split, [])],
+            "train": [
+                name for split in ("train", "validation") for name in self.files.get(split, [])
+            ],
             **{split: names for split, names in self.files.items() if split == "test"},
         }
         examples = {"train": pipeline.together(parts)}
@@ -165,11 +180,17 @@ class Data:
         examples, files = {}, {}
         for split, found in self.examples.items():
             weights = labelled.of_task(found.weights, name)
-            rows = np.arange(len(found)) if weights is None else np.flatnonzero(labelled.rows(weights))
+            rows = (
+                np.arange(len(found)) if weights is None else np.flatnonzero(labelled.rows(weights))
+            )
             if not len(rows):
-                raise checks.error(f"`data` must have a label of some {split} image for {name!r}", given="none")
+                raise checks.error(
+                    f"`data` must have a label of some {split} image for {name!r}", given="none"
+                )
             picked = found.pick(rows)
-            examples[split] = dataclasses.replace(picked, targets=picked.targets[name], weights=None)
+            examples[split] = dataclasses.replace(
+                picked, targets=picked.targets[name], weights=None
+            )
             files[split] = [self.files[split][row] for row in rows] if self.files else []
         return from_examples(
             examples,
@@ -216,7 +237,9 @@ class Data:
             lines = [
                 line
                 for key, own in tables
-                for line in _table(_column(self.targets, key), own, _column(self.weights, key), title=key)
+                for line in _table(
+                    _column(self.targets, key), own, _column(self.weights, key), title=key
+                )
             ]
         else:
             lines = _table(self.targets, names, self.weights, title="class" if names else "number")
@@ -233,7 +256,9 @@ class Data:
         elif self.class_names is not None:
             parts.append(f"classes={len(self.class_names)}")
         if self.weights is not None:
-            parts.append(f"missing={sum(int((part == 0).sum()) for part in tf.nest.flatten(self.weights))}")
+            parts.append(
+                f"missing={sum(int((part == 0).sum()) for part in tf.nest.flatten(self.weights))}"
+            )
         parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}"]
         parts += [f"channels={self.channels}"] if self.channels != 3 else []
         parts += [f"batch_size={self.batch_size}"]
@@ -269,16 +294,26 @@ def from_examples(
         origins: As for `Data`.
         sampled: Makes the orders of the training data from their origins; None for permutations of all of them.
     """
-    examples = {split: examples[split] for split in SPLITS if split in examples and len(examples[split])}
+    examples = {
+        split: examples[split] for split in SPLITS if split in examples and len(examples[split])
+    }
     epochs = None
     if "train" in examples:
         plain = sampled is None
-        epochs = pipeline.Epochs(len(examples["train"]), seed=seed) if plain else sampled(origins["train"])
+        epochs = (
+            pipeline.Epochs(len(examples["train"]), seed=seed)
+            if plain
+            else sampled(origins["train"])
+        )
     is_complete = all(found.weights is None for found in examples.values())
     options = {"size": image_size, "batch_size": batch_size}
     data = Data(
-        train=pipeline.batches(examples["train"], epochs=epochs, **options) if "train" in examples else None,
-        validation=pipeline.batches(examples["validation"], **options) if "validation" in examples else None,
+        train=pipeline.batches(examples["train"], epochs=epochs, **options)
+        if "train" in examples
+        else None,
+        validation=pipeline.batches(examples["validation"], **options)
+        if "validation" in examples
+        else None,
         test=pipeline.batches(examples["test"], **options) if "test" in examples else None,
         class_names=class_names,
         targets={split: found.targets for split, found in examples.items()},
@@ -290,14 +325,18 @@ def from_examples(
         notes=notes,
         examples=examples,
         epochs=epochs,
-        weights=None if is_complete else {split: found.weights for split, found in examples.items()},
+        weights=None
+        if is_complete
+        else {split: found.weights for split, found in examples.items()},
         origins=None if origins is None else {split: origins[split] for split in examples},
         sampled=sampled,
     )
     data._made = (data.train, data.validation)
     if isinstance(class_names, list):
         for split in (split for split in examples if split != "train"):
-            missing = labels.absent(data.targets[split], class_names, weights=examples[split].weights)
+            missing = labels.absent(
+                data.targets[split], class_names, weights=examples[split].weights
+            )
             if missing:
                 notes.append(checks.note(f"no {split} images of {labels.some(missing)}"))
     return data
@@ -319,10 +358,17 @@ def _table(
     title: str,
 ) -> list[str]:
     rows = [[title, *columns]]
-    known = [labelled.known(values, weights and weights[split]) for split, values in columns.items()]
+    known = [
+        labelled.known(values, weights and weights[split]) for split, values in columns.items()
+    ]
     if names is None:
         for verb in (np.min, np.mean, np.max):
-            rows.append([verb.__name__, *(f"{verb(values):.4g}" if len(values) else "-" for values in known)])
+            rows.append(
+                [
+                    verb.__name__,
+                    *(f"{verb(values):.4g}" if len(values) else "-" for values in known),
+                ]
+            )
     else:
         counts = [np.bincount(values, minlength=len(names)) for values in known]
         rows += [[name, *(str(count[at]) for count in counts)] for at, name in enumerate(names)]
@@ -332,7 +378,10 @@ def _table(
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     return [
         "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
         )
         for row in rows
     ]

@@ -7,9 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import images, streams
+from keras_transfer.machine import streams
+from keras_transfer.storage import images
 
-__all__ = ["READERS", "Epochs", "Examples", "batches", "on_cpu", "on_one_tensor", "places", "together"]
+__all__ = [
+    "READERS",
+    "Epochs",
+    "Examples",
+    "batches",
+    "on_cpu",
+    "on_one_tensor",
+    "places",
+    "together",
+]
 
 AHEAD = 4  # batches that are ready before they are asked for
 READERS = 2  # batches that `places` makes something else of at a time
@@ -67,8 +77,13 @@ def on_one_tensor(parts: Sequence[Examples]) -> list[Examples]:
     places = {id(tensor): start for tensor, start in zip(tensors, starts, strict=False)}
     with tf.device("CPU:0"):
         is_one_type = len({tensor.dtype for tensor in tensors}) == 1
-        pixels = tf.concat(tensors if is_one_type else [tf.cast(each, tf.float32) for each in tensors], axis=0)
-    return [dataclasses.replace(part, pixels=pixels, rows=part.rows + places[id(part.pixels)]) for part in parts]
+        pixels = tf.concat(
+            tensors if is_one_type else [tf.cast(each, tf.float32) for each in tensors], axis=0
+        )
+    return [
+        dataclasses.replace(part, pixels=pixels, rows=part.rows + places[id(part.pixels)])
+        for part in parts
+    ]
 
 
 def together(parts: Sequence[Examples]) -> Examples:
@@ -136,7 +151,11 @@ def batches(
 
 
 def places(
-    examples: Examples, *, batch_size: int, epochs: Epochs | None = None, then: Callable | None = None
+    examples: Examples,
+    *,
+    batch_size: int,
+    epochs: Epochs | None = None,
+    then: Callable | None = None,
 ) -> tf.data.Dataset:
     """Makes the batches of `batches` without their pixels: `(indices of the examples, targets[, weights])`.
 
@@ -182,7 +201,9 @@ def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(0).flat_map(shuffled)
 
 
-def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int) -> tf.data.Dataset:
+def _loaded(
+    indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int
+) -> tf.data.Dataset:
     answers = tf.nest.map_structure(on_cpu, examples.answers)
     rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
 
@@ -200,4 +221,8 @@ def _loaded(indices: tf.data.Dataset, examples: Examples, size: tuple[int, int],
         whole = streams.plain(lambda index: as_floats(*picked(index, tf.identity)))
         return indices.batch(batch_size).map(whole, **options)
     read = functools.partial(images.load, size=size, channels=channels)
-    return indices.map(functools.partial(picked, read=read), **options).batch(batch_size).map(as_floats, **options)
+    return (
+        indices.map(functools.partial(picked, read=read), **options)
+        .batch(batch_size)
+        .map(as_floats, **options)
+    )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from keras_transfer.core import checks, images
+from keras_transfer.core import checks
+from keras_transfer.storage import images
 
 __all__ = ["checked"]
 
@@ -42,8 +43,14 @@ def checked(
     _check_channels(array, channels, name)
     if size is not None and array.shape[1:3] != size and not resize:
         fix = "Give `image_size` to resize all of them."
-        raise checks.error(f"`{name}` must be {size[0]}x{size[1]} as the others", given=f"shape {array.shape}", fix=fix)
-    whole = array.dtype.kind != "f" or all(np.array_equal(part, np.trunc(part)) for part in _chunks(array))
+        raise checks.error(
+            f"`{name}` must be {size[0]}x{size[1]} as the others",
+            given=f"shape {array.shape}",
+            fix=fix,
+        )
+    whole = array.dtype.kind != "f" or all(
+        np.array_equal(part, np.trunc(part)) for part in _chunks(array)
+    )
     shape = (len(array), *(size or array.shape[1:3]), channels)
     result = np.empty(shape, np.uint8 if whole or shape[1:3] != array.shape[1:3] else np.float32)
     for start, part in zip(range(0, len(array), CHUNK), _chunks(array), strict=True):
@@ -54,18 +61,24 @@ def checked(
 
 
 def _numbers(array: np.ndarray, name: str, channels: int | None) -> np.ndarray:
-    expected = f"`{name}` must be an array of shape (n, height, width) or (n, height, width, channels)"
+    expected = (
+        f"`{name}` must be an array of shape (n, height, width) or (n, height, width, channels)"
+    )
     try:
         array = np.asarray(array)
     except ValueError as problem:  # images of different sizes
-        raise checks.error(expected, given=str(problem), fix="Bring all images to one size.") from problem
+        raise checks.error(
+            expected, given=str(problem), fix="Bring all images to one size."
+        ) from problem
     if array.dtype.kind not in "iuf":
         fix = "Bring all images to one size; values are numbers 0..255."
         raise checks.error(expected, given=f"dtype {array.dtype}", fix=fix)
     if array.ndim == 3:
         array = array[..., None]
     # Nobody has images 3 pixels high with 224 channels.
-    is_turned = array.ndim == 4 and array.shape[1] in FILES and array.shape[-1] not in (*FILES, channels)
+    is_turned = (
+        array.ndim == 4 and array.shape[1] in FILES and array.shape[-1] not in (*FILES, channels)
+    )
     if array.ndim != 4 or is_turned or 0 in array.shape:
         fix = "Channels come last: 1 (grey), 3 (RGB), 4 (RGB and alpha) or others."
         raise checks.error(expected, given=f"shape {array.shape}", fix=fix)
@@ -76,7 +89,9 @@ def _check_channels(array: np.ndarray, channels: int, name: str) -> None:
     has = array.shape[-1]
     if has != channels and not (has in FILES and channels in FILES):
         fix = "Only grey, RGB and RGB with alpha can be turned into each other."
-        raise checks.error(f"`{name}` must have {channels} channels", given=f"shape {array.shape}", fix=fix)
+        raise checks.error(
+            f"`{name}` must have {channels} channels", given=f"shape {array.shape}", fix=fix
+        )
 
 
 def _chunks(array: np.ndarray) -> list[np.ndarray]:
@@ -91,15 +106,21 @@ def _check_values(array: np.ndarray, name: str) -> None:
         if is_float and not np.isfinite(part).all():
             at = np.argwhere(~np.isfinite(part))[0]
             given = f"{part[tuple(at)]} in image {start + at[0]}"
-            raise checks.error(f"`{name}` must be finite", given=given, fix="Leave out or repair that image.")
+            raise checks.error(
+                f"`{name}` must be finite", given=given, fix="Leave out or repair that image."
+            )
         for value in (part.min(), part.max()):
             if not 0 <= value <= 255:
                 at = start + np.argwhere(part == value)[0][0]
                 fix = "Undo the normalisation: models take pixels and do it themselves."
-                raise checks.error(f"`{name}` must have values 0..255", given=f"{value:g} in image {at}", fix=fix)
+                raise checks.error(
+                    f"`{name}` must have values 0..255", given=f"{value:g} in image {at}", fix=fix
+                )
     if is_float and array.max() <= 1:
         given = f"values from {array.min():g} to {array.max():g}"
-        raise checks.error(f"`{name}` must have values 0..255", given=given, fix=f"Use `255 * {name}`.")
+        raise checks.error(
+            f"`{name}` must have values 0..255", given=given, fix=f"Use `255 * {name}`."
+        )
 
 
 def _converted(part: np.ndarray, channels: int) -> np.ndarray:

@@ -15,7 +15,9 @@ def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
     if sum(shares.values()) >= 1:
         given = " + ".join(f"{share:g}" for share in shares.values())
         raise checks.error(
-            "`validation` and `test` together must be below 1", given=given, fix="The rest is trained on."
+            "`validation` and `test` together must be below 1",
+            given=given,
+            fix="The rest is trained on.",
         )
     return shares
 
@@ -50,7 +52,9 @@ def assign(
     for name, share in shares.items():
         counts = _counts(sizes, share, room, rng)
         room = room - counts
-        parts[name] = np.sort(np.concatenate([_take(units[at], count) for at, count in enumerate(counts)])).astype(int)
+        parts[name] = np.sort(
+            np.concatenate([_take(units[at], count) for at, count in enumerate(counts)])
+        ).astype(int)
     held = np.concatenate([*parts.values(), np.empty(0, int)])
     return {"train": np.setdiff1d(np.arange(len(strata)), held), **parts}
 
@@ -64,7 +68,9 @@ def note_empty(parts: Mapping[str, np.ndarray], shares: Mapping[str, float]) -> 
     ]
 
 
-def _units(strata: np.ndarray, order: np.ndarray, groups: np.ndarray | None) -> list[list[np.ndarray]]:
+def _units(
+    strata: np.ndarray, order: np.ndarray, groups: np.ndarray | None
+) -> list[list[np.ndarray]]:
     """For each class the index arrays that stay together, in the given order, without groups of several classes."""
     units: list[list[np.ndarray]] = [[] for _ in range(strata.max() + 1)]
     members: dict[int, list[int]] = {}
@@ -76,7 +82,9 @@ def _units(strata: np.ndarray, order: np.ndarray, groups: np.ndarray | None) -> 
     return units
 
 
-def _counts(sizes: np.ndarray, share: float, room: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _counts(
+    sizes: np.ndarray, share: float, room: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """How many examples each class gives: its share rounded so that the sum is right (largest remainders first)."""
     exact = sizes * share
     counts = np.minimum(np.floor(exact).astype(int), room)

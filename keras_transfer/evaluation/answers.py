@@ -70,7 +70,9 @@ class Answers:
         '0'
     """
 
-    def __init__(self, name: str, task: Any, *, class_names: Sequence[str] | None = None, keep: int = 24):
+    def __init__(
+        self, name: str, task: Any, *, class_names: Sequence[str] | None = None, keep: int = 24
+    ):
         self.name, self.task, self.keep = name, task, keep
         self.class_names = class_names
         self.reweighted = False
@@ -116,9 +118,13 @@ class Answers:
         if getattr(self.task, "unit", None):
             scores["unit"] = self.task.unit
         mistakes = []
-        for score, index, target, output, thumbnail in sorted(self._mistakes, key=lambda item: (-item[0], -item[1])):
+        for score, index, target, output, thumbnail in sorted(
+            self._mistakes, key=lambda item: (-item[0], -item[1])
+        ):
             texts = self._text(target), self._text(output)
-            mistakes.append(Mistake(-index, *texts, float(score), files and files[-index], _data_uri(thumbnail)))
+            mistakes.append(
+                Mistake(-index, *texts, float(score), files and files[-index], _data_uri(thumbnail))
+            )
         if self.task.kind == "regression":
             return Result(self.task.kind, scores, mistakes, targets, outputs)
         return Result(self.task.kind, scores, mistakes)
@@ -131,7 +137,9 @@ class Answers:
             self.task = _Inferred("regression", None)
         else:
             names = self.class_names if len(self.class_names or ()) == outputs.shape[1] else None
-            self.task = _Inferred("classification", names or list(map(str, range(outputs.shape[1]))))
+            self.task = _Inferred(
+                "classification", names or list(map(str, range(outputs.shape[1])))
+            )
         self._check_names()
 
     def _check_names(self) -> None:
@@ -146,10 +154,14 @@ class Answers:
             expected = f"the classes of the data must be those of the model, {_shown(ours)}"
             raise checks.error(expected, given=f"{_shown(theirs)}; different: {_shown(odd)}")
 
-    def _checked(self, targets: np.ndarray, outputs: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(
+        self, targets: np.ndarray, outputs: np.ndarray, first: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         if self.task.kind == "classification":
             outputs = np.asarray(outputs, "float32")
-            classification.probability_rows(outputs, classes=len(self.task.class_names), first=first)
+            classification.probability_rows(
+                outputs, classes=len(self.task.class_names), first=first
+            )
             return classification.class_ids(
                 targets, examples=len(outputs), classes=len(self.task.class_names), first=first
             ), outputs
@@ -157,11 +169,18 @@ class Answers:
             outputs = regression.number_rows(outputs, name="outputs", first=first)
             targets = regression.number_rows(targets, name="targets", first=first)
             if targets.shape != outputs.shape:
-                raise checks.error(f"targets must have the outputs' shape {outputs.shape}", given=targets.shape)
+                raise checks.error(
+                    f"targets must have the outputs' shape {outputs.shape}", given=targets.shape
+                )
         return targets, outputs
 
     def _keep_mistakes(
-        self, first: int, rows: np.ndarray, images: np.ndarray, targets: np.ndarray, outputs: np.ndarray
+        self,
+        first: int,
+        rows: np.ndarray,
+        images: np.ndarray,
+        targets: np.ndarray,
+        outputs: np.ndarray,
     ) -> None:
         if self.task.kind == "classification":
             scores = np.where(outputs.argmax(axis=1) == targets, 0, outputs.max(axis=1))
@@ -170,10 +189,20 @@ class Answers:
         else:
             return
         for i in np.argsort(-scores, kind="stable")[: self.keep]:
-            if scores[i] <= 0 or (len(self._mistakes) == self.keep and scores[i] <= self._mistakes[0][0]):
+            if scores[i] <= 0 or (
+                len(self._mistakes) == self.keep and scores[i] <= self._mistakes[0][0]
+            ):
                 break
-            item = (scores[i], -(first + rows[i]), targets[i], outputs[i], _thumbnail(images[rows[i]]))
-            heapq.heappush(self._mistakes, item)  # the indices differ, so the arrays are never compared
+            item = (
+                scores[i],
+                -(first + rows[i]),
+                targets[i],
+                outputs[i],
+                _thumbnail(images[rows[i]]),
+            )
+            heapq.heappush(
+                self._mistakes, item
+            )  # the indices differ, so the arrays are never compared
             if len(self._mistakes) > self.keep:
                 heapq.heappop(self._mistakes)
 
@@ -188,7 +217,9 @@ def _numbered(names: Sequence[str]) -> bool:
 
 
 def _shown(names: Sequence[str], limit: int = 6) -> str:
-    return ", ".join(map(repr, names[:limit])) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(map(repr, names[:limit])) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray | None:

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import layers
-from keras_transfer.core import checks, pixel_range
+from keras_transfer.core import checks
 from keras_transfer.evaluation import answers, report
+from keras_transfer.graphs import pixel_range
 
 __all__ = ["evaluate"]
 
@@ -64,7 +65,10 @@ def evaluate(
     signature = _signature(model, source.dataset)
     clock, collected, outputs = _Clock(), {}, {}
     for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
-        truth, weights = _by_name(truth, list(outputs), "targets"), _by_name(weights, list(outputs), "weights")
+        truth, weights = (
+            _by_name(truth, list(outputs), "targets"),
+            _by_name(weights, list(outputs), "weights"),
+        )
         if not collected:
             collected = _open(model, task, source, list(outputs), truth, max_mistakes)
         for name, column in collected.items():
@@ -74,14 +78,24 @@ def evaluate(
     results = _results(collected, source)
     trained = _training(model, history)
     if source.facts.get("split") == "validation" and (trained.get("training") or {}).get("refit"):
-        source.note("the model was trained on these images in the end (refit): on others it will do worse")
+        source.note(
+            "the model was trained on these images in the end (refit): on others it will do worse"
+        )
     about = {
         "model": _model_facts(model),
-        "data": {**source.facts, "examples": clock.examples, "image_size": signature.shape[1:3].as_list()},
+        "data": {
+            **source.facts,
+            "examples": clock.examples,
+            "image_size": signature.shape[1:3].as_list(),
+        },
         "speed": {"images_per_second": clock.rate(), "seconds": time.perf_counter() - begin},
         **trained,
         "notes": source.notes,
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "versions": {
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     several = len(outputs) > 1 or isinstance(getattr(model, "output", None), Mapping)
@@ -123,14 +137,24 @@ def _source(data: Any, *, quiet: bool) -> _Source:
     if isinstance(data, (tuple, list)):
         return _Source(_from_arrays(data), quiet=quiet)
     if not hasattr(data, "test") or not hasattr(data, "validation"):
-        raise checks.error("`data` must be a Dataset, a `Data` or a tuple of arrays", given=type(data).__name__)
+        raise checks.error(
+            "`data` must be a Dataset, a `Data` or a tuple of arrays", given=type(data).__name__
+        )
     split = "test" if data.test is not None else "validation"
     if getattr(data, split) is None:
-        raise checks.error("`data` must have a test or validation split", given="neither", fix="Set `test=0.2`.")
-    facts = {"split": split, "digest": getattr(data, "digest", None), "seed": getattr(data, "seed", None)}
+        raise checks.error(
+            "`data` must have a test or validation split", given="neither", fix="Set `test=0.2`."
+        )
+    facts = {
+        "split": split,
+        "digest": getattr(data, "digest", None),
+        "seed": getattr(data, "seed", None),
+    }
     files = (getattr(data, "files", None) or {}).get(split)
     notes = list(getattr(data, "notes", ()))
-    source = _Source(getattr(data, split), getattr(data, "class_names", None), files, facts, notes, quiet)
+    source = _Source(
+        getattr(data, split), getattr(data, "class_names", None), files, facts, notes, quiet
+    )
     if split == "validation":
         source.note("no test split: measured on the validation split, which chose the best epoch")
     return source
@@ -139,24 +163,36 @@ def _source(data: Any, *, quiet: bool) -> _Source:
 def _from_arrays(arrays: tuple) -> tf.data.Dataset:
     if len(arrays) not in (2, 3):
         raise checks.error(
-            "`data` must be (images, targets) or (images, targets, weights)", given=f"{len(arrays)} parts"
+            "`data` must be (images, targets) or (images, targets, weights)",
+            given=f"{len(arrays)} parts",
         )
     arrays = tuple(
-        {k: np.asarray(v) for k, v in a.items()} if isinstance(a, Mapping) else np.asarray(a) for a in arrays
+        {k: np.asarray(v) for k, v in a.items()} if isinstance(a, Mapping) else np.asarray(a)
+        for a in arrays
     )
     lengths = [len(leaf) if leaf.ndim else 0 for leaf in tf.nest.flatten(arrays)]
     if len(set(lengths)) > 1:
-        raise checks.error("`data`'s arrays must have equal lengths", given=", ".join(map(str, lengths)))
+        raise checks.error(
+            "`data`'s arrays must have equal lengths", given=", ".join(map(str, lengths))
+        )
     return tf.data.Dataset.from_tensor_slices(arrays).batch(32)
 
 
 def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
     """Returns the spec of the images with any batch size, so that a ragged last batch is not traced again."""
     spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not isinstance(spec[0], tf.TensorSpec):
-        raise checks.error("`data` must hold (images, targets) or (images, targets, weights)", given=spec)
+    if (
+        not isinstance(spec, tuple)
+        or len(spec) not in (2, 3)
+        or not isinstance(spec[0], tf.TensorSpec)
+    ):
+        raise checks.error(
+            "`data` must hold (images, targets) or (images, targets, weights)", given=spec
+        )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise checks.error("`data` must end", given="an infinite dataset", fix="Use `data.take(...)`.")
+        raise checks.error(
+            "`data` must end", given="an infinite dataset", fix="Use `data.take(...)`."
+        )
     images = spec[0]
     wanted = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
     if images.shape.rank is not None:
@@ -165,7 +201,9 @@ def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
     return tf.TensorSpec(shape, images.dtype)
 
 
-def _batches(model: keras.Model, source: _Source, signature: tf.TensorSpec, clock: _Clock) -> Iterator[tuple]:
+def _batches(
+    model: keras.Model, source: _Source, signature: tf.TensorSpec, clock: _Clock
+) -> Iterator[tuple]:
     """Yields (index of the first example, images, targets, weights, outputs by name) for each batch."""
     predict = tf.function(lambda images: model(images, training=False), input_signature=[signature])
     named = list(layers.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
@@ -180,7 +218,9 @@ def _batches(model: keras.Model, source: _Source, signature: tf.TensorSpec, cloc
                 source.note(found)
         start = time.perf_counter()
         outputs = predict(images)
-        outputs = {name: np.asarray(value) for name, value in _by_name(outputs, named, "outputs").items()}
+        outputs = {
+            name: np.asarray(value) for name, value in _by_name(outputs, named, "outputs").items()
+        }
         clock.seconds.append(time.perf_counter() - start)
         yield clock.examples, images.numpy(), truth, weights, outputs
         clock.sizes.append(len(images))
@@ -195,10 +235,15 @@ def _by_name(values: Any, names: list[str], what: str) -> dict[str, tf.Tensor]:
         return dict(values) if only is None else {names[0]: only}
     if isinstance(values, (tuple, list)):
         if len(values) != len(names):
-            raise checks.error(f"there must be {len(names)} {what}, for {', '.join(names)}", given=len(values))
+            raise checks.error(
+                f"there must be {len(names)} {what}, for {', '.join(names)}", given=len(values)
+            )
         return dict(zip(names, values, strict=True))
     if len(names) > 1 and what != "weights":
-        raise checks.error(f"{what} must be a dict by task, {', '.join(names)}", given=f"one of shape {values.shape}")
+        raise checks.error(
+            f"{what} must be a dict by task, {', '.join(names)}",
+            given=f"one of shape {values.shape}",
+        )
     return dict.fromkeys(names, values)
 
 
@@ -207,26 +252,37 @@ def _open(
 ) -> dict[str, answers.Answers]:
     """Returns where to collect the answers of every task that has targets."""
     if "about" in names:
-        raise checks.error("no task may be named 'about', the report's key for the rest", given=", ".join(names))
+        raise checks.error(
+            "no task may be named 'about', the report's key for the rest", given=", ".join(names)
+        )
     tasks = {name: marker.task for name, marker in layers.outputs(model).items()}
     if task is not None:
-        tasks.update(_by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks"))
+        tasks.update(
+            _by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks")
+        )
     measured = [name for name in names if name in truth]
     if not measured:
         expected = f"`data` must have targets of {', '.join(names)}"
         raise checks.error(expected, given=", ".join(map(str, truth)) or "none")
     for missing in set(names) - set(measured):
         source.note(f"the data has no targets of {missing!r}: not measured")
-    class_names = source.class_names if isinstance(source.class_names, Mapping) else {measured[0]: source.class_names}
+    class_names = (
+        source.class_names
+        if isinstance(source.class_names, Mapping)
+        else {measured[0]: source.class_names}
+    )
     return {
-        name: answers.Answers(name, tasks.get(name), class_names=class_names.get(name), keep=keep) for name in measured
+        name: answers.Answers(name, tasks.get(name), class_names=class_names.get(name), keep=keep)
+        for name in measured
     }
 
 
 def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:
     results = {name: column.result(source.files) for name, column in collected.items()}
     if not any(results.values()):
-        raise checks.error("`data` must have a labelled example", given="sample weight 0 for every example")
+        raise checks.error(
+            "`data` must have a labelled example", given="sample weight 0 for every example"
+        )
     for name in [name for name, result in results.items() if result is None]:
         source.note(f"no example has a target of {name!r}: not measured")
         del results[name]
@@ -246,12 +302,20 @@ def _training(model: keras.Model, history: Any) -> dict:
         if not hasattr(history, "record"):
             return {"history": {}, "epochs": [], "training": None}
     if isinstance(history, Mapping):
-        stages = [range(stage["epochs"][0], stage["epochs"][1] + 1) for stage in history.get("stages", ())]
-        curves, epochs, record = history.get("history", {}), [epoch for stage in stages for epoch in stage], history
+        stages = [
+            range(stage["epochs"][0], stage["epochs"][1] + 1) for stage in history.get("stages", ())
+        ]
+        curves, epochs, record = (
+            history.get("history", {}),
+            [epoch for stage in stages for epoch in stage],
+            history,
+        )
     elif hasattr(history, "history"):
         curves, epochs, record = history.history, history.epoch, getattr(history, "record", None)
     else:
-        raise checks.error("`history` must be a Keras History or a run record", given=type(history).__name__)
+        raise checks.error(
+            "`history` must be a Keras History or a run record", given=type(history).__name__
+        )
     record = record and {key: value for key, value in record.items() if key != "history"}
     return {"history": curves, "epochs": epochs, "training": record}
 
@@ -265,7 +329,10 @@ def _model_facts(model: keras.Model) -> dict:
         "weights": source.get("weights"),
         "parameters": sum(map(_size, model.weights)),
         "trainable_parameters": sum(map(_size, model.trainable_weights)),
-        "megabytes": sum(_size(weight) * np.dtype(weight.dtype).itemsize for weight in model.weights) / 1e6,
+        "megabytes": sum(
+            _size(weight) * np.dtype(weight.dtype).itemsize for weight in model.weights
+        )
+        / 1e6,
     }
 
 

@@ -74,7 +74,9 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
     cell = _cell(size)
     figure = Figure(figsize=(size * cell, size * cell))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(pixels, interpolation="none", aspect="auto", extent=(-0.5, size - 0.5, size - 0.5, -0.5))
+    axes.imshow(
+        pixels, interpolation="none", aspect="auto", extent=(-0.5, size - 0.5, size - 0.5, -0.5)
+    )
     axes.spines[:].set_visible(True)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
@@ -102,10 +104,18 @@ def _class_labels(axes: Axes, class_names: Sequence[str], cell: float) -> None:
     size = len(class_names)
     step = math.ceil(size / LABELLED)
     names = [name if len(name) <= 24 else f"{name[:23]}…" for name in class_names[::step]]
-    rotation, align = (90, "center") if size > 40 else (45, "right") if max(map(len, names)) > 3 else (0, "center")
+    rotation, align = (
+        (90, "center")
+        if size > 40
+        else (45, "right")
+        if max(map(len, names)) > 3
+        else (0, "center")
+    )
     style = {"fontsize": min(9, 60 * cell * step)}
     mode = "anchor" if rotation == 45 else "default"
-    axes.set_xticks(range(0, size, step), names, rotation=rotation, ha=align, rotation_mode=mode, **style)
+    axes.set_xticks(
+        range(0, size, step), names, rotation=rotation, ha=align, rotation_mode=mode, **style
+    )
     axes.set_yticks(range(0, size, step), names, **style)
     axes.tick_params(length=0, pad=4)
 
@@ -121,7 +131,10 @@ def confused(
     """
     counts = np.array(matrix)
     np.fill_diagonal(counts, 0)
-    cells = [divmod(int(cell), len(counts)) for cell in np.argsort(-counts, axis=None, kind="stable")[:limit]]
+    cells = [
+        divmod(int(cell), len(counts))
+        for cell in np.argsort(-counts, axis=None, kind="stable")[:limit]
+    ]
     return [
         (class_names[row], class_names[column], int(counts[row, column]))
         for row, column in cells
@@ -143,7 +156,12 @@ def scatter(targets: np.ndarray, values: np.ndarray) -> Figure:
     axes.set_axisbelow(True)
     low, high = min(targets.min(), values.min()), max(targets.max(), values.max())
     axes.plot(
-        [low, high], [low, high], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)), label="predicted = true"
+        [low, high],
+        [low, high],
+        color=COLOURS["muted"],
+        linewidth=1,
+        linestyle=(0, (3, 3)),
+        label="predicted = true",
     )
     if len(targets) > POINTS:
         chosen = np.random.default_rng(0).choice(len(targets), POINTS, replace=False)
@@ -167,7 +185,12 @@ def residuals(targets: np.ndarray, values: np.ndarray) -> Figure:
     figure, axes = canvas((4.2, 3.6))
     axes.grid(axis="y", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.hist(errors, bins=int(np.clip(np.sqrt(len(errors)) * 2, 5, 40)), color=COLOURS["first"], alpha=0.75)
+    axes.hist(
+        errors,
+        bins=int(np.clip(np.sqrt(len(errors)) * 2, 5, 40)),
+        color=COLOURS["first"],
+        alpha=0.75,
+    )
     axes.axvline(0, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)))
     axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axes.set_xlabel("predicted − true")
@@ -189,13 +212,17 @@ def svg(figure: Figure, *, name: str, label: str) -> str:
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser's fonts have it
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from", UserWarning
+        )  # the browser's fonts have it
         figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r" id=\"[A-Za-z0-9.]+_\d+(_\d+)?\"", "", text)  # never referred to, and the same in every figure
+    text = re.sub(
+        r" id=\"[A-Za-z0-9.]+_\d+(_\d+)?\"", "", text
+    )  # never referred to, and the same in every figure
     for key, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{key}, {colour})")
     return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)

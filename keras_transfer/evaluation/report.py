@@ -9,7 +9,8 @@ from typing import Any  # a report holds whatever a task measures
 
 import numpy as np
 
-from keras_transfer.evaluation import answers, document, page, plots
+from keras_transfer.evaluation import answers, plots
+from keras_transfer.evaluation.page import document, sections
 
 __all__ = ["Report"]
 
@@ -50,7 +51,9 @@ class Report(Mapping):
         return f"Report({', '.join(self._values)})"
 
     def __str__(self) -> str:
-        return "\n\n".join("\n".join(_text(name, result.kind, values)) for name, result, values in self._tasks())
+        return "\n\n".join(
+            "\n".join(_text(name, result.kind, values)) for name, result, values in self._tasks()
+        )
 
     def _repr_html_(self) -> str:
         source = html.escape(self.to_html())
@@ -66,7 +69,7 @@ class Report(Mapping):
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
-        return page.render(list(self._tasks()), self._values)
+        return sections.render(list(self._tasks()), self._values)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the report; the file appears complete or not at all.
@@ -116,11 +119,19 @@ def _text(name: str, kind: str, scores: Mapping) -> list[str]:
         lines += _class_lines(scores["classes"])
     numbers = [(key, value) for key, value in scores.items() if isinstance(value, float)]
     lines.append(
-        "   ".join(f"{key} {value:.3f}" for key, value in numbers) + f"   examples {scores.get('support', '?')}"
+        "   ".join(f"{key} {value:.3f}" for key, value in numbers)
+        + f"   examples {scores.get('support', '?')}"
     )
-    pairs = plots.confused(scores["confusion"], list(scores["classes"])) if kind == "classification" else []
+    pairs = (
+        plots.confused(scores["confusion"], list(scores["classes"]))
+        if kind == "classification"
+        else []
+    )
     if pairs:
-        lines.append("most confused: " + ", ".join(f"{true} as {other} ({count})" for true, other, count in pairs))
+        lines.append(
+            "most confused: "
+            + ", ".join(f"{true} as {other} ({count})" for true, other, count in pairs)
+        )
     return lines
 
 
@@ -133,6 +144,8 @@ def _class_lines(classes: Mapping[str, Mapping]) -> list[str]:
     width = max(len("class"), *(len(name) for name, _ in rows))
     lines = [f"{'class':<{width}}" + "".join(f"{column:>11}" for column in columns)]
     for name, row in rows:
-        cells = "".join(f"{'–' if row[key] is None else format(row[key], '.3f'):>11}" for key in columns[:3])
+        cells = "".join(
+            f"{'–' if row[key] is None else format(row[key], '.3f'):>11}" for key in columns[:3]
+        )
         lines.append(f"{name:<{width}}{cells}{row['support']:>11}")
     return [*lines, f"(the weakest {ROWS} of {len(classes)} classes)"] if hidden > 0 else lines

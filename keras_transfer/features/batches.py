@@ -4,12 +4,18 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple  # data and targets are duck-typed: another room's, or the user's own
+from typing import (  # data and targets are duck-typed: another room's, or the user's own
+    Any,
+    NamedTuple,
+)
 
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks, images, pixel_range, streams
+from keras_transfer.core import checks
+from keras_transfer.graphs import pixel_range
+from keras_transfer.machine import streams
+from keras_transfer.storage import images
 
 __all__ = ["Batch", "Source", "listing", "source"]
 
@@ -74,7 +80,11 @@ def source(data: Any, wanted: tuple, *, split: str, batch_size: int | None, corr
         found = _of_dataset(data, batch_size)
     elif isinstance(data, (str, os.PathLike)):
         found = _of_files(*_listed(pathlib.Path(data)), wanted, batch_size or BATCH_SIZE, corrupt)
-    elif isinstance(data, list) and data and all(isinstance(path, (str, os.PathLike)) for path in data):
+    elif (
+        isinstance(data, list)
+        and data
+        and all(isinstance(path, (str, os.PathLike)) for path in data)
+    ):
         every = [file for path in data for file in _listed(pathlib.Path(path))[0]]
         found = _of_files(every, None, wanted, batch_size or BATCH_SIZE, corrupt)
     else:
@@ -87,7 +97,9 @@ def source(data: Any, wanted: tuple, *, split: str, batch_size: int | None, corr
 
 
 def _of_data(data: Any, split: str, batch_size: int | None) -> Source:
-    found = _of_dataset(data.ordered(split), batch_size)  # in the order of targets and files; counts no pass
+    found = _of_dataset(
+        data.ordered(split), batch_size
+    )  # in the order of targets and files; counts no pass
     files = None if data.files is None else data.files[split]
     targets = data.targets[split]
     plain = found.read
@@ -117,7 +129,9 @@ def _of_dataset(dataset: tf.data.Dataset, batch_size: int | None) -> Source:
     if batch_size is not None and parts[0].shape.rank == 4:
         dataset = dataset.rebatch(batch_size)
     shape = parts[0].shape
-    batched = shape if shape.rank is None or shape.rank < 4 else (None, *shape[1:])  # the last batch may be smaller
+    batched = (
+        shape if shape.rank is None or shape.rank < 4 else (None, *shape[1:])
+    )  # the last batch may be smaller
     count = int(dataset.cardinality())
 
     def read() -> Iterator[Batch]:
@@ -125,7 +139,9 @@ def _of_dataset(dataset: tf.data.Dataset, batch_size: int | None) -> Source:
             element = element if isinstance(element, tuple) else (element,)
             yield Batch(element[0], element[1] if len(element) > 1 else None)
 
-    return Source(read, tf.TensorSpec(batched, parts[0].dtype), batches=count if count >= 0 else None)
+    return Source(
+        read, tf.TensorSpec(batched, parts[0].dtype), batches=count if count >= 0 else None
+    )
 
 
 def _of_arrays(data: Any, batch_size: int) -> Source:
@@ -139,7 +155,9 @@ def _of_arrays(data: Any, batch_size: int) -> Source:
         raise checks.error(expected, given=f"{type(pair[0]).__name__} of type {pixels.dtype}")
     if pixels.ndim != 4:
         fix = "Add the axis that is missing, or use kt.data.from_arrays."
-        raise checks.error("`data`'s images must be (n, height, width, channels)", given=pixels.shape, fix=fix)
+        raise checks.error(
+            "`data`'s images must be (n, height, width, channels)", given=pixels.shape, fix=fix
+        )
     if not len(pixels):
         raise checks.error("`data` must hold images", given="none")
     targets = {name: np.asarray(each) for name, each in _columns(pair[1]).items()}
@@ -159,7 +177,9 @@ def _of_arrays(data: Any, batch_size: int) -> Source:
 
 
 def _columns(targets: Any) -> dict[str, Any]:
-    return {} if targets is None else dict(targets) if isinstance(targets, Mapping) else {"": targets}
+    return (
+        {} if targets is None else dict(targets) if isinstance(targets, Mapping) else {"": targets}
+    )
 
 
 def _listed(path: pathlib.Path) -> tuple[list[pathlib.Path], list[str] | None]:
@@ -172,9 +192,13 @@ def _listed(path: pathlib.Path) -> tuple[list[pathlib.Path], list[str] | None]:
     files = [file for file in sorted(path.rglob("*")) if _is_image(file, path)]
     if not files:
         fix = f"Images end in {', '.join(images.EXTENSIONS)}."
-        raise checks.error("`data` must be a folder with images", given=f"none in '{path}'", fix=fix)
+        raise checks.error(
+            "`data` must be a folder with images", given=f"none in '{path}'", fix=fix
+        )
     inside = [file.relative_to(path).parts for file in files]
-    return files, [parts[0] for parts in inside] if all(len(parts) > 1 for parts in inside) else None
+    return files, [parts[0] for parts in inside] if all(
+        len(parts) > 1 for parts in inside
+    ) else None
 
 
 def _is_image(file: pathlib.Path, root: pathlib.Path) -> bool:
@@ -183,18 +207,28 @@ def _is_image(file: pathlib.Path, root: pathlib.Path) -> bool:
 
 
 def _of_files(
-    paths: list[pathlib.Path], labels: list[str] | None, wanted: tuple, batch_size: int, corrupt: str
+    paths: list[pathlib.Path],
+    labels: list[str] | None,
+    wanted: tuple,
+    batch_size: int,
+    corrupt: str,
 ) -> Source:
     """Decodes files as the training data does, several at a time."""
     checks.choice(corrupt, ("error", "skip"), name="corrupt")
     if len(wanted) != 4 or None in wanted[1:3]:
         fix = "Decode the files first: kt.data.load_images(paths, image_size)."
-        raise checks.error("`data` must not be files for a model of any image size", given=wanted, fix=fix)
+        raise checks.error(
+            "`data` must not be files for a model of any image size", given=wanted, fix=fix
+        )
     checks.choice(wanted[3], images.CHANNELS, name="channels")
     size, channels = wanted[1:3], wanted[3]
     names = [str(path) for path in paths]
     class_names = None if labels is None else sorted(set(labels))
-    targets = None if labels is None else np.array([class_names.index(label) for label in labels], np.int64)
+    targets = (
+        None
+        if labels is None
+        else np.array([class_names.index(label) for label in labels], np.int64)
+    )
     dataset = _decoded(names, size, channels, batch_size, keep_going=corrupt == "skip")
     skipped: dict[str, str] = {}
 
@@ -213,7 +247,9 @@ def _of_files(
             missing = np.setdiff1d(np.arange(done, rows[-1]), rows)
             skipped.update(_reasons([names[row] for row in missing], size))
             done = rows[-1] + 1
-            yield Batch(pixels, None if targets is None else targets[rows], [names[row] for row in rows])
+            yield Batch(
+                pixels, None if targets is None else targets[rows], [names[row] for row in rows]
+            )
 
     spec = tf.TensorSpec((None, *size, channels), tf.uint8)
     count = -(-len(names) // batch_size)
@@ -227,7 +263,9 @@ def _decoded(
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(name) for name in names])
     dataset = tf.data.Dataset.range(len(names)).map(
-        streams.plain(lambda row: (row, images.load(tf.gather(paths, row), size, channels=channels))),
+        streams.plain(
+            lambda row: (row, images.load(tf.gather(paths, row), size, channels=channels))
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     dataset = dataset.ignore_errors() if keep_going else dataset
@@ -240,7 +278,9 @@ def _reasons(names: list[str], size: tuple[int, int]) -> dict[str, str]:
 
     @tf.function(input_signature=[PATH], autograph=False)
     def load(path: tf.Tensor) -> tf.Tensor:
-        with tf.device("CPU:0"):  # a graph with a device reports errors in the form that `images.reason` knows
+        with tf.device(
+            "CPU:0"
+        ):  # a graph with a device reports errors in the form that `images.reason` knows
             return images.load(path, size)
 
     for name in names:

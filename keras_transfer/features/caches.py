@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from keras_transfer.core import checks, files
+from keras_transfer.core import checks
 from keras_transfer.features import store
+from keras_transfer.storage import files
 
 __all__ = ["PLACE", "CacheFolder", "Entry"]
 
@@ -51,17 +52,23 @@ class CacheFolder:
         []
     """
 
-    def __init__(self, path: str | os.PathLike | None = None, *, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike | None = None, *, max_bytes: int | None = None
+    ) -> None:
         place = path or os.environ.get(PLACE) or "~/.cache/keras_transfer"
         self.path = pathlib.Path(place).expanduser()
-        self.max_bytes = None if max_bytes is None else checks.integer(max_bytes, name="max_bytes", minimum=0)
+        self.max_bytes = (
+            None if max_bytes is None else checks.integer(max_bytes, name="max_bytes", minimum=0)
+        )
 
     def entries(self) -> list[Entry]:
         """Returns what the folder holds, last used first."""
         found = filter(None, map(_entry, self._folders()))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
-    def get(self, key: str, make: Callable[[pathlib.Path], object], *, size: int) -> tuple[store.Features, bool]:
+    def get(
+        self, key: str, make: Callable[[pathlib.Path], object], *, size: int
+    ) -> tuple[store.Features, bool]:
         """Returns the features of a key; `make` writes them where there are none.
 
         Processes that want the same key wait for the first of them.
@@ -131,7 +138,9 @@ class CacheFolder:
     def _folders(self) -> list[pathlib.Path]:
         if not self.path.is_dir():
             return []
-        return [path for path in self.path.glob(f"{OURS}*") if path.is_dir()]  # other folders are the user's
+        return [
+            path for path in self.path.glob(f"{OURS}*") if path.is_dir()
+        ]  # other folders are the user's
 
     @contextlib.contextmanager
     def _locked(self, key: str, *, wait: bool = True) -> Iterator[bool]:
@@ -165,7 +174,9 @@ def _entry(path: pathlib.Path) -> Entry | None:
     manifest = path / store.MANIFEST
     try:
         is_finished = manifest.is_file()
-        used = datetime.datetime.fromtimestamp((manifest if is_finished else path).stat().st_mtime, datetime.UTC)
+        used = datetime.datetime.fromtimestamp(
+            (manifest if is_finished else path).stat().st_mtime, datetime.UTC
+        )
         size = sum(file.stat().st_size for file in path.iterdir())
     except (FileNotFoundError, PermissionError):
         return None

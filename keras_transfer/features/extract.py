@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import layers as marks
-from keras_transfer.core import blocks, checks, graph, lookup, paths, pixel_range
+from keras_transfer.core import checks, lookup
 from keras_transfer.features import batches, store, writers
+from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 
 __all__ = ["POOLING", "extract"]
 
@@ -27,7 +28,9 @@ LARGE = 1e9  # bytes in memory that are worth a line
 POOLING = {
     "avg": lambda x: keras.ops.mean(x, axis=1),
     "max": lambda x: keras.ops.max(x, axis=1),
-    "concat": lambda x: keras.ops.concatenate([keras.ops.mean(x, axis=1), keras.ops.max(x, axis=1)], axis=-1),
+    "concat": lambda x: keras.ops.concatenate(
+        [keras.ops.mean(x, axis=1), keras.ops.max(x, axis=1)], axis=-1
+    ),
 }
 
 
@@ -87,14 +90,18 @@ def extract(
     level = checks.choice(verbose, ("auto", 0, 1, 2), name="verbose")
     level = (1 if sys.stdout.isatty() else 2) if level == "auto" else level
     taps, levels = _taps(model, layers)
-    source = batches.source(data, tuple(taps.inputs[0].shape), split=split, batch_size=batch_size, corrupt=corrupt)
+    source = batches.source(
+        data, tuple(taps.inputs[0].shape), split=split, batch_size=batch_size, corrupt=corrupt
+    )
     notes: list[str] = []
 
     def note(text: str) -> None:
         notes.append(checks.note(text) if level else text)
 
     weights = getattr(data, "weights", None)
-    if isinstance(weights, Mapping) and any(np.any(part == 0) for part in keras.tree.flatten(weights[split])):
+    if isinstance(weights, Mapping) and any(
+        np.any(part == 0) for part in keras.tree.flatten(weights[split])
+    ):
         note(f"some labels are missing, with 0 as target: data.weights[{split!r}] says which")
     writer = writers.Memory() if to is None else writers.Folder(to, overwrite=overwrite)
     with writer:
@@ -112,41 +119,61 @@ def extract(
             raise checks.error("`data` must hold images that can be read", given=given)
         if source.skipped:
             bad = len(source.skipped)
-            note(f"{bad} of {bad + gathered.rows} files cannot be read: {batches.listing(source.skipped)}")
+            note(
+                f"{bad} of {bad + gathered.rows} files cannot be read: {batches.listing(source.skipped)}"
+            )
         about = {**_about(model, pooling, dtype), **source.facts, "examples": gathered.rows}
         rest = {"files": gathered.files, "class_names": source.class_names, "levels": levels}
         about |= {"skipped": source.skipped, "notes": notes}
         return writer.close(targets=gathered.targets(), **rest, about=about)
 
 
-def _taps(model: keras.Model, wanted: str | Iterable[str] | None) -> tuple[keras.Model, dict[str, str]]:
+def _taps(
+    model: keras.Model, wanted: str | Iterable[str] | None
+) -> tuple[keras.Model, dict[str, str]]:
     """Returns a model with the wanted outputs by path, and the paths of the levels among them."""
-    graph.check_functional(model)
+    nodes.check_functional(model)
     if len(model.inputs) != 1:
-        raise checks.error("`model` must have one input, the images", given=f"{len(model.inputs)} inputs")
+        raise checks.error(
+            "`model` must have one input, the images", given=f"{len(model.inputs)} inputs"
+        )
     if wanted is None:
-        marked = [path for path, layer in paths.leaves(model).items() if isinstance(layer, marks.Representation)]
+        marked = [
+            path
+            for path, layer in paths.leaves(model).items()
+            if isinstance(layer, marks.Representation)
+        ]
         if marked:
-            return graph.tap(model, marked), {}
+            return nodes.tap(model, marked), {}
         # A sequential model does not name its output.
-        names = getattr(model, "output_names", None) or keras.Model(model.inputs, model.outputs).output_names
+        names = (
+            getattr(model, "output_names", None)
+            or keras.Model(model.inputs, model.outputs).output_names
+        )
         return keras.Model(model.inputs[0], dict(zip(names, model.outputs, strict=True))), {}
     patterns = [wanted] if isinstance(wanted, str) else list(wanted)
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        raise checks.error("`layers` must be patterns of layers, or levels such as 'P4'", given=repr(wanted))
+        raise checks.error(
+            "`layers` must be patterns of layers, or levels such as 'P4'", given=repr(wanted)
+        )
     places = _places(model, patterns)
-    taps = graph.tap(model, [places.get(pattern, pattern) for pattern in patterns])
-    levels = {level: paths.match(taps.output, place, argument="layers")[0] for level, place in places.items()}
+    taps = nodes.tap(model, [places.get(pattern, pattern) for pattern in patterns])
+    levels = {
+        level: paths.match(taps.output, place, argument="layers")[0]
+        for level, place in places.items()
+    }
     return taps, levels
 
 
 def _places(model: keras.Model, patterns: list[str]) -> dict[str, str]:
     """The operations at which the levels among the patterns end."""
     wanted = [pattern for pattern in patterns if re.fullmatch(r"P\d+", pattern)]
-    if not wanted or {node.operation.name for node in graph.nodes(model)} & set(wanted):  # layers of that name
+    if not wanted or {node.operation.name for node in nodes.nodes(model)} & set(
+        wanted
+    ):  # layers of that name
         return {}
-    flat = graph.flatten(model)
-    trunk = [node for node in graph.nodes(flat) if isinstance(node.operation, marks.Representation)]
+    flat = nodes.flatten(model)
+    trunk = [node for node in nodes.nodes(flat) if isinstance(node.operation, marks.Representation)]
     pattern = trunk[0].operation.source.get("blocks") if trunk else None
     found = blocks.levels(flat, pattern=pattern, until=trunk[0].inputs[0] if trunk else None)
     for level in wanted:
@@ -183,7 +210,9 @@ def _passed(
     first = next(given, None)
     if first is None:
         return
-    found = pixel_range.check(model, np.asarray(first.images), name="`data`'s images", more=_further(source))
+    found = pixel_range.check(
+        model, np.asarray(first.images), name="`data`'s images", more=_further(source)
+    )
     if found:
         note(found)
     at_once = 1 if tf.config.list_logical_devices("GPU") else AT_ONCE
@@ -226,7 +255,9 @@ def _pooled(value: tf.Tensor, pooling: str | None) -> tf.Tensor:
     value = keras.ops.cast(value, "float32")
     if pooling is None or len(value.shape) < 3:
         return value
-    return POOLING[pooling](keras.ops.reshape(value, (keras.ops.shape(value)[0], -1, value.shape[-1])))
+    return POOLING[pooling](
+        keras.ops.reshape(value, (keras.ops.shape(value)[0], -1, value.shape[-1]))
+    )
 
 
 def _narrowed(path: str, value: np.ndarray, dtype: str) -> np.ndarray:
@@ -236,7 +267,9 @@ def _narrowed(path: str, value: np.ndarray, dtype: str) -> np.ndarray:
         narrow = value.astype(dtype)
     if not np.array_equal(np.isfinite(narrow), np.isfinite(value)):
         given = f"'float16', up to {np.finfo(np.float16).max:g}, for {path!r} with values up to {np.abs(value).max():g}"
-        raise checks.error("`dtype` must hold the features", given=given, fix="Use dtype='float32'.")
+        raise checks.error(
+            "`dtype` must hold the features", given=given, fix="Use dtype='float32'."
+        )
     return narrow
 
 
@@ -247,13 +280,17 @@ def _check_rows(values: Mapping[str, np.ndarray], specs: writers.Specs, count: i
             raise checks.error("`layers` must give a row for each image", given=given)
         if array.shape[1:] != specs[path][0]:
             given = f"{path!r} with shape {array.shape} after {specs[path][0]}"
-            raise checks.error("all images must have one size", given=given, fix="Resize them, or use `pooling`.")
+            raise checks.error(
+                "all images must have one size", given=given, fix="Resize them, or use `pooling`."
+            )
 
 
 def _note_size(specs: writers.Specs, rows: int | None, where: Any, note: Any) -> None:
     """Says what will be written, before it is; in memory only what is large."""
     each = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values())
-    size = f"{each / 1e3:,.1f} kB for each image" if rows is None else f"{each * rows / 1e6:,.1f} MB"
+    size = (
+        f"{each / 1e3:,.1f} kB for each image" if rows is None else f"{each * rows / 1e6:,.1f} MB"
+    )
     if isinstance(where, os.PathLike):
         note(f"features of {'all' if rows is None else rows} images: {size} in '{where}'")
     elif each * (rows or 0) > LARGE:
@@ -282,17 +319,25 @@ class _Gathered:
 
 def _joined(*parts: np.ndarray) -> np.ndarray:
     values = np.concatenate(parts)
-    return np.char.decode(values.astype("S"), "utf-8") if values.dtype == object else values  # text, from TensorFlow
+    return (
+        np.char.decode(values.astype("S"), "utf-8") if values.dtype == object else values
+    )  # text, from TensorFlow
 
 
 def _about(model: keras.Model, pooling: str | None, dtype: str) -> dict:
-    found = [layer for layer in paths.leaves(model).values() if isinstance(layer, marks.Representation)]
+    found = [
+        layer for layer in paths.leaves(model).values() if isinstance(layer, marks.Representation)
+    ]
     return {
         "model": model.name,
         "source": dict(found[0].source) if found else None,
         "image_size": list(model.inputs[0].shape[1:3]),
         "pooling": pooling,
         "dtype": dtype,
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "versions": {
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }

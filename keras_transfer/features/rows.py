@@ -28,7 +28,12 @@ class FileRows:
     """
 
     def __init__(self, array: np.memmap) -> None:
-        self.count, self.shape, self.dtype, self.start = len(array), array.shape[1:], array.dtype, array.offset
+        self.count, self.shape, self.dtype, self.start = (
+            len(array),
+            array.shape[1:],
+            array.dtype,
+            array.offset,
+        )
         self.size = int(np.prod(self.shape)) * self.dtype.itemsize
         self.file = open(array.filename, "rb", buffering=0)  # noqa: SIM115
         self.lock = threading.Lock()

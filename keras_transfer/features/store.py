@@ -13,7 +13,8 @@ from typing import Any  # targets are an array, or a dict of them
 
 import numpy as np
 
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 
 __all__ = ["FORMAT", "MANIFEST", "PARTIAL", "Features", "load"]
 
@@ -57,7 +58,10 @@ class Features:
         if path not in self.arrays:
             hits = paths.match(self.arrays, path, argument="layer")
             if len(hits) > 1:
-                raise checks.error("`layer` must match one layer", given=f"{layer!r}, which matches {', '.join(hits)}")
+                raise checks.error(
+                    "`layer` must match one layer",
+                    given=f"{layer!r}, which matches {', '.join(hits)}",
+                )
             path = hits[0]
         return self.arrays[path]
 
@@ -85,7 +89,11 @@ class Features:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if len(self.arrays) != 1:
             fix = "Take one: features[layer]."
-            raise checks.error("features must be of one layer to be an array", given=", ".join(self.arrays), fix=fix)
+            raise checks.error(
+                "features must be of one layer to be an array",
+                given=", ".join(self.arrays),
+                fix=fix,
+            )
         (array,) = self.arrays.values()
         return np.array(array, dtype) if copy else np.asarray(array, dtype)
 
@@ -112,7 +120,9 @@ def load(path: str | os.PathLike) -> Features:
     folder = pathlib.Path(path).expanduser()
     if not (folder / MANIFEST).is_file():
         state = ", where an extraction was interrupted" if (folder / PARTIAL).is_file() else ""
-        raise checks.error("`path` must be a folder that `extract` finished", given=f"'{path}'{state}")
+        raise checks.error(
+            "`path` must be a folder that `extract` finished", given=f"'{path}'{state}"
+        )
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
@@ -123,20 +133,36 @@ def load(path: str | os.PathLike) -> Features:
             targets = {name: np.array(_mapped(folder, file)) for name, file in targets.items()}
         elif targets is not None:
             targets = np.array(_mapped(folder, targets))
-        rest = {name: manifest[name] for name in ("files", "class_names", "levels", "about") if name in manifest}
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as damaged:
-        raise checks.error(f"{MANIFEST} must be what `extract` wrote", given=f"'{path}' ({damaged})") from damaged
+        rest = {
+            name: manifest[name]
+            for name in ("files", "class_names", "levels", "about")
+            if name in manifest
+        }
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+    ) as damaged:
+        raise checks.error(
+            f"{MANIFEST} must be what `extract` wrote", given=f"'{path}' ({damaged})"
+        ) from damaged
     return Features(arrays, targets, **rest)
 
 
-def _mapped(folder: pathlib.Path, file: str, shape: list[int] | None = None, dtype: str | None = None) -> np.ndarray:
+def _mapped(
+    folder: pathlib.Path, file: str, shape: list[int] | None = None, dtype: str | None = None
+) -> np.ndarray:
     """One array of the manifest; names that lead out of the folder are refused."""
     if pathlib.PurePath(file).name != file:
         raise checks.error(f"{MANIFEST} must name files of its own folder", given=repr(file))
     try:
         array = np.load(folder / file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as damaged:
-        raise checks.error("the folder's files must be whole", given=f"'{folder / file}' ({damaged})") from damaged
+        raise checks.error(
+            "the folder's files must be whole", given=f"'{folder / file}' ({damaged})"
+        ) from damaged
     if shape is not None and (list(array.shape) != shape or str(array.dtype) != dtype):
         raise checks.error(
             "the folder's files must be those of its manifest",

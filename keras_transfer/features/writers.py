@@ -12,8 +12,9 @@ from typing import Any  # targets are an array, or a dict of them
 
 import numpy as np
 
-from keras_transfer.core import checks, files
+from keras_transfer.core import checks
 from keras_transfer.features import store
+from keras_transfer.storage import files
 
 __all__ = ["Folder", "Memory", "Specs"]
 
@@ -44,10 +45,14 @@ class Memory:
     def open(self, specs: Specs, *, rows: int | None) -> None:
         """Makes room for `rows` rows of each shape."""
         try:
-            self.arrays = {path: np.empty((rows or 0, *shape), dtype) for path, (shape, dtype) in specs.items()}
+            self.arrays = {
+                path: np.empty((rows or 0, *shape), dtype) for path, (shape, dtype) in specs.items()
+            }
         except MemoryError as refused:
             fix = "Write them to a folder with `to`, or use `pooling`."
-            raise checks.error("the features must fit into memory", given=str(refused), fix=fix) from refused
+            raise checks.error(
+                "the features must fit into memory", given=str(refused), fix=fix
+            ) from refused
         self.done = 0
 
     def add(self, values: Mapping[str, np.ndarray]) -> None:
@@ -91,9 +96,13 @@ class Folder:
         earlier = _names(self.where)
         if store.MANIFEST in earlier and not overwrite:
             fix = "Load them with kt.features.load, or pass overwrite=True."
-            raise checks.error("`to` must be a new folder", given=f"'{self.where}', which holds features", fix=fix)
+            raise checks.error(
+                "`to` must be a new folder", given=f"'{self.where}', which holds features", fix=fix
+            )
         if earlier and not earlier & {store.MANIFEST, store.PARTIAL}:
-            raise checks.error("`to` must be an empty folder", given=f"'{self.where}', which holds other files")
+            raise checks.error(
+                "`to` must be an empty folder", given=f"'{self.where}', which holds other files"
+            )
         files.check_writable(self.where, argument="to")
 
     def __enter__(self) -> "Folder":
@@ -102,14 +111,19 @@ class Folder:
     def open(self, specs: Specs, *, rows: int | None) -> None:
         """Checks that there is room and starts the files; an earlier extraction is gone from here on."""
         self._remove()
-        needed = (rows or 0) * sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values())
+        needed = (rows or 0) * sum(
+            int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values()
+        )
         free = shutil.disk_usage(self.where).free
         if needed > free:
             fix = "Use `pooling`, dtype='float16', fewer layers or another disk."
             given = f"{needed / 1e6:,.0f} MB of features, {free / 1e6:,.0f} MB free"
             raise checks.error("`to` must have room for the features", given=given, fix=fix)
         self.specs = dict(specs)
-        self.files = {path: f"{at}-{re.sub('[^A-Za-z0-9_.-]+', '_', path)[:80]}.npy" for at, path in enumerate(specs)}
+        self.files = {
+            path: f"{at}-{re.sub('[^A-Za-z0-9_.-]+', '_', path)[:80]}.npy"
+            for at, path in enumerate(specs)
+        }
         files.write_text(self.where / store.PARTIAL, json.dumps(list(self.files.values())))
         for path, name in self.files.items():
             self.streams[path] = open(self.where / name, "wb")  # noqa: SIM115
@@ -133,10 +147,19 @@ class Folder:
                 os.fsync(stream.fileno())
                 stream.close()
             layers = {
-                path: {"file": name, "shape": [self.done, *self.specs[path][0]], "dtype": str(self.specs[path][1])}
+                path: {
+                    "file": name,
+                    "shape": [self.done, *self.specs[path][0]],
+                    "dtype": str(self.specs[path][1]),
+                }
                 for path, name in self.files.items()
             }
-            manifest = {"format": store.FORMAT, "layers": layers, "targets": self._write_targets(targets), **rest}
+            manifest = {
+                "format": store.FORMAT,
+                "layers": layers,
+                "targets": self._write_targets(targets),
+                **rest,
+            }
             files.write_text(self.where / store.MANIFEST, json.dumps(manifest, indent=1) + "\n")
         (self.where / store.PARTIAL).unlink()
         return store.load(self.where)
@@ -178,7 +201,9 @@ class Folder:
             return
         if not present & {store.MANIFEST, store.PARTIAL}:
             return
-        (self.where / store.MANIFEST).unlink(missing_ok=True)  # first, so that nothing incomplete has one
+        (self.where / store.MANIFEST).unlink(
+            missing_ok=True
+        )  # first, so that nothing incomplete has one
         for file in self.where.iterdir():
             if OURS.fullmatch(file.name):
                 file.unlink()
@@ -197,4 +222,8 @@ class Folder:
 
 def _names(folder: pathlib.Path) -> set[str]:
     """What lies there, hidden files aside."""
-    return {found.name for found in folder.iterdir() if found.name[0] != "."} if folder.is_dir() else set()
+    return (
+        {found.name for found in folder.iterdir() if found.name[0] != "."}
+        if folder.is_dir()
+        else set()
+    )

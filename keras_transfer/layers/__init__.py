@@ -6,11 +6,22 @@ from keras_transfer.layers.gate import Gate
 from keras_transfer.layers.penalised import Penalised
 from keras_transfer.layers.preprocess import Preprocess
 from keras_transfer.layers.preprocess_function import PreprocessFunction
-from keras_transfer.layers.representation import Representation, blocks, representation, representations
+from keras_transfer.layers.representation import (
+    Representation,
+    blocks,
+    representation,
+    representations,
+)
 from keras_transfer.layers.saved_model import SavedModelLayer
 from keras_transfer.layers.shared import shared
 from keras_transfer.layers.stop_gradient import StopGradient
-from keras_transfer.layers.task_output import TaskOutput, check_labelled, outputs, settled_losses, targets_by_task
+from keras_transfer.layers.task_output import (
+    TaskOutput,
+    check_labelled,
+    outputs,
+    settled_losses,
+    targets_by_task,
+)
 
 __all__ = [
     "Balance",

@@ -37,16 +37,29 @@ class Balance(keras.layers.Layer):
 
     PLACES = ("representation", "weights")
 
-    def __init__(self, names: Sequence[str], balancer: object, *, on: str = "representation", **kwargs: object) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        balancer: object,
+        *,
+        on: str = "representation",
+        **kwargs: object,
+    ) -> None:
         # Values pass as they come; the state is in full precision.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         self.names = list(names)
-        self.balancer = keras.saving.deserialize_keras_object(balancer) if isinstance(balancer, Mapping) else balancer
+        self.balancer = (
+            keras.saving.deserialize_keras_object(balancer)
+            if isinstance(balancer, Mapping)
+            else balancer
+        )
         self.on = checks.choice(on, self.PLACES, name="on")
         self.is_idle = False
         # The state is one however often the layer is called, so it is there from the beginning.
         count = len(self.names)
-        self.state = {name: self._kept(name, value) for name, value in self.balancer.initial(count).items()}
+        self.state = {
+            name: self._kept(name, value) for name, value in self.balancer.initial(count).items()
+        }
         self.losses_seen = self._kept("losses_seen", np.zeros(count, "float32"))
         self.labels_seen = self._kept("labels_seen", np.zeros(count, "float32"))
         self.factors = self._kept("factors", np.ones(count, "float32"))
@@ -80,12 +93,17 @@ class Balance(keras.layers.Layer):
             return list(inputs)
         if self.looks_at_gradients and self.on == "representation" and not self.is_idle:
             return list(self._parted(inputs))
-        return [ops.multiply(inputs, ops.ones((), inputs.dtype)) if at else inputs for at in range(len(self.names))]
+        return [
+            ops.multiply(inputs, ops.ones((), inputs.dtype)) if at else inputs
+            for at in range(len(self.names))
+        ]
 
     def _parted(self, inputs: tf.Tensor) -> tuple:
         @tf.custom_gradient
         def part(tensor: tf.Tensor) -> tuple:
-            return tuple(tf.identity(tensor) for _ in self.names), functools.partial(self._joined, tensor.dtype)
+            return tuple(tf.identity(tensor) for _ in self.names), functools.partial(
+                self._joined, tensor.dtype
+            )
 
         return part(inputs)
 
@@ -118,14 +136,18 @@ class Balance(keras.layers.Layer):
             gram: Their inner products.
         """
         known = tf.convert_to_tensor(self.labels_seen) > 0
-        found, state = self.balancer.coefficients(gram, tf.convert_to_tensor(self.losses_seen), known, self._state())
+        found, state = self.balancer.coefficients(
+            gram, tf.convert_to_tensor(self.losses_seen), known, self._state()
+        )
         return self._moved(found, state)
 
     def fixed(self) -> object:
         """Returns the weights that hold while measuring: those that never change, else 1, for comparable losses."""
         if not getattr(self.balancer, "is_constant", False):
             return ops.ones(len(self.names))
-        return self.balancer.weights(np.ones(len(self.names), "float32"), np.ones(len(self.names), "bool"), {})[0]
+        return self.balancer.weights(
+            np.ones(len(self.names), "float32"), np.ones(len(self.names), "bool"), {}
+        )[0]
 
     def _state(self) -> dict:
         return {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}

@@ -31,7 +31,7 @@ class CrossStitch(keras.layers.Layer):
         [[[9.0, 9.0]], [[1.0, 1.0]]]
     """
 
-    mixes_lanes = True  # see `core.graph.lanes`
+    mixes_lanes = True  # see `graphs.nodes.lanes`
 
     def __init__(self, *, own: float = 0.9, weights: str = "channel", **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -49,13 +49,18 @@ class CrossStitch(keras.layers.Layer):
         def values(shape: tuple, dtype: str | None = None) -> object:
             return ops.convert_to_tensor(np.broadcast_to(start[..., None], shape), dtype)
 
-        self.matrix = self.add_weight(name="matrix", shape=(count, count, *channels), initializer=values)
+        self.matrix = self.add_weight(
+            name="matrix", shape=(count, count, *channels), initializer=values
+        )
         self.built = True
 
     def call(self, inputs: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
         """Returns as many tensors as it is given, of the same shape."""
         matrix = ops.cast(self.matrix, self.compute_dtype)
-        return [sum(matrix[k, j] * tensor for j, tensor in enumerate(inputs)) for k in range(len(inputs))]
+        return [
+            sum(matrix[k, j] * tensor for j, tensor in enumerate(inputs))
+            for k in range(len(inputs))
+        ]
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> list[tuple]:
         """The shapes stay."""

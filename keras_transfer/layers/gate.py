@@ -29,7 +29,9 @@ class Gate(keras.layers.Layer):
         decides, *experts = input_shape
         if len(experts) < 2:
             raise checks.error("a gate must have experts to choose among", given=len(experts))
-        self.kernel = self.add_weight(name="kernel", shape=(decides[-1], len(experts)), initializer="glorot_uniform")
+        self.kernel = self.add_weight(
+            name="kernel", shape=(decides[-1], len(experts)), initializer="glorot_uniform"
+        )
         self.bias = self.add_weight(name="bias", shape=(len(experts),), initializer="zeros")
         self.built = True
 
@@ -39,7 +41,10 @@ class Gate(keras.layers.Layer):
         logits = ops.cast(ops.matmul(decides, self.kernel) + self.bias, "float32")
         shares = ops.cast(ops.softmax(logits), self.compute_dtype)  # (batch, experts)
         places = (1,) * (len(experts[0].shape) - 1)
-        return sum(ops.reshape(shares[:, index], (-1, *places)) * expert for index, expert in enumerate(experts))
+        return sum(
+            ops.reshape(shares[:, index], (-1, *places)) * expert
+            for index, expert in enumerate(experts)
+        )
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
         """The shape of each expert's."""

@@ -79,7 +79,13 @@ class Preprocess(keras.layers.Layer):
     """
 
     def __init__(
-        self, mode: str, *, channels: int = 3, channel_mode: str = "mean", plane: float = 0.0, **kwargs: object
+        self,
+        mode: str,
+        *,
+        channels: int = 3,
+        channel_mode: str = "mean",
+        plane: float = 0.0,
+        **kwargs: object,
     ) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
@@ -100,8 +106,12 @@ class Preprocess(keras.layers.Layer):
         if self.mode == "inside":
             return pixels
         if self.channels != 3:
-            order = slice(None, None, -1 if reverse else 1)  # the table's is the network's, ours red, green, blue
-            mean, deviation = (spread(own[order], self.channels, self.channel_mode) for own in (mean, deviation))
+            order = slice(
+                None, None, -1 if reverse else 1
+            )  # the table's is the network's, ours red, green, blue
+            mean, deviation = (
+                spread(own[order], self.channels, self.channel_mode) for own in (mean, deviation)
+            )
         elif reverse:
             pixels = ops.flip(pixels, axis=-1)
         return (pixels / divisor - np.array(mean, "float32")) / np.array(deviation, "float32")
@@ -112,5 +122,10 @@ class Preprocess(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
-        own = {"mode": self.mode, "channels": self.channels, "channel_mode": self.channel_mode, "plane": self.plane}
+        own = {
+            "mode": self.mode,
+            "channels": self.channels,
+            "channel_mode": self.channel_mode,
+            "plane": self.plane,
+        }
         return {**super().get_config(), **own}

@@ -58,7 +58,11 @@ class PreprocessFunction(keras.layers.Layer):
 def _registered(function: Callable) -> Callable:
     """Returns `function` if a model with it can be saved and loaded."""
     name = getattr(function, "__name__", None)
-    if name and keras.saving.get_registered_object(keras.saving.get_registered_name(function)) is function:
+    if (
+        name
+        and keras.saving.get_registered_object(keras.saving.get_registered_name(function))
+        is function
+    ):
         return function
     plain = name if name and name.isidentifier() else "preprocess"
     line = f"`@keras.saving.register_keras_serializable('my_package')` above `def {plain}(pixels):`"

@@ -7,8 +7,8 @@ import collections
 
 import keras
 
-from keras_transfer.core import blocks as core_blocks
-from keras_transfer.core import graph
+from keras_transfer.graphs import blocks as core_blocks
+from keras_transfer.graphs import nodes
 
 __all__ = ["Representation", "blocks", "representation", "representations"]
 
@@ -58,12 +58,14 @@ def representations(model: keras.Model) -> list[Representation]:
     found = [layer for layer in model.layers if isinstance(layer, Representation)]
     if len(found) < 2:
         return found
-    order = graph.nodes(model)
-    below = {mark.name: len(graph.ancestors(order, [mark.output])) for mark in found}
+    order = nodes.nodes(model)
+    below = {mark.name: len(nodes.ancestors(order, [mark.output])) for mark in found}
     return sorted(found, key=lambda mark: (bool(mark.branch), -below[mark.name]))
 
 
-def representation(model: keras.Model, *, below: keras.KerasTensor | None = None) -> Representation | None:
+def representation(
+    model: keras.Model, *, below: keras.KerasTensor | None = None
+) -> Representation | None:
     """Returns the mark of `model`'s own graph, or None where there is none.
 
     Of several it is the trunk's uppermost; that of the first branch where each task has one.
@@ -78,8 +80,11 @@ def representation(model: keras.Model, *, below: keras.KerasTensor | None = None
     """
     found = representations(model)
     if below is not None and len(found) > 1:
-        order = graph.lanes(graph.nodes(model))
-        operations = [order[position].operation for position in sorted(graph.ancestors(order, [below]), reverse=True)]
+        order = nodes.lanes(nodes.nodes(model))
+        operations = [
+            order[position].operation
+            for position in sorted(nodes.ancestors(order, [below]), reverse=True)
+        ]
         found = [each for each in operations if isinstance(each, Representation)] or found
     return found[0] if found else None
 
@@ -95,7 +100,7 @@ def blocks(model: keras.Model) -> list[core_blocks.Block]:
         >>> [block.name for block in blocks(model)]
         ['a', 'b']
     """
-    graph.check_functional(model)
+    nodes.check_functional(model)
     marks = representations(model)
     if not marks:
         return core_blocks.blocks(model)
@@ -105,7 +110,9 @@ def blocks(model: keras.Model) -> list[core_blocks.Block]:
     for mark in marks:
         above, seen = 0, collections.Counter()
         prefix = f"{mark.branch}_" if mark.branch else ""
-        for block in core_blocks.blocks(model, pattern=mark.source.get("blocks"), until=mark.input, prefix=prefix):
+        for block in core_blocks.blocks(
+            model, pattern=mark.source.get("blocks"), until=mark.input, prefix=prefix
+        ):
             key = (block.name, seen[block.name])
             seen[block.name] += 1
             if key not in inside:

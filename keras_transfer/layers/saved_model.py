@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
-from keras_transfer.core import checks, modules, saved_models
+from keras_transfer.core import checks
+from keras_transfer.storage import loaded_modules, saved_models
 
 __all__ = ["BATCH_NORM", "SavedModelLayer"]
 
@@ -69,21 +70,29 @@ class SavedModelLayer(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         if keras.backend.backend() != "tensorflow":
-            raise checks.error("a SavedModel needs Keras's TensorFlow backend", given=keras.backend.backend())
+            raise checks.error(
+                "a SavedModel needs Keras's TensorFlow backend", given=keras.backend.backend()
+            )
         self.handle = os.fspath(handle)
         self.output_name = output
         self.arguments = dict(arguments or {})
         self.batch_norm = checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
-        self.strides = 1  # how much smaller a map comes out than the image; known once the layer is built
+        self.strides = (
+            1  # how much smaller a map comes out than the image; known once the layer is built
+        )
         self.digest = _keep(self.handle, trust=trust) if digest is None else digest
-        module = modules.Module(_kept(self.digest, self.handle), output=output, arguments=self.arguments)
+        module = loaded_modules.Module(
+            _kept(self.digest, self.handle), output=output, arguments=self.arguments
+        )
         # Keras takes variables only until the layer is built, and optimisers before a file's assets are read.
         self._variables_of_module = _wrapped(module, self.name)
         if not self.trainable:
             for variable in self._variables_of_module:
                 variable.trainable = False
         self._module = module
-        self._loaded = module.loaded  # for `export`, which follows attributes to the module's tables and files
+        self._loaded = (
+            module.loaded
+        )  # for `export`, which follows attributes to the module's tables and files
         if digest is None:
             self.tell()
 
@@ -128,7 +137,9 @@ class SavedModelLayer(keras.layers.Layer):
 
     def save_assets(self, folder: str) -> None:
         """Puts the SavedModel into the model's file."""
-        shutil.copytree(saved_models.kept(self.digest), pathlib.Path(folder) / "saved_model", dirs_exist_ok=True)
+        shutil.copytree(
+            saved_models.kept(self.digest), pathlib.Path(folder) / "saved_model", dirs_exist_ok=True
+        )
 
     def get_config(self) -> dict:
         """Returns what the constructor takes, but not the trust."""
@@ -172,20 +183,28 @@ def _kept(digest: str | None, handle: str) -> pathlib.Path:
     return copy
 
 
-def _wrapped(module: modules.Module, name: str) -> list[keras.Variable]:
+def _wrapped(module: loaded_modules.Module, name: str) -> list[keras.Variable]:
     """Makes Keras variables of the module's own: the same memory, named as in the module beneath the layer's name."""
     found, taken = [], set()
     for variable in (*module.trainable, *module.others):
         path = variable.name.partition(":")[0]
-        path = next(free for free in (path, *(f"{path}_{n}" for n in range(1, len(taken) + 1))) if free not in taken)
+        path = next(
+            free
+            for free in (path, *(f"{path}_{n}" for n in range(1, len(taken) + 1)))
+            if free not in taken
+        )
         taken.add(path)
         *scopes, last = [name, *filter(None, path.split("/"))]
         with contextlib.ExitStack() as stack:
             for scope in scopes:
                 stack.enter_context(keras.name_scope(scope))
             trains = len(found) < len(module.trainable)
-            made = keras.Variable(variable, dtype=variable.dtype, trainable=trains, autocast=False, name=last)
+            made = keras.Variable(
+                variable, dtype=variable.dtype, trainable=trains, autocast=False, name=last
+            )
         if made.value is not variable:
-            raise RuntimeError("this version of Keras copies a tf.Variable; the module's weights cannot train")
+            raise RuntimeError(
+                "this version of Keras copies a tf.Variable; the module's weights cannot train"
+            )
         found.append(made)
     return found

@@ -2,8 +2,7 @@
 
 import keras
 
-from keras_transfer.core import graph
-from keras_transfer.core import shared as core_shared
+from keras_transfer.graphs import ancestors, nodes
 from keras_transfer.layers.task_output import outputs
 
 __all__ = ["shared"]
@@ -25,7 +24,11 @@ def shared(model: keras.Model) -> list[keras.KerasTensor]:
         >>> shared(model)[0] is kt.layers.representation(model).output
         True
     """
-    learning = [layer for layer in outputs(model).values() if not getattr(layer.task, "stop_gradient", False)]
+    learning = [
+        layer
+        for layer in outputs(model).values()
+        if not getattr(layer.task, "stop_gradient", False)
+    ]
     if len(learning) < 2:
         return []
-    return core_shared.deepest(graph.nodes(model), [layer.output for layer in learning])
+    return ancestors.deepest(nodes.nodes(model), [layer.output for layer in learning])

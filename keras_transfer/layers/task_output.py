@@ -34,8 +34,12 @@ class TaskOutput(keras.layers.Layer):
         """Makes room for what the task learns from the targets before training (its unit)."""
         if getattr(self.task, "has_unit", False):
             shape = (input_shape[-1],)
-            self.scale = self.add_weight(name="scale", shape=shape, initializer="ones", trainable=False)
-            self.offset = self.add_weight(name="offset", shape=shape, initializer="zeros", trainable=False)
+            self.scale = self.add_weight(
+                name="scale", shape=shape, initializer="ones", trainable=False
+            )
+            self.offset = self.add_weight(
+                name="offset", shape=shape, initializer="zeros", trainable=False
+            )
         self.built = True
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -91,12 +95,17 @@ def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:
     if not isinstance(model.output, Mapping):
         if isinstance(targets, Mapping):
             raise checks.error(
-                "`data` must have one target for a model with one task", given=f"targets {', '.join(targets)}"
+                "`data` must have one target for a model with one task",
+                given=f"targets {', '.join(targets)}",
             )
         return {next(iter(found)): targets}
     if not isinstance(targets, Mapping) or not set(found) <= set(targets):
-        given = ", ".join(map(str, targets)) if isinstance(targets, Mapping) else "one unnamed target"
-        raise checks.error(f"`data` must have a target for each task: {', '.join(found)}", given=given)
+        given = (
+            ", ".join(map(str, targets)) if isinstance(targets, Mapping) else "one unnamed target"
+        )
+        raise checks.error(
+            f"`data` must have a target for each task: {', '.join(found)}", given=given
+        )
     return {name: targets[name] for name in found}
 
 
@@ -120,7 +129,9 @@ def check_labelled(name: str, targets: object) -> None:
         )
 
 
-def settled_losses(model: keras.Model, targets: object, weights: object = None) -> dict[str, object]:
+def settled_losses(
+    model: keras.Model, targets: object, weights: object = None
+) -> dict[str, object]:
     """Returns a loss for each task with what depends on the training targets settled; sets the units, too.
 
     A model that was trained without a unit keeps its answers as they are.
@@ -130,7 +141,9 @@ def settled_losses(model: keras.Model, targets: object, weights: object = None) 
         targets: As for `targets_by_task`.
         weights: 0 for a missing label, which nothing depends on: for all tasks, or a dict by task.
     """
-    trained = getattr(model, "optimizer", None) is not None and int(ops.convert_to_numpy(model.optimizer.iterations))
+    trained = getattr(model, "optimizer", None) is not None and int(
+        ops.convert_to_numpy(model.optimizer.iterations)
+    )
     losses = {}
     for name, mine in targets_by_task(model, targets).items():
         layer = outputs(model)[name]

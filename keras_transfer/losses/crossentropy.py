@@ -41,7 +41,11 @@ class Crossentropy(class_loss.ClassLoss):
         dtype: object = None,
     ) -> None:
         super().__init__(
-            label_smoothing=label_smoothing, class_weights=class_weights, reduction=reduction, name=name, dtype=dtype
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
     def each(self, targets: object, y_pred: object) -> object:

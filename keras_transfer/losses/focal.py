@@ -10,7 +10,9 @@ from keras_transfer.losses import class_loss
 
 __all__ = ["Focal"]
 
-_SMALLEST = 1e-7  # below this, 1 - p is rounding; its power must neither vanish nor have an infinite slope
+_SMALLEST = (
+    1e-7  # below this, 1 - p is rounding; its power must neither vanish nor have an infinite slope
+)
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -44,7 +46,11 @@ class Focal(class_loss.ClassLoss):
         dtype: object = None,
     ) -> None:
         super().__init__(
-            label_smoothing=label_smoothing, class_weights=class_weights, reduction=reduction, name=name, dtype=dtype
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
         self.gamma = checks.number(gamma, name="gamma", minimum=0)
 

@@ -48,9 +48,17 @@ class LogitAdjusted(class_loss.ClassLoss):
         dtype: object = None,
     ) -> None:
         super().__init__(
-            label_smoothing=label_smoothing, class_weights=class_weights, reduction=reduction, name=name, dtype=dtype
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        self.priors = None if priors is None else [checks.number(each, name="priors", above=0) for each in priors]
+        self.priors = (
+            None
+            if priors is None
+            else [checks.number(each, name="priors", above=0) for each in priors]
+        )
         self.tau = checks.number(tau, name="tau", minimum=0)
 
     def each(self, targets: object, y_pred: object) -> object:
@@ -58,12 +66,21 @@ class LogitAdjusted(class_loss.ClassLoss):
         if self.priors is None:
             raise class_loss.unsettled("class priors", None)
         if len(self.priors) != y_pred.shape[-1]:
-            raise checks.error(f"`priors` must have {y_pred.shape[-1]} entries, one a class", given=len(self.priors))
+            raise checks.error(
+                f"`priors` must have {y_pred.shape[-1]} entries, one a class",
+                given=len(self.priors),
+            )
         shift = self.tau * np.log(self.priors)
-        shift = ops.cast(shift - shift.max(), y_pred.dtype)  # a constant in all logits changes nothing
+        shift = ops.cast(
+            shift - shift.max(), y_pred.dtype
+        )  # a constant in all logits changes nothing
         # -sum q log(p e**shift / Z), with log p from the logits that Keras finds behind `y_pred`.
         normaliser = ops.maximum(ops.matmul(y_pred, ops.exp(shift)), _SMALLEST)
-        return ops.categorical_crossentropy(targets, y_pred) - ops.matmul(targets, shift) + ops.log(normaliser)
+        return (
+            ops.categorical_crossentropy(targets, y_pred)
+            - ops.matmul(targets, shift)
+            + ops.log(normaliser)
+        )
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""

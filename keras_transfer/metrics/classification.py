@@ -13,7 +13,9 @@ __all__ = ["class_ids", "classification_scores", "probability_rows"]
 CALIBRATION_BINS = 15
 
 
-def classification_scores(targets: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
+def classification_scores(
+    targets: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> dict:
     """Scores of `probabilities` against class ids, as a dict that goes into JSON as it is.
 
     `precision`, `recall` and `f1` are unweighted means over the classes that occur among the targets or the answers
@@ -45,7 +47,9 @@ def classification_scores(targets: np.ndarray, probabilities: np.ndarray, class_
         raise checks.error("there must be at least one example to score", given="none")
     answers = probabilities.argmax(axis=1)
     ids = np.arange(len(names))
-    macro = metrics.precision_recall_fscore_support(targets, answers, average="macro", zero_division=0)[:3]
+    macro = metrics.precision_recall_fscore_support(
+        targets, answers, average="macro", zero_division=0
+    )[:3]
     columns = metrics.precision_recall_fscore_support(targets, answers, labels=ids, zero_division=0)
     right = int((answers == targets).sum())
     scores = {
@@ -58,7 +62,9 @@ def classification_scores(targets: np.ndarray, probabilities: np.ndarray, class_
         "confusion": metrics.confusion_matrix(targets, answers, labels=ids).tolist(),
     }
     if len(names) > 5:
-        above = (probabilities > probabilities[np.arange(len(targets)), targets][:, None]).sum(axis=1)
+        above = (probabilities > probabilities[np.arange(len(targets)), targets][:, None]).sum(
+            axis=1
+        )
         scores["top_5"] = float((above < 5).mean())
     return scores
 
@@ -72,15 +78,27 @@ def probability_rows(values: np.ndarray, *, classes: int, first: int = 0) -> np.
     """
     values = np.asarray(values, dtype="float64")
     if values.ndim != 2 or values.shape[1] != classes:
-        raise checks.error(f"outputs must be probabilities of shape (examples, {classes})", given=values.shape)
+        raise checks.error(
+            f"outputs must be probabilities of shape (examples, {classes})", given=values.shape
+        )
     finite = np.isfinite(values).all(axis=1)
-    wrong = ~(finite & (values > -1e-3).all(axis=1) & (abs(values.sum(axis=1) - 1) < 1e-2))  # float16 rounds so much
+    wrong = ~(
+        finite & (values > -1e-3).all(axis=1) & (abs(values.sum(axis=1) - 1) < 1e-2)
+    )  # float16 rounds so much
     if wrong.any():
         row = int(wrong.argmax())
-        shown = ", ".join(f"{value:g}" for value in values[row][:4]) + (", …" if classes > 4 else "")
-        fix = "End the model with softmax." if finite[row] else "Training diverged: lower the learning rate."
+        shown = ", ".join(f"{value:g}" for value in values[row][:4]) + (
+            ", …" if classes > 4 else ""
+        )
+        fix = (
+            "End the model with softmax."
+            if finite[row]
+            else "Training diverged: lower the learning rate."
+        )
         raise checks.error(
-            "outputs must be probabilities that sum to 1", given=f"[{shown}] at index {first + row}", fix=fix
+            "outputs must be probabilities that sum to 1",
+            given=f"[{shown}] at index {first + row}",
+            fix=fix,
         )
     return values
 
@@ -96,8 +114,14 @@ def class_ids(targets: np.ndarray, *, examples: int, classes: int, first: int = 
     if targets.shape == (examples, 1):
         targets = targets[:, 0]
     if targets.shape != (examples,):
-        fix = "Turn one-hot rows into ids with `targets.argmax(-1)`." if targets.shape == (examples, classes) else ""
-        raise checks.error(f"targets must be class ids of shape ({examples},)", given=targets.shape, fix=fix)
+        fix = (
+            "Turn one-hot rows into ids with `targets.argmax(-1)`."
+            if targets.shape == (examples, classes)
+            else ""
+        )
+        raise checks.error(
+            f"targets must be class ids of shape ({examples},)", given=targets.shape, fix=fix
+        )
     if targets.dtype.kind not in "iubf":
         raise checks.error("targets must be class ids", given=f"values of type {targets.dtype}")
     wrong = ~((targets >= 0) & (targets < classes) & (targets == np.floor(targets)))
@@ -111,7 +135,10 @@ def class_ids(targets: np.ndarray, *, examples: int, classes: int, first: int = 
 
 def _row(precision: float, recall: float, f1: float, support: int) -> dict:
     values = (float(precision), float(recall), float(f1)) if support else (None, None, None)
-    return {**dict(zip(("precision", "recall", "f1"), values, strict=True)), "support": int(support)}
+    return {
+        **dict(zip(("precision", "recall", "f1"), values, strict=True)),
+        "support": int(support),
+    }
 
 
 def _wilson(right: int, examples: int, z: float = 1.959964) -> list[float]:

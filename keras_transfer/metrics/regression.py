@@ -29,7 +29,9 @@ def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
     values = number_rows(values, name="outputs")
     targets = number_rows(targets, name="targets")
     if targets.shape != values.shape:
-        raise checks.error(f"targets must have the shape of the outputs, {values.shape}", given=targets.shape)
+        raise checks.error(
+            f"targets must have the shape of the outputs, {values.shape}", given=targets.shape
+        )
     if not len(values):
         raise checks.error("there must be at least one example to score", given="none")
     outputs = [_scores(*pair) for pair in zip(targets.T, values.T, strict=True)]
@@ -51,13 +53,17 @@ def number_rows(values: np.ndarray, *, name: str, first: int = 0) -> np.ndarray:
     values = np.asarray(values)
     if values.dtype.kind not in "iubf" or values.ndim not in (1, 2):
         given = f"{values.dtype} of shape {values.shape}"
-        raise checks.error(f"{name} must be numbers of shape (examples,) or (examples, outputs)", given=given)
+        raise checks.error(
+            f"{name} must be numbers of shape (examples,) or (examples, outputs)", given=given
+        )
     values = (values[:, None] if values.ndim == 1 else values).astype("float64")
     wrong = ~np.isfinite(values)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         fix = "A missing label has a sample weight of 0." if name == "targets" else ""
-        raise checks.error(f"{name} must be finite", given=f"{values[row, column]} at index {first + row}", fix=fix)
+        raise checks.error(
+            f"{name} must be finite", given=f"{values[row, column]} at index {first + row}", fix=fix
+        )
     return values
 
 

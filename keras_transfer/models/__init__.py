@@ -2,7 +2,16 @@
 
 from keras_transfer.models.build import build_model, compile
 from keras_transfer.models.load import load_model
-from keras_transfer.models.sharing import SHARING, Attention, Branched, CrossStitched, Experts, Features, Hard, Sharing
+from keras_transfer.models.sharing import (
+    SHARING,
+    Attention,
+    Branched,
+    CrossStitched,
+    Experts,
+    Features,
+    Hard,
+    Sharing,
+)
 
 __all__ = [
     "SHARING",

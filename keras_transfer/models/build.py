@@ -7,7 +7,8 @@ import keras
 
 from keras_transfer import balancing as balancers
 from keras_transfer import layers, tasks
-from keras_transfer.core import checks, compiling, graph, lookup
+from keras_transfer.core import checks, lookup
+from keras_transfer.graphs import compiling, nodes
 from keras_transfer.models import joint
 from keras_transfer.models import sharing as schemes
 
@@ -53,7 +54,7 @@ def build_model(
         >>> model.predict(np.zeros((1, 32, 32, 3), "uint8"), verbose=0).shape
         (1, 2)
     """
-    graph.check_functional(backbone, argument="backbone")
+    nodes.check_functional(backbone, argument="backbone")
     if len(backbone.inputs) != 1 or len(backbone.outputs) != 1:
         given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
         raise checks.error("`backbone` must have one input and one output", given=given)
@@ -66,9 +67,16 @@ def build_model(
         raise checks.error("`balancing` must be left out for a single task", given=repr(balancing))
     starts = scheme.features(schemes.marked(backbone), named).starts
     make = keras.Model
-    is_fixed = balancing is None or isinstance(balancing, Mapping)  # weights are compiled, as Keras's own
-    if not is_fixed or len(named) > 1:  # Keras's own sum counts batches and replicas without a label as losses of 0
-        starts, make = joint.balanced(starts, None if is_fixed else balancing, on=balance_on), joint.JointModel
+    is_fixed = balancing is None or isinstance(
+        balancing, Mapping
+    )  # weights are compiled, as Keras's own
+    if (
+        not is_fixed or len(named) > 1
+    ):  # Keras's own sum counts batches and replicas without a label as losses of 0
+        starts, make = (
+            joint.balanced(starts, None if is_fixed else balancing, on=balance_on),
+            joint.JointModel,
+        )
     heads = {key: one.head(starts[key], name=key) for key, one in named.items()}
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
     try:
@@ -119,7 +127,9 @@ def compile(
     found = layers.outputs(model)
     if not found:
         raise checks.error(
-            "`model` must have task outputs", given=repr(model.name), fix="Use kt.build_model, or model.compile."
+            "`model` must have task outputs",
+            given=repr(model.name),
+            fix="Use kt.build_model, or model.compile.",
         )
     several = isinstance(model.output, Mapping)
     if data is None:
@@ -143,7 +153,9 @@ def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
     if not isinstance(task, Mapping):
         task = {getattr(task, "kind", "task"): task}
     if not task:
-        raise checks.error("`task` must be a task or a dict of tasks by name", given="an empty dict")
+        raise checks.error(
+            "`task` must be a task or a dict of tasks by name", given="an empty dict"
+        )
     for name, one in task.items():
         if not isinstance(one, tasks.Task):
             raise checks.error(
@@ -152,17 +164,25 @@ def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
                 fix=f"Use kt.tasks.{', kt.tasks.'.join(kind.__name__ for kind in tasks.TASKS.values())} or a subclass.",
             )
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise checks.error("a task's name must be of letters, digits, '_', '-' and '.'", given=repr(name))
+            raise checks.error(
+                "a task's name must be of letters, digits, '_', '-' and '.'", given=repr(name)
+            )
         if name in taken or name in ("about", "balance"):
-            raise checks.error("a task's name must be free", given=f"{name!r}, which the model or its report uses")
+            raise checks.error(
+                "a task's name must be free", given=f"{name!r}, which the model or its report uses"
+            )
     return dict(task)
 
 
-def _loss_weights(balancing: Mapping[str, float] | None, found: Mapping[str, object]) -> dict[str, float] | None:
+def _loss_weights(
+    balancing: Mapping[str, float] | None, found: Mapping[str, object]
+) -> dict[str, float] | None:
     if balancing is None:
         return None
     if not isinstance(balancing, Mapping):
-        raise checks.error("`balancing` must be a dict of weights by task name", given=repr(balancing))
+        raise checks.error(
+            "`balancing` must be a dict of weights by task name", given=repr(balancing)
+        )
     for name, weight in balancing.items():
         lookup.find(name, found, argument="balancing")
         checks.number(weight, name="balancing", minimum=0)

@@ -11,7 +11,8 @@ from keras import ops
 
 from keras_transfer import balancing as balancers
 from keras_transfer import layers
-from keras_transfer.core import checks, compiling, graph, labelled
+from keras_transfer.core import checks, labelled
+from keras_transfer.graphs import compiling, nodes
 
 __all__ = ["JointModel", "balanced", "note_memory"]
 
@@ -46,7 +47,9 @@ class JointModel(keras.Model):
     def _balance(self) -> layers.Balance:
         return layers.balance(self) or vars(self).get("_lent", [None])[0]
 
-    def compile(self, optimizer: object = "rmsprop", loss: object = None, **options: object) -> None:
+    def compile(
+        self, optimizer: object = "rmsprop", loss: object = None, **options: object
+    ) -> None:
         """Compiles as Keras does; `loss` is a dict by task."""
         names = self._balance.names
         if not isinstance(loss, Mapping) or set(loss) != set(names):
@@ -57,7 +60,9 @@ class JointModel(keras.Model):
                 fix="Use kt.compile, which takes the losses of the tasks.",
             )
         super().compile(optimizer=optimizer, loss=dict(loss), **options)
-        self._compile_loss = None  # Keras would build it, by a trace of the model, at every `fit`; it is not used
+        self._compile_loss = (
+            None  # Keras would build it, by a trace of the model, at every `fit`; it is not used
+        )
         if "_by_task" not in vars(self):  # once: Keras keeps every metric that it was ever given
             self._by_task = [keras.metrics.Mean(name=f"{name}_loss") for name in names]
 
@@ -89,7 +94,10 @@ class JointModel(keras.Model):
         if getattr(balance.balancer, "is_constant", False):
             return logs
         factors = ops.unstack(balance.factors, num=len(balance.names))
-        return {**logs, **{f"{name}_factor": value for name, value in zip(balance.names, factors, strict=True)}}
+        return {
+            **logs,
+            **{f"{name}_factor": value for name, value in zip(balance.names, factors, strict=True)},
+        }
 
     def _get_metrics_result_or_logs(self, logs: dict) -> dict:
         """Metrics of all replicas together; by itself Keras takes the means of theirs where there are other logs."""
@@ -97,10 +105,11 @@ class JointModel(keras.Model):
 
     def _learns_below(self, balance: layers.Balance) -> bool:
         """Whether anything that trains lies below the layer; in an upper part that begins above it nothing does."""
-        order = graph.nodes(self)
+        order = nodes.nodes(self)
         found = [tensor for node in order if node.operation is balance for tensor in node.inputs]
         return any(
-            getattr(order[position].operation, "trainable_variables", ()) for position in graph.ancestors(order, found)
+            getattr(order[position].operation, "trainable_variables", ())
+            for position in nodes.ancestors(order, found)
         )
 
     def _values(self, y: object, y_pred: object, sample_weight: object) -> tuple[list, list]:
@@ -113,13 +122,23 @@ class JointModel(keras.Model):
             loss, weights = _loss(given["loss"][name]), labelled.of_task(sample_weight, name)
             value = ops.cast(loss(y[name], y_pred[name], sample_weight=weights), "float32")
             masked = weights is not None and loss.reduction == "mean_with_sample_weight"
-            mine = ops.sum(ops.cast(weights, "float32")) if masked else ops.cast(ops.shape(y_pred[name])[0], "float32")
+            mine = (
+                ops.sum(ops.cast(weights, "float32"))
+                if masked
+                else ops.cast(ops.shape(y_pred[name])[0], "float32")
+            )
             whole = layers.over_replicas(mine)
-            if replicas > 1 and loss.reduction in MEANS:  # Keras takes the mean of the replicas' means
+            if (
+                replicas > 1 and loss.reduction in MEANS
+            ):  # Keras takes the mean of the replicas' means
                 value = ops.divide_no_nan(value * replicas * mine, whole)
             metric.update_state(layers.over_replicas(value), sample_weight=whole)
             values.append(value * scale.get(name, 1.0))
-            seen = whole if weights is None else layers.over_replicas(ops.sum(ops.cast(weights != 0, "float32")))
+            seen = (
+                whole
+                if weights is None
+                else layers.over_replicas(ops.sum(ops.cast(weights != 0, "float32")))
+            )
             known.append((seen > 0) & (scale.get(name, 1.0) > 0))
         return values, known
 
@@ -142,13 +161,17 @@ class JointModel(keras.Model):
         self._weights(values, known)
         total = ops.sum(ops.stack(values)) + extra
         self._loss_tracker.update_state(
-            total * self.distribute_strategy.num_replicas_in_sync, sample_weight=ops.shape(keras.tree.flatten(x)[0])[0]
+            total * self.distribute_strategy.num_replicas_in_sync,
+            sample_weight=ops.shape(keras.tree.flatten(x)[0])[0],
         )
         variables = self.trainable_variables
         by_task = [tape.gradient(value, [each.value for each in variables]) for value in scaled]
         added = tape.gradient(scaled_extra, [each.value for each in variables])
         del tape
-        columns = [[gradient for gradient in column if gradient is not None] for column in zip(*by_task, strict=True)]
+        columns = [
+            [gradient for gradient in column if gradient is not None]
+            for column in zip(*by_task, strict=True)
+        ]
         shared = [at for at, column in enumerate(columns) if len(column) > 1]
         factors = self._factors(by_task, shared)
         gradients = []
@@ -171,10 +194,14 @@ class JointModel(keras.Model):
         rows = []
         for gradients in by_task:
             parts = [
-                layers.over_replicas(tf.zeros_like(self.trainable_variables[at]) if found is None else found)
+                layers.over_replicas(
+                    tf.zeros_like(self.trainable_variables[at]) if found is None else found
+                )
                 for at, found in ((at, gradients[at]) for at in shared)
             ]
-            rows.append(tf.concat([tf.reshape(tf.cast(part, tf.float32), (-1,)) for part in parts], axis=0))
+            rows.append(
+                tf.concat([tf.reshape(tf.cast(part, tf.float32), (-1,)) for part in parts], axis=0)
+            )
         rows = tf.stack(rows)
         return self._balance.combine(tf.matmul(rows, rows, transpose_b=True))
 
@@ -204,7 +231,9 @@ def balanced(
         balancer.weights(np.ones(count, "float32"), np.ones(count, "bool"), balancer.initial(count))
     layer = layers.Balance(list(starts), balancer, on=on, name="balance")
     tensors = list(starts.values())
-    if not layer.looks_at_gradients or on == "weights":  # the layer keeps the state only, in the way of one task
+    if (
+        not layer.looks_at_gradients or on == "weights"
+    ):  # the layer keeps the state only, in the way of one task
         first = next(iter(starts))
         return {**starts, first: layer([starts[first]])[0]}
     if any(tensor is not tensors[0] for tensor in tensors):
@@ -225,13 +254,18 @@ def note_memory(model: JointModel) -> int:
     balance = layers.balance(model)
     if not balance.looks_at_gradients or balance.on != "weights":
         return 0
-    order = graph.nodes(model)
+    order = nodes.nodes(model)
     count = collections.Counter()
     for layer in layers.outputs(model).values():
-        reached = graph.ancestors(order, [layer.output])
-        count.update({order[at].operation for at in reached if getattr(order[at].operation, "weights", ())})
+        reached = nodes.ancestors(order, [layer.output])
+        count.update(
+            {order[at].operation for at in reached if getattr(order[at].operation, "weights", ())}
+        )
     shared = sum(
-        math.prod(each.shape) for layer, times in count.items() if times > 1 for each in layer.trainable_weights
+        math.prod(each.shape)
+        for layer, times in count.items()
+        if times > 1
+        for each in layer.trainable_weights
     )
     size = 2 * 4 * shared * len(balance.names)
     checks.note(

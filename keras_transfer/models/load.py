@@ -11,7 +11,8 @@ import keras
 # Loading needs every registered class to be known: importing the rooms registers them.
 from keras_transfer import backbones, layers, losses, tasks
 from keras_transfer.backbones import rebuilding
-from keras_transfer.core import checks, keras_files
+from keras_transfer.core import checks
+from keras_transfer.storage import keras_files
 
 __all__ = ["load_model"]
 
@@ -50,7 +51,9 @@ def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
     try:
         with warnings.catch_warnings():
             # A model saved before it was ever trained has no slots to load: nothing is lost.
-            never_trained = "Skipping variable loading for optimizer .* the saved optimizer has 2 variables"
+            never_trained = (
+                "Skipping variable loading for optimizer .* the saved optimizer has 2 variables"
+            )
             warnings.filterwarnings("ignore", message=never_trained)
             return keras.models.load_model(file, safe_mode=not trust)
     except checks.InputError:
@@ -59,6 +62,10 @@ def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
         reason = rebuilding.first_line(failed)
         if "safe_mode" in str(failed) or "unsafe" in str(failed).lower():
             raise checks.error(
-                "a model file must not carry code", given=repr(str(file)), fix="If you made it, pass trust=True."
+                "a model file must not carry code",
+                given=repr(str(file)),
+                fix="If you made it, pass trust=True.",
             ) from failed
-        raise checks.error("`path` must be a whole Keras file", given=f"{str(file)!r} ({reason})") from failed
+        raise checks.error(
+            "`path` must be a whole Keras file", given=f"{str(file)!r} ({reason})"
+        ) from failed

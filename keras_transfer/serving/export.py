@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_transfer.core import checks, files
+from keras_transfer.core import checks
 from keras_transfer.serving import interface, saved_model
+from keras_transfer.storage import files
 
 __all__ = ["FORMATS", "export"]
 
@@ -54,17 +55,23 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
     """
     face = interface.Interface.of(model)
     if "://" in os.fspath(path):
-        raise checks.error("`path` must be on a local disk", given=repr(path), fix="Export, then copy.")
+        raise checks.error(
+            "`path` must be on a local disk", given=repr(path), fix="Export, then copy."
+        )
     target = pathlib.Path(path)
     if target.suffix not in FORMATS:
         known = " or ".join(meaning for meaning, _ in FORMATS.values())
-        raise checks.error(f"the suffix of `path` must be a known format: {known}", given=repr(str(path)))
+        raise checks.error(
+            f"the suffix of `path` must be a known format: {known}", given=repr(str(path))
+        )
     _check_target(target, overwrite=overwrite)
     files.check_writable(target.parent, argument="path's parent")
     _, write = FORMATS[target.suffix]
     with _replacing(target) as temporary:
         what = write(face, temporary)
-        size = sum(file.stat().st_size for file in (temporary, *temporary.rglob("*")) if file.is_file())
+        size = sum(
+            file.stat().st_size for file in (temporary, *temporary.rglob("*")) if file.is_file()
+        )
     checks.note(f"exported {target}: {what} ({size / 1e6:.1f} MB)")
     return target
 
@@ -74,10 +81,14 @@ def _check_target(target: pathlib.Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise checks.error(
-            "`path` must not exist", given=repr(str(target)), fix="Choose the next version, or set `overwrite=True`."
+            "`path` must not exist",
+            given=repr(str(target)),
+            fix="Choose the next version, or set `overwrite=True`.",
         )
     if not (target / "saved_model.pb").is_file():
-        raise checks.error("`overwrite` replaces an earlier export only", given=f"{str(target)!r}, which is none")
+        raise checks.error(
+            "`overwrite` replaces an earlier export only", given=f"{str(target)!r}, which is none"
+        )
 
 
 @contextlib.contextmanager

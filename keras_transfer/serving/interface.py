@@ -7,7 +7,9 @@ import keras
 import tensorflow as tf
 
 from keras_transfer import layers
-from keras_transfer.core import checks, graph, images
+from keras_transfer.core import checks
+from keras_transfer.graphs import nodes as graph
+from keras_transfer.storage import images
 
 __all__ = ["Interface"]
 
@@ -57,7 +59,14 @@ class Interface:
                 tasks[name] = maker.task
         node, tensor = _features(model, nodes)
         is_marked = isinstance(node.operation, layers.Representation)
-        return cls(model, names, tasks, keras.Model(model.inputs[0], tensor), node.operation.name, is_marked)
+        return cls(
+            model,
+            names,
+            tasks,
+            keras.Model(model.inputs[0], tensor),
+            node.operation.name,
+            is_marked,
+        )
 
     @property
     def image(self) -> keras.KerasTensor:
@@ -101,25 +110,35 @@ class Interface:
         for name, output in zip(self.names, keras.tree.flatten(outputs), strict=True):
             if name in self.tasks:
                 prefix = f"{name}/" if len(self.names) > 1 else ""
-                found |= {prefix + key: value for key, value in self.tasks[name].decode(output).items()}
+                found |= {
+                    prefix + key: value for key, value in self.tasks[name].decode(output).items()
+                }
             else:
                 found[name] = tf.identity(output)
-        return {key: tf.cast(value, tf.float32) if value.dtype.is_floating else value for key, value in found.items()}
+        return {
+            key: tf.cast(value, tf.float32) if value.dtype.is_floating else value
+            for key, value in found.items()
+        }
 
     def features(self, pixels: tf.Tensor) -> tf.Tensor:
         """The representation of a batch that fits, averaged over places: float32 (batch, features)."""
-        features = tf.cast(self.trunk(tf.cast(pixels, self.image.dtype), training=False), tf.float32)
+        features = tf.cast(
+            self.trunk(tf.cast(pixels, self.image.dtype), training=False), tf.float32
+        )
         return tf.reduce_mean(features, axis=list(range(1, features.shape.rank - 1)))
 
 
 def _check_image_input(model: keras.Model) -> None:
     if len(model.inputs) != 1:
         raise checks.error(
-            "`model` must have one input, the image", given=f"{len(model.inputs)} inputs of {model.name!r}"
+            "`model` must have one input, the image",
+            given=f"{len(model.inputs)} inputs of {model.name!r}",
         )
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or shape[3] is None:
-        raise checks.error("`model` must take images of shape (batch, height, width, channels)", given=shape)
+        raise checks.error(
+            "`model` must take images of shape (batch, height, width, channels)", given=shape
+        )
 
 
 def _outputs(model: keras.Model) -> object:
@@ -127,7 +146,9 @@ def _outputs(model: keras.Model) -> object:
     return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
 
 
-def _features(model: keras.Model, nodes: Sequence[graph.Node]) -> tuple[graph.Node, keras.KerasTensor]:
+def _features(
+    model: keras.Model, nodes: Sequence[graph.Node]
+) -> tuple[graph.Node, keras.KerasTensor]:
     """Where the features come out: at the mark; without one, below the last layer that has weights."""
     mark = layers.representation(model)
     for node in nodes:

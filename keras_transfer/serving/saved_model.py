@@ -19,15 +19,25 @@ _SIGNATURES = {"serving_default": "image_bytes", "pixels": "images", "features":
 
 def signatures(face: interface.Interface) -> dict[str, str]:
     """Name of each signature, and of its only input. Where no file holds the channels there are no bytes to decode."""
-    return {name: argument for name, argument in _SIGNATURES.items() if face.decodes or argument == "images"}
+    return {
+        name: argument
+        for name, argument in _SIGNATURES.items()
+        if face.decodes or argument == "images"
+    }
 
 
 def write(face: interface.Interface, folder: pathlib.Path) -> str:
     """Writes the signatures, labels, facts and a warm-up request, and says what was written."""
     if not face.is_marked:
-        checks.note(f"{face.model.name!r} has no representation mark: `features` are taken at layer {face.source!r}")
-    if not face.decodes:  # Keras names the first signature that, too, since TensorFlow Serving needs it
-        checks.note(f"no image file holds {face.channels} channels: `serving_default` takes pixels, as `pixels` does")
+        checks.note(
+            f"{face.model.name!r} has no representation mark: `features` are taken at layer {face.source!r}"
+        )
+    if (
+        not face.decodes
+    ):  # Keras names the first signature that, too, since TensorFlow Serving needs it
+        checks.note(
+            f"no image file holds {face.channels} channels: `serving_default` takes pixels, as `pixels` does"
+        )
     functions = _functions(face)
     # No `track`: variables are found through the endpoints, and Keras 3.15 saves tracked ones a second time.
     archive = keras.export.ExportArchive()
@@ -37,12 +47,19 @@ def write(face: interface.Interface, folder: pathlib.Path) -> str:
     }
     traced, offered = {}, signatures(face)
     for signature, argument in offered.items():
-        traced[signature] = archive.add_endpoint(signature, functions[signature], [specifications[argument]])
+        traced[signature] = archive.add_endpoint(
+            signature, functions[signature], [specifications[argument]]
+        )
     archive.write_out(str(folder), verbose=False)
     _write_labels(face, folder / "assets")
     request = {"signature": "serving_default", "argument": next(iter(offered.values()))}
-    warmup.write(folder, model=face.model.name, **request, channels=None if face.decodes else face.channels)
-    facts = {**_facts(face), "signatures": {name: _shapes(function) for name, function in traced.items()}}
+    warmup.write(
+        folder, model=face.model.name, **request, channels=None if face.decodes else face.channels
+    )
+    facts = {
+        **_facts(face),
+        "signatures": {name: _shapes(function) for name, function in traced.items()},
+    }
     path = folder / "assets.extra" / "keras_transfer.json"
     path.write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
     return f"SavedModel with {', '.join(offered)}"
@@ -51,7 +68,9 @@ def write(face: interface.Interface, folder: pathlib.Path) -> str:
 def _functions(face: interface.Interface) -> dict:
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         shape = (*(face.size or (None, None)), face.channels)
-        pixels = tf.map_fn(face.decode, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+        pixels = tf.map_fn(
+            face.decode, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.uint8)
+        )
         return face.answers(pixels)
 
     def pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -68,7 +87,9 @@ def _write_labels(face: interface.Interface, folder: pathlib.Path) -> None:
         if task.class_names is not None:
             folder.mkdir(exist_ok=True)
             file = "labels.txt" if len(face.names) == 1 else f"{name}.labels.txt"
-            (folder / file).write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
+            (folder / file).write_text(
+                "".join(f"{label}\n" for label in task.class_names), encoding="utf-8"
+            )
 
 
 def _facts(face: interface.Interface) -> dict:
@@ -90,7 +111,9 @@ def _facts(face: interface.Interface) -> dict:
         "image_size": face.size,
         "channels": face.channels,
         "preprocessing": {
-            "resize": None if face.size is None else "bilinear, antialiased, rounded to whole numbers",
+            "resize": None
+            if face.size is None
+            else "bilinear, antialiased, rounded to whole numbers",
             "network": modes[0] if modes else None,
         },
         "features": {"layer": face.source, "pooling": "average over places"},
@@ -102,6 +125,9 @@ def _shapes(function: tf.types.experimental.GenericFunction) -> dict:
     inputs, outputs = concrete.structured_input_signature[0], concrete.structured_outputs
     described = {"inputs": {spec.name: spec for spec in inputs}, "outputs": outputs}
     return {
-        side: {name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name} for name, spec in specs.items()}
+        side: {
+            name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+            for name, spec in specs.items()
+        }
         for side, specs in described.items()
     }

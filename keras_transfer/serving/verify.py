@@ -68,7 +68,9 @@ def verify(
         comparison.add("pixels", answers, signatures["pixels"](images=tf.constant(pixels)))
         if "image_bytes" in offered.values():
             files = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
-            comparison.add("serving_default", answers, signatures["serving_default"](image_bytes=files))
+            comparison.add(
+                "serving_default", answers, signatures["serving_default"](image_bytes=files)
+            )
         comparison.add("features", features, signatures["features"](images=tf.constant(pixels)))
         comparison.images += len(pixels)
     return comparison.result()
@@ -86,22 +88,32 @@ class _Comparison:
         self.labels = set()  # the keys of labels
         self.unlike = set()  # (key, image) of labels that are not the same
 
-    def add(self, signature: str, expected: Mapping[str, tf.Tensor], given: Mapping[str, tf.Tensor]) -> None:
+    def add(
+        self, signature: str, expected: Mapping[str, tf.Tensor], given: Mapping[str, tf.Tensor]
+    ) -> None:
         """Compares a batch of answers."""
         expected = {key: value.numpy() for key, value in expected.items()}
         given = {key: value.numpy() for key, value in given.items()}
         if sorted(expected) != sorted(given):
-            raise self._error(f"`{signature}` gives {', '.join(sorted(given))}, Keras {', '.join(sorted(expected))}")
+            raise self._error(
+                f"`{signature}` gives {', '.join(sorted(given))}, Keras {', '.join(sorted(expected))}"
+            )
         for key, values in expected.items():
             if values.shape != given[key].shape:
-                raise self._error(f"`{signature}` gives {key} of shape {given[key].shape}, Keras {values.shape}")
+                raise self._error(
+                    f"`{signature}` gives {key} of shape {given[key].shape}, Keras {values.shape}"
+                )
             if values.dtype.kind in "OSU":
                 wrong = self._unlike_texts(key, expected, given)
             else:
                 with np.errstate(invalid="ignore"):  # infinity minus infinity
-                    gap = np.abs(given[key] - values.astype("float64")) / np.maximum(1, np.abs(values))
+                    gap = np.abs(given[key] - values.astype("float64")) / np.maximum(
+                        1, np.abs(values)
+                    )
                 wrong = ~(gap <= self.tolerance)  # a NaN agrees with nothing
-                self.largest[signature] = float(np.max([self.largest.get(signature, 0.0), gap.max(initial=0)]))
+                self.largest[signature] = float(
+                    np.max([self.largest.get(signature, 0.0), gap.max(initial=0)])
+                )
             self._note_wrong(signature, key, wrong, values, given[key])
 
     def _unlike_texts(
@@ -115,11 +127,16 @@ class _Comparison:
             self.unlike |= {(key, self.images + row) for row in np.flatnonzero(unlike)}
         for place in np.argwhere(unlike):
             place = tuple(place)
-            pair = [self._probability(prefix, expected, place[0], side[key][place]) for side in (expected, given)]
+            pair = [
+                self._probability(prefix, expected, place[0], side[key][place])
+                for side in (expected, given)
+            ]
             unlike[place] = not abs(pair[0] - pair[1]) <= self.tolerance
         return unlike
 
-    def _probability(self, prefix: str, expected: Mapping[str, np.ndarray], row: int, label: bytes) -> float:
+    def _probability(
+        self, prefix: str, expected: Mapping[str, np.ndarray], row: int, label: bytes
+    ) -> float:
         """Keras's probability of a class by name; NaN if there is none."""
         task = self.face.tasks.get(prefix or self.face.names[0])
         names = [str(name).encode() for name in getattr(task, "class_names", None) or ()]
@@ -128,7 +145,9 @@ class _Comparison:
             return np.nan
         return probabilities[row, names.index(label)]
 
-    def _note_wrong(self, signature: str, key: str, wrong: np.ndarray, expected: np.ndarray, given: np.ndarray) -> None:
+    def _note_wrong(
+        self, signature: str, key: str, wrong: np.ndarray, expected: np.ndarray, given: np.ndarray
+    ) -> None:
         if not wrong.any():
             return
         rows = np.unique(np.nonzero(wrong)[0])
@@ -145,9 +164,13 @@ class _Comparison:
             raise checks.error("`dataset` must have at least one image", given="none")
         if self.first is not None:
             counts = [f"{len(rows)} in {signature}" for signature, rows in self.wrong.items()]
-            raise self._error(f"{self.first}; different images: {', '.join(counts)}, of {self.images}")
+            raise self._error(
+                f"{self.first}; different images: {', '.join(counts)}, of {self.images}"
+            )
         largest = f"{max(self.largest.values()):.1g}".replace("e-0", "e-")
-        checks.note(f"SavedModel agrees with Keras on {self.images} of {self.images} images (max difference {largest})")
+        checks.note(
+            f"SavedModel agrees with Keras on {self.images} of {self.images} images (max difference {largest})"
+        )
         labels = len(self.labels) * self.images
         return {
             "images": self.images,
@@ -158,7 +181,9 @@ class _Comparison:
 
     def _error(self, given: str) -> ParityError:
         expected = f"the SavedModel must answer as Keras does, within {self.tolerance:g}"
-        return ParityError(f"{expected}. Given: {given}. If the model was changed since, export it again.")
+        return ParityError(
+            f"{expected}. Given: {given}. If the model was changed since, export it again."
+        )
 
 
 def _text(value: bytes | np.number) -> str:
@@ -173,7 +198,9 @@ def _load(path: str | os.PathLike, offered: Mapping[str, str]) -> object:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, tf.errors.OpError) as broken:
         reason = str(broken).strip().splitlines()[0]
-        raise checks.error("`path` must be a whole SavedModel", given=f"{str(path)!r} ({reason})") from broken
+        raise checks.error(
+            "`path` must be a whole SavedModel", given=f"{str(path)!r} ({reason})"
+        ) from broken
     for name, argument in offered.items():
         function = loaded.signatures.get(name)
         if function is None or list(function.structured_input_signature[1]) != [argument]:
@@ -200,19 +227,24 @@ def _images(dataset: object, face: interface.Interface) -> Iterator[np.ndarray]:
     if dataset is None:
         yield from _random(face)
         return
-    if hasattr(dataset, "ordered") and hasattr(dataset, "examples"):  # a Data; reading its training split counts a pass
+    if hasattr(dataset, "ordered") and hasattr(
+        dataset, "examples"
+    ):  # a Data; reading its training split counts a pass
         split = next(name for name in ("test", "validation", "train") if name in dataset.examples)
         dataset = dataset.ordered(split)
     if isinstance(dataset, tf.data.Dataset):
         if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise checks.error("`dataset` must end", given="an endless dataset", fix="Use `dataset.take(n)`.")
+            raise checks.error(
+                "`dataset` must end", given="an endless dataset", fix="Use `dataset.take(n)`."
+            )
         for batch in dataset:
             yield np.asarray(keras.utils.unpack_x_y_sample_weight(batch)[0])
         return
     images = dataset[0] if isinstance(dataset, tuple) else dataset
     if not hasattr(images, "shape"):
         raise checks.error(
-            "`dataset` must be a Dataset of batches, a `Data` or an array of images", given=type(dataset).__name__
+            "`dataset` must be a Dataset of batches, a `Data` or an array of images",
+            given=type(dataset).__name__,
         )
     for start in range(0, len(images), BATCH):
         yield np.asarray(images[start : start + BATCH])
@@ -239,6 +271,7 @@ def _checked(images: np.ndarray, face: interface.Interface) -> np.ndarray:
     if wrong.any():
         place = tuple(np.argwhere(wrong)[0])
         raise checks.error(
-            "the images must have values 0..255", given=f"{images[place]} in image {place[0]} of a batch"
+            "the images must have values 0..255",
+            given=f"{images[place]} in image {place[0]} of a batch",
         )
     return whole.astype("uint8")

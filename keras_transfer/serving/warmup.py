@@ -14,7 +14,9 @@ PATH = "assets.extra/tf_serving_warmup_requests"
 SIDE = 96  # no network of ours takes less
 
 
-def write(folder: pathlib.Path, *, model: str, signature: str, argument: str, channels: int | None = None) -> None:
+def write(
+    folder: pathlib.Path, *, model: str, signature: str, argument: str, channels: int | None = None
+) -> None:
     """Writes a request with one grey picture.
 
     Args:
@@ -27,7 +29,9 @@ def write(folder: pathlib.Path, *, model: str, signature: str, argument: str, ch
     picture = tf.fill((SIDE, SIDE, channels or 3), tf.constant(128, tf.uint8))
     value = picture[None] if channels else tf.io.encode_jpeg(picture)[None]
     tensor = tf.make_tensor_proto(value.numpy()).SerializeToString()
-    specification = _field(1, model.encode()) + _field(3, signature.encode())  # ModelSpec.name, .signature_name
+    specification = _field(1, model.encode()) + _field(
+        3, signature.encode()
+    )  # ModelSpec.name, .signature_name
     entry = _field(1, argument.encode()) + _field(2, tensor)  # of the map PredictRequest.inputs
     request = _field(1, specification) + _field(2, entry)  # PredictRequest.model_spec, .inputs
     log = _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request

@@ -60,7 +60,9 @@ class Task:
         self.dropout = checks.share(dropout, name="dropout")
         self.pooling = checks.choice(pooling, POOLING, name="pooling")
         if level is not None and not (isinstance(level, str) and re.fullmatch(r"P\d", level)):
-            raise checks.error("`level` must be None or a level of the backbone such as 'P4'", given=repr(level))
+            raise checks.error(
+                "`level` must be None or a level of the backbone such as 'P4'", given=repr(level)
+            )
         self.level = level
         self.stop_gradient = bool(checks.choice(stop_gradient, (False, True), name="stop_gradient"))
 

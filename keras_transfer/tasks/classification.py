@@ -13,7 +13,11 @@ from keras_transfer.tasks import base
 __all__ = ["Classification"]
 
 TOP = 5
-LOSSES = {"crossentropy": losses.Crossentropy, "focal": losses.Focal, "logit_adjusted": losses.LogitAdjusted}
+LOSSES = {
+    "crossentropy": losses.Crossentropy,
+    "focal": losses.Focal,
+    "logit_adjusted": losses.LogitAdjusted,
+}
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -57,12 +61,21 @@ class Classification(base.Task):
         level: str | None = None,
         stop_gradient: bool = False,
     ) -> None:
-        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling, level=level, stop_gradient=stop_gradient)
+        super().__init__(
+            hidden=hidden,
+            dropout=dropout,
+            pooling=pooling,
+            level=level,
+            stop_gradient=stop_gradient,
+        )
         self.class_names = _names(classes)
         self.class_weights = _weights(class_weights, self.class_names)
         self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")
         self.chosen_loss = _loss(loss)
-        _check_once(self.chosen_loss, {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing})
+        _check_once(
+            self.chosen_loss,
+            {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing},
+        )
 
     @property
     def units(self) -> int:
@@ -77,7 +90,11 @@ class Classification(base.Task):
         """Returns the loss; class weights and priors that come from the training data are counted in `targets`."""
         if not isinstance(self.chosen_loss, str | losses.ClassLoss):
             return self.chosen_loss
-        kind = LOSSES[self.chosen_loss] if isinstance(self.chosen_loss, str) else type(self.chosen_loss)
+        kind = (
+            LOSSES[self.chosen_loss]
+            if isinstance(self.chosen_loss, str)
+            else type(self.chosen_loss)
+        )
         config = {} if isinstance(self.chosen_loss, str) else self.chosen_loss.get_config()
         if self.label_smoothing:
             config["label_smoothing"] = self.label_smoothing
@@ -100,10 +117,13 @@ class Classification(base.Task):
         values = np.asarray(targets)
         if values.dtype.kind in "USO":
             table = {name: index for index, name in enumerate(self.class_names)}
-            return np.array([lookup.find(str(name), table, argument="labels") for name in values], "int32")
+            return np.array(
+                [lookup.find(str(name), table, argument="labels") for name in values], "int32"
+            )
         if values.dtype.kind not in "iub" or values.ndim != 1:
             raise checks.error(
-                "`labels` must be class ids, one a picture", given=f"{values.dtype} of shape {values.shape}"
+                "`labels` must be class ids, one a picture",
+                given=f"{values.dtype} of shape {values.shape}",
             )
         wrong = (values < 0) | (values >= self.units)
         if wrong.any():
@@ -131,16 +151,24 @@ class Classification(base.Task):
     def needs_targets(self) -> bool:
         """Whether class weights or priors come from the training data."""
         given = {} if isinstance(self.chosen_loss, str) else self.chosen_loss.get_config()
-        by_priors = self.chosen_loss == "logit_adjusted" or isinstance(self.chosen_loss, losses.LogitAdjusted)
+        by_priors = self.chosen_loss == "logit_adjusted" or isinstance(
+            self.chosen_loss, losses.LogitAdjusted
+        )
         from_data = by_priors and given.get("priors") is None
-        return from_data or isinstance(self.class_weights, str) or isinstance(given.get("class_weights"), str)
+        return (
+            from_data
+            or isinstance(self.class_weights, str)
+            or isinstance(given.get("class_weights"), str)
+        )
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         named = isinstance(self.chosen_loss, str)
         own = {
             "classes": self.class_names,
-            "loss": self.chosen_loss if named else keras.saving.serialize_keras_object(self.chosen_loss),
+            "loss": self.chosen_loss
+            if named
+            else keras.saving.serialize_keras_object(self.chosen_loss),
             "class_weights": self.class_weights,
             "label_smoothing": self.label_smoothing,
         }
@@ -149,8 +177,14 @@ class Classification(base.Task):
 
 def _names(classes: int | Sequence[str]) -> list[str]:
     if isinstance(classes, str | set | frozenset | dict):
-        raise checks.error("`classes` must be a number or a list of names, which has an order", given=repr(classes))
-    names = list(classes) if hasattr(classes, "__iter__") else checks.integer(classes, name="classes", minimum=2)
+        raise checks.error(
+            "`classes` must be a number or a list of names, which has an order", given=repr(classes)
+        )
+    names = (
+        list(classes)
+        if hasattr(classes, "__iter__")
+        else checks.integer(classes, name="classes", minimum=2)
+    )
     if isinstance(names, int):
         return [str(index) for index in range(names)]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -166,13 +200,17 @@ def _weights(weights: object, names: list[str]) -> str | list[float] | None:
         return weights
     if isinstance(weights, str):
         names = ", ".join(map(repr, losses.WEIGHTS))
-        raise checks.error(f"`class_weights` must be None, {names}, a dict or a list", given=repr(weights))
+        raise checks.error(
+            f"`class_weights` must be None, {names}, a dict or a list", given=repr(weights)
+        )
     if isinstance(weights, Mapping):
         for name in weights:
             lookup.find(name, dict.fromkeys(names), argument="class_weights")
         weights = [weights.get(name, 1.0) for name in names]
     if len(weights) != len(names):
-        raise checks.error(f"`class_weights` must have {len(names)} entries, one a class", given=len(weights))
+        raise checks.error(
+            f"`class_weights` must have {len(names)} entries, one a class", given=len(weights)
+        )
     return [checks.number(weight, name="class_weights", minimum=0) for weight in weights]
 
 
@@ -196,4 +234,6 @@ def _check_once(loss: str | keras.losses.Loss, mine: dict) -> None:
     for name, value in mine.items():
         if value and (own is None or own[name]):
             given = f"{type(loss).__name__}, which {'does not know it' if own is None else 'has its own'}"
-            raise checks.error(f"`{name}` must go with a loss of kt.losses that has none yet", given=given)
+            raise checks.error(
+                f"`{name}` must go with a loss of kt.losses that has none yet", given=given
+            )

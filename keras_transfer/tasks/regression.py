@@ -49,7 +49,13 @@ class Regression(base.Task):
         level: str | None = None,
         stop_gradient: bool = False,
     ) -> None:
-        super().__init__(hidden=hidden, dropout=dropout, pooling=pooling, level=level, stop_gradient=stop_gradient)
+        super().__init__(
+            hidden=hidden,
+            dropout=dropout,
+            pooling=pooling,
+            level=level,
+            stop_gradient=stop_gradient,
+        )
         self.outputs = checks.integer(outputs, name="outputs")
         self.unit = unit
 
@@ -87,7 +93,9 @@ class Regression(base.Task):
         values = values.reshape(len(values), self.outputs).astype("float32")
         if not np.isfinite(values).all():
             at = int(np.argmax(~np.isfinite(values).all(axis=1)))
-            raise checks.error("`labels` must be finite numbers", given=f"{values[at].tolist()} at index {at}")
+            raise checks.error(
+                "`labels` must be finite numbers", given=f"{values[at].tolist()} at index {at}"
+            )
         return values
 
     def decode(self, outputs: object) -> dict:

@@ -1,17 +1,23 @@
 """Adapting a pretrained model in stages."""
 
-from keras_transfer.training.best import load_best
-from keras_transfer.training.caching import Cache
+from keras_transfer.training.cache.policy import Cache
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
-from keras_transfer.training.finder import RateSearch, find_learning_rate
 from keras_transfer.training.fine_tune import fine_tune
 from keras_transfer.training.freezing import freeze, trainable_table, unfreeze
-from keras_transfer.training.head_solver import solve_head
+from keras_transfer.training.methods import BSS, L2SP, REGULARISERS, Delta, Penalty, Regulariser
+from keras_transfer.training.methods.head_solver import solve_head
 from keras_transfer.training.plans import PLANS
-from keras_transfer.training.rates import LogRates, decayed, layer_rates, learning_rates, multi_optimizer
+from keras_transfer.training.rates.layer_rates import (
+    LogRates,
+    decayed,
+    layer_rates,
+    learning_rates,
+    multi_optimizer,
+)
+from keras_transfer.training.rates.schedules import SCHEDULES, OneCycle, WarmUp
+from keras_transfer.training.rates.search import RateSearch, find_learning_rate
 from keras_transfer.training.recalibration import recalibrate
-from keras_transfer.training.regularisation import BSS, L2SP, REGULARISERS, Delta, Penalty, Regulariser
-from keras_transfer.training.schedules import SCHEDULES, OneCycle, WarmUp
+from keras_transfer.training.run.best import load_best
 from keras_transfer.training.soups import SoupResult, soup
 from keras_transfer.training.stages import Stage
 

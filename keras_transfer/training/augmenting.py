@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, compiling
-from keras_transfer.data import augment, mixing
+from keras_transfer.core import checks
+from keras_transfer.data.changes import augment, mixup
+from keras_transfer.graphs import compiling
 from keras_transfer.training import inputs
 
 __all__ = ["applied", "chosen", "smoothing"]
@@ -17,7 +18,11 @@ __all__ = ["applied", "chosen", "smoothing"]
 AUTO = "auto"
 RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
 MIXED = "classification"  # whose labels are mixed with the images, and smoothed
-KINDS = (MIXED, "multi_label", "regression")  # targets that stay what they are when an image is changed
+KINDS = (
+    MIXED,
+    "multi_label",
+    "regression",
+)  # targets that stay what they are when an image is changed
 
 
 def chosen(
@@ -38,9 +43,13 @@ def chosen(
         if not is_open or not _is_classified(model) or not _is_coloured(given):
             return None
         found = RECIPE
-        if not _takes_shares(model) or any(layer.task.label_smoothing for layer in layers.outputs(model).values()):
+        if not _takes_shares(model) or any(
+            layer.task.label_smoothing for layer in layers.outputs(model).values()
+        ):
             found = dataclasses.replace(found, label_smoothing=0.0)
-        decided.append(f"augment={found!r} chosen for colour pictures; None where they must not be mirrored")
+        decided.append(
+            f"augment={found!r} chosen for colour pictures; None where they must not be mirrored"
+        )
     else:
         found = augment.Augment.of(asked)
     for name, layer in layers.outputs(model).items():
@@ -65,8 +74,12 @@ def applied(
     if changes is None:
         return given
     passes = augment.Passes()
-    train = changes.apply(given.train, seed=seed or 0, passes=passes, classes=_classes(model, given))
-    return given._replace(train=train, original=given.train, changes=changes, passes=(*given.passes, passes))
+    train = changes.apply(
+        given.train, seed=seed or 0, passes=passes, classes=_classes(model, given)
+    )
+    return given._replace(
+        train=train, original=given.train, changes=changes, passes=(*given.passes, passes)
+    )
 
 
 def _takes_shares(model: keras.Model) -> bool:
@@ -81,20 +94,37 @@ def _takes_shares(model: keras.Model) -> bool:
         return [each for each in keras.tree.flatten(given) if each]
 
     trained, measured = mine("loss"), [*mine("metrics"), *mine("weighted_metrics")]
-    own = [isinstance(each, keras.Metric) and not type(each).__module__.startswith("keras.") for each in measured]
-    return all(own) and all(isinstance(each, losses.ClassLoss | losses.ScaledHuber) for each in trained)
+    own = [
+        isinstance(each, keras.Metric) and not type(each).__module__.startswith("keras.")
+        for each in measured
+    ]
+    return all(own) and all(
+        isinstance(each, losses.ClassLoss | losses.ScaledHuber) for each in trained
+    )
 
 
 def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], object] | None:
     """Returns what smooths the targets of a batch as the data's changes do; None where they do not."""
     share = getattr(given.changes, "label_smoothing", 0.0)
-    return functools.partial(mixing.smoothed, classes=_classes(model, given), share=share) if share else None
+    return (
+        functools.partial(mixup.smoothed, classes=_classes(model, given), share=share)
+        if share
+        else None
+    )
 
 
 def _classes(model: keras.Model, given: inputs.Inputs) -> object:
     """The numbers of classes, by task where targets are a dict."""
-    found = {name: layer.task.units for name, layer in layers.outputs(model).items() if layer.task.kind == MIXED}
-    return found if isinstance(given.plain.element_spec[1], Mapping) else next(iter(found.values()), None)
+    found = {
+        name: layer.task.units
+        for name, layer in layers.outputs(model).items()
+        if layer.task.kind == MIXED
+    }
+    return (
+        found
+        if isinstance(given.plain.element_spec[1], Mapping)
+        else next(iter(found.values()), None)
+    )
 
 
 def _is_classified(model: keras.Model) -> bool:

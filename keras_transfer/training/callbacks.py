@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_transfer.core import checks, compiling, graph
+from keras_transfer.core import checks
+from keras_transfer.graphs import compiling, nodes
 from keras_transfer.training import freezing
 
 __all__ = ["GradualUnfreeze", "TwoStage"]
@@ -36,14 +37,16 @@ class _Staged(keras.callbacks.Callback):
                 given=keras.backend.backend(),
                 fix="Use kt.fine_tune, which calls `fit` once for each stage.",
             )
-        graph.check_functional(self.model)
+        nodes.check_functional(self.model)
         self.part = None
         self.parts()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Starts the part that the epoch belongs to."""
         parts = self.parts()
-        due = max((number for number, (first, *_) in enumerate(parts) if first <= epoch), default=None)
+        due = max(
+            (number for number, (first, *_) in enumerate(parts) if first <= epoch), default=None
+        )
         if due is None or due == self.part:
             return
         late = epoch > parts[due][0]
@@ -59,7 +62,9 @@ class _Staged(keras.callbacks.Callback):
         old = model.optimizer
         for one in compiling.optimizers(model):
             if getattr(one, "use_ema", False) and int(keras.ops.convert_to_numpy(one.iterations)):
-                one.finalize_variable_values(one._trainable_variables)  # what the end of a `fit` does
+                one.finalize_variable_values(
+                    one._trainable_variables
+                )  # what the end of a `fit` does
         freezing.set_trainable(model, chosen, batch_norm=self.batch_norm)
         with compiling.scope(model):
             fresh = _fresh(old, rate)
@@ -157,7 +162,9 @@ class GradualUnfreeze(_Staged):
         self.start = checks.integer(start, name="start", minimum=0)
         self.until = until
         self.learning_rate = (
-            None if learning_rate is None else checks.number(learning_rate, name="learning_rate", above=0)
+            None
+            if learning_rate is None
+            else checks.number(learning_rate, name="learning_rate", above=0)
         )
         self.factor = checks.number(factor, name="factor", above=0)
 

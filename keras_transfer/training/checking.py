@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import keras
 
 from keras_transfer import layers
-from keras_transfer.core import checks, paths
-from keras_transfer.training import freezing, head_solver, vehicles
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import freezing
+from keras_transfer.training.methods import head_solver, vehicles
 from keras_transfer.training.stages import Stage
 
 __all__ = ["check_plan"]
@@ -23,7 +25,11 @@ def check_plan(
         argument: The name of the user's argument, for the error.
         one_example: Whether batches hold one example each.
     """
-    if not isinstance(plan, list | tuple) or not plan or not all(isinstance(stage, Stage) for stage in plan):
+    if (
+        not isinstance(plan, list | tuple)
+        or not plan
+        or not all(isinstance(stage, Stage) for stage in plan)
+    ):
         raise checks.error("`stages` must be a list of kt.Stage", given=repr(plan))
     leaves = paths.leaves(model)
     with freezing.as_before(model):
@@ -56,4 +62,6 @@ def _try(model: keras.Model, stage: Stage, number: int) -> None:
         return
     vehicles.check(model, stage)
     if stage.lora is None:  # updates of low rank are variables that do not exist yet
-        stage.new_optimizer(model, per_epoch=1, rate=1e-3 if stage.learning_rate == "auto" else None)
+        stage.new_optimizer(
+            model, per_epoch=1, rate=1e-3 if stage.learning_rate == "auto" else None
+        )

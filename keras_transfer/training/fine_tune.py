@@ -11,15 +11,19 @@ import keras
 import numpy as np
 
 from keras_transfer import layers, losses
-from keras_transfer.core import checks, compiling, files, graph, kernels, paths
-from keras_transfer.training import augmenting, criteria, facts, inputs, insight, plans, refitting, state
-from keras_transfer.training.best import FILE as BEST
-from keras_transfer.training.best import Best
-from keras_transfer.training.caching import Cache, Keeper
+from keras_transfer.core import checks
+from keras_transfer.graphs import compiling, nodes, paths
+from keras_transfer.machine import kernels
+from keras_transfer.storage import files
+from keras_transfer.training import augmenting, inputs, plans, refitting
+from keras_transfer.training.cache.policy import Cache, Keeper
 from keras_transfer.training.checking import check_plan
-from keras_transfer.training.log import Log
-from keras_transfer.training.record import Record, plain
-from keras_transfer.training.run import Run
+from keras_transfer.training.run import criteria, facts, insight, state
+from keras_transfer.training.run.best import FILE as BEST
+from keras_transfer.training.run.best import Best
+from keras_transfer.training.run.engine import Run
+from keras_transfer.training.run.log import Log
+from keras_transfer.training.run.record import Record, plain
 from keras_transfer.training.stages import Stage
 
 __all__ = ["fine_tune"]
@@ -129,14 +133,21 @@ def fine_tune(
             (folder / BEST).unlink(missing_ok=True)
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        given, record = decided.given, _record(model, decided, asked, folder=folder, quiet=verbose == 0)
+        given, record = (
+            decided.given,
+            _record(model, decided, asked, folder=folder, quiet=verbose == 0),
+        )
         _settle_loss(model, given, record)
         run = Run(
             model=model,
             given=given,
             plan=decided.plan,
             record=record,
-            best=Best(model, criteria.monitor(model) if given.validation is not None else None, folder=folder),
+            best=Best(
+                model,
+                criteria.monitor(model) if given.validation is not None else None,
+                folder=folder,
+            ),
             keeper=Keeper(
                 model,
                 given,
@@ -191,7 +202,9 @@ def _decided(model: keras.Model, data: object, asked: dict) -> _Decided:
     given = augmenting.applied(changes, model, given, seed=asked["seed"])
     checks.integer(asked["views"], name="views")
     kept = Cache.of(asked["cache"])
-    return _Decided(given, plan, kept, refitting.wanted(asked["refit"], data, is_open=is_open), notes)
+    return _Decided(
+        given, plan, kept, refitting.wanted(asked["refit"], data, is_open=is_open), notes
+    )
 
 
 def _diluted(model: keras.Model, given: inputs.Inputs) -> list[str]:
@@ -202,14 +215,18 @@ def _diluted(model: keras.Model, given: inputs.Inputs) -> list[str]:
     names = []
     for loss in [each for each in keras.tree.flatten(config.get("loss")) if each is not None]:
         if getattr(loss, "reduction", "sum_over_batch_size") in ("sum_over_batch_size", "mean"):
-            names.append(f"the loss {getattr(loss, 'name', loss)} (unless its reduction is 'mean_with_sample_weight')")
+            names.append(
+                f"the loss {getattr(loss, 'name', loss)} (unless its reduction is 'mean_with_sample_weight')"
+            )
     for metric in [each for each in keras.tree.flatten(config.get("metrics")) if each is not None]:
-        names.append(f"the metric {getattr(metric, 'name', metric)} (unless it is one of `weighted_metrics`)")
+        names.append(
+            f"the metric {getattr(metric, 'name', metric)} (unless it is one of `weighted_metrics`)"
+        )
     return [f"missing labels count as examples in {', '.join(names)}"] if names else []
 
 
 def _check(model: keras.Model, callbacks: object, seed: int | None) -> None:
-    graph.check_functional(model)
+    nodes.check_functional(model)
     if seed is not None:
         checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
     for each in keras.tree.flatten(callbacks):
@@ -223,7 +240,9 @@ def _check(model: keras.Model, callbacks: object, seed: int | None) -> None:
             )
 
 
-def _record(model: keras.Model, decided: _Decided, asked: dict, *, folder: object, quiet: bool) -> Record:
+def _record(
+    model: keras.Model, decided: _Decided, asked: dict, *, folder: object, quiet: bool
+) -> Record:
     """Begins the record, and prints what was decided."""
     record = Record(asked, folder=folder, quiet=quiet)
     record.facts["notes"] += decided.given.notes
@@ -275,10 +294,17 @@ def _finished(run: Run, data: object) -> keras.callbacks.History:
     except BaseException:
         run.record.update(status="interrupted", best_epoch=run.best.epoch)
         if folder is not None and (folder / state.FILE).is_file():
-            run.record.note(f"interrupted; the same call with run_dir={str(folder)!r}, resume=True goes on")
+            run.record.note(
+                f"interrupted; the same call with run_dir={str(folder)!r}, resume=True goes on"
+            )
         raise
     run.leave_plain_optimizer()
-    run.record.update(status="finished", best_epoch=run.best.epoch, monitor=run.best.monitor, history=history.history)
+    run.record.update(
+        status="finished",
+        best_epoch=run.best.epoch,
+        monitor=run.best.monitor,
+        history=history.history,
+    )
     if folder is not None:
         state.forget(folder)
     history.record = run.record.facts
@@ -294,7 +320,9 @@ def _exactly(run: Run, history: keras.callbacks.History) -> str:
     name = run.best.monitor
     seen = dict(zip(history.epoch, history.history[name], strict=True))[run.best.epoch]
     found = exact[name]
-    return f"on rounded rows the best epoch had {name} {seen:.4f}, computed exactly it is {found:.4f}"
+    return (
+        f"on rounded rows the best epoch had {name} {seen:.4f}, computed exactly it is {found:.4f}"
+    )
 
 
 def _folder(run_dir: str | os.PathLike | None, resume: bool) -> object:
@@ -312,7 +340,9 @@ def _saved(folder: object, fingerprint: dict) -> tuple[dict, dict]:
         given = repr(str(folder))
         if Record.status(folder) == "finished":
             given += ", whose run has finished"
-        raise checks.error("`run_dir` must hold a run that was interrupted", given=given, fix="Leave out `resume`.")
+        raise checks.error(
+            "`run_dir` must hold a run that was interrupted", given=given, fix="Leave out `resume`."
+        )
     for name, value in fingerprint.items():
         if saved[1]["fingerprint"].get(name) != value:
             raise checks.error(
@@ -337,10 +367,14 @@ def _plan(model: keras.Model, given: inputs.Inputs, asked: dict) -> tuple[list[S
         check_plan(model, stages, argument="unfreeze", one_example=_one_example(given))
         return stages, wishes.decided
     if asked["plan"] != "two_stage":
-        raise checks.error("`plan` must be left out where `stages` is given", given=repr(asked["plan"]))
+        raise checks.error(
+            "`plan` must be left out where `stages` is given", given=repr(asked["plan"])
+        )
     for name in names:
         if asked[name] is not None:
-            raise checks.error(f"`{name}` must be None where `stages` is given", given=repr(asked[name]))
+            raise checks.error(
+                f"`{name}` must be None where `stages` is given", given=repr(asked[name])
+            )
     check_plan(model, asked["stages"], one_example=_one_example(given))
     return list(asked["stages"]), []
 
@@ -361,17 +395,32 @@ def _one_example(given: inputs.Inputs) -> bool:
 def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> None:
     """Settles what depends on the training targets in the model's loss; one that the user compiled with is kept."""
     found = layers.outputs(model)
-    present = model.loss if isinstance(getattr(model, "loss", None), dict) else dict.fromkeys(found, model.loss)
-    ours = {name for name in found if isinstance(present.get(name), (losses.ClassLoss, losses.ScaledHuber))}
+    present = (
+        model.loss
+        if isinstance(getattr(model, "loss", None), dict)
+        else dict.fromkeys(found, model.loss)
+    )
+    ours = {
+        name
+        for name in found
+        if isinstance(present.get(name), (losses.ClassLoss, losses.ScaledHuber))
+    }
     if not any(found[name].task.needs_targets() for name in ours):
         return
     settled = layers.settled_losses(model, given.targets, given.weights)
     for name, layer in found.items():
         if layer.task.has_unit and layer.unit_is_known():
-            scale, offset = (np.round(keras.ops.convert_to_numpy(part), 4) for part in (layer.scale, layer.offset))
-            record.note(f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says")
+            scale, offset = (
+                np.round(keras.ops.convert_to_numpy(part), 4)
+                for part in (layer.scale, layer.offset)
+            )
+            record.note(
+                f"{name}: answers are {offset.tolist()} plus {scale.tolist()} times what the head says"
+            )
     merged = {name: settled[name] if name in ours else present.get(name) for name in found}
-    compiling.set_loss(model, merged if isinstance(model.output, dict) else merged[next(iter(merged))])
+    compiling.set_loss(
+        model, merged if isinstance(model.output, dict) else merged[next(iter(merged))]
+    )
 
 
 def _outcome(best: Best, history: keras.callbacks.History, *, is_kept: bool) -> str:
@@ -380,7 +429,13 @@ def _outcome(best: Best, history: keras.callbacks.History, *, is_kept: bool) -> 
     if best.epoch is None:
         return "the validation loss was never a number: lower the learning rate; the model keeps its last weights"
     at = history.epoch.index(best.epoch)
-    whole = {name: values for name, values in history.history.items() if len(values) == len(history.epoch)}
-    values = [f"{name} {values[at]:.4f}" for name, values in whole.items() if name.startswith("val_")]
+    whole = {
+        name: values
+        for name, values in history.history.items()
+        if len(values) == len(history.epoch)
+    }
+    values = [
+        f"{name} {values[at]:.4f}" for name, values in whole.items() if name.startswith("val_")
+    ]
     end = "; its weights are in the model" if is_kept else ""
     return f"epoch {best.epoch + 1} is the best ({', '.join(values)}){end}"

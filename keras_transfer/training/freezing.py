@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 import keras
 
 from keras_transfer import layers
-from keras_transfer.core import blocks, checks, graph, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import blocks, nodes, paths
 
 __all__ = [
     "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "keep_kernels", "ordered", "pick", "pick_only",
@@ -26,7 +27,7 @@ NORMS_AND_BIASES = "norms_and_biases"
 def ordered(model: keras.Model) -> list[str]:
     """Returns the paths of all innermost layers, bottom to top: the trunk block by block, then the heads."""
     leaves = paths.leaves(model)
-    graph.check_functional(model)
+    nodes.check_functional(model)
     trunk = [path for block in layers.blocks(model) for path in block.layers]
     known = set(trunk)
     return trunk + [path for path in leaves if path not in known]
@@ -36,7 +37,7 @@ def head(model: keras.Model) -> list[str]:
     """Returns the paths of the layers above the trunk.
 
     The trunk ends at the marks of its representation (one of each branch); in a model without one, where
-    `core.blocks.trunk_end` says. What mixes the trunks of several tasks belongs to the head, too.
+    `graphs.blocks.trunk_end` says. What mixes the trunks of several tasks belongs to the head, too.
     """
     leaves = paths.leaves(model)
     trunk = set().union(*_trunks(model))
@@ -45,10 +46,14 @@ def head(model: keras.Model) -> list[str]:
 
 def _trunks(model: keras.Model) -> list[set[str]]:
     """The names of the operations below each mark; several trunks have their lower part in common, or nothing."""
-    order = graph.lanes(graph.nodes(model))
+    order = nodes.lanes(nodes.nodes(model))
     ends = [[mark.output] for mark in layers.representations(model)] or [blocks.trunk_end(order)]
-    below = [[order[position].operation for position in graph.ancestors(order, end)] for end in ends]
-    return [{each.name for each in operations if not graph.mixes_lanes(each)} for operations in below]
+    below = [
+        [order[position].operation for position in nodes.ancestors(order, end)] for end in ends
+    ]
+    return [
+        {each.name for each in operations if not nodes.mixes_lanes(each)} for operations in below
+    ]
 
 
 def _beside(model: keras.Model, hits: Iterable[str]) -> set[str]:
@@ -68,7 +73,10 @@ def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
     """
     leaves = paths.leaves(model)
     mine = set(head(model))
-    inside = {block.name: [path for path in block.layers if path not in mine] for block in layers.blocks(model)}
+    inside = {
+        block.name: [path for path in block.layers if path not in mine]
+        for block in layers.blocks(model)
+    }
     names = [
         name
         for name, below in inside.items()
@@ -79,7 +87,9 @@ def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
     return names[names.index(paths.match(names, until, argument="until", what="a block")[0]) :]
 
 
-def pick_only(model: keras.Model, only: str | Iterable[str], *, argument: str = "only") -> list[str]:
+def pick_only(
+    model: keras.Model, only: str | Iterable[str], *, argument: str = "only"
+) -> list[str]:
     """Returns the paths of the layers that `only` names, bottom to top, and of no others.
 
     Args:
@@ -97,7 +107,9 @@ def pick_only(model: keras.Model, only: str | Iterable[str], *, argument: str = 
         if pattern == "head":
             chosen |= set(head(model))
             continue
-        for hit in paths.match([*inside, *everything], pattern, argument=argument, what="a block or layer"):
+        for hit in paths.match(
+            [*inside, *everything], pattern, argument=argument, what="a block or layer"
+        ):
             chosen |= set(inside.get(hit, (hit,)))
     return [path for path in everything if path in chosen]
 
@@ -114,7 +126,9 @@ def keep_kernels(model: keras.Model) -> None:
                 variable.trainable = len(variable.shape) < 2
 
 
-def pick(model: keras.Model, train: str | int | Iterable[str], *, argument: str = "train") -> list[str]:
+def pick(
+    model: keras.Model, train: str | int | Iterable[str], *, argument: str = "train"
+) -> list[str]:
     """Returns the paths of the layers that `train` means, bottom to top.
 
     Args:
@@ -136,7 +150,9 @@ def pick(model: keras.Model, train: str | int | Iterable[str], *, argument: str 
     if isinstance(train, int):
         names = thawable(model)
         if train > len(names):
-            raise checks.error(f"`{argument}` must be at most the number of blocks, {len(names)}", given=train)
+            raise checks.error(
+                f"`{argument}` must be at most the number of blocks, {len(names)}", given=train
+            )
         train = names[-train]
     inside = {block.name: block.layers for block in layers.blocks(model)}
     names = [*inside, *everything]
@@ -144,13 +160,17 @@ def pick(model: keras.Model, train: str | int | Iterable[str], *, argument: str 
     if not hits:
         raise checks.error(f"`{argument}` must be 'all', 'head' or a pattern", given=repr(train))
     first = min(
-        everything.index(inside[hit][0] if hit in inside else hit) for hit in hits if hit not in inside or inside[hit]
+        everything.index(inside[hit][0] if hit in inside else hit)
+        for hit in hits
+        if hit not in inside or inside[hit]
     )
     beside = _beside(model, [path for hit in hits for path in inside.get(hit, (hit,))])
     return [path for path in everything[first:] if path.partition("/")[0] not in beside]
 
 
-def set_trainable(model: keras.Model, chosen: Iterable[str], *, batch_norm: str | None = "inference") -> list[str]:
+def set_trainable(
+    model: keras.Model, chosen: Iterable[str], *, batch_norm: str | None = "inference"
+) -> list[str]:
     """Makes exactly the layers at the paths `chosen` train, and returns the paths of those that do.
 
     The batch normalisations inside a SavedModel are no layers of their own: "inference" keeps their
@@ -264,9 +284,13 @@ class TrainableTable(list):
     def __str__(self) -> str:
         width = max([len(row["path"]) for row in self], default=4)
         lines = [f"{'layer':<{width}}  {'parameters':>12}  trains"]
-        lines += [f"{row['path']:<{width}}  {row['parameters']:>12,}  {row['mode']}" for row in self]
+        lines += [
+            f"{row['path']:<{width}}  {row['parameters']:>12,}  {row['mode']}" for row in self
+        ]
         trained = sum(row["parameters"] for row in self if row["trainable"])
-        return "\n".join([*lines, f"{trained:,} of {sum(row['parameters'] for row in self):,} parameters train"])
+        return "\n".join(
+            [*lines, f"{trained:,} of {sum(row['parameters'] for row in self):,} parameters train"]
+        )
 
 
 def trainable_table(model: keras.Model) -> TrainableTable:
@@ -288,5 +312,12 @@ def trainable_table(model: keras.Model) -> TrainableTable:
                 learns = layer.trainable and getattr(layer, "batch_norm", "train") == "train"
                 mode += " (batch statistics)" if learns else " (inference mode)"
             trainable = bool(layer.trainable_weights)
-            rows.append({"path": path, "parameters": layer.count_params(), "trainable": trainable, "mode": mode})
+            rows.append(
+                {
+                    "path": path,
+                    "parameters": layer.count_params(),
+                    "trainable": trainable,
+                    "mode": mode,
+                }
+            )
     return rows

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import layers
-from keras_transfer.core import checks, labelled, pixel_range
+from keras_transfer.core import checks, labelled
+from keras_transfer.graphs import pixel_range
 
 __all__ = ["Inputs", "checked", "inputs", "narrowed"]
 
@@ -55,7 +56,9 @@ class Inputs(NamedTuple):
         if self.targets is not None:
             parts = [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.targets)]
             if self.weights is not None:
-                parts += [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.weights)]
+                parts += [
+                    repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.weights)
+                ]
             values = hashlib.sha256("".join(parts).encode()).hexdigest()
         return [self.digest, *self.dealing, self.known_steps, values, repr(self.plain.element_spec)]
 
@@ -85,7 +88,9 @@ class Inputs(NamedTuple):
         """How many training examples there are, if known."""
         if self.targets is None:
             return None
-        return len(next(iter(self.targets.values())) if isinstance(self.targets, Mapping) else self.targets)
+        return len(
+            next(iter(self.targets.values())) if isinstance(self.targets, Mapping) else self.targets
+        )
 
 
 def inputs(data: object) -> Inputs:
@@ -138,7 +143,11 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
     for name, targets in by_task.items():
         _check_encoded(found[name].task, targets, name if len(found) > 1 else "")
         layers.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
-        names = given.class_names.get(name) if isinstance(given.class_names, Mapping) else given.class_names
+        names = (
+            given.class_names.get(name)
+            if isinstance(given.class_names, Mapping)
+            else given.class_names
+        )
         _check_names(name, found[name].task.class_names, names)
     if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
         return given
@@ -159,7 +168,11 @@ def _narrowed(given: Inputs, names: list[str]) -> Inputs:
     """The data with the targets of the tasks only: `fit` takes no others."""
 
     def narrow(dataset: tf.data.Dataset | None) -> tf.data.Dataset | None:
-        return None if dataset is None else dataset.map(lambda images, *rest: (images, *narrowed(rest, names)))
+        return (
+            None
+            if dataset is None
+            else dataset.map(lambda images, *rest: (images, *narrowed(rest, names)))
+        )
 
     targets, weights = narrowed((given.targets, given.weights), names)
     others = sorted(set(given.targets) - set(names))
@@ -180,7 +193,8 @@ def narrowed(answers: Sequence[object], names: Iterable[str]) -> tuple:
         ({'age': 2}, {'age': 1.0})
     """
     return tuple(
-        {name: part[name] for name in names if name in part} if isinstance(part, Mapping) else part for part in answers
+        {name: part[name] for name in names if name in part} if isinstance(part, Mapping) else part
+        for part in answers
     )
 
 
@@ -190,7 +204,10 @@ def _check_names(task: str, expected: list[str] | None, given: list[str] | None)
         return
     numbers = [[str(index) for index in range(len(names))] for names in (expected, given)]
     if list(expected) != list(given) and expected != numbers[0] and list(given) != numbers[1]:
-        at = next((i for i, pair in enumerate(zip(expected, given, strict=False)) if pair[0] != pair[1]), len(given))
+        at = next(
+            (i for i, pair in enumerate(zip(expected, given, strict=False)) if pair[0] != pair[1]),
+            len(given),
+        )
         shown = f"{given[at]!r}" if at < len(given) else "nothing"
         raise checks.error(
             f"the data's class names must be those of {task!r}, in its order",
@@ -203,11 +220,18 @@ def _check_spec(model: keras.Model, dataset: tf.data.Dataset, name: str) -> None
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise checks.error(
-            f"`data` must give (images, targets) or (images, targets, weights) for {name}", given=type(spec).__name__
+            f"`data` must give (images, targets) or (images, targets, weights) for {name}",
+            given=type(spec).__name__,
         )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise checks.error(f"the data of {name} must end", given="an endless dataset", fix="Use `dataset.take(n)`.")
-    if isinstance(spec[0], tf.TensorSpec) and len(model.inputs) == 1 and spec[0].shape.rank is not None:
+        raise checks.error(
+            f"the data of {name} must end", given="an endless dataset", fix="Use `dataset.take(n)`."
+        )
+    if (
+        isinstance(spec[0], tf.TensorSpec)
+        and len(model.inputs) == 1
+        and spec[0].shape.rank is not None
+    ):
         pixel_range.check_shape(model.inputs[0].shape, spec[0].shape, name=f"images of {name}")
 
 
@@ -215,7 +239,9 @@ def _seen(model: keras.Model, given: Inputs) -> list[str]:
     """Looks at the pixels of the first batches; what may be wrong is returned, what must be is an error."""
     found = []
     for name, dataset in (("train", given.sample or given.train), ("validation", given.validation)):
-        if dataset is None or not isinstance(dataset.element_spec[0], tf.TensorSpec):  # several inputs
+        if dataset is None or not isinstance(
+            dataset.element_spec[0], tf.TensorSpec
+        ):  # several inputs
             continue
         for element in dataset.take(1):
             seen, more = element[0].numpy(), pixel_range.further(dataset)

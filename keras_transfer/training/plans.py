@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_transfer import layers
 from keras_transfer.core import checks, lookup
-from keras_transfer.training import freezing, solving
+from keras_transfer.training import freezing
+from keras_transfer.training.methods import solving
 from keras_transfer.training.stages import Stage
 
 __all__ = ["PLANS", "Asked", "make"]
@@ -63,14 +64,18 @@ class Asked:
             self.decided.append(f"{name}={default!r} chosen{why}")
             return default
         if isinstance(value, list | tuple) and name != "unfreeze":
-            raise checks.error(f"`{name}` must be one number for a plan of one stage", given=repr(value))
+            raise checks.error(
+                f"`{name}` must be one number for a plan of one stage", given=repr(value)
+            )
         return value
 
     def nothing(self, *names: str) -> None:
         """Raises an error for arguments that the plan has no use for."""
         for name in names:
             if getattr(self, name) is not None:
-                raise checks.error(f"`{name}` must be left out for this plan", given=repr(getattr(self, name)))
+                raise checks.error(
+                    f"`{name}` must be left out for this plan", given=repr(getattr(self, name))
+                )
 
     @property
     def norm(self) -> str:
@@ -113,7 +118,10 @@ def two_stage(model: keras.Model, asked: Asked) -> list[Stage]:
     rates = asked.pair("learning_rate", (1e-3, 1e-4))
     if asked.epochs is None:
         length = asked.length()
-        return [_head(asked, length, rates[0]), _thawed(asked, length, unfreeze, rates[1], **FALLING)]
+        return [
+            _head(asked, length, rates[0]),
+            _thawed(asked, length, unfreeze, rates[1], **FALLING),
+        ]
     epochs = asked.lengths()
     return [_head(asked, epochs[0], rates[0]), _thawed(asked, epochs[1], unfreeze, rates[1])]
 
@@ -149,7 +157,9 @@ def surgical(model: keras.Model, asked: Asked) -> list[Stage]:
     epochs, rates = asked.lengths(), asked.pair("learning_rate", (1e-3, 1e-4))
     return [
         _head(asked, epochs[0], rates[0]),
-        Stage(epochs=epochs[1], only=["head", *chosen], learning_rate=rates[1], batch_norm=asked.norm),
+        Stage(
+            epochs=epochs[1], only=["head", *chosen], learning_rate=rates[1], batch_norm=asked.norm
+        ),
     ]
 
 
@@ -181,7 +191,12 @@ def norms_and_biases(model: keras.Model, asked: Asked) -> list[Stage]:
     epochs, rates = asked.lengths(), asked.pair("learning_rate", (1e-3, 1e-3))
     return [
         Stage(epochs=epochs[0], train="head", learning_rate=rates[0]),
-        Stage(epochs=epochs[1], only=freezing.NORMS_AND_BIASES, learning_rate=rates[1], batch_norm="train"),
+        Stage(
+            epochs=epochs[1],
+            only=freezing.NORMS_AND_BIASES,
+            learning_rate=rates[1],
+            batch_norm="train",
+        ),
     ]
 
 
@@ -210,7 +225,9 @@ def _head(asked: Asked, epochs: int, rate: float | str) -> Stage:
     return Stage(epochs=epochs, train="head", learning_rate=rate, batch_norm=_calm(asked))
 
 
-def _thawed(asked: Asked, epochs: int, train: object, rate: float | str, **options: object) -> Stage:
+def _thawed(
+    asked: Asked, epochs: int, train: object, rate: float | str, **options: object
+) -> Stage:
     return Stage(epochs=epochs, train=train, learning_rate=rate, batch_norm=asked.norm, **options)
 
 

@@ -6,13 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import paths
+from keras_transfer.graphs import paths
 
 __all__ = ["recalibrate"]
 
 
 def recalibrate(
-    model: keras.Model, dataset: tf.data.Dataset, *, steps: int | None = None, norms: Collection[str] | None = None
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    *,
+    steps: int | None = None,
+    norms: Collection[str] | None = None,
 ) -> list[str]:
     """Sets moving means and variances of the layers that normalise by the batch to those of `dataset`.
 
@@ -38,10 +42,17 @@ def recalibrate(
         if hasattr(layer, "seed_generator") and getattr(layer, "rate", 0)
     ]
     rates = [layer.rate for layer in dropouts]
-    others = [layer for layer in paths.leaves(model).values() if _is_norm(layer) and layer not in found.values()]
+    others = [
+        layer
+        for layer in paths.leaves(model).values()
+        if _is_norm(layer) and layer not in found.values()
+    ]
     flags = [layer.trainable for layer in others]
     for layer in found.values():
-        layer.momentum, layer.trainable = 0.0, True  # after a batch, the moving statistics are the batch's
+        layer.momentum, layer.trainable = (
+            0.0,
+            True,
+        )  # after a batch, the moving statistics are the batch's
     for layer in dropouts:
         layer.rate = 0.0
     for layer in others:
@@ -62,7 +73,9 @@ def _is_norm(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _norms(model: keras.Model, wanted: Collection[str] | None) -> dict[str, keras.layers.BatchNormalization]:
+def _norms(
+    model: keras.Model, wanted: Collection[str] | None
+) -> dict[str, keras.layers.BatchNormalization]:
     """The batch normalisations to estimate."""
     leaves = paths.leaves(model)
     if wanted is not None:
@@ -85,7 +98,9 @@ def _estimate(model: keras.Model, norms: list, dataset: tf.data.Dataset) -> None
         for place, layer in enumerate(norms):
             mean = np.asarray(layer.moving_mean, np.float64)
             means[place] = means[place] + size * mean
-            squares[place] = squares[place] + size * (np.asarray(layer.moving_variance, np.float64) + mean**2)
+            squares[place] = squares[place] + size * (
+                np.asarray(layer.moving_variance, np.float64) + mean**2
+            )
         count += size
     for layer, total, square in zip(norms, means, squares, strict=True):
         mean = total / count

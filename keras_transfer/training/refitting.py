@@ -3,10 +3,11 @@
 import dataclasses
 import math
 
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.training import augmenting, inputs
-from keras_transfer.training.best import Best
-from keras_transfer.training.run import Position, Run
+from keras_transfer.training.run.best import Best
+from keras_transfer.training.run.engine import Position, Run
 from keras_transfer.training.stages import Stage
 
 __all__ = ["refit", "wanted"]
@@ -27,7 +28,11 @@ def wanted(asked: bool | None, data: object, *, is_open: bool) -> bool:
     possible = hasattr(data, "joined") and data.validation is not None and data.is_own
     if asked and not possible:
         fix = "Batches of your own cannot be dealt anew: leave `data.train` as it was made, or use `refit=False`."
-        raise checks.error("`refit` needs data from kt.data with a validation part", given=type(data).__name__, fix=fix)
+        raise checks.error(
+            "`refit` needs data from kt.data with a validation part",
+            given=type(data).__name__,
+            fix=fix,
+        )
     if asked is None:
         return bool(is_open and possible and data.test is not None and _size(data) <= MANY)
     return asked
@@ -86,7 +91,12 @@ def refit(run: Run, data: object) -> None:
     finally:
         done, run.record.facts["stages"] = run.record.facts["stages"], told
     run.record.update(
-        refit={"examples": given.examples, "stages": done, "history": history.history, "cache": again.keeper.facts}
+        refit={
+            "examples": given.examples,
+            "stages": done,
+            "history": history.history,
+            "cache": again.keeper.facts,
+        }
     )
     run.record.note(f"the model has the weights of the run on all {given.examples} images")
 
@@ -100,11 +110,15 @@ def _as_far(run: Run, examples: int) -> list[Stage]:
         values = dict(zip(run.history.epoch, run.history.history[run.best.monitor], strict=True))
         share = -run.best.value[0]
         chance = math.sqrt(share * (1.0 - share) / examples)  # the standard error
-        last = max(at for at, span in enumerate(spans) if values[span[1]] >= share - chance or at == best)
+        last = max(
+            at for at, span in enumerate(spans) if values[span[1]] >= share - chance or at == best
+        )
     lengths = [end - first + 1 for first, end in spans[: last + 1]]
     if last == best and not run.plan[last].is_falling:
         lengths[last] = run.best.epoch - spans[last][0] + 1
-    return [_cut(stage, length, run.steps) for stage, length in zip(run.plan, lengths, strict=False)]
+    return [
+        _cut(stage, length, run.steps) for stage, length in zip(run.plan, lengths, strict=False)
+    ]
 
 
 def _cut(stage: Stage, epochs: int, per_epoch: int) -> Stage:
@@ -112,5 +126,7 @@ def _cut(stage: Stage, epochs: int, per_epoch: int) -> Stage:
     if stage.solve:
         return stage
     if stage.steps is not None:
-        return dataclasses.replace(stage, steps=min(stage.steps, epochs * per_epoch), early_stopping=None)
+        return dataclasses.replace(
+            stage, steps=min(stage.steps, epochs * per_epoch), early_stopping=None
+        )
     return dataclasses.replace(stage, epochs=epochs, early_stopping=None)

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks, paths
-from keras_transfer.training import best, inputs, recalibration
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import inputs, recalibration
+from keras_transfer.training.run import best
 
 __all__ = ["SoupResult", "soup"]
 
@@ -97,12 +99,16 @@ def soup(
         given = "None" if recalibrate is None else "data, with batch_norm='average'"
         raise checks.error("`recalibrate` must be given with batch_norm='recalibrate'", given=given)
     if kind == "greedy" and score is None:
-        raise checks.error("`score` must be given for a greedy soup", given="None", fix="Pass data or a function.")
+        raise checks.error(
+            "`score` must be given for a greedy soup", given="None", fix="Pass data or a function."
+        )
     model = _target(ingredients, model)
     before = _values(model)
     read = _reader(model, ingredients, before)
     try:
-        moved = _moved(read, len(ingredients))  # reads all: what does not fit is an error before any work
+        moved = _moved(
+            read, len(ingredients)
+        )  # reads all: what does not fit is an error before any work
         put = _putter(model, recalibrate, [path for path in moved if _is_statistic(model, path)])
         taste = _taster(model, score)
         scores = None
@@ -119,9 +125,12 @@ def soup(
         raise
 
 
-def _greedy(model: keras.Model, read: Callable, scores: list[float], put: Callable, taste: Callable) -> SoupResult:
+def _greedy(
+    model: keras.Model, read: Callable, scores: list[float], put: Callable, taste: Callable
+) -> SoupResult:
     order = sorted(
-        range(len(scores)), key=lambda position: -scores[position] if np.isfinite(scores[position]) else np.inf
+        range(len(scores)),
+        key=lambda position: -scores[position] if np.isfinite(scores[position]) else np.inf,
     )
     score = scores[order[0]]
     if not np.isfinite(score):
@@ -150,7 +159,10 @@ def _target(ingredients: list, model: keras.Model | None) -> keras.Model:
 
 
 def _values(model: keras.Model) -> Weights:
-    return {path: keras.ops.convert_to_numpy(variable).copy() for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable).copy()
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def _assign(model: keras.Model, weights: Weights) -> None:
@@ -219,7 +231,9 @@ def _moved(read: Callable[[int], Weights], count: int) -> list[str]:
     """Paths at which the ingredients differ."""
     first, moved = read(0), set()
     for position in range(1, count):
-        moved |= {path for path, value in read(position).items() if not np.array_equal(value, first[path])}
+        moved |= {
+            path for path, value in read(position).items() if not np.array_equal(value, first[path])
+        }
     return [path for path in first if path in moved]
 
 
@@ -228,7 +242,10 @@ def _taster(model: keras.Model, score: object) -> Callable[[keras.Model], float]
     if score is None or (callable(score) and not isinstance(score, tf.data.Dataset)):
         return score
     if not getattr(model, "compiled", False):
-        raise checks.error("`model` must be compiled to be evaluated on data", given=f"{model.name!r}, which is not")
+        raise checks.error(
+            "`model` must be compiled to be evaluated on data",
+            given=f"{model.name!r}, which is not",
+        )
     arrays = isinstance(score, tuple) and not isinstance(score[0], tf.data.Dataset)
     if arrays or isinstance(score, tf.data.Dataset):
         data = score if arrays else (score,)
@@ -246,10 +263,14 @@ def _taster(model: keras.Model, score: object) -> Callable[[keras.Model], float]
 
 def _is_statistic(model: keras.Model, path: str) -> bool:
     layer = paths.leaves(model)[path.rpartition("/")[0]]
-    return isinstance(layer, keras.layers.BatchNormalization) and path.endswith(("moving_mean", "moving_variance"))
+    return isinstance(layer, keras.layers.BatchNormalization) and path.endswith(
+        ("moving_mean", "moving_variance")
+    )
 
 
-def _putter(model: keras.Model, recalibrate: object, statistics: list[str]) -> Callable[[Weights], keras.Model]:
+def _putter(
+    model: keras.Model, recalibrate: object, statistics: list[str]
+) -> Callable[[Weights], keras.Model]:
     """Returns a function that puts weights into the model, recalibrates what is to be, and returns the model."""
     norms = {path.rpartition("/")[0] for path in statistics}
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_transfer.core import checks, compiling
-from keras_transfer.training import freezing, rates, schedules
+from keras_transfer.core import checks
+from keras_transfer.graphs import compiling
+from keras_transfer.training import freezing
+from keras_transfer.training.rates import layer_rates, schedules
 
 __all__ = ["Stage"]
 
@@ -87,18 +89,23 @@ class Stage:
             checks.integer(self.train, name="train")
         self.stopping()
         if not isinstance(self.optimizer, str):
-            raise checks.error("`optimizer` must be the name of a Keras optimizer", given=repr(self.optimizer))
+            raise checks.error(
+                "`optimizer` must be the name of a Keras optimizer", given=repr(self.optimizer)
+            )
         self._plain_optimizer(1e-3)
 
     def _check_length(self) -> None:
         if self.solve:
             if self.epochs or self.steps:
                 raise checks.error(
-                    "`epochs` must be left out where the head is solved", given=self.epochs or self.steps
+                    "`epochs` must be left out where the head is solved",
+                    given=self.epochs or self.steps,
                 )
             return
         if (self.epochs is None) == (self.steps is None):
-            given = "neither" if self.epochs is None else f"epochs={self.epochs}, steps={self.steps}"
+            given = (
+                "neither" if self.epochs is None else f"epochs={self.epochs}, steps={self.steps}"
+            )
             raise checks.error("a stage must have either `epochs` or `steps`", given=given)
         name = "epochs" if self.steps is None else "steps"
         checks.integer(getattr(self, name), name=name)
@@ -107,13 +114,20 @@ class Stage:
         rate = self.learning_rate
         if isinstance(rate, Mapping):
             if not rate:
-                raise checks.error("`learning_rate` must have a rate for some pattern", given=repr(rate))
+                raise checks.error(
+                    "`learning_rate` must have a rate for some pattern", given=repr(rate)
+                )
             for value in rate.values():
                 checks.number(value, name="learning_rate", above=0)
         elif not isinstance(rate, Schedule) and rate != "auto":
-            object.__setattr__(self, "learning_rate", checks.number(rate, name="learning_rate", above=0))
+            object.__setattr__(
+                self, "learning_rate", checks.number(rate, name="learning_rate", above=0)
+            )
         if isinstance(rate, Schedule) and (self.schedule != "constant" or self.warmup):
-            raise checks.error("`schedule` must be left out where `learning_rate` is one", given=repr(self.schedule))
+            raise checks.error(
+                "`schedule` must be left out where `learning_rate` is one",
+                given=repr(self.schedule),
+            )
 
     @property
     def title(self) -> str:
@@ -175,12 +189,18 @@ class Stage:
         if isinstance(base, Mapping):
             by_pattern, base = dict(base), max(base.values())
         if not isinstance(base, Schedule):
-            base = schedules.make(self.schedule, base, steps=self.total_steps(per_epoch), warmup=self.warmup)
+            base = schedules.make(
+                self.schedule, base, steps=self.total_steps(per_epoch), warmup=self.warmup
+            )
         optimizer = self._plain_optimizer(base)
         if getattr(optimizer, "weight_decay", None):
-            kernels = {id(variable) for variable in rates.decayed(model)}
-            optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in kernels])
-        return rates.layer_rates(optimizer, model, rates=by_pattern, decay=self.decay, argument="learning_rate")
+            kernels = {id(variable) for variable in layer_rates.decayed(model)}
+            optimizer.exclude_from_weight_decay(
+                [v for v in model.trainable_variables if id(v) not in kernels]
+            )
+        return layer_rates.layer_rates(
+            optimizer, model, rates=by_pattern, decay=self.decay, argument="learning_rate"
+        )
 
     def _plain_optimizer(self, rate: object) -> keras.optimizers.Optimizer:
         config = {"learning_rate": rate}

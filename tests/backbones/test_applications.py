@@ -8,7 +8,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer import layers
-from keras_transfer.core import graph, paths
+from keras_transfer.graphs import nodes, paths
 
 # Networks that take longer than 20 seconds on two cores.
 LARGE = {
@@ -25,11 +25,30 @@ LEVELS = {
         "P4": "conv4_block6_out",
         "P5": "conv5_block3_out",
     },
-    "VGG16": {"P2": "block3_conv3", "P3": "block4_conv3", "P4": "block5_conv3", "P5": "block5_pool"},
-    "MobileNetV2": {"P2": "block_2_add", "P3": "block_5_add", "P4": "block_12_add", "P5": "out_relu"},
+    "VGG16": {
+        "P2": "block3_conv3",
+        "P3": "block4_conv3",
+        "P4": "block5_conv3",
+        "P5": "block5_pool",
+    },
+    "MobileNetV2": {
+        "P2": "block_2_add",
+        "P3": "block_5_add",
+        "P4": "block_12_add",
+        "P5": "out_relu",
+    },
     "DenseNet121": {"P2": "pool2_conv", "P3": "pool3_conv", "P4": "pool4_conv", "P5": "relu"},
-    "EfficientNetB0": {"P2": "block2b_add", "P3": "block3b_add", "P4": "block5c_add", "P5": "top_activation"},
-    "NASNetMobile": {"P2": "reduction_concat_stem_1", "P3": "normal_concat_3", "P4": "normal_concat_8"},
+    "EfficientNetB0": {
+        "P2": "block2b_add",
+        "P3": "block3b_add",
+        "P4": "block5c_add",
+        "P5": "top_activation",
+    },
+    "NASNetMobile": {
+        "P2": "reduction_concat_stem_1",
+        "P3": "normal_concat_3",
+        "P4": "normal_concat_8",
+    },
     "InceptionV3": {"P3": "mixed2", "P4": "mixed7", "P5": "mixed10"},
 }
 
@@ -45,7 +64,9 @@ def row(name):
 
 def test_the_table_has_all_applications():
     there = {
-        name for name in dir(keras.applications) if name[0].isupper() and callable(getattr(keras.applications, name))
+        name
+        for name in dir(keras.applications)
+        if name[0].isupper() and callable(getattr(keras.applications, name))
     }
     assert set(APPLICATIONS) == there
     assert len(there) == 40
@@ -87,14 +108,16 @@ def test_network(name):
 
 
 def assert_blocks_end_where_one_tensor_crosses(backbone):
-    order = graph.nodes(backbone)
+    order = nodes.nodes(backbone)
     by_name = {node.operation.name: position for position, node in enumerate(order)}
     lower = set()
     for block in backbone.blocks[:-1]:
         tops = {by_name[path.partition("/")[0]] for path in block.layers}
-        lower |= graph.ancestors(order, [tensor for position in tops for tensor in order[position].outputs])
+        lower |= nodes.ancestors(
+            order, [tensor for position in tops for tensor in order[position].outputs]
+        )
         closed = lower | additions_of(order, lower)
-        assert len(graph.crossing(order, closed, backbone.outputs)) == 1, block.name
+        assert len(nodes.crossing(order, closed, backbone.outputs)) == 1, block.name
 
 
 def additions_of(order, lower):
@@ -102,14 +125,16 @@ def additions_of(order, lower):
     more = set()
     for position, node in enumerate(order):
         made = {id(tensor) for p in lower | more for tensor in order[p].outputs}
-        if not isinstance(node.operation, keras.layers.Layer) and all(id(tensor) in made for tensor in node.inputs):
+        if not isinstance(node.operation, keras.layers.Layer) and all(
+            id(tensor) in made for tensor in node.inputs
+        ):
             more.add(position)
     return more
 
 
 def check_levels(backbone, size):
     """The side of a level's map is the image's, divided by its stride; valid padding may cost a few pixels."""
-    outputs = {node.operation.name: node.outputs[0] for node in graph.nodes(backbone)}
+    outputs = {node.operation.name: node.outputs[0] for node in nodes.nodes(backbone)}
     assert set(backbone.levels) >= {"P3", "P4", "P5"}
     for level, name in backbone.levels.items():
         side = outputs[name].shape[1]

@@ -13,7 +13,8 @@ from keras_transfer.core import checks
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny", "MobileNetV2", "VGG16", pytest.param("MobileNetV3Small", marks=pytest.mark.slow)]
+    "name",
+    ["tiny", "MobileNetV2", "VGG16", pytest.param("MobileNetV3Small", marks=pytest.mark.slow)],
 )
 def test_contract(name):
     testing.check_backbone(kt.backbone(name, weights=None, image_size=32))
@@ -31,7 +32,9 @@ def test_a_backbone_is_a_keras_model_that_survives_saving(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
     assert again.source == backbone.source
     assert again.levels == backbone.levels
-    np.testing.assert_array_equal(again.predict(pixels, verbose=0), backbone.predict(pixels, verbose=0))
+    np.testing.assert_array_equal(
+        again.predict(pixels, verbose=0), backbone.predict(pixels, verbose=0)
+    )
 
 
 def test_own_arguments_are_passed_on():
@@ -41,7 +44,9 @@ def test_own_arguments_are_passed_on():
 
 
 def test_weights_from_a_file_equal_the_original(tmp_path):
-    plain = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35)
+    plain = keras.applications.MobileNetV2(
+        weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35
+    )
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     for name in ("new.weights.h5", "old.h5"):
         if name == "old.h5":
@@ -49,16 +54,26 @@ def test_weights_from_a_file_equal_the_original(tmp_path):
         else:
             plain.save_weights(tmp_path / name)
         ours = kt.backbone("MobileNetV2", weights=tmp_path / name, image_size=32, alpha=0.35)
-        np.testing.assert_array_equal(np.asarray(ours(pixels)), np.asarray(plain(pixels / 127.5 - 1)), err_msg=name)
+        np.testing.assert_array_equal(
+            np.asarray(ours(pixels)), np.asarray(plain(pixels / 127.5 - 1)), err_msg=name
+        )
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("mobilenet_v2", {}, "Close names: 'MobileNetV2'"),
-        ("VGG16", {"alpha": 0.5}, "an argument of VGG16 must be known. Given: 'alpha'. It takes none."),
+        (
+            "VGG16",
+            {"alpha": 0.5},
+            "an argument of VGG16 must be known. Given: 'alpha'. It takes none.",
+        ),
         ("MobileNetV2", {"alpah": 0.5}, "It takes: alpha."),
-        ("Xception", {"image_size": 64}, "`image_size` must be at least 71 for Xception. Given: 64"),
+        (
+            "Xception",
+            {"image_size": 64},
+            "`image_size` must be at least 71 for Xception. Given: 64",
+        ),
         ("tiny", {"image_size": (32, 31)}, "at least 32 for tiny"),
         ("tiny", {"weights": "imagenet"}, "'pretrained', None or a file"),
         ("VGG16", {"weights": "imagnet"}, "an existing file. Given: 'imagnet'"),
@@ -71,7 +86,9 @@ def test_bad_arguments(name, arguments, message):
 
 @pytest.mark.filterwarnings("ignore:Skipping")
 def test_a_file_of_another_network(tmp_path):
-    kt.backbone("MobileNetV2", weights=None, image_size=32, alpha=0.35).save_weights(tmp_path / "narrow.weights.h5")
+    kt.backbone("MobileNetV2", weights=None, image_size=32, alpha=0.35).save_weights(
+        tmp_path / "narrow.weights.h5"
+    )
     for name, arguments in (("MobileNetV2", {"alpha": 1.0}), ("VGG16", {}), ("tiny", {})):
         with pytest.raises(checks.InputError, match="must be a weights file of"):
             kt.backbone(name, **arguments, image_size=32, weights=tmp_path / "narrow.weights.h5")
@@ -94,15 +111,21 @@ def test_a_failed_download_says_what_to_do_offline(monkeypatch, tmp_path):
 
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", unreachable)
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
-    with pytest.raises(checks.InputError, match="vgg16_weights.*notop.h5.*Offline: put the file of that name into"):
+    with pytest.raises(
+        checks.InputError, match="vgg16_weights.*notop.h5.*Offline: put the file of that name into"
+    ):
         kt.backbone("VGG16", image_size=32)
 
 
 @pytest.mark.realdata
 def test_real_weights_through_our_loader(real_data):
     """The same features as Keras's own network with the same file, on real pixels."""
-    file = real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
-    plain = keras.applications.MobileNetV2(input_shape=(224, 224, 3), alpha=0.35, include_top=False, weights=str(file))
+    file = (
+        real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    )
+    plain = keras.applications.MobileNetV2(
+        input_shape=(224, 224, 3), alpha=0.35, include_top=False, weights=str(file)
+    )
     ours = kt.backbone("MobileNetV2", weights=file, alpha=0.35)
     photos = sorted(pathlib.Path(real_data / "caltech24" / "test" / "crab").iterdir())[:4]
     pixels = kt.data.load_images(photos, 224)

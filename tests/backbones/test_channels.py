@@ -11,7 +11,8 @@ from keras.src.initializers import random_initializers
 import keras_transfer as kt
 from keras_transfer import layers, testing
 from keras_transfer.backbones import build, channels
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 
 APPLICATIONS = [name for name in kt.backbones.CATALOGUE if name != "tiny"]
 # The quickest network of each family, and of each way of preprocessing in it: these are built whole.
@@ -27,7 +28,13 @@ TABLE = np.random.default_rng(0).standard_normal(99_991).astype("float32").clip(
 def named(name, *, weights="imagenet", side=None, channel_mode="mean", **options):
     family = kt.backbones.FAMILIES[kt.backbones.CATALOGUE[name].family]
     side = side or max(32, family.minimum)
-    given = {"weights": weights, "image_size": (side, side), "channels": 3, "arguments": {}, **options}
+    given = {
+        "weights": weights,
+        "image_size": (side, side),
+        "channels": 3,
+        "arguments": {},
+        **options,
+    }
     return build.named(name, channel_mode=channel_mode, **given)
 
 
@@ -59,7 +66,11 @@ def draws(monkeypatch):
 
     own = random_initializers.random
     source = SimpleNamespace(
-        is_random=True, truncated_normal=normal, normal=normal, uniform=uniform, make_default_seed=own.make_default_seed
+        is_random=True,
+        truncated_normal=normal,
+        normal=normal,
+        uniform=uniform,
+        make_default_seed=own.make_default_seed,
     )
     monkeypatch.setattr(random_initializers, "random", source)
     return source
@@ -132,7 +143,11 @@ def published(monkeypatch, draws):
 
 
 def stem_layer(model):
-    return next(layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.Sequential)))
+    return next(
+        layer
+        for layer in model.layers
+        if isinstance(layer, (keras.layers.Conv2D, keras.Sequential))
+    )
 
 
 def set_statistics(network):
@@ -152,7 +167,11 @@ def set_statistics(network):
 
 
 def test_each_way_of_preprocessing_is_built_whole():
-    ways = {name: (row.family, row.outside) for name, row in kt.backbones.CATALOGUE.items() if name != "tiny"}
+    ways = {
+        name: (row.family, row.outside)
+        for name, row in kt.backbones.CATALOGUE.items()
+        if name != "tiny"
+    }
     assert {ways[name] for name in QUICK} == set(ways.values())
 
 
@@ -175,7 +194,9 @@ def test_grey_pictures_keep_their_features(name, published):
         use(whole)
         wide = named(name, channels=count)
         assert wide.input_shape == (None, side, side, count)
-        found[count] = gap(features(wide, pictures.repeat(count, axis=-1)), expected if whole else below)
+        found[count] = gap(
+            features(wide, pictures.repeat(count, axis=-1)), expected if whole else below
+        )
         if whole:
             assert_only_the_first_layer_differs(original, wide)
     print(f"{name:20}", *(f"{count}: {error:.0e}" for count, error in found.items()))
@@ -184,7 +205,10 @@ def test_grey_pictures_keep_their_features(name, published):
 
 def assert_only_the_first_layer_differs(original, wide):
     """Every other weight is the original's, bit by bit."""
-    weighted = [[leaf for leaf in paths.leaves(model).values() if leaf.weights] for model in (original, wide)]
+    weighted = [
+        [leaf for leaf in paths.leaves(model).values() if leaf.weights]
+        for model in (original, wide)
+    ]
     adapted = [
         type(old).__name__
         for old, new in zip(*weighted, strict=True)
@@ -246,7 +270,9 @@ def test_without_its_plane_the_border_would_be_of_another_colour(mode):
     kernel = wide.layers[-1].kernel
     assert kernel.shape == (3, 3, 2, 5)
     inner = kernel.numpy()
-    shift = inner[:, :, 1].sum(axis=(0, 1))  # what the plane adds away from the border, put into the bias
+    shift = inner[:, :, 1].sum(
+        axis=(0, 1)
+    )  # what the plane adds away from the border, put into the bias
     inner[:, :, 1] = 0
     wide.layers[-1].set_weights([inner, shift])
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 7, 6, 1)).astype("float32")
@@ -261,7 +287,9 @@ def test_tiles_of_the_colours_give_what_the_colours_gave(mode):
     original, wide = adapted(mode, 6, "tile")
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 7, 6, 3)).astype("float32")
     expected = features(original, pixels)
-    np.testing.assert_allclose(features(wide, np.tile(pixels, 2)), expected, atol=2e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        features(wide, np.tile(pixels, 2)), expected, atol=2e-6 * np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize("mode", layers.preprocess.MODES)
@@ -286,10 +314,14 @@ def test_networks_that_normalise_colours_keep_them(channel_mode, published):
 def test_the_published_weights_of_efficientnet(monkeypatch, tmp_path):
     """With them Keras divides the colours once more, by a layer that a network of random weights does not have."""
     file = tmp_path / "published.h5"
-    plain = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(32, 32, 3))
+    plain = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
     set_statistics(plain)
     keras.src.legacy.saving.legacy_h5_format.save_model_to_hdf5(plain, str(file))
-    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(file))
+    monkeypatch.setattr(
+        "keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(file)
+    )
     original, wide = (named("EfficientNetB0", channels=count) for count in (3, 4))
     assert sum(isinstance(layer, keras.layers.Rescaling) for layer in original.layers) == 2
     pictures = grey(32)
@@ -308,7 +340,9 @@ def test_every_channel_learns_filters_of_its_own():
     before = kernel.numpy()
     np.testing.assert_array_equal(before[:, :, 0], before[:, :, 3])
     model = kt.build_model(backbone, kt.tasks.Classification(2))
-    model.fit(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 4)), np.array([0, 1, 0, 1]), verbose=0)
+    model.fit(
+        np.random.default_rng(0).integers(0, 256, (4, 32, 32, 4)), np.array([0, 1, 0, 1]), verbose=0
+    )
     moved = np.abs(kernel.numpy() - before).max(axis=(0, 1, 3))
     assert (moved > 0).all()
     assert not np.array_equal(kernel.numpy()[:, :, 0], kernel.numpy()[:, :, 3])
@@ -316,14 +350,20 @@ def test_every_channel_learns_filters_of_its_own():
 
 def test_what_was_done_is_in_the_source():
     source = named("ConvNeXtTiny", weights=None, channels=2).source
-    assert (source["channels"], source["channel_mode"], source["preprocessing"]) == (2, "mean", "torch")
+    assert (source["channels"], source["channel_mode"], source["preprocessing"]) == (
+        2,
+        "mean",
+        "torch",
+    )
     assert "channels" not in named("tiny", weights=None).source
 
 
 @pytest.mark.parametrize("ending", ["new.weights.h5", "old.h5"])
 def test_weights_of_a_file_are_adapted_or_taken_as_they_are(ending, tmp_path):
     """A file for RGB is widened; one that was saved for as many channels is loaded."""
-    plain = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35)
+    plain = keras.applications.MobileNetV2(
+        weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35
+    )
     narrow, own = tmp_path / f"narrow-{ending}", tmp_path / f"own-{ending}"
     save(plain, narrow)
     options = {"arguments": {"alpha": 0.35}, "side": 32}
@@ -354,8 +394,14 @@ def save(model, path):
     [
         ({"channels": 0}, "`channels` must be a whole number of at least 1. Given: 0."),
         ({"channels": 2.0}, "`channels` must be a whole number of at least 1. Given: 2.0."),
-        ({"channels": 4, "channel_mode": "copy"}, "`channel_mode` must be one of 'mean', 'tile', 'zero-extra'"),
-        ({"channels": 2, "channel_mode": "zero-extra"}, "must have the 3 colours and more. Given: channels=2."),
+        (
+            {"channels": 4, "channel_mode": "copy"},
+            "`channel_mode` must be one of 'mean', 'tile', 'zero-extra'",
+        ),
+        (
+            {"channels": 2, "channel_mode": "zero-extra"},
+            "must have the 3 colours and more. Given: channels=2.",
+        ),
     ],
 )
 def test_bad_channels(options, message):
@@ -365,10 +411,14 @@ def test_bad_channels(options, message):
 
 @pytest.mark.realdata
 def test_real_weights_on_real_grey_photos(real_data):
-    file = real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    file = (
+        real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    )
     options = {"weights": file, "side": 224, "arguments": {"alpha": 0.35}}
     photos = sorted((real_data / "caltech24" / "test" / "crab").iterdir())[:4]
-    pictures = kt.data.load_images(photos, 224).mean(axis=-1, keepdims=True).round().astype("float32")
+    pictures = (
+        kt.data.load_images(photos, 224).mean(axis=-1, keepdims=True).round().astype("float32")
+    )
     expected = features(named("MobileNetV2", **options), pictures.repeat(3, axis=-1))
     for count in (1, 2, 4):
         wide = named("MobileNetV2", channels=count, **options)

@@ -10,7 +10,8 @@ from keras import ops
 import keras_transfer as kt
 from keras_transfer import layers, testing
 from keras_transfer.backbones import custom
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 
 SIZE = 32
 backbone = kt.backbone
@@ -44,7 +45,10 @@ def nested():
 
 
 def sequential():
-    blocks = [keras.layers.Conv2D(8, 3, strides=2, name=f"conv{number}", activation="relu") for number in (1, 2)]
+    blocks = [
+        keras.layers.Conv2D(8, 3, strides=2, name=f"conv{number}", activation="relu")
+        for number in (1, 2)
+    ]
     head = [keras.layers.Flatten(), keras.layers.Dense(9, activation="relu"), keras.layers.Dense(4)]
     return keras.Sequential([keras.Input((SIZE, SIZE, 3)), *blocks, *head], name="sequential")
 
@@ -100,7 +104,9 @@ def test_contract_of_a_subclassed_model():
 # The same features
 
 
-@pytest.mark.parametrize(("make", "last"), [(flat, "last"), (nested, "last"), (sequential, "conv2")])
+@pytest.mark.parametrize(
+    ("make", "last"), [(flat, "last"), (nested, "last"), (sequential, "conv2")]
+)
 def test_features_are_those_of_the_users_pipeline(make, last):
     model = make()
     found = backbone(model, preprocess=halves)
@@ -113,9 +119,11 @@ def test_features_are_those_of_the_users_pipeline(make, last):
 def test_keras_own_functions_are_known_by_their_mode(module):
     function = getattr(keras.applications, module).preprocess_input
     found = backbone(flat(), preprocess=function)
-    assert found.source["preprocessing"] == {"mobilenet_v2": "tf", "densenet": "torch", "vgg16": "caffe"}.get(
-        module, "inside"
-    )
+    assert found.source["preprocessing"] == {
+        "mobilenet_v2": "tf",
+        "densenet": "torch",
+        "vgg16": "caffe",
+    }.get(module, "inside")
     mode = found.get_layer("preprocess")
     expected = np.asarray(function(ops.convert_to_tensor(pixels().astype("float32"))))
     np.testing.assert_allclose(np.asarray(mode(pixels())), expected, rtol=1e-6, atol=1e-6)
@@ -139,7 +147,9 @@ def test_layers_are_the_models_own_and_its_blocks_are_found():
 def test_what_is_trained_in_the_backbone_is_trained_in_the_model():
     model = flat()
     found = backbone(model, preprocess="tf")
-    assert {id(v) for v in found.weights} == {id(v) for v in model.weights if "logits" not in v.path}
+    assert {id(v) for v in found.weights} == {
+        id(v) for v in model.weights if "logits" not in v.path
+    }
     before = run(model, halves(pixels()))
     found.get_layer("conv1").kernel.assign(found.get_layer("conv1").kernel * 2)
     assert np.abs(run(model, halves(pixels())) - before).max() > 0
@@ -171,7 +181,11 @@ def test_two_stages_of_fine_tuning():
     }  # fmt: skip
     # The best epoch's weights stay, which may be those of the first stage.
     assert moved <= {"conv3", "skip"}
-    trained = {path.partition("/")[0] for path, layer in paths.leaves(model).items() if layer.trainable_weights}
+    trained = {
+        path.partition("/")[0]
+        for path, layer in paths.leaves(model).items()
+        if layer.trainable_weights
+    }
     assert trained == {"conv3", "skip", "classification_logits"}
 
 
@@ -180,7 +194,10 @@ def test_two_stages_of_fine_tuning():
 
 def test_the_head_is_cut_off_and_that_is_said(capsys):
     assert backbone(nested(), preprocess="tf").output.shape == (None, 4, 4, 16)
-    assert "nested ends at 'last'; left out above it: global_average_pooling2d" in capsys.readouterr().out
+    assert (
+        "nested ends at 'last'; left out above it: global_average_pooling2d"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("output", ["relu2", "inner/relu2", "relu[12]", "in*/conv2*"])
@@ -197,7 +214,9 @@ def test_output_names_a_nested_model_or_the_head():
 
 
 def test_unknown_output():
-    with pytest.raises(checks.InputError, match="`output` must match a layer. Given: 'rel2'. Close: 'relu2'"):
+    with pytest.raises(
+        checks.InputError, match="`output` must match a layer. Given: 'rel2'. Close: 'relu2'"
+    ):
         backbone(flat(), preprocess="tf", output="rel2")
 
 
@@ -207,7 +226,10 @@ def test_unknown_output():
 def test_a_model_that_rescales_itself(capsys):
     model = flat(rescale=True)
     found = backbone(model)
-    assert "flat rescales its pixels by layers of its own: preprocess='inside'" in capsys.readouterr().out
+    assert (
+        "flat rescales its pixels by layers of its own: preprocess='inside'"
+        in capsys.readouterr().out
+    )
     assert found.source["preprocessing"] == "inside"
     bitwise(run(found, pixels()), run(part(model, "last"), pixels()))
     backbone(model, preprocess="tf")
@@ -226,7 +248,10 @@ def test_preprocess_by_a_layer():
     model = flat()
     found = backbone(model, preprocess=keras.layers.Rescaling(1 / 127.5, -1))
     assert found.source["preprocessing"] == "Rescaling"
-    expected = run(part(model, "last"), np.asarray(keras.layers.Rescaling(1 / 127.5, -1)(pixels().astype("float32"))))
+    expected = run(
+        part(model, "last"),
+        np.asarray(keras.layers.Rescaling(1 / 127.5, -1)(pixels().astype("float32"))),
+    )
     bitwise(run(found, pixels()), expected)
 
 
@@ -261,7 +286,8 @@ def to_a_vector(x):
 
 
 @pytest.mark.parametrize(
-    ("function", "message"), [(with_numpy, "must take a tensor"), (to_a_vector, "must give a tensor")]
+    ("function", "message"),
+    [(with_numpy, "must take a tensor"), (to_a_vector, "must give a tensor")],
 )
 def test_functions_that_cannot_work(function, message):
     with pytest.raises(checks.InputError, match=message):
@@ -312,12 +338,16 @@ def test_adapted_statistics_go_over_to_another_size():
 
 
 def test_a_dense_layer_on_the_places_of_a_map_fixes_the_size():
-    with pytest.raises(checks.InputError, match="must leave the weights of layer 'dense.*' their shapes"):
+    with pytest.raises(
+        checks.InputError, match="must leave the weights of layer 'dense.*' their shapes"
+    ):
         backbone(sequential(), preprocess="tf", output="dense*", image_size=48)
     image = keras.Input((8, 8, 3))
     laid_out = keras.layers.Reshape((4, 4, 12))(image)
     model = keras.Model(image, keras.layers.Conv2D(2, 3)(laid_out), name="fixed")
-    with pytest.raises(checks.InputError, match=r"must suit 'fixed', which was built for \(8, 8, 3\)"):
+    with pytest.raises(
+        checks.InputError, match=r"must suit 'fixed', which was built for \(8, 8, 3\)"
+    ):
         backbone(model, preprocess="tf", image_size=10)
 
 
@@ -340,18 +370,24 @@ def test_grey_pictures_give_the_features_of_their_rgb_copies(count):
         rgb = run(backbone(model, preprocess=mode), np.repeat(grey, 3, axis=-1))
         found = backbone(model, preprocess=mode, channels=count)
         assert (found.source["channels"], found.source["channel_mode"]) == (count, "mean")
-        error = np.linalg.norm(run(found, np.repeat(grey, count, axis=-1)) - rgb) / np.linalg.norm(rgb)
+        error = np.linalg.norm(run(found, np.repeat(grey, count, axis=-1)) - rgb) / np.linalg.norm(
+            rgb
+        )
         assert error < 1e-4, mode
 
 
 def test_channels_that_a_model_cannot_be_given():
     grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)], name="grey")
     assert custom.from_model(grey, preprocess="torch").input_shape == (None, 8, 8, 1)
-    with pytest.raises(checks.InputError, match="`channels` must be 1, which the model takes. Given: 4 for 'grey'"):
+    with pytest.raises(
+        checks.InputError, match="`channels` must be 1, which the model takes. Given: 4 for 'grey'"
+    ):
         custom.from_model(grey, preprocess="tf", channels=4)
     norm = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 1.0, 1.0], name="norm")
     model = keras.Sequential([keras.Input((8, 8, 3)), norm, keras.layers.Conv2D(2, 3)])
-    with pytest.raises(checks.InputError, match=r"must be 3 for a model that normalises each colour \('norm'\)"):
+    with pytest.raises(
+        checks.InputError, match=r"must be 3 for a model that normalises each colour \('norm'\)"
+    ):
         backbone(model, preprocess="inside", channels=1)
 
 
@@ -374,7 +410,9 @@ def test_a_subclassed_model_that_was_built_says_its_size():
     model = Subclassed()
     model(np.zeros((1, 24, 20, 3), "float32"))
     assert custom.from_model(model, preprocess="tf").input_shape == (None, 24, 20, 3)
-    with pytest.raises(checks.InputError, match="`image_size` must be given for a model without a graph"):
+    with pytest.raises(
+        checks.InputError, match="`image_size` must be given for a model without a graph"
+    ):
         backbone(Subclassed(), preprocess="tf")
 
 
@@ -406,13 +444,18 @@ def test_classes_that_could_not_be_loaded_are_refused():
     line = r"Write `@keras.saving.register_keras_serializable\('my_package'\)` above `class Unregistered`"
     with pytest.raises(checks.InputError, match=f"Unregistered of layer 'mine'.*{line}"):
         backbone(Unregistered(name="mine"), preprocess="tf", image_size=SIZE)
-    with pytest.raises(checks.InputError, match="must be one that its config makes again: WithoutConfig"):
+    with pytest.raises(
+        checks.InputError, match="must be one that its config makes again: WithoutConfig"
+    ):
         backbone(WithoutConfig(keras.layers.Conv2D(2, 3)), preprocess="tf", image_size=SIZE)
 
 
 def test_one_of_several_outputs_of_a_subclassed_model():
     model = Several()
-    assert backbone(model, preprocess="tf", image_size=SIZE, output="pooled").output.shape == (None, 8)
+    assert backbone(model, preprocess="tf", image_size=SIZE, output="pooled").output.shape == (
+        None,
+        8,
+    )
     with pytest.raises(checks.InputError, match="must give one tensor.*It gives: features, pooled"):
         backbone(model, preprocess="tf", image_size=SIZE)
     with pytest.raises(checks.InputError, match="must be a key of what the model gives"):
@@ -424,7 +467,13 @@ def test_one_of_several_outputs_of_a_subclassed_model():
 def test_a_sequential_model_that_was_never_built():
     model = keras.Sequential([keras.layers.Conv2D(4, 3, name="a"), keras.layers.ReLU(name="b")])
     found = backbone(model, preprocess="tf", image_size=8)
-    assert [layer.name for layer in found.layers] == ["image", "preprocess", "a", "b", "representation"]
+    assert [layer.name for layer in found.layers] == [
+        "image",
+        "preprocess",
+        "a",
+        "b",
+        "representation",
+    ]
 
 
 def test_a_functional_model_with_a_call_of_its_own_is_taken_at_its_word():
@@ -449,9 +498,16 @@ def test_a_backbone_is_returned_or_ended_elsewhere():
     assert backbone(first) is first
     lower = backbone(first, output="block2_relu")
     assert lower.source["blocks"] == first.source["blocks"]
-    assert [layer for layer in lower.layers if isinstance(layer, layers.Preprocess)] == [first.get_layer("preprocess")]
-    bitwise(run(lower, pixels()), run(keras.Model(first.input, first.get_layer("block2_relu").output), pixels()))
-    with pytest.raises(checks.InputError, match="`preprocess` must be left out for a model that has the package's"):
+    assert [layer for layer in lower.layers if isinstance(layer, layers.Preprocess)] == [
+        first.get_layer("preprocess")
+    ]
+    bitwise(
+        run(lower, pixels()),
+        run(keras.Model(first.input, first.get_layer("block2_relu").output), pixels()),
+    )
+    with pytest.raises(
+        checks.InputError, match="`preprocess` must be left out for a model that has the package's"
+    ):
         backbone(first, preprocess="tf")
 
 
@@ -462,7 +518,9 @@ def test_a_backbone_for_another_size():
     plain.set_weights(first.get_weights())
     bitwise(run(larger, pixels(48)), run(plain, pixels(48)))
     assert larger.source == plain.source
-    with pytest.raises(checks.InputError, match="`channels` must be 3, which the backbone takes.*Build it anew"):
+    with pytest.raises(
+        checks.InputError, match="`channels` must be 3, which the backbone takes.*Build it anew"
+    ):
         backbone(first, channels=1)
 
 
@@ -473,10 +531,17 @@ def test_the_trunk_of_a_model_of_the_package():
     assert (found.source, found.blocks) == (first.source, first.blocks)
     bitwise(run(found, pixels()), run(first, pixels()))
     pooled = backbone(model, output="classification_pool")
-    assert [layer.name for layer in pooled.layers if isinstance(layer, layers.Representation)] == ["representation"]
+    assert [layer.name for layer in pooled.layers if isinstance(layer, layers.Representation)] == [
+        "representation"
+    ]
     assert layers.representation(pooled) is not layers.representation(model)
-    bitwise(run(pooled, pixels()), np.asarray(keras.layers.GlobalAveragePooling2D()(run(first, pixels()))))
-    wrapped = keras.Sequential([keras.Input((32, 32, 3)), first, keras.layers.Flatten(), keras.layers.Dense(2)])
+    bitwise(
+        run(pooled, pixels()),
+        np.asarray(keras.layers.GlobalAveragePooling2D()(run(first, pixels()))),
+    )
+    wrapped = keras.Sequential(
+        [keras.Input((32, 32, 3)), first, keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
     bitwise(run(backbone(wrapped), pixels()), run(first, pixels()))
 
 
@@ -490,7 +555,9 @@ def transformer(*, head=True):
     x = x + keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
     x = keras.layers.LayerNormalization(name="norm")(x)
     if head:
-        x = keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling1D(name="pool")(x))
+        x = keras.layers.Dense(3, name="logits")(
+            keras.layers.GlobalAveragePooling1D(name="pool")(x)
+        )
     return keras.Model(image, x, name="transformer")
 
 
@@ -514,19 +581,28 @@ def test_a_classifier_that_keeps_its_places_until_the_end():
 
 def test_layers_of_one_name_stay_nested(capsys):
     def inner(name):
-        return keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, name="conv")], name=name)
+        return keras.Sequential(
+            [keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, name="conv")], name=name
+        )
 
-    model = keras.Sequential([keras.Input((16, 16, 3)), inner("one"), inner("two"), keras.layers.Flatten()])
+    model = keras.Sequential(
+        [keras.Input((16, 16, 3)), inner("one"), inner("two"), keras.layers.Flatten()]
+    )
     found = backbone(model, preprocess="tf")
     assert "one block each for one, two" in capsys.readouterr().out
-    assert [block.layers for block in found.blocks] == [("image", "preprocess", "one/conv"), ("two/conv",)]
+    assert [block.layers for block in found.blocks] == [
+        ("image", "preprocess", "one/conv"),
+        ("two/conv",),
+    ]
     testing.check_backbone(found)
 
 
 def test_a_lambda_is_taken_and_said(capsys, tmp_path):
     image = keras.Input((8, 8, 3))
     doubled = keras.layers.Lambda(lambda x: x * 2, output_shape=(8, 8, 3), name="twice")(image)
-    found = backbone(keras.Model(image, keras.layers.Conv2D(2, 3)(doubled)), preprocess="tf", image_size=8)
+    found = backbone(
+        keras.Model(image, keras.layers.Conv2D(2, 3)(doubled)), preprocess="tf", image_size=8
+    )
     assert "carry the code of twice: loading it needs trust=True" in capsys.readouterr().out
     found.save(tmp_path / "b.keras")
     with pytest.raises(checks.InputError, match="must not carry code"):
@@ -545,7 +621,9 @@ def numbers():
 
 def channels_first():
     image = keras.Input((3, 8, 8))
-    return keras.Model(image, keras.layers.ZeroPadding2D(data_format="channels_first", name="pad")(image))
+    return keras.Model(
+        image, keras.layers.ZeroPadding2D(data_format="channels_first", name="pad")(image)
+    )
 
 
 @pytest.mark.parametrize(
@@ -569,10 +647,14 @@ def squeezenet():
     image = keras.Input((227, 227, 3))
     x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(image)
     x = keras.layers.MaxPooling2D(3, 2)(x)
-    for number, (squeeze, expand) in enumerate([(16, 64)] * 2 + [(32, 128)] * 2 + [(48, 192)] * 2 + [(64, 256)] * 2, 2):
+    for number, (squeeze, expand) in enumerate(
+        [(16, 64)] * 2 + [(32, 128)] * 2 + [(48, 192)] * 2 + [(64, 256)] * 2, 2
+    ):
         x = keras.layers.Conv2D(squeeze, 1, activation="relu", name=f"fire{number}_squeeze")(x)
         sides = [
-            keras.layers.Conv2D(expand, size, padding="same", activation="relu", name=f"fire{number}_expand{size}")(x)
+            keras.layers.Conv2D(
+                expand, size, padding="same", activation="relu", name=f"fire{number}_expand{size}"
+            )(x)
             for size in (1, 3)
         ]
         x = keras.layers.Concatenate(name=f"fire{number}")(sides)
@@ -602,8 +684,12 @@ def test_squeezenet_from_its_file(real_data):
 @pytest.mark.realdata
 def test_a_network_of_keras_as_a_users_own_model(real_data):
     """The same features as by its name, from the same file, on real pixels."""
-    file = real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
-    own = keras.applications.MobileNetV2(input_shape=(224, 224, 3), alpha=0.35, include_top=False, weights=str(file))
+    file = (
+        real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    )
+    own = keras.applications.MobileNetV2(
+        input_shape=(224, 224, 3), alpha=0.35, include_top=False, weights=str(file)
+    )
     by_name = backbone("MobileNetV2", weights=file, alpha=0.35)
     images, _ = photos(real_data / "caltech24" / "test" / "crab", 224)
     bitwise(run(backbone(own, preprocess="tf"), images[:4]), run(by_name, images[:4]))

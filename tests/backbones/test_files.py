@@ -12,7 +12,8 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.backbones import files
-from keras_transfer.core import checks, saved_models
+from keras_transfer.core import checks
+from keras_transfer.storage import saved_models
 
 backbone = kt.backbone
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype="uint8")
@@ -40,14 +41,21 @@ def test_a_file_equals_the_model_that_was_saved(tmp_path):
     found = backbone(saved(model, tmp_path), preprocess="tf")
     np.testing.assert_array_equal(run(found, PIXELS), run(backbone(model, preprocess="tf"), PIXELS))
     assert found.source["name"] == "own"
-    assert backbone(str(tmp_path / "own.keras"), preprocess="tf", image_size=24).output.shape == (None, 11, 11, 4)
+    assert backbone(str(tmp_path / "own.keras"), preprocess="tf", image_size=24).output.shape == (
+        None,
+        11,
+        11,
+        4,
+    )
 
 
 def test_a_saved_backbone_is_a_source(tmp_path):
     first = backbone("tiny", weights=None)
     again = backbone(saved(first, tmp_path))
     assert again.source == first.source
-    np.testing.assert_array_equal(run(again, np.tile(PIXELS, (1, 2, 2, 1))), run(first, np.tile(PIXELS, (1, 2, 2, 1))))
+    np.testing.assert_array_equal(
+        run(again, np.tile(PIXELS, (1, 2, 2, 1))), run(first, np.tile(PIXELS, (1, 2, 2, 1)))
+    )
 
 
 def test_a_saved_model_of_the_package_is_a_source(tmp_path):
@@ -64,7 +72,10 @@ class Own(keras.layers.Layer):
 
 def test_classes_that_are_registered_and_some_that_are_not(tmp_path):
     image = keras.Input((8, 8, 3))
-    file = saved(keras.Model(image, Own(name="mine")(keras.layers.Conv2D(2, 3, activation="relu")(image))), tmp_path)
+    file = saved(
+        keras.Model(image, Own(name="mine")(keras.layers.Conv2D(2, 3, activation="relu")(image))),
+        tmp_path,
+    )
     assert isinstance(files.read_keras(file, trust=False).get_layer("mine"), Own)
     objects = keras.saving.get_custom_objects()
     del objects["tests_files>Own"]
@@ -80,7 +91,9 @@ def test_a_class_of_the_package_that_is_not_loaded_yet(tmp_path, monkeypatch):
     model = kt.build_model(backbone("tiny", weights=None), kt.tasks.Classification(2))
     file = saved(model, tmp_path)
     monkeypatch.delitem(keras.saving.get_custom_objects(), "keras_transfer>Classification")
-    with pytest.raises(checks.InputError, match=r"Give the loaded model: kt.backbone\(kt.load_model\(path\)\)"):
+    with pytest.raises(
+        checks.InputError, match=r"Give the loaded model: kt.backbone\(kt.load_model\(path\)\)"
+    ):
         files.read_keras(file, trust=False)
 
 
@@ -91,7 +104,9 @@ def test_a_lambda_needs_trust(tmp_path):
     layer = keras.layers.Lambda(function, output_shape=(8, 8, 3), name="touch")
     file = saved(keras.Model(image, keras.layers.Conv2D(2, 3)(layer(image))), tmp_path)
     mark.unlink(missing_ok=True)
-    with pytest.raises(checks.InputError, match="must not carry code. Given: .* with a lambda. .* trust=True"):
+    with pytest.raises(
+        checks.InputError, match="must not carry code. Given: .* with a lambda. .* trust=True"
+    ):
         backbone(file, preprocess="tf")
     assert not mark.exists()
     files.read_keras(file, trust=True)(np.zeros((1, 8, 8, 3)))
@@ -110,7 +125,9 @@ def rewritten(file, config=None, **more):
     other = file.with_name("other.keras")
     with zipfile.ZipFile(file) as old, zipfile.ZipFile(other, "w") as new:
         for name in old.namelist():
-            new.writestr(name, json.dumps(config) if config and name == "config.json" else old.read(name))
+            new.writestr(
+                name, json.dumps(config) if config and name == "config.json" else old.read(name)
+            )
         for name, content in more.items():
             new.writestr(name, content)
     return other
@@ -120,12 +137,16 @@ def test_a_saved_model_within_a_file_comes_along(tmp_path, monkeypatch):
     module = tf.Module()
     module.kernel = tf.Variable(tf.random.normal((3, 3, 3, 4)))
     spec = tf.TensorSpec([None, 16, 16, 3])
-    module.__call__ = tf.function(lambda x: tf.nn.conv2d(x, module.kernel, 2, "SAME"), input_signature=[spec])
+    module.__call__ = tf.function(
+        lambda x: tf.nn.conv2d(x, module.kernel, 2, "SAME"), input_signature=[spec]
+    )
     tf.saved_model.save(module, str(tmp_path / "module"))
     first = backbone(tmp_path / "module", preprocess="tf", trust=True)
     file = saved(first, tmp_path)
     shutil.rmtree(tmp_path / "module")
-    monkeypatch.setattr(saved_models, "_COPIES", {})  # as in another process, which has trusted nothing yet
+    monkeypatch.setattr(
+        saved_models, "_COPIES", {}
+    )  # as in another process, which has trusted nothing yet
     again = backbone(file, trust=True)
     assert again.source == first.source
     np.testing.assert_array_equal(run(again, PIXELS), run(first, PIXELS))
@@ -138,14 +159,20 @@ def test_an_embedded_program_needs_trust(tmp_path):
     inside = rewritten(file, **{"assets/layers/x/saved_model/saved_model.pb": b"program"})
     with pytest.raises(checks.InputError, match="must not carry code.*with a SavedModel"):
         files.read_keras(inside, trust=False)
-    layer = {"class_name": "TFSMLayer", "config": {"filepath": "elsewhere"}, "module": "keras.layers"}
+    layer = {
+        "class_name": "TFSMLayer",
+        "config": {"filepath": "elsewhere"},
+        "module": "keras.layers",
+    }
     config = {"class_name": "Sequential", "config": {"layers": [layer]}, "module": "keras"}
     with pytest.raises(checks.InputError, match="must not carry code.*with a SavedModel"):
         files.read_keras(rewritten(file, config), trust=False)
 
 
 @pytest.mark.parametrize("trust", [False, True])
-@pytest.mark.parametrize("name", ["../outside.txt", "/tmp/keras_transfer_outside.txt", "assets/../../outside.txt"])
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "/tmp/keras_transfer_outside.txt", "assets/../../outside.txt"]
+)
 def test_entries_that_would_leave_the_folder(tmp_path, name, trust):
     inner = tmp_path / "inner"
     inner.mkdir()
@@ -171,7 +198,11 @@ def test_a_file_that_was_cut_off(tmp_path, share):
     [
         {"class_name": "Sequential"},
         {"class_name": "os.system", "config": "ls", "module": "os"},
-        {"class_name": "Conv2D", "config": {"filters": 2, "kernel_size": 3}, "module": "keras.layers"},
+        {
+            "class_name": "Conv2D",
+            "config": {"filters": 2, "kernel_size": 3},
+            "module": "keras.layers",
+        },
         [1, 2],
     ],
 )
@@ -183,5 +214,7 @@ def test_configs_of_something_else(tmp_path, config):
 
 def test_absent_files(tmp_path):
     for name in ("absent.keras", "absent.h5"):
-        with pytest.raises(checks.InputError, match=f"must be an existing .keras file. Given: '.*{name}'"):
+        with pytest.raises(
+            checks.InputError, match=f"must be an existing .keras file. Given: '.*{name}'"
+        ):
             files.read_keras(tmp_path / name, trust=False)

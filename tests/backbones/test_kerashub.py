@@ -36,7 +36,9 @@ def resnet(hub, **more):
 def preset(hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("presets") / "small resnet"
     resnet(hub, use_pre_activation=True).save_to_preset(str(folder))
-    hub.layers.ResNetImageConverter(image_size=(48, 40), scale=SCALE, offset=OFFSET).save_to_preset(str(folder))
+    hub.layers.ResNetImageConverter(image_size=(48, 40), scale=SCALE, offset=OFFSET).save_to_preset(
+        str(folder)
+    )
     return folder
 
 
@@ -66,7 +68,11 @@ def test_features_are_those_of_kerashubs_own_pipeline(hub, preset):
 
 def test_contract(preset):
     found = backbone(preset)
-    assert [block.name for block in found.blocks] == ["conv1_conv", "stack0_block0_2_conv", "stack1_block0_2_conv"]
+    assert [block.name for block in found.blocks] == [
+        "conv1_conv",
+        "stack0_block0_2_conv",
+        "stack1_block0_2_conv",
+    ]
     assert found.levels == {"P2": "stack1_block0_pre_activation_relu", "P3": "post_relu"}
     assert found.source == {
         "name": "kerashub:small resnet", "weights": "pretrained", "arguments": {}, "image_size": [48, 40],
@@ -94,7 +100,9 @@ def test_weights(hub, preset, tmp_path):
     found = backbone(preset, weights=tmp_path / "other.weights.h5")
     assert found.source["weights"] == "other.weights.h5"
     images = pixels().astype("float32")
-    np.testing.assert_array_equal(run(found, images), run(other, keras.layers.Rescaling(SCALE, OFFSET)(images)))
+    np.testing.assert_array_equal(
+        run(found, images), run(other, keras.layers.Rescaling(SCALE, OFFSET)(images))
+    )
 
 
 def test_grey_pictures_give_the_features_of_their_rgb_copies(hub, tmp_path):
@@ -111,14 +119,23 @@ def test_grey_pictures_give_the_features_of_their_rgb_copies(hub, tmp_path):
 
 
 def test_other_channels_need_a_known_converter(preset):
-    with pytest.raises(checks.InputError, match="`channels` must be 3 for a preset with an image converter of its own"):
+    with pytest.raises(
+        checks.InputError,
+        match="`channels` must be 3 for a preset with an image converter of its own",
+    ):
         backbone(preset, channels=1)
 
 
 def test_the_tokens_of_a_vision_transformer_become_a_map(hub, tmp_path):
     """Its layers' configs do not make them again (KerasHub 0.32), so the network stays one layer."""
     network = hub.models.ViTBackbone(
-        image_shape=(32, 24, 3), patch_size=8, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16, name="vit"
+        image_shape=(32, 24, 3),
+        patch_size=8,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        mlp_dim=16,
+        name="vit",
     )
     network.save_to_preset(str(tmp_path / "vit"))
     hub.layers.ViTImageConverter(image_size=(32, 24), scale=1 / 127.5, offset=-1.0).save_to_preset(
@@ -126,13 +143,17 @@ def test_the_tokens_of_a_vision_transformer_become_a_map(hub, tmp_path):
     )
     found = backbone(tmp_path / "vit")
     tokens = theirs(hub, tmp_path / "vit", pixels(32, 24))
-    np.testing.assert_array_equal(run(found, pixels(32, 24).astype("float32")), tokens[:, 1:].reshape(2, 4, 3, 16))
+    np.testing.assert_array_equal(
+        run(found, pixels(32, 24).astype("float32")), tokens[:, 1:].reshape(2, 4, 3, 16)
+    )
     assert [block.name for block in found.blocks] == ["vit"]
     found.save(tmp_path / "vit.keras")
     np.testing.assert_array_equal(
         run(kt.load_model(tmp_path / "vit.keras"), pixels(32, 24)), run(found, pixels(32, 24))
     )
-    with pytest.raises(checks.InputError, match="must suit 'vit_map'.*'vit' within it takes \\(32, 24, 3\\)"):
+    with pytest.raises(
+        checks.InputError, match="must suit 'vit_map'.*'vit' within it takes \\(32, 24, 3\\)"
+    ):
         backbone(tmp_path / "vit", image_size=64)
     with pytest.raises(checks.InputError, match="must suit 'vit_map'.*Given: \\(32, 24, 1\\)"):
         backbone(tmp_path / "vit", channels=1)
@@ -140,7 +161,9 @@ def test_the_tokens_of_a_vision_transformer_become_a_map(hub, tmp_path):
 
 def test_the_deepest_level_of_several_outputs(hub):
     whole = resnet(hub, use_pre_activation=True)
-    network = keras.Model(whole.inputs, {"one": whole.outputs[0], "two": whole.pyramid_outputs["P2"]})
+    network = keras.Model(
+        whole.inputs, {"one": whole.outputs[0], "two": whole.pyramid_outputs["P2"]}
+    )
     network.pyramid_outputs = whole.pyramid_outputs
     assert kerashub._with_a_map(network).outputs[0] is whole.pyramid_outputs["P3"]
 
@@ -148,17 +171,25 @@ def test_the_deepest_level_of_several_outputs(hub):
 def test_arguments_are_checked_by_name(hub, preset):
     assert backbone(preset, image_shape=(56, 56, 3), image_size=56).input_shape == (None, 56, 56, 3)
     with pytest.raises(
-        checks.InputError, match="an argument of ResNetBackbone must be known. Given: 'alpha'.*image_shape"
+        checks.InputError,
+        match="an argument of ResNetBackbone must be known. Given: 'alpha'.*image_shape",
     ):
         backbone(preset, alpha=0.5)
 
 
 def test_a_preset_of_text(hub, tmp_path):
     text = hub.models.BertBackbone(
-        vocabulary_size=10, num_layers=1, num_heads=2, hidden_dim=4, intermediate_dim=4, max_sequence_length=8
+        vocabulary_size=10,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=4,
+        intermediate_dim=4,
+        max_sequence_length=8,
     )
     text.save_to_preset(str(tmp_path / "text"))
-    with pytest.raises(checks.InputError, match="must be of a network that takes images alone.*a BertBackbone"):
+    with pytest.raises(
+        checks.InputError, match="must be of a network that takes images alone.*a BertBackbone"
+    ):
         backbone(tmp_path / "text")
 
 
@@ -170,7 +201,9 @@ def test_a_preset_without_a_converter(hub, tmp_path):
     assert backbone(network, preprocess="torch", image_size=32).output.shape == (None, 4, 4, 64)
 
 
-@pytest.mark.parametrize("name", ["no_such_preset", "resnet_18_imagenet", "gs://no-such-bucket/preset"])
+@pytest.mark.parametrize(
+    "name", ["no_such_preset", "resnet_18_imagenet", "gs://no-such-bucket/preset"]
+)
 @pytest.mark.usefixtures("hub")
 def test_presets_that_cannot_be_had(name, monkeypatch):
     """KerasHub's own loading code, with only the connection replaced."""
@@ -180,7 +213,9 @@ def test_presets_that_cannot_be_had(name, monkeypatch):
 
     monkeypatch.setattr("kagglehub.model_download", unreachable)
     monkeypatch.setattr("tensorflow.io.gfile.copy", lambda *_: (_ for _ in ()).throw(_no_bucket()))
-    with pytest.raises(checks.InputError, match="`source` must be a KerasHub preset.*Offline: download it") as raised:
+    with pytest.raises(
+        checks.InputError, match="`source` must be a KerasHub preset.*Offline: download it"
+    ) as raised:
         backbone(f"kerashub:{name}")
     assert "\n" not in str(raised.value)
 
@@ -193,7 +228,9 @@ def _no_bucket():
 
 @pytest.mark.usefixtures("hub")
 def test_a_damaged_preset(preset, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"class_name": "Nothing", "config": {}, "module": "nowhere"}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"class_name": "Nothing", "config": {}, "module": "nowhere"})
+    )
     (tmp_path / "metadata.json").write_text("{}")
     with pytest.raises(checks.InputError) as raised:
         backbone(tmp_path)
@@ -208,7 +245,9 @@ def test_kerashub_is_absent(preset, monkeypatch):
 
     real = importlib.import_module
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(optional.MissingExtraError, match=r'pip install "keras-transfer\[kerashub\]"'):
+    with pytest.raises(
+        optional.MissingExtraError, match=r'pip install "keras-transfer\[kerashub\]"'
+    ):
         backbone(preset)
 
 

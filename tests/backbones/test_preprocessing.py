@@ -48,7 +48,8 @@ def test_a_layer_is_taken_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [("cafe", "Given: 'cafe'. Close: 'caffe'"), (None, "Given: None"), (7, "Given: 7")]
+    ("wrong", "message"),
+    [("cafe", "Given: 'cafe'. Close: 'caffe'"), (None, "Given: None"), (7, "Given: 7")],
 )
 def test_what_it_cannot_be(wrong, message):
     with pytest.raises(checks.InputError, match=f"`preprocess` must be .*{message}") as raised:

@@ -39,7 +39,8 @@ def test_a_layer_whose_weights_depend_on_the_size():
     dense(keras.Input((8,)))
     rebuilding.copying(pairs)(dense)(keras.Input((18,)))
     message = (
-        r"layer 'dense' their shapes. Given: 12 x 12, which makes them \[\(18, 2\), \(2,\)\] instead of \[\(8, 2\)"
+        r"layer 'dense' their shapes. Given: 12 x 12, which makes them "
+        r"\[\(18, 2\), \(2,\)\] instead of \[\(8, 2\)"
     )
     with pytest.raises(checks.InputError, match=message):
         rebuilding.hand_over(pairs, sizes="12 x 12")
@@ -69,17 +70,23 @@ class Incomplete(Complete):
 def test_what_can_be_saved():
     assert rebuilding.check_saveable([Complete(3), keras.layers.Dense(2)]) == []
     with pytest.raises(
-        checks.InputError, match=r"Given: Plain of layer 'own'. Write `@keras.saving.register.*`class Plain`"
+        checks.InputError,
+        match=r"Given: Plain of layer 'own'. Write `@keras.saving.register.*`class Plain`",
     ):
         rebuilding.check_saveable([Plain(name="own")])
     with keras.saving.custom_object_scope({"Plain": Plain}):
         assert rebuilding.check_saveable([Plain()]) == []
-    with pytest.raises(checks.InputError, match=r"Incomplete.from_config\(get_config\(\)\). Given: 'own' \(.*'width'"):
+    with pytest.raises(
+        checks.InputError,
+        match=r"Incomplete.from_config\(get_config\(\)\). Given: 'own' \(.*'width'",
+    ):
         rebuilding.check_saveable([Incomplete(3, name="own")])
 
 
 def test_what_keras_says_is_found_among_its_configs():
-    error = TypeError("could not be deserialized.\n\nconfig={'a': 1}.\n\nException encountered: no\nmore")
+    error = TypeError(
+        "could not be deserialized.\n\nconfig={'a': 1}.\n\nException encountered: no\nmore"
+    )
     assert rebuilding.first_line(error) == "no"
     assert rebuilding.first_line(ValueError("\n  one \ntwo")) == "one"
     assert rebuilding.first_line(KeyError()) == "KeyError"

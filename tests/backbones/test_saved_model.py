@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import checks, optional, paths
+from keras_transfer.core import checks, optional
+from keras_transfer.graphs import paths
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
 NAMES = ["plain", "tf_keras"]
@@ -27,7 +28,9 @@ def backbone_of(folder, **arguments):
 def saved(folder, call, *shape, dtype=tf.float32, **signatures):
     """A module with a call of one tensor."""
     module = tf.Module()
-    module.__call__ = tf.function(call, input_signature=[tf.TensorSpec(shape, dtype, name="images")])
+    module.__call__ = tf.function(
+        call, input_signature=[tf.TensorSpec(shape, dtype, name="images")]
+    )
     tf.saved_model.save(module, str(folder), signatures=signatures or None)
     return folder
 
@@ -64,7 +67,9 @@ def test_a_real_module_of_2021(real_data, capsys):
     assert "the signature 'serving_default' is called" in capsys.readouterr().out
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype="uint8")
     module = tf.saved_model.load(str(folder))
-    (expected,) = module.signatures["serving_default"](tf.constant(images / 127.5 - 1, tf.float32)).values()
+    (expected,) = module.signatures["serving_default"](
+        tf.constant(images / 127.5 - 1, tf.float32)
+    ).values()
     np.testing.assert_allclose(backbone.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-7)
     assert len(backbone.trainable_variables) == 159
     kt.testing.check_backbone(backbone)
@@ -73,7 +78,9 @@ def test_a_real_module_of_2021(real_data, capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_the_module_on_preprocessed_pixels(module_folders, name):
     backbone = backbone_of(module_folders[name])
-    outputs = tf.saved_model.load(str(module_folders[name]))(tf.constant(PIXELS / 127.5 - 1, tf.float32))
+    outputs = tf.saved_model.load(str(module_folders[name]))(
+        tf.constant(PIXELS / 127.5 - 1, tf.float32)
+    )
     expected = outputs["default"] if isinstance(outputs, dict) else outputs
     np.testing.assert_allclose(backbone.predict(PIXELS, verbose=0), expected, rtol=1e-5, atol=1e-6)
     assert backbone.levels == {"P2": "saved_model"}
@@ -85,7 +92,9 @@ def test_it_is_the_module_on_preprocessed_pixels(module_folders, name):
 
 def test_what_the_module_says_need_not_be_given(module_folders, tmp_path, capsys):
     assert backbone_of(module_folders["tf_keras"], image_size=None).input_shape == (None, 32, 32, 3)
-    folder = saved(tmp_path / "bytes", lambda x: tf.cast(x, tf.float32) / 2, None, 8, 6, 1, dtype=tf.uint8)
+    folder = saved(
+        tmp_path / "bytes", lambda x: tf.cast(x, tf.float32) / 2, None, 8, 6, 1, dtype=tf.uint8
+    )
     backbone = kt.backbone(folder, channels=1, trust=True)
     assert "takes bytes, so preprocess='inside'" in capsys.readouterr().out
     assert backbone.input_shape == (None, 8, 6, 1)
@@ -94,9 +103,13 @@ def test_what_the_module_says_need_not_be_given(module_folders, tmp_path, capsys
 
 
 def test_a_layer_or_a_vector_of_choice(module_folders):
-    backbone = backbone_of(module_folders["plain"], output="pooled", preprocess=keras.layers.Rescaling(1 / 255))
+    backbone = backbone_of(
+        module_folders["plain"], output="pooled", preprocess=keras.layers.Rescaling(1 / 255)
+    )
     features = backbone_of(module_folders["plain"], preprocess="0-1").predict(PIXELS, verbose=0)
-    np.testing.assert_allclose(backbone.predict(PIXELS, verbose=0), features.mean((1, 2)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        backbone.predict(PIXELS, verbose=0), features.mean((1, 2)), rtol=1e-4, atol=1e-6
+    )
     assert backbone.source["preprocessing"] == "Rescaling"
     assert kt.build_model(backbone, kt.tasks.Classification(2)).output_shape == (None, 2)
 
@@ -122,7 +135,9 @@ def test_an_export_of_ours_is_a_backbone(tmp_path):
     assert len(backbone.trainable_variables) == len(trunk.trainable_variables)
     with pytest.raises(checks.InputError, match="Choose one of 'classes'.*'features', 'pixels'"):
         kt.backbone(tmp_path / "1", image_size=32, trust=True)
-    with pytest.raises(checks.InputError, match=r"take images.*Given: string \(None,\).*'features' or 'pixels'"):
+    with pytest.raises(
+        checks.InputError, match=r"take images.*Given: string \(None,\).*'features' or 'pixels'"
+    ):
         kt.backbone(tmp_path / "1", output="probabilities", image_size=32, trust=True)
 
 
@@ -134,7 +149,10 @@ def test_an_export_of_ours_is_a_backbone(tmp_path):
         ({"weights": "imagenet"}, "`weights` must be 'pretrained'"),
         ({"channels": 1}, "`channels` must be 3, which the SavedModel takes. Given: 1"),
         ({"output": "nothing"}, "`output` must say which output"),
-        ({"momentum": 0.5}, "argument of a SavedModel must be known. Given: 'momentum'. It takes: batch_norm_momentum"),
+        (
+            {"momentum": 0.5},
+            "argument of a SavedModel must be known. Given: 'momentum'. It takes: batch_norm_momentum",
+        ),
         ({"image_size": None}, "`image_size` must be given for this SavedModel"),
         ({"preprocess": "keras"}, "`preprocess` must be"),
     ],
@@ -147,7 +165,9 @@ def test_what_cannot_work(module_folders, monkeypatch, change, message):
 
 
 def test_the_range_is_asked_for_with_every_way_once(module_folders):
-    with pytest.raises(checks.InputError, match="`preprocess` must be given for a SavedModel") as error:
+    with pytest.raises(
+        checks.InputError, match="`preprocess` must be given for a SavedModel"
+    ) as error:
         backbone_of(module_folders["plain"], preprocess=None)
     for way in ("'tf'", "'torch'", "'caffe'", "'0-1'", "'inside'", "keras.layers.Layer"):
         assert str(error.value).count(way) == 1
@@ -155,7 +175,8 @@ def test_the_range_is_asked_for_with_every_way_once(module_folders):
 
 def test_a_size_that_the_module_does_not_take(module_folders):
     with pytest.raises(
-        checks.InputError, match=r"`image_size` must be what the SavedModel takes.*\(64, 64\).*\(32, 32\)"
+        checks.InputError,
+        match=r"`image_size` must be what the SavedModel takes.*\(64, 64\).*\(32, 32\)",
     ):
         backbone_of(module_folders["tf_keras"], image_size=64)
 
@@ -169,7 +190,9 @@ def test_what_is_no_backbone(tmp_path):
     with pytest.raises(checks.InputError, match="`source` must be a whole SavedModel"):
         backbone_of(tmp_path / "broken")
     tf.saved_model.save(tf.Module(), str(tmp_path / "mute"))
-    with pytest.raises(checks.InputError, match="with a call function or a signature that takes inputs"):
+    with pytest.raises(
+        checks.InputError, match="with a call function or a signature that takes inputs"
+    ):
         backbone_of(tmp_path / "mute")
     vectors = saved(tmp_path / "vectors", lambda x: x, None, 8)
     with pytest.raises(checks.InputError, match=r"must take images.*Given: float32 \(None, 8\)"):
@@ -178,7 +201,9 @@ def test_what_is_no_backbone(tmp_path):
     with pytest.raises(checks.InputError, match="must take batches of any size"):
         backbone_of(one)
     tokens = saved(tmp_path / "tokens", lambda x: x[:, :, 0], None, 32, 32, 3)
-    with pytest.raises(checks.InputError, match=r"vectors or feature maps, of rank 2 or 4.*\(None, 32, 3\)"):
+    with pytest.raises(
+        checks.InputError, match=r"vectors or feature maps, of rank 2 or 4.*\(None, 32, 3\)"
+    ):
         backbone_of(tokens)
 
 
@@ -223,7 +248,9 @@ def serving(folder):
         def log_message(self, template, *values):
             asked.append(self.path)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
@@ -240,7 +267,9 @@ def test_an_address(module_folders, tmp_path, monkeypatch):
         with pytest.raises(checks.InputError, match="`trust` must be True"):
             backbone_of(handle, trust=False)
         assert asked == [], "what is not trusted is not downloaded"
-        with pytest.raises(checks.InputError, match="a handle that TF Hub can resolve.*404") as error:
+        with pytest.raises(
+            checks.InputError, match="a handle that TF Hub can resolve.*404"
+        ) as error:
             backbone_of(f"{address}/absent.tar.gz")
         assert "\n" not in str(error.value)
         np.testing.assert_array_equal(backbone_of(handle).predict(PIXELS, verbose=0), expected)
@@ -258,7 +287,10 @@ def test_the_range_of_hubs_own_modules(module_folders, monkeypatch, capsys):
     hub = pytest.importorskip("tensorflow_hub")
     monkeypatch.setattr(hub, "resolve", lambda handle: str(module_folders["plain"]))
     expected = backbone_of(module_folders["plain"], preprocess="0-1").predict(PIXELS, verbose=0)
-    for handle in ("https://tfhub.dev/some/module/1", "https://www.kaggle.com/models/some/module/tensorFlow2/a/1"):
+    for handle in (
+        "https://tfhub.dev/some/module/1",
+        "https://www.kaggle.com/models/some/module/tensorFlow2/a/1",
+    ):
         backbone = backbone_of(handle, preprocess=None)
         assert "preprocess='0-1' taken" in capsys.readouterr().out
         np.testing.assert_array_equal(backbone.predict(PIXELS, verbose=0), expected)
@@ -268,7 +300,9 @@ def test_the_range_of_hubs_own_modules(module_folders, monkeypatch, capsys):
 
 def test_without_tf_hub(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorflow_hub", None)
-    with pytest.raises(optional.MissingExtraError, match=r"Resolving a TF Hub handle.*keras-transfer\[hub\]"):
+    with pytest.raises(
+        optional.MissingExtraError, match=r"Resolving a TF Hub handle.*keras-transfer\[hub\]"
+    ):
         backbone_of("https://example.org/module.tar.gz")
 
 
@@ -284,13 +318,19 @@ def test_what_fine_tuning_moves(module_folders, tmp_path):
     folder = shutil.copytree(module_folders["plain"], tmp_path / "m")
     model = kt.build_model(backbone_of(folder), kt.tasks.Classification(["a", "b"]))
     start = {path: variable.numpy() for path, variable in paths.variables(model).items()}
-    data = kt.data.from_arrays(np.repeat(PIXELS, 4, 0), np.arange(16) % 2, validation=None, batch_size=4)
+    data = kt.data.from_arrays(
+        np.repeat(PIXELS, 4, 0), np.arange(16) % 2, validation=None, batch_size=4
+    )
     history = kt.fine_tune(model, data, epochs=(1, 1), seed=0, verbose=0)
     assert [stage["trained_layers"] for stage in history.record["stages"]] == [
         ["classification_logits"],
         ["saved_model", "classification_logits"],
     ]
-    moved = {path for path, variable in paths.variables(model).items() if not np.array_equal(start[path], variable)}
+    moved = {
+        path
+        for path, variable in paths.variables(model).items()
+        if not np.array_equal(start[path], variable)
+    }
     assert moved == set(start) - {"saved_model/plain/mean", "saved_model/plain/variance"}
     expected = model.predict(PIXELS, verbose=0)
     model.save(tmp_path / "m.keras")
@@ -304,7 +344,13 @@ def test_what_fine_tuning_moves(module_folders, tmp_path):
 def test_fine_tuning_beats_keeping_it_frozen(module_folders, name):
     """On which background a shape lies, among 6: about 0.23 frozen, 0.35 fine-tuned, at equal epochs and rate."""
     data = kt.data.scenes(
-        800, image_size=32, targets="background", validation=0.25, batch_size=16, max_objects=1, seed=0
+        800,
+        image_size=32,
+        targets="background",
+        validation=0.25,
+        batch_size=16,
+        max_objects=1,
+        seed=0,
     )
     best = {}
     plans = {
@@ -313,7 +359,9 @@ def test_fine_tuning_beats_keeping_it_frozen(module_folders, name):
     }
     for plan, arguments in plans.items():
         keras.utils.set_random_seed(0)
-        model = kt.build_model(backbone_of(module_folders[name]), kt.tasks.Classification(data.class_names))
+        model = kt.build_model(
+            backbone_of(module_folders[name]), kt.tasks.Classification(data.class_names)
+        )
         history = kt.fine_tune(model, data, seed=0, verbose=0, **arguments)
         best[plan] = max(history.history["val_accuracy"])
     assert best["fine-tuned"] > best["frozen"] + 0.05, best

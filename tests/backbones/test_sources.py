@@ -26,7 +26,11 @@ def test_one_call_takes_a_name_a_model_and_a_file(tmp_path):
     ("source", "arguments", "message"),
     [
         ("MobilNetV2", {}, "Close names: 'MobileNetV2'"),
-        ("no/such/folder", {}, "`source` must be a known name, or an existing file or folder. Given: 'no/such/folder'"),
+        (
+            "no/such/folder",
+            {},
+            "`source` must be a known name, or an existing file or folder. Given: 'no/such/folder'",
+        ),
         (3, {}, "`source` must be a name, a path, a handle or a keras.Model. Given: int"),
         ("tiny", {"preprocess": "tf"}, "`preprocess` must be left out for tiny"),
         ("tiny", {"output": "block2"}, "`output` must be left out for tiny"),

@@ -74,14 +74,20 @@ def probe(network, images, labels):
         train = np.concatenate([order[labels[order] == digit][:5] for digit in range(10)])
         test = np.setdiff1d(order, train)
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-        scores.append(classifier.fit(features[train], labels[train]).score(features[test], labels[test]))
+        scores.append(
+            classifier.fit(features[train], labels[train]).score(features[test], labels[test])
+        )
     return np.mean(scores)
 
 
 def test_its_features_read_digits_far_better_than_random_ones():
     digits = load_digits()
-    images = np.repeat(keras.ops.image.resize(digits.images[..., None] * (255 / 16), (32, 32)), 3, axis=-1)
-    assert probe(build(WEIGHTS), images, digits.target) > probe(build(), images, digits.target) + 0.12
+    images = np.repeat(
+        keras.ops.image.resize(digits.images[..., None] * (255 / 16), (32, 32)), 3, axis=-1
+    )
+    assert (
+        probe(build(WEIGHTS), images, digits.target) > probe(build(), images, digits.target) + 0.12
+    )
 
 
 def test_the_example_writes_a_file_that_fits(tmp_path, monkeypatch):

@@ -23,7 +23,11 @@ def names(trunk):
 
 def test_operations_are_those_below_the_end_bottom_to_top():
     trunk = trunks.find(network())
-    assert [name for name in names(trunk) if not name.startswith("add")] == ["conv", "act", "conv_2"]
+    assert [name for name in names(trunk) if not name.startswith("add")] == [
+        "conv",
+        "act",
+        "conv_2",
+    ]
     assert trunk.end is network_end(trunk)
     assert trunk.mark is None
     assert not trunk.prepared
@@ -42,13 +46,17 @@ def test_several_outputs_end_where_they_part():
     image = keras.Input((8, 8, 3))
     features = keras.layers.Conv2D(4, 3, name="conv")(image)
     vector = keras.layers.GlobalAveragePooling2D()(features)
-    model = keras.Model(image, {name: keras.layers.Dense(1, name=name)(vector) for name in ("age", "height")})
+    model = keras.Model(
+        image, {name: keras.layers.Dense(1, name=name)(vector) for name in ("age", "height")}
+    )
     assert trunks.find(model).end is features
 
 
 def test_the_mark_of_the_package_is_the_end():
     image = keras.Input((8, 8, 3))
-    features = keras.layers.Conv2D(4, 3, name="conv")(layers.Preprocess("tf", name="prepare")(image))
+    features = keras.layers.Conv2D(4, 3, name="conv")(
+        layers.Preprocess("tf", name="prepare")(image)
+    )
     mark = layers.Representation({"name": "x", "preprocessing": "tf"}, name="mark")
     model = keras.Model(image, keras.layers.Conv2D(2, 1, name="mask")(mark(features)))
     trunk = trunks.find(model)
@@ -62,7 +70,9 @@ def test_the_images_are_no_trunk():
 
 
 def test_no_model_at_all():
-    with pytest.raises(checks.InputError, match="`source` must be a Keras model or layer. Given: int"):
+    with pytest.raises(
+        checks.InputError, match="`source` must be a Keras model or layer. Given: int"
+    ):
         trunks.find(3, image_size=(8, 8))
 
 

@@ -56,9 +56,14 @@ def test_an_old_file_may_lack_the_head_or_have_one_more(tmp_path, capsys):
 def test_weights_go_into_a_network_of_another_size(tmp_path):
     original = network(head=False)
     found = backbone(
-        network(head=False), weights=written(original, tmp_path / "a.weights.h5"), preprocess="tf", image_size=24
+        network(head=False),
+        weights=written(original, tmp_path / "a.weights.h5"),
+        preprocess="tf",
+        image_size=24,
     )
-    np.testing.assert_array_equal(run_at(found, 24), run_at(backbone(original, preprocess="tf", image_size=24), 24))
+    np.testing.assert_array_equal(
+        run_at(found, 24), run_at(backbone(original, preprocess="tf", image_size=24), 24)
+    )
 
 
 def run_at(model, size):
@@ -80,12 +85,15 @@ def test_a_file_that_does_not_fit_changes_nothing(name, tmp_path):
 
 def short():
     """Fits, as far as it goes: an old file of it must not leave the upper part of the trunk random."""
-    return keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, strides=2, name="a")])
+    return keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, strides=2, name="a")]
+    )
 
 
 def test_what_is_missing_in_the_trunk_is_named(tmp_path):
     with pytest.raises(
-        checks.InputError, match="must hold every layer of 'own' that the backbone needs.*without 'own_b'"
+        checks.InputError,
+        match="must hold every layer of 'own' that the backbone needs.*without 'own_b'",
     ):
         backbone(network(), weights=written(short(), tmp_path / "old.h5"), preprocess="tf")
     lower = backbone(network(), weights=tmp_path / "old.h5", preprocess="tf", output="own_a")

@@ -13,7 +13,9 @@ def test_solve_equals_numpy(vectors):
 
 
 def test_parallel_gradients_can_be_solved_for():
-    matrix, lengths = algebra.cosines(tf.constant([[1.0, 2.0], [2.0, 4.0]]), tf.constant([True, True]))
+    matrix, lengths = algebra.cosines(
+        tf.constant([[1.0, 2.0], [2.0, 4.0]]), tf.constant([True, True])
+    )
     (found,) = algebra.solve(matrix, tf.ones(2, tf.float64))
     np.testing.assert_allclose(found, [0.5, 0.5], rtol=1e-5)
     np.testing.assert_allclose(lengths, [1, 2])
@@ -28,6 +30,8 @@ def test_the_smallest_gain_cannot_be_raised(vectors):
             mean = each.mean(axis=0)
             gains = each @ (mean + m @ each)
             scale = np.linalg.norm(each, axis=1).max() ** 2
-            np.testing.assert_allclose(np.linalg.norm(m @ each), radius * np.linalg.norm(mean), rtol=1e-3)
+            np.testing.assert_allclose(
+                np.linalg.norm(m @ each), radius * np.linalg.norm(mean), rtol=1e-3
+            )
             assert (m >= 0).all()
             np.testing.assert_allclose(gains[m > 1e-6], gains.min(), atol=1e-3 * scale)

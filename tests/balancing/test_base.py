@@ -8,19 +8,26 @@ from keras_transfer.balancing import base
 def test_draws_are_even_and_independent():
     """Over steps, seeds and tasks; bounds at four standard errors of 1600 uniform numbers."""
     known = tf.ones(4, tf.bool)
-    numbers = np.array([[base.draws(known, seed, tf.constant(step)) for step in range(20)] for seed in range(20)])
+    numbers = np.array(
+        [[base.draws(known, seed, tf.constant(step)) for step in range(20)] for seed in range(20)]
+    )
     assert ((numbers > 0) & (numbers < 1)).all()
     assert len(np.unique(numbers)) > 1595
     np.testing.assert_allclose(numbers.mean(), 0.5, atol=4 * 0.2887 / 1600**0.5)
     np.testing.assert_allclose(numbers.std(), 0.2887, atol=0.02)
     for axis in range(3):
-        one, next_one = (np.moveaxis(numbers, axis, 0)[part].ravel() for part in (slice(None, -1), slice(1, None)))
+        one, next_one = (
+            np.moveaxis(numbers, axis, 0)[part].ravel()
+            for part in (slice(None, -1), slice(1, None))
+        )
         assert abs(np.corrcoef(one, next_one)[0, 1]) < 4 / len(one) ** 0.5
 
 
 def test_orders_of_pairs_are_all_as_likely():
     """Each of the 2 orders of the other two tasks in half of the steps, for each task."""
-    drawn = np.array([base.draws(tf.ones(3, tf.bool), 0, tf.constant(step), pairs=True) for step in range(300)])
+    drawn = np.array(
+        [base.draws(tf.ones(3, tf.bool), 0, tf.constant(step), pairs=True) for step in range(300)]
+    )
     for task, (one, other) in enumerate([(1, 2), (0, 2), (0, 1)]):
         share = np.mean(drawn[:, task, one] < drawn[:, task, other])
         np.testing.assert_allclose(share, 0.5, atol=4 * 0.5 / 300**0.5)

@@ -53,21 +53,30 @@ def test_cagrad_equals_a_generic_optimiser(vectors, found, c):
     for each in vectors:
         count, mean = len(each), each.mean(axis=0)
         radius = c * np.linalg.norm(mean)
-        w = on_the_simplex(lambda w, g=each, m=mean, r=radius: w @ g @ m + r * np.linalg.norm(w @ g), count)
+        w = on_the_simplex(
+            lambda w, g=each, m=mean, r=radius: w @ g @ m + r * np.linalg.norm(w @ g), count
+        )
         expected = (mean + radius * w @ each / np.linalg.norm(w @ each)) * count / (1 + c)
         answer = found(balancing.CAGrad(c), each)[0]
         np.testing.assert_allclose(answer @ each, expected, atol=2e-3 * np.linalg.norm(each))
-        worst = ((each @ (direction / count * (1 + c))).min() for direction in (answer @ each, expected))
+        worst = (
+            (each @ (direction / count * (1 + c))).min() for direction in (answer @ each, expected)
+        )
         np.testing.assert_allclose(*worst, atol=1e-4 * np.sum(each**2))
 
 
 def test_cagrad_of_nothing_is_the_sum(vectors, found):
     for each in vectors:
-        np.testing.assert_allclose(found(balancing.CAGrad(0.0), each)[0], np.ones(len(each)), atol=1e-5)
+        np.testing.assert_allclose(
+            found(balancing.CAGrad(0.0), each)[0], np.ones(len(each)), atol=1e-5
+        )
 
 
 def test_a_large_radius_points_where_mgda_does(vectors, found):
     for each in vectors:
-        wide, shortest = found(balancing.CAGrad(1e4), each)[0] @ each, found(balancing.MGDA(), each)[0] @ each
+        wide, shortest = (
+            found(balancing.CAGrad(1e4), each)[0] @ each,
+            found(balancing.MGDA(), each)[0] @ each,
+        )
         cosine = wide @ shortest / np.linalg.norm(wide) / np.linalg.norm(shortest)
         np.testing.assert_allclose(cosine, 1, atol=1e-3)

@@ -35,7 +35,9 @@ def test_aligned_gradients_have_condition_number_1(vectors, found):
         aligned = singular.min() * left @ right
         np.testing.assert_allclose(np.linalg.cond(aligned), 1, rtol=1e-9)
         answer, _ = found(balancing.AlignedMTL(), each)
-        np.testing.assert_allclose(answer @ each, aligned.sum(axis=0), rtol=1e-2, atol=1e-3 * singular.max())
+        np.testing.assert_allclose(
+            answer @ each, aligned.sum(axis=0), rtol=1e-2, atol=1e-3 * singular.max()
+        )
 
 
 def test_aligned_leaves_out_what_is_no_component(found):

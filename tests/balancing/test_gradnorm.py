@@ -21,7 +21,9 @@ def test_equals_the_definition(vectors, found):
         left = losses / first
         target = np.mean(weights * lengths) * (left / left.mean()) ** alpha
         for i in range(tasks):
-            weights[i] -= rate * (lengths[i] if weights[i] * lengths[i] > target[i] else -lengths[i])
+            weights[i] -= rate * (
+                lengths[i] if weights[i] * lengths[i] > target[i] else -lengths[i]
+            )
         weights *= tasks / weights.sum()
         furthest = max(furthest, np.abs(weights - 1).max())
     np.testing.assert_allclose(state["weights"], weights, rtol=1e-4)

@@ -11,7 +11,9 @@ def test_every_task_gains_the_same_share(vectors, found):
         gram = each @ each.T
         answer, _ = found(balancing.NashMTL(), each)
         assert (answer > 0).all()
-        np.testing.assert_allclose(gram @ answer * answer, np.full(len(each), np.diag(gram).mean()), rtol=1e-3)
+        np.testing.assert_allclose(
+            gram @ answer * answer, np.full(len(each), np.diag(gram).mean()), rtol=1e-3
+        )
 
 
 def test_equals_a_generic_optimiser(vectors, found):

@@ -55,7 +55,10 @@ def test_pcgrad_equals_the_definition(vectors, found, seed):
 
 def test_the_order_matters_and_is_drawn_anew(found):
     vectors = np.array([[1.0, 0.0], [-1.0, 0.3], [-0.3, -1.0]])
-    answers = {tuple(found(balancing.PCGrad(), vectors, state={"step": step})[0].round(4)) for step in range(20)}
+    answers = {
+        tuple(found(balancing.PCGrad(), vectors, state={"step": step})[0].round(4))
+        for step in range(20)
+    }
     assert 1 < len(answers) <= 8
 
 
@@ -78,4 +81,6 @@ def test_gradvac_equals_the_definition(vectors, found):
 def test_a_mean_cosine_of_zero_is_pcgrad(vectors, found):
     for each in vectors:
         answer, _ = found(balancing.GradVac(0.0, seed=1), each)
-        np.testing.assert_allclose(answer, found(balancing.PCGrad(seed=1), each)[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            answer, found(balancing.PCGrad(seed=1), each)[0], rtol=1e-4, atol=1e-5
+        )

@@ -33,11 +33,15 @@ def test_orthogonal_gradients_of_equal_length_get_1(name):
     balancer = balancing.BALANCERS[name]()
     known = np.array([True, True, False, True])
     gram = np.diag(np.full(4, 7.0, "float32"))
-    found, _ = balancer.coefficients(gram, np.array([3.0, 0.5, 1.0, 2.0]), known, balancer.initial(4))
+    found, _ = balancer.coefficients(
+        gram, np.array([3.0, 0.5, 1.0, 2.0]), known, balancer.initial(4)
+    )
     np.testing.assert_allclose(found, known, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in balancing.BALANCERS if name not in GRADIENTS and name != "rlw"])
+@pytest.mark.parametrize(
+    "name", [name for name in balancing.BALANCERS if name not in GRADIENTS and name != "rlw"]
+)
 def test_losses_of_1_get_1(name):
     """All but the random one."""
     balancer = balancing.BALANCERS[name]()
@@ -47,16 +51,21 @@ def test_losses_of_1_get_1(name):
 
 @pytest.mark.parametrize("name", GRADIENTS)
 @pytest.mark.parametrize(
-    "gradients", [[[1, 0], [1, 0]], [[1, 0], [-1, 0]], [[1, 0], [-3, 0]], [[1, 0], [0, 0]], [[0, 0]] * 2]
+    "gradients",
+    [[[1, 0], [1, 0]], [[1, 0], [-1, 0]], [[1, 0], [-3, 0]], [[1, 0], [0, 0]], [[0, 0]] * 2],
 )
 def test_degenerate_gradients_give_numbers_of_sensible_size(name, gradients):
     """Equal, opposite, parallel and missing ones; the direction is no longer than the sum of lengths, times n."""
     vectors = np.array(gradients, "float32")
     balancer = balancing.BALANCERS[name]()
-    found, state = balancer.coefficients(vectors @ vectors.T, np.ones(2), np.ones(2, bool), balancer.initial(2))
+    found, state = balancer.coefficients(
+        vectors @ vectors.T, np.ones(2), np.ones(2, bool), balancer.initial(2)
+    )
     assert np.isfinite(found).all()
     assert all(np.isfinite(value).all() for value in state.values())
-    assert np.linalg.norm(found.numpy() @ vectors) <= 2 * np.linalg.norm(vectors, axis=1).sum() + 1e-4
+    assert (
+        np.linalg.norm(found.numpy() @ vectors) <= 2 * np.linalg.norm(vectors, axis=1).sum() + 1e-4
+    )
 
 
 @pytest.mark.parametrize("name", GRADIENTS)

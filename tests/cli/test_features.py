@@ -33,18 +33,37 @@ def fails(capsys, *arguments):
 
 def test_a_folder_becomes_arrays_with_labels(photos, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ["--layers", "P2", "representation", "--pooling", "avg", "--batch-size", "3", "--out", str(out)]
+    options = [
+        "--layers",
+        "P2",
+        "representation",
+        "--pooling",
+        "avg",
+        "--batch-size",
+        "3",
+        "--out",
+        str(out),
+    ]
     assert main.main(["features", str(photos), *TINY, *options]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("keras_transfer: features of 7 images: ")
-    assert lines[-3:] == ["block2_relu  7 x 64  float32", "representation  7 x 256  float32", "classes: cat, dog"]
+    assert lines[-3:] == [
+        "block2_relu  7 x 64  float32",
+        "representation  7 x 256  float32",
+        "classes: cat, dog",
+    ]
     features = kt.features.load(out)
     assert features.targets.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert features.class_names == ["cat", "dog"]
     assert features.files == [str(path) for path in sorted(photos.rglob("*.png"))]
     images = kt.data.load_images(features.files, 32)
     expected = kt.features.extract(
-        kt.backbone("tiny"), images, layers=["P2", "representation"], pooling="avg", batch_size=3, verbose=0
+        kt.backbone("tiny"),
+        images,
+        layers=["P2", "representation"],
+        pooling="avg",
+        batch_size=3,
+        verbose=0,
     )
     for path, array in expected.items():
         np.testing.assert_array_equal(features[path], array)
@@ -52,10 +71,21 @@ def test_a_folder_becomes_arrays_with_labels(photos, tmp_path, capsys):
 
 def test_files_and_folders_in_the_order_given(photos, tmp_path):
     chosen = [photos / "dog", photos / "cat" / "2.png"]
-    options = ["--weights", "none", "--image-size", "40x32", "--dtype", "float16", "--out", str(tmp_path / "out")]
+    options = [
+        "--weights",
+        "none",
+        "--image-size",
+        "40x32",
+        "--dtype",
+        "float16",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main.main(["features", *map(str, chosen), *TINY, *options]) == 0
     features = kt.features.load(tmp_path / "out")
-    assert features.files == [str(photos / name) for name in ("dog/4.png", "dog/5.png", "dog/6.png", "cat/2.png")]
+    assert features.files == [
+        str(photos / name) for name in ("dog/4.png", "dog/5.png", "dog/6.png", "cat/2.png")
+    ]
     assert features.targets is None
     assert features["representation"].shape == (4, 5, 4, 256)
     assert features["representation"].dtype == np.float16
@@ -63,7 +93,15 @@ def test_files_and_folders_in_the_order_given(photos, tmp_path):
 
 
 def test_the_networks_own_arguments(photos, tmp_path):
-    options = ["--backbone", "MobileNetV2", "--backbone-argument", "alpha=0.35", "--weights", "none", "--quiet"]
+    options = [
+        "--backbone",
+        "MobileNetV2",
+        "--backbone-argument",
+        "alpha=0.35",
+        "--weights",
+        "none",
+        "--quiet",
+    ]
     more = ["--image-size", "32", "--layers", "block_2_add", "--out", str(tmp_path / "out")]
     assert main.main(["features", str(photos), *options, *more]) == 0
     manifest = json.loads((tmp_path / "out" / "features.json").read_text())
@@ -73,12 +111,21 @@ def test_the_networks_own_arguments(photos, tmp_path):
 
 def test_grey_and_transparent_images(photos, tmp_path):
     for channels, mode in (("1", "mean"), ("4", "tile")):
-        options = ["--channels", channels, "--channel-mode", mode, "--out", str(tmp_path / channels)]
+        options = [
+            "--channels",
+            channels,
+            "--channel-mode",
+            mode,
+            "--out",
+            str(tmp_path / channels),
+        ]
         assert main.main(["features", str(photos), *TINY, *options]) == 0
         trunk = kt.backbone("tiny", channels=int(channels), channel_mode=mode)
         images = kt.data.load_images(sorted(photos.rglob("*.png")), 32, channels=int(channels))
         expected = kt.features.extract(trunk, images, verbose=0)
-        np.testing.assert_array_equal(np.asarray(kt.features.load(tmp_path / channels)), np.asarray(expected))
+        np.testing.assert_array_equal(
+            np.asarray(kt.features.load(tmp_path / channels)), np.asarray(expected)
+        )
 
 
 def test_files_that_cannot_be_read(photos, tmp_path, capsys):
@@ -91,7 +138,12 @@ def test_files_that_cannot_be_read(photos, tmp_path, capsys):
     line = fails(capsys, folder, *TINY, "--out", tmp_path / "out")
     assert "3.png (the file is empty)" in line
     assert not (tmp_path / "out").exists()
-    assert main.main(["features", str(folder), *TINY, "--skip-corrupt", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main.main(
+            ["features", str(folder), *TINY, "--skip-corrupt", "--out", str(tmp_path / "out")]
+        )
+        == 0
+    )
     assert "1 of 3 files cannot be read: " in capsys.readouterr().out
     assert len(kt.features.load(tmp_path / "out").files) == 2
 
@@ -120,4 +172,6 @@ def test_bad_options(arguments, message, photos, tmp_path, capsys):
 
 
 def test_no_such_folder(tmp_path, capsys):
-    assert "must be a folder or a file that exists" in fails(capsys, tmp_path / "no", *TINY, "--out", tmp_path / "out")
+    assert "must be a folder or a file that exists" in fails(
+        capsys, tmp_path / "no", *TINY, "--out", tmp_path / "out"
+    )

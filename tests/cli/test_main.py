@@ -12,16 +12,20 @@ from PIL import Image
 import keras_transfer as kt
 from keras_transfer.cli import main, resuming, train
 from keras_transfer.core import checks
-from keras_transfer.training import log, state
+from keras_transfer.training.run import log, state
 
 
 def write_photos(folder, per_class, seed=0, first=0):
-    scenes = kt.data.render_scenes((first + per_class) * 16, image_size=40, seed=seed, max_objects=1)
+    scenes = kt.data.render_scenes(
+        (first + per_class) * 16, image_size=40, seed=seed, max_objects=1
+    )
     for shape in (0, 3):
         rows = np.flatnonzero(scenes["class"] == shape)[first : first + per_class]
         (folder / kt.data.SHAPES[shape]).mkdir(parents=True)
         for row in rows:
-            Image.fromarray(scenes["images"][row]).save(folder / kt.data.SHAPES[shape] / f"{row}.png")
+            Image.fromarray(scenes["images"][row]).save(
+                folder / kt.data.SHAPES[shape] / f"{row}.png"
+            )
     return folder
 
 
@@ -31,9 +35,31 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     write_photos(folder / "train", 12)
     write_photos(folder / "test", 6, first=12)
-    arguments = ["--backbone", "tiny", "--image-size", "32", "--epochs", "2", "1", "--quiet", "--batch-size", "8"]
+    arguments = [
+        "--backbone",
+        "tiny",
+        "--image-size",
+        "32",
+        "--epochs",
+        "2",
+        "1",
+        "--quiet",
+        "--batch-size",
+        "8",
+    ]
     assert (
-        main.main(["train", f"{folder}/train", "--test", f"{folder}/test", *arguments, "--out", f"{folder}/run"]) == 0
+        main.main(
+            [
+                "train",
+                f"{folder}/train",
+                "--test",
+                f"{folder}/test",
+                *arguments,
+                "--out",
+                f"{folder}/run",
+            ]
+        )
+        == 0
     )
     return folder
 
@@ -80,9 +106,22 @@ def test_export_writes_and_verifies(run, capsys):
 
 
 def test_the_same_seed_trains_the_same_model(run):
-    arguments = ["--backbone", "tiny", "--image-size", "32", "--epochs", "2", "1", "--quiet", "--batch-size", "8"]
+    arguments = [
+        "--backbone",
+        "tiny",
+        "--image-size",
+        "32",
+        "--epochs",
+        "2",
+        "1",
+        "--quiet",
+        "--batch-size",
+        "8",
+    ]
     code = ["train", f"{run}/train", "--test", f"{run}/test", *arguments, "--out", f"{run}/twin"]
-    done = subprocess.run([sys.executable, "-m", "keras_transfer", *code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_transfer", *code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (kt.load_model(run / name / "model.keras").get_weights() for name in ("run", "twin"))
     for first, second in zip(one, two, strict=True):
@@ -93,14 +132,29 @@ def interrupted(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(run, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(
+    run, tmp_path, capsys, monkeypatch
+):
     out = tmp_path / "out"
-    arguments = ["--backbone", "tiny", "--image-size", "32", "--epochs", "2", "1", "--quiet", "--batch-size", "8"]
+    arguments = [
+        "--backbone",
+        "tiny",
+        "--image-size",
+        "32",
+        "--epochs",
+        "2",
+        "1",
+        "--quiet",
+        "--batch-size",
+        "8",
+    ]
     command = ["train", f"{run}/train", "--test", f"{run}/test", *arguments, "--out", str(out)]
     with monkeypatch.context() as patch:  # in the second epoch, before its state is written
         write = log.Log.on_epoch_end
         patch.setattr(
-            log.Log, "on_epoch_end", lambda self, epoch, logs: (interrupted if epoch else write)(self, epoch, logs)
+            log.Log,
+            "on_epoch_end",
+            lambda self, epoch, logs: (interrupted if epoch else write)(self, epoch, logs),
         )
         assert main.main(command) == 1
     assert f"keras-transfer train --out {out} --resume goes on\n" in capsys.readouterr().err
@@ -116,14 +170,18 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(run, tmp_path, 
         patch.setattr(kt, "fine_tune", None)  # nothing is left to train
         assert main.main(["train", "--resume", "--out", str(out), "--quiet"]) == 0
     assert {path.name for path in out.iterdir()} == {path.name for path in (run / "run").iterdir()}
-    one, two = (kt.load_model(folder / "model.keras").get_weights() for folder in (run / "run", out))
+    one, two = (
+        kt.load_model(folder / "model.keras").get_weights() for folder in (run / "run", out)
+    )
     for first, second in zip(one, two, strict=True):
         np.testing.assert_array_equal(first, second)
     one, two = (json.loads((folder / "report.json").read_text()) for folder in (run / "run", out))
     assert one["confusion"] == two["confusion"]
     assert one["about"]["history"] == two["about"]["history"]
     assert one["about"]["epochs"] == two["about"]["epochs"]
-    assert "--out must hold a run that was interrupted" in fails(capsys, "train", "--resume", "--out", out)
+    assert "--out must hold a run that was interrupted" in fails(
+        capsys, "train", "--resume", "--out", out
+    )
 
 
 def test_what_the_engine_is_asked_for(run, tmp_path, monkeypatch):
@@ -150,10 +208,26 @@ def test_what_the_engine_is_asked_for(run, tmp_path, monkeypatch):
                 "--batch-norm",
                 "train",
             ],
-            {"plan": "full", "epochs": 3, "learning_rate": "auto", "augment": None, "batch_norm": "train"},
+            {
+                "plan": "full",
+                "epochs": 3,
+                "learning_rate": "auto",
+                "augment": None,
+                "batch_norm": "train",
+            },
         ),
         (
-            ["--learning-rate", "auto", "1e-4", "--augment", "strong", "--watch", "distance", "gradient", "--no-refit"],
+            [
+                "--learning-rate",
+                "auto",
+                "1e-4",
+                "--augment",
+                "strong",
+                "--watch",
+                "distance",
+                "gradient",
+                "--no-refit",
+            ],
             {
                 "learning_rate": ("auto", 1e-4),
                 "augment": "strong",
@@ -163,10 +237,25 @@ def test_what_the_engine_is_asked_for(run, tmp_path, monkeypatch):
         ),
         (["--watch", "--unfreeze", "block3"], {"watch": [], "unfreeze": "block3"}),
     ):
-        assert main.main(["train", f"{run}/train", "--backbone", "tiny", *options, "--out", f"{tmp_path}/out"]) == 2
+        assert (
+            main.main(
+                [
+                    "train",
+                    f"{run}/train",
+                    "--backbone",
+                    "tiny",
+                    *options,
+                    "--out",
+                    f"{tmp_path}/out",
+                ]
+            )
+            == 2
+        )
         asked[-1].pop("callbacks")
         assert asked[-1] == {**usual, **expected}
-        assert not (tmp_path / "out" / resuming.FILE).exists()  # nothing began, so there is nothing to go on with
+        assert not (
+            tmp_path / "out" / resuming.FILE
+        ).exists()  # nothing began, so there is nothing to go on with
 
 
 def test_names_that_help_shows_without_loading_anything():
@@ -179,7 +268,9 @@ def photos(folder, **classes):
         (folder / name).mkdir(parents=True)
         for file, content in files.items():
             if content is None:
-                pixels = np.random.default_rng(len(str(folder / name / file))).integers(0, 256, (40, 40, 3), "uint8")
+                pixels = np.random.default_rng(len(str(folder / name / file))).integers(
+                    0, 256, (40, 40, 3), "uint8"
+                )
                 Image.fromarray(pixels).save(folder / name / file)
             else:
                 (folder / name / file).write_bytes(content)
@@ -204,9 +295,15 @@ BAD_FOLDERS = {
         "one subfolder for each class",
     ),
     "one class": (lambda tmp: photos(tmp / "o", cat=GOOD), "at least two class folders"),
-    "class without images": (lambda tmp: photos(tmp / "w", cat=GOOD, dog={}), "every class folder must hold images"),
+    "class without images": (
+        lambda tmp: photos(tmp / "w", cat=GOOD, dog={}),
+        "every class folder must hold images",
+    ),
     "text file": (lambda tmp: photos(tmp / "t", cat=GOOD, dog=TEXT), "notes.jpg"),
-    "zero bytes": (lambda tmp: photos(tmp / "z", cat=GOOD, dog=ZERO), "zero.jpg (the file is empty)"),
+    "zero bytes": (
+        lambda tmp: photos(tmp / "z", cat=GOOD, dog=ZERO),
+        "zero.jpg (the file is empty)",
+    ),
     "truncated": (lambda tmp: photos(tmp / "c", cat=GOOD, dog=truncated(tmp)), "cut.jpg"),
 }
 
@@ -230,15 +327,21 @@ def test_bad_folders(kind, tmp_path, capsys):
 
 
 def test_a_wrong_folder_is_told_before_weights_are_downloaded(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("keras_transfer.backbone", lambda *_, **__: pytest.fail("a network was made first"))
-    assert "must be a folder that exists" in fails(capsys, "train", tmp_path / "nowhere", "--out", tmp_path / "out")
+    monkeypatch.setattr(
+        "keras_transfer.backbone", lambda *_, **__: pytest.fail("a network was made first")
+    )
+    assert "must be a folder that exists" in fails(
+        capsys, "train", tmp_path / "nowhere", "--out", tmp_path / "out"
+    )
     folder = photos(tmp_path / "p", cat=GOOD)
     assert "at least two class folders" in fails(capsys, "train", folder, "--out", tmp_path / "out")
 
 
 def test_train_and_test_sharing_files(tmp_path, capsys):
     folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
-    line = fails(capsys, "train", folder, "--test", folder, "--backbone", "tiny", "--out", tmp_path / "out")
+    line = fails(
+        capsys, "train", folder, "--test", folder, "--backbone", "tiny", "--out", tmp_path / "out"
+    )
     assert "share" in line
 
 
@@ -246,13 +349,22 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--backbone", "MobilNetV2"], "Close names: 'MobileNetV2'"),
-        (["--backbone", "tiny", "--image-size", "16"], "`image_size` must be at least 32 for tiny. Given: 16"),
-        (["--backbone", "tiny", "--epochs", "0", "5"], "`epochs` must be a whole number of at least 1. Given: 0"),
+        (
+            ["--backbone", "tiny", "--image-size", "16"],
+            "`image_size` must be at least 32 for tiny. Given: 16",
+        ),
+        (
+            ["--backbone", "tiny", "--epochs", "0", "5"],
+            "`epochs` must be a whole number of at least 1. Given: 0",
+        ),
         (["--backbone", "tiny", "--weights", "nowhere.h5"], "an existing file"),
         (["--backbone", "tiny", "--unfreeze", "blok3"], "Close: 'block3'"),
         (["--backbone", "tiny", "--validation", "1.5"], "validation"),
         (["--backbone", "tiny", "--backbone-argument", "alpha=0.35"], "It takes none"),
-        (["--backbone", "tiny", "--learning-rate", "-1", "1"], "`learning_rate` must be a number above 0"),
+        (
+            ["--backbone", "tiny", "--learning-rate", "-1", "1"],
+            "`learning_rate` must be a number above 0",
+        ),
         (["--backbone", "tiny", "--plan", "two_stages"], "Close names: 'two_stage'"),
         (["--backbone", "tiny", "--resume"], "--out must hold a run that was interrupted"),
     ],
@@ -293,7 +405,9 @@ def test_train_needs_a_folder(tmp_path, capsys):
 def test_an_earlier_export_is_found_before_training(tmp_path, capsys):
     folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
     (tmp_path / "out" / "export" / "1").mkdir(parents=True)
-    assert "which holds export/1" in fails(capsys, "train", folder, "--backbone", "tiny", "--out", tmp_path / "out")
+    assert "which holds export/1" in fails(
+        capsys, "train", folder, "--backbone", "tiny", "--out", tmp_path / "out"
+    )
 
 
 def test_predict_needs_a_model_with_tasks(tmp_path, capsys):
@@ -310,7 +424,9 @@ def test_a_finished_run_is_not_overwritten(run, capsys):
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
 def test_no_such_run(command, tmp_path, capsys):
-    assert "RUN must be a folder that `train` wrote" in fails(capsys, command, tmp_path, tmp_path / "x.jpg")
+    assert "RUN must be a folder that `train` wrote" in fails(
+        capsys, command, tmp_path, tmp_path / "x.jpg"
+    )
 
 
 def test_unknown_class_folder(run, tmp_path, capsys):

@@ -4,7 +4,9 @@ from keras_transfer.core import checks
 
 
 def test_error_says_what_was_expected_given_and_how_to_fix_it():
-    error = checks.error("`labels` must lie in [0, 5)", given="7 at index 12", fix="Set `classes=8`.")
+    error = checks.error(
+        "`labels` must lie in [0, 5)", given="7 at index 12", fix="Set `classes=8`."
+    )
     assert str(error) == "`labels` must lie in [0, 5). Given: 7 at index 12. Set `classes=8`."
     assert isinstance(error, ValueError)
 
@@ -17,7 +19,9 @@ def test_integer_refuses(value):
 
 @pytest.mark.parametrize("value", [1, 1.5, -0.1, float("nan"), float("inf"), "0.2", True])
 def test_share_refuses(value):
-    with pytest.raises(checks.InputError, match="`validation` must be a number at least 0 and below 1"):
+    with pytest.raises(
+        checks.InputError, match="`validation` must be a number at least 0 and below 1"
+    ):
         checks.share(value, name="validation")
 
 

@@ -98,7 +98,12 @@ def test_what_is_installed_is_a_name():
 def test_what_is_known_is_not_followed():
     import keras
 
-    assert code.parts(keras.layers.Dense) == code.parts(keras.activations.relu) == code.parts(code.parts) == []
+    assert (
+        code.parts(keras.layers.Dense)
+        == code.parts(keras.activations.relu)
+        == code.parts(code.parts)
+        == []
+    )
 
 
 def test_code_is_of_the_module_where_it_was_written():
@@ -120,8 +125,18 @@ def test_decorated_and_bound_code_is_found():
 
     import tensorflow as tf
 
-    wrapped = (tf.function(helper), functools.partial(helper, 3), functools.cache(helper), Derived().above)
-    assert [code.unwrapped(each).__name__ for each in wrapped] == ["helper", "helper", "helper", "above"]
+    wrapped = (
+        tf.function(helper),
+        functools.partial(helper, 3),
+        functools.cache(helper),
+        Derived().above,
+    )
+    assert [code.unwrapped(each).__name__ for each in wrapped] == [
+        "helper",
+        "helper",
+        "helper",
+        "above",
+    ]
     assert all("helper" in found(each) for each in wrapped)
 
 

@@ -6,7 +6,12 @@ from keras_transfer.core import labelled
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
-    [([0, 1, 0.5], [False, True, True]), ([[0], [2]], [False, True]), ([[[0, 0]], [[0, 1]]], [False, True]), ([], [])],
+    [
+        ([0, 1, 0.5], [False, True, True]),
+        ([[0], [2]], [False, True]),
+        ([[[0, 0]], [[0, 1]]], [False, True]),
+        ([], []),
+    ],
 )
 def test_rows(weights, expected):
     assert labelled.rows(np.array(weights)).tolist() == expected

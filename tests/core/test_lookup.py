@@ -9,7 +9,8 @@ def test_known_name_is_found():
 
 def test_unknown_name_shows_the_close_ones():
     with pytest.raises(
-        checks.InputError, match=r"`backbone` must be a known name. Given: 'mobilenet2'. Close names: 'Mob"
+        checks.InputError,
+        match=r"`backbone` must be a known name. Given: 'mobilenet2'. Close names: 'Mob",
     ):
         lookup.find("mobilenet2", {"MobileNetV2": 1, "VGG16": 2}, argument="backbone")
 

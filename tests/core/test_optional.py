@@ -11,6 +11,7 @@ def test_present_module_is_imported():
 
 def test_absent_module_names_the_extra():
     with pytest.raises(
-        optional.MissingExtraError, match=r'Drawing needs the package `no_such_thing`.*"keras-transfer\[art\]"'
+        optional.MissingExtraError,
+        match=r'Drawing needs the package `no_such_thing`.*"keras-transfer\[art\]"',
     ):
         optional.require("no_such_thing", extra="art", purpose="Drawing")

@@ -14,4 +14,6 @@ def test_the_function_is_found_also_after_its_module_was_imported(name):
 
 
 def test_public_names_are_there():
-    assert [name for name in data.__all__ if isinstance(getattr(data, name, data), types.ModuleType)] == []
+    assert [
+        name for name in data.__all__ if isinstance(getattr(data, name, data), types.ModuleType)
+    ] == []

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.core import images
 from keras_transfer.data import pipeline
+from keras_transfer.storage import images
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (11, 6, 5, 3), dtype=np.uint8)
@@ -13,7 +13,9 @@ OPTIONS = {"size": (6, 5), "batch_size": 4}
 
 def examples(rows=None, targets=None):
     rows = np.arange(11) if rows is None else rows
-    return pipeline.Examples(pipeline.on_cpu(PIXELS), rows, np.arange(len(rows)) if targets is None else targets)
+    return pipeline.Examples(
+        pipeline.on_cpu(PIXELS), rows, np.arange(len(rows)) if targets is None else targets
+    )
 
 
 def flat(dataset):
@@ -53,7 +55,9 @@ def test_every_pass_has_its_own_order_whatever_tensorflow_draws():
 def test_repeat_goes_on_with_the_next_order():
     epochs = pipeline.Epochs(11, seed=0)
     twice = flat(pipeline.batches(examples(), epochs=epochs, **OPTIONS).repeat(2))[1]
-    np.testing.assert_array_equal(twice, np.concatenate([pipeline.Epochs(11, seed=0).order(k) for k in (0, 1)]))
+    np.testing.assert_array_equal(
+        twice, np.concatenate([pipeline.Epochs(11, seed=0).order(k) for k in (0, 1)])
+    )
 
 
 def test_what_is_made_of_places_is_what_a_map_makes():
@@ -73,7 +77,13 @@ def test_what_is_made_of_places_is_what_a_map_makes():
 
 def test_targets_may_be_a_dict():
     targets = {"kind": np.arange(11), "size": np.arange(11, dtype=np.float32) / 2}
-    x, y = next(iter(pipeline.batches(examples(targets=targets), epochs=pipeline.Epochs(11, seed=0), **OPTIONS)))
+    x, y = next(
+        iter(
+            pipeline.batches(
+                examples(targets=targets), epochs=pipeline.Epochs(11, seed=0), **OPTIONS
+            )
+        )
+    )
     np.testing.assert_array_equal(y["size"] * 2, y["kind"])
     np.testing.assert_array_equal(x, PIXELS[y["kind"]])
 
@@ -88,7 +98,9 @@ def test_files_give_what_decoded_pixels_give(tmp_path):
     files = []
     for at in range(11):
         files.append(str(tmp_path / f"{at}.png"))
-        tf.io.write_file(files[-1], tf.io.encode_png(RNG.integers(0, 256, (9, 12, 3), dtype=np.uint8)))
+        tf.io.write_file(
+            files[-1], tf.io.encode_png(RNG.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+        )
     decoded = np.stack([images.load(file, (6, 5)) for file in files])
     rows = np.array([3, 1, 10, 0, 7])
     orders = [pipeline.Epochs(5, seed=1) for _ in range(2)]
@@ -105,7 +117,9 @@ def test_files_give_what_decoded_pixels_give(tmp_path):
 
 
 def test_pixels_are_not_copied_into_the_graph():
-    big = pipeline.Examples(pipeline.on_cpu(np.zeros((300, 64, 64, 3), np.uint8)), np.arange(300), np.arange(300))
+    big = pipeline.Examples(
+        pipeline.on_cpu(np.zeros((300, 64, 64, 3), np.uint8)), np.arange(300), np.arange(300)
+    )
     dataset = pipeline.batches(big, size=(64, 64), batch_size=32)
     graph = dataset._as_serialized_graph  # the graph that would have to hold the 3.7 MB
     functions = sum(len(function.SerializeToString()) for function in _functions(graph))
@@ -142,9 +156,16 @@ def test_fit_runs_over_it_without_retracing_between_epochs():
     train = pipeline.batches(own, epochs=epochs, **OPTIONS)
     seen = Seen()
     model = keras.Sequential(
-        [keras.Input((6, 5, 3)), seen, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(11)]
+        [
+            keras.Input((6, 5, 3)),
+            seen,
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(11),
+        ]
     )
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model.compile(
+        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
     seen.traces, counts = 0, []
 
     class Count(keras.callbacks.Callback):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_transfer.core import checks, images
+from keras_transfer.core import checks
 from keras_transfer.data import pixels
+from keras_transfer.storage import images
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 256, (3, 7, 6, 4), dtype=np.uint8)
@@ -36,7 +37,9 @@ def test_alpha_is_composited_as_in_image_files():
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG")
         np.testing.assert_array_equal(images.decode(file.getvalue()), expected)
-    np.testing.assert_allclose(pixels.checked(RGBA + np.float32(0.25) * (RGBA < 255)), result, atol=1)
+    np.testing.assert_allclose(
+        pixels.checked(RGBA + np.float32(0.25) * (RGBA < 255)), result, atol=1
+    )
 
 
 def test_conversions_are_those_of_image_files():
@@ -47,7 +50,9 @@ def test_conversions_are_those_of_image_files():
         for image, result in zip(given, found, strict=True):
             file = io.BytesIO()
             Image.fromarray(image[..., 0] if has == 1 else image).save(file, "PNG")
-            np.testing.assert_array_equal(images.decode(file.getvalue(), channels=wanted), result, f"{has}->{wanted}")
+            np.testing.assert_array_equal(
+                images.decode(file.getvalue(), channels=wanted), result, f"{has}->{wanted}"
+            )
         fractions = pixels.checked(given + np.float32(0.25) * (given < 255), channels=wanted)
         np.testing.assert_allclose(fractions, found, atol=1.1)
 
@@ -58,7 +63,9 @@ def test_other_numbers_of_channels_stay(count):
     np.testing.assert_array_equal(pixels.checked(many), many)
     np.testing.assert_array_equal(pixels.checked(many, channels=count), many)
     assert pixels.checked(many, size=4).shape == (3, 4, 4, count)
-    with pytest.raises(checks.InputError, match=r"`images` must have 3 channels. Given: shape \(3, 7, 6, "):
+    with pytest.raises(
+        checks.InputError, match=r"`images` must have 3 channels. Given: shape \(3, 7, 6, "
+    ):
         pixels.checked(many, channels=3)
     low = many[:, :3]  # 3 pixels high: that is meant only where it is said
     np.testing.assert_array_equal(pixels.checked(low, channels=count), low)

@@ -6,7 +6,9 @@ from keras_transfer.data import splits
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("shares", [{"validation": 0.2}, {"test": 0.3, "validation": 0.25}, {"test": 0.0}])
+@pytest.mark.parametrize(
+    "shares", [{"validation": 0.2}, {"test": 0.3, "validation": 0.25}, {"test": 0.0}]
+)
 def test_splits_cover_everything_once_and_each_class_gives_its_share(seed, shares):
     strata = np.random.default_rng(seed).integers(0, 7, 203)
     parts = splits.assign(strata, shares, seed=seed)
@@ -20,7 +22,9 @@ def test_splits_cover_everything_once_and_each_class_gives_its_share(seed, share
 
 def test_equal_seeds_give_equal_splits_and_others_differ():
     strata = np.arange(100) % 3
-    first, again, other = (splits.assign(strata, {"validation": 0.2}, seed=seed)["validation"] for seed in (1, 1, 2))
+    first, again, other = (
+        splits.assign(strata, {"validation": 0.2}, seed=seed)["validation"] for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -18,7 +18,9 @@ def colours(examples, seed=0, size=8):
     channels = rng.integers(0, 3, examples)
     images = rng.integers(0, 200, (examples, size, size, 3))
     images[np.arange(examples), :, :, channels] += 20
-    return images.astype("uint8"), np.where(rng.random(examples) < 0.8, channels, (channels + 1) % 3)
+    return images.astype("uint8"), np.where(
+        rng.random(examples) < 0.8, channels, (channels + 1) % 3
+    )
 
 
 def plain_classifier():
@@ -54,16 +56,22 @@ def test_scores_are_those_of_the_models_predictions(tiny):
     expected = kt.metrics.classification_scores(labels, predicted, NAMES)
     assert report["confusion"] == expected["confusion"]
     assert list(report["classes"]) == NAMES
-    assert report["ece"] == pytest.approx(expected["ece"], abs=1e-5)  # batches of other sizes round differently
+    assert report["ece"] == pytest.approx(
+        expected["ece"], abs=1e-5
+    )  # batches of other sizes round differently
 
 
 def test_dataset_arrays_and_batch_sizes_agree():
     model, (images, labels) = plain_classifier(), colours(70)
     whole = kt.evaluate(model, (images, labels)).to_dict()
-    batched = kt.evaluate(model, tf.data.Dataset.from_tensor_slices((images, labels)).batch(11)).to_dict()
+    batched = kt.evaluate(
+        model, tf.data.Dataset.from_tensor_slices((images, labels)).batch(11)
+    ).to_dict()
     for result in (whole, batched):
         del result["about"], result["ece"]
-        result["mistakes"] = [{**mistake, "score": round(mistake["score"], 5)} for mistake in result["mistakes"]]
+        result["mistakes"] = [
+            {**mistake, "score": round(mistake["score"], 5)} for mistake in result["mistakes"]
+        ]
     assert 0 < whole["accuracy"] < 1
     assert batched == whole
 
@@ -78,7 +86,9 @@ def test_model_is_traced_once_although_the_last_batch_is_smaller():
             return inputs
 
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(Counting()(inputs))))
+    model = keras.Model(
+        inputs, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(Counting()(inputs)))
+    )
     traces.clear()
     images, labels = colours(10)
     kt.evaluate(model, tf.data.Dataset.from_tensor_slices((images, labels)).batch(4))
@@ -97,7 +107,9 @@ def test_model_is_not_changed(several):
 def test_data_uses_test_before_validation_and_names_the_files(tiny, capsys):
     images, labels = colours(60, size=32)
     data = kt.data.from_arrays(images, [NAMES[i] for i in labels], validation=0.2, test=0.3, seed=0)
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names))
+    model = kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names)
+    )
     data.files = {"test": [f"photo {i}.jpg" for i in range(len(data.targets["test"]))]}
     report = kt.evaluate(model, data)
     assert report["about"]["data"]["split"] == "test"
@@ -121,7 +133,9 @@ def test_several_tasks_are_measured_by_name(several):
     report = kt.evaluate(several, (images, {"colour": labels, "age": ages}))
     predicted = several.predict(images, verbose=0)
     assert report["colour"]["accuracy"] == np.mean(predicted["colour"].argmax(1) == labels)
-    assert report["age"]["mae"] == pytest.approx(abs(predicted["age"][:, 0] - ages).mean(), rel=1e-4)
+    assert report["age"]["mae"] == pytest.approx(
+        abs(predicted["age"][:, 0] - ages).mean(), rel=1e-4
+    )
     assert report["age"]["unit"] == "years"
     assert list(report) == ["colour", "age", "about"]
 
@@ -138,14 +152,19 @@ def test_weight_zero_is_the_same_as_leaving_the_example_out(several):
     ages = np.arange(40, dtype="float32")
     known = np.random.default_rng(0).random(40) < 0.6
     weights = {"colour": known.astype("float32"), "age": np.ones(40, "float32")}
-    targets = {"colour": np.where(known, labels, -1), "age": ages}  # a missing label may be anything
+    targets = {
+        "colour": np.where(known, labels, -1),
+        "age": ages,
+    }  # a missing label may be anything
     report = kt.evaluate(several, (images, targets, weights))
     left = kt.evaluate(several, (images[known], {"colour": labels[known], "age": ages[known]}))
     assert report["colour"]["confusion"] == left["colour"]["confusion"]
     assert report["colour"]["support"] == known.sum()
     assert report["age"]["support"] == 40
     kept = [mistake["index"] for mistake in report["colour"]["mistakes"]]
-    assert kept == [np.flatnonzero(known)[mistake["index"]] for mistake in left["colour"]["mistakes"]]
+    assert kept == [
+        np.flatnonzero(known)[mistake["index"]] for mistake in left["colour"]["mistakes"]
+    ]
 
 
 def test_other_weights_do_not_change_the_scores(capsys):
@@ -158,7 +177,9 @@ def test_other_weights_do_not_change_the_scores(capsys):
 
 def test_mistakes_are_the_most_confident_ones_of_all_batches():
     model, (images, labels) = plain_classifier(), colours(200)
-    report = kt.evaluate(model, tf.data.Dataset.from_tensor_slices((images, labels)).batch(16), max_mistakes=5)
+    report = kt.evaluate(
+        model, tf.data.Dataset.from_tensor_slices((images, labels)).batch(16), max_mistakes=5
+    )
     predicted = model.predict(images, verbose=0)
     wrong = [(predicted[i].max(), i) for i in range(200) if predicted[i].argmax() != labels[i]]
     expected = [i for _, i in sorted(wrong, key=lambda pair: -pair[0])[:5]]
@@ -169,15 +190,21 @@ def test_mistakes_are_the_most_confident_ones_of_all_batches():
         assert mistake["target"] == str(labels[i])
         assert mistake["predicted"] == str(predicted[i].argmax())
         assert mistake["score"] == pytest.approx(predicted[i].max(), abs=1e-5)
-    pictures = [mistake.picture for mistake in report._results.mistakes]  # the picture is in the page only
+    pictures = [
+        mistake.picture for mistake in report._results.mistakes
+    ]  # the picture is in the page only
     shown = tf.io.decode_png(base64.b64decode(pictures[0].partition(",")[2])).numpy()
     assert np.array_equal(shown, images[expected[0]])
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((200, 300, 3), (64, 96, 3)), ((96, 40, 1), (96, 40, 3))])
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((200, 300, 3), (64, 96, 3)), ((96, 40, 1), (96, 40, 3))]
+)
 def test_large_pictures_are_made_small(shape, expected):
     image = np.full((1, *shape), 200, "uint8")
-    model = keras.Sequential([keras.Input(shape), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+    model = keras.Sequential(
+        [keras.Input(shape), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    )
     model.add(keras.layers.Softmax())
     report = kt.evaluate(model, (image, [int(1 - model.predict(image, verbose=0).argmax())]))
     picture = report._results.mistakes[0].picture
@@ -221,14 +248,18 @@ def test_fine_tuned_model_brings_its_history(tiny):
     images, labels = colours(40, size=32)
     model = keras.models.clone_model(tiny)
     stages = [{"name": "head", "epochs": [0, 0]}, {"name": "all", "epochs": [1, 1]}]
-    history = types.SimpleNamespace(history={"loss": [2.0, 1.0]}, epoch=[0, 1], record={"stages": stages, "seed": 3})
+    history = types.SimpleNamespace(
+        history={"loss": [2.0, 1.0]}, epoch=[0, 1], record={"stages": stages, "seed": 3}
+    )
     model.history = history
     about = kt.evaluate(model, (images, labels))["about"]
     assert about["history"] == {"loss": [2.0, 1.0]}
     assert about["epochs"] == [0, 1]
     assert about["training"]["seed"] == 3
     saved = {**history.record, "history": history.history}  # what run.json holds
-    assert kt.evaluate(tiny, (images, labels), history=saved)["about"]["training"] == about["training"]
+    assert (
+        kt.evaluate(tiny, (images, labels), history=saved)["about"]["training"] == about["training"]
+    )
     assert kt.evaluate(tiny, (images, labels), history=saved)["about"]["epochs"] == [0, 1]
 
 
@@ -257,17 +288,32 @@ def dataset(images, labels):
     [
         (lambda x, y: dataset(x, y).batch(4).take(0), "at least one example"),
         (lambda x, y: (x[:0], y[:0]), "at least one example"),
-        (lambda x, y: dataset(x, y), r"must have shape \(None, 8, 8, 3\)\. Given: \(8, 8, 3\)\. Batch the dataset"),
+        (
+            lambda x, y: dataset(x, y),
+            r"must have shape \(None, 8, 8, 3\)\. Given: \(8, 8, 3\)\. Batch the dataset",
+        ),
         (lambda x, y: dataset(x, y).batch(4).repeat(), "must end"),
-        (lambda x, y: dataset(x[:, :4], y).batch(4), r"Given: \(None, 4, 8, 3\)\. Set `image_size`"),
-        (lambda x, y: tf.data.Dataset.from_tensor_slices(x).batch(4), r"must hold \(images, targets\)"),
+        (
+            lambda x, y: dataset(x[:, :4], y).batch(4),
+            r"Given: \(None, 4, 8, 3\)\. Set `image_size`",
+        ),
+        (
+            lambda x, y: tf.data.Dataset.from_tensor_slices(x).batch(4),
+            r"must hold \(images, targets\)",
+        ),
         (lambda x, y: (x, y[:-1]), "equal lengths. Given: 12, 11"),
         (lambda x, y: (x,), "Given: 1 parts"),
         (lambda x, y: x, "must be a Dataset.*Given: ndarray"),
-        (lambda x, y: types.SimpleNamespace(test=None, validation=None), "test or validation split"),
+        (
+            lambda x, y: types.SimpleNamespace(test=None, validation=None),
+            "test or validation split",
+        ),
         (lambda x, y: (x, y + 1), r"class ids in \[0, 3\)\. Given: 3 at index"),
         (lambda x, y: (x, np.eye(3, dtype=int)[y]), "argmax"),
-        (lambda x, y: (x, y, np.zeros(12)), "labelled example. Given: sample weight 0 for every example"),
+        (
+            lambda x, y: (x, y, np.zeros(12)),
+            "labelled example. Given: sample weight 0 for every example",
+        ),
         (lambda x, y: (x, y.astype("float32")), r"shape \(12, 3\)\. Given: \(12, 1\)"),
         (lambda x, y: (x, {"a": y, "b": y}), "must have targets of .* Given: a, b"),
     ],
@@ -278,14 +324,18 @@ def test_wrong_data_is_an_error(data, message):
 
 
 def test_outputs_that_are_no_probabilities_are_an_error():
-    with pytest.raises(checks.InputError, match=r"probabilities that sum to 1\. Given: .* at index 0\. .*softmax"):
+    with pytest.raises(
+        checks.InputError, match=r"probabilities that sum to 1\. Given: .* at index 0\. .*softmax"
+    ):
         kt.evaluate(unnormalised(), colours(12))
 
 
 def test_classes_of_the_data_must_be_those_of_the_model(tiny):
     images, labels = colours(12, size=32)
     data = types.SimpleNamespace(
-        test=dataset(images, labels).batch(4), validation=None, class_names=["red", "green", "violet"]
+        test=dataset(images, labels).batch(4),
+        validation=None,
+        class_names=["red", "green", "violet"],
     )
     with pytest.raises(checks.InputError, match="different: 'blue', 'violet'"):
         kt.evaluate(tiny, data)
@@ -295,7 +345,9 @@ def test_classes_of_the_data_must_be_those_of_the_model(tiny):
 
 def test_numbered_classes_of_the_model_take_the_names_of_the_data():
     images, labels = colours(12)
-    data = types.SimpleNamespace(test=dataset(images, labels).batch(4), validation=None, class_names=NAMES)
+    data = types.SimpleNamespace(
+        test=dataset(images, labels).batch(4), validation=None, class_names=NAMES
+    )
     report = kt.evaluate(plain_classifier(), data, task=kt.tasks.Classification(3))
     assert list(report["classes"]) == NAMES
     assert {mistake["target"] for mistake in report["mistakes"]} <= set(NAMES)
@@ -316,7 +368,9 @@ def test_wrong_arguments_are_an_error():
 
 def test_images_that_are_no_pixels_are_refused(tiny):
     images, labels = colours(6, size=32)
-    with pytest.raises(checks.InputError, match=r"`data`'s images must have values 0\.\.255.*Multiply them by 255"):
+    with pytest.raises(
+        checks.InputError, match=r"`data`'s images must have values 0\.\.255.*Multiply them by 255"
+    ):
         kt.evaluate(tiny, (images / 255, labels))
     with pytest.raises(checks.InputError, match="finite"):
         kt.evaluate(tiny, (images * np.float32(np.nan), labels))
@@ -346,5 +400,8 @@ def test_a_plain_network_fed_pixels_is_told_once_and_silenced(capsys):
 
 def test_another_number_of_channels_says_so(tiny):
     images, labels = colours(6, size=32)
-    with pytest.raises(checks.InputError, match="must have 3 channels as the model takes. Given: 1. Set `channels=3`"):
+    with pytest.raises(
+        checks.InputError,
+        match="must have 3 channels as the model takes. Given: 1. Set `channels=3`",
+    ):
         kt.evaluate(tiny, (images[..., :1], labels))

@@ -7,16 +7,24 @@ import numpy as np
 import pytest
 from matplotlib import colors
 
-from keras_transfer.evaluation import plots, styling
+from keras_transfer.evaluation import plots
+from keras_transfer.evaluation.page import styling
 
 
 def test_confusion_cells_show_counts_and_shares():
     figure = plots.confusion([[3, 1], [0, 0]], ["cat", "dog"])
     axes = figure.axes[0]
-    assert [(text.get_position(), text.get_text()) for text in axes.texts] == [((0, 0), "3"), ((1, 0), "1")]
+    assert [(text.get_position(), text.get_text()) for text in axes.texts] == [
+        ((0, 0), "3"),
+        ((1, 0), "1"),
+    ]
     pixels = axes.images[0].get_array()
-    assert pixels[0, 0].tolist() == pytest.approx([*colors.to_rgb(plots.COLOURS["first"]), 0.16 + 0.84 * 0.75])
-    assert pixels[0, 1].tolist() == pytest.approx([*colors.to_rgb(plots.COLOURS["wrong"]), 0.16 + 0.84 * 0.25])
+    assert pixels[0, 0].tolist() == pytest.approx(
+        [*colors.to_rgb(plots.COLOURS["first"]), 0.16 + 0.84 * 0.75]
+    )
+    assert pixels[0, 1].tolist() == pytest.approx(
+        [*colors.to_rgb(plots.COLOURS["wrong"]), 0.16 + 0.84 * 0.25]
+    )
     assert pixels[1, :, 3].tolist() == [0, 0]  # no example of this class
 
 
@@ -68,12 +76,17 @@ def test_svg_takes_its_colours_from_the_page():
     assert set(re.findall(r"#[0-9a-f]{6}\b", bare)) <= {"#ffffff"}
     assert "var(--first, #2563d9)" in text
     for name, colour in plots.COLOURS.items():
-        assert f"--{name}: {colour};" in styling.STYLE  # the light page and the figure alone look alike
+        assert (
+            f"--{name}: {colour};" in styling.STYLE
+        )  # the light page and the figure alone look alike
         assert len(re.findall(rf"--{name}: ", styling.STYLE)) == 2  # light and dark
 
 
 def test_ids_of_two_figures_differ():
-    figures = [plots.svg(plots.residuals(np.zeros(2), np.ones(2)), name=name, label="x") for name in ("a", "b")]
+    figures = [
+        plots.svg(plots.residuals(np.zeros(2), np.ones(2)), name=name, label="x")
+        for name in ("a", "b")
+    ]
     first, second = (set(re.findall(r'id="(.*?)"', text)) for text in figures)
     assert first
     assert second
@@ -89,7 +102,9 @@ def test_settings_of_the_user_are_left_alone_and_do_not_matter():
         return plots.svg(plots.scatter(np.arange(3), np.arange(3)), name="x", label="x")
 
     usual = draw()
-    with matplotlib.rc_context({"text.color": "red", "font.size": 30, "svg.fonttype": "path", "axes.grid": True}):
+    with matplotlib.rc_context(
+        {"text.color": "red", "font.size": 30, "svg.fonttype": "path", "axes.grid": True}
+    ):
         before = dict(matplotlib.rcParams)
         assert draw() == usual
         assert dict(matplotlib.rcParams) == before

@@ -32,7 +32,13 @@ RECORD = {
             "frozen_layers": ["conv_1", EVIL],
             "seconds": 2.5,
         },
-        {"name": "block_2", "epochs": [2, 2], "train": "block_2", "learning_rate": {"name": "cosine"}, "seconds": 4.0},
+        {
+            "name": "block_2",
+            "epochs": [2, 2],
+            "train": "block_2",
+            "learning_rate": {"name": "cosine"},
+            "seconds": 4.0,
+        },
     ],
     "best_epoch": 1,
     "monitor": "val_loss",
@@ -45,7 +51,11 @@ ABOUT = {
     "model": {"name": EVIL, "backbone": "tiny", "parameters": 301_290},
     "data": {"split": "test", "examples": 80, "digest": "0123abcd"},
     "speed": {"images_per_second": 123.4, "seconds": 1.0},
-    "history": {"loss": [3.0, 2.0, math.nan], "val_loss": [3.0, 2.5, 2.75], "accuracy": [0.1, 0.5, 0.75]},
+    "history": {
+        "loss": [3.0, 2.0, math.nan],
+        "val_loss": [3.0, 2.5, 2.75],
+        "accuracy": [0.1, 0.5, 0.75],
+    },
     "epochs": [0, 1, 2],
     "training": RECORD,
     "notes": ["measured once"],
@@ -68,7 +78,12 @@ def regression(outputs=1, examples=50, seed=0):
     rng = np.random.default_rng(seed)
     targets = rng.normal(size=(examples, outputs))
     column = answers.Answers("x", kt.tasks.Regression(outputs, unit="years"))
-    column.add(0, rng.integers(0, 256, (examples, 8, 8, 3)), targets, targets + rng.normal(size=targets.shape))
+    column.add(
+        0,
+        rng.integers(0, 256, (examples, 8, 8, 3)),
+        targets,
+        targets + rng.normal(size=targets.shape),
+    )
     return column.result()
 
 
@@ -123,7 +138,9 @@ def test_mapping_dict_json_and_page_have_the_same_numbers(report, tmp_path):
     assert dict(report) == values
     assert json.loads((tmp_path / "report.json").read_text("utf-8")) == values
     text = (tmp_path / "report.html").read_text("utf-8")
-    embedded = re.search(r'<script type="application/json" id="report">(.*?)</script>', text, re.DOTALL)[1]
+    embedded = re.search(
+        r'<script type="application/json" id="report">(.*?)</script>', text, re.DOTALL
+    )[1]
     assert json.loads(embedded) == values
     shown = [each for each in Page(text).of("span") if "data-metric" in each]
     assert len(shown) >= 4
@@ -202,7 +219,10 @@ def test_stages_are_shown_with_epochs_from_one():
 
 
 def test_a_stage_that_was_solved_says_so():
-    stages = [{"name": "head", "epochs": [0, 0], "solved": {"strength": 1.0}}, *RECORD["stages"][1:]]
+    stages = [
+        {"name": "head", "epochs": [0, 0], "solved": {"strength": 1.0}},
+        *RECORD["stages"][1:],
+    ]
     page = Page(kt.evaluation.Report(regression(), {"training": {"stages": stages}}).to_html())
     assert page.texts["td"].count("solved") == 1
 
@@ -214,10 +234,17 @@ def test_what_was_watched_by_block_is_drawn(watched):
     report = kt.evaluation.Report(regression(), {"training": {**RECORD, "insight": insight}})
     text = report.to_html()
     page = Page(text)
-    titles = {"distance": "Distance from the pretrained weights by block", "gradient": "Gradient norm by block"}
-    assert [title for title in page.texts["h3"] if "by block" in title] == [titles[kind] for kind in watched]
+    titles = {
+        "distance": "Distance from the pretrained weights by block",
+        "gradient": "Gradient norm by block",
+    }
+    assert [title for title in page.texts["h3"] if "by block" in title] == [
+        titles[kind] for kind in watched
+    ]
     labels = [each["aria-label"] for each in page.of("svg")]
-    assert [label for label in labels if "block" in label] == [f"{titles[kind]} over the epochs" for kind in watched]
+    assert [label for label in labels if "block" in label] == [
+        f"{titles[kind]} over the epochs" for kind in watched
+    ]
     assert "insight" not in [each.lower() for each in page.texts["th"]]  # not as a fact again
     assert report["about"]["training"]["insight"] == insight
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -235,7 +262,12 @@ def test_report_is_a_mapping():
 def test_numbers_that_are_not_finite_are_none():
     values = REPORTS["classification"]().to_dict()
     assert values["about"]["history"]["loss"] == [3.0, 2.0, None]
-    odd = {"a": np.float32(1.5), "b": np.array([1, 2]), "c": pathlib.PurePosixPath("x"), "d": (math.inf, True)}
+    odd = {
+        "a": np.float32(1.5),
+        "b": np.array([1, 2]),
+        "c": pathlib.PurePosixPath("x"),
+        "d": (math.inf, True),
+    }
     about = kt.evaluation.Report(regression(), {"notes": odd})["about"]
     assert about["notes"] == {"a": 1.5, "b": [1, 2], "c": "x", "d": [None, True]}
 
@@ -246,7 +278,10 @@ def test_printed_table_is_aligned_and_has_every_class():
     assert lines[0].split() == ["class", "precision", "recall", "f1", "support"]
     for line, (name, row) in zip(lines[1:], report["classes"].items(), strict=False):
         assert line.startswith(name)
-        assert line.split()[-4:] == [*(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["support"])]
+        assert line.split()[-4:] == [
+            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
+            str(row["support"]),
+        ]
         assert len(line) == len(lines[0])
     assert f"accuracy {report['accuracy']:.3f}" in lines[5]
     assert lines[5].endswith("examples 80")
@@ -278,7 +313,9 @@ def test_class_without_examples_is_shown_as_a_dash():
 
 
 def test_task_of_another_kind_shows_its_numbers():
-    report = kt.evaluation.Report(answers.Result("segmentation", {"mean_iou": 0.625, "support": 4}, []), {})
+    report = kt.evaluation.Report(
+        answers.Result("segmentation", {"mean_iou": 0.625, "support": 4}, []), {}
+    )
     assert str(report) == "mean_iou 0.625   examples 4"
     assert 'data-metric="mean_iou" data-value="0.625"' in report.to_html()
 
@@ -327,7 +364,9 @@ def test_folder_that_is_a_file_is_an_error(tmp_path):
 
 @pytest.mark.browser
 def test_browser_shows_the_accuracy(tmp_path):
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    binary = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if binary is None:
         pytest.skip("no Chromium on this machine")
     rng = np.random.default_rng(0)
@@ -345,8 +384,19 @@ def test_browser_shows_the_accuracy(tmp_path):
     text = (tmp_path / "report.html").read_text("utf-8")
     (tmp_path / "look.html").write_text(text.replace("</body>", look), "utf-8")
     quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
-    command = [binary, "--headless", "--no-sandbox", *quiet, "--dump-dom", (tmp_path / "look.html").as_uri()]
+    quiet += [
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    command = [
+        binary,
+        "--headless",
+        "--no-sandbox",
+        *quiet,
+        "--dump-dom",
+        (tmp_path / "look.html").as_uri(),
+    ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     value, shown, embedded, pictures, scripts, visible = json.loads(
         html.unescape(re.search("<title>(.*?)</title>", dom)[1])

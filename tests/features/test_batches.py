@@ -25,7 +25,11 @@ def source(data, wanted=SHAPE, *, split="train", batch_size=None, corrupt="error
 def read(found):
     got = list(found.read())
     images = np.concatenate([np.asarray(batch.images) for batch in got])
-    targets = None if got[0].targets is None else np.concatenate([np.asarray(batch.targets) for batch in got])
+    targets = (
+        None
+        if got[0].targets is None
+        else np.concatenate([np.asarray(batch.targets) for batch in got])
+    )
     files = None if got[0].files is None else [file for batch in got for file in batch.files]
     return images, targets, files, [len(batch.images) for batch in got]
 
@@ -44,7 +48,14 @@ def photos(tmp_path):
 def test_arrays_datasets_and_files_give_the_same_images(photos):
     expected, labels = pictures(7), np.arange(7)
     dataset = tf.data.Dataset.from_tensor_slices((expected, labels)).batch(4)
-    for data in (expected, list(expected), (expected, labels), dataset, dataset.map(lambda x, y: x), photos):
+    for data in (
+        expected,
+        list(expected),
+        (expected, labels),
+        dataset,
+        dataset.map(lambda x, y: x),
+        photos,
+    ):
         images, targets, _, sizes = read(source(data, batch_size=3))
         np.testing.assert_array_equal(images, expected)
         assert sizes == [3, 3, 1]
@@ -68,7 +79,9 @@ def test_a_folder_names_its_classes_and_files(photos):
     assert targets.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert [pathlib.Path(file).name for file in files] == [f"{at}.png" for at in range(7)]
     assert source(str(photos / "cat")).class_names is None  # images of its own: no classes
-    assert read(source([photos / "dog", str(photos / "cat" / "2.png")]))[2][-1] == str(photos / "cat" / "2.png")
+    assert read(source([photos / "dog", str(photos / "cat" / "2.png")]))[2][-1] == str(
+        photos / "cat" / "2.png"
+    )
 
 
 def test_data_comes_in_the_order_of_its_targets_and_counts_no_pass():
@@ -89,7 +102,9 @@ def test_data_of_files_names_them(photos):
     for split in ("train", "validation"):
         _, targets, files, _ = read(source(data, split=split))
         assert files == data.files[split]
-        assert [data.class_names[target] for target in targets] == [pathlib.Path(file).parent.name for file in files]
+        assert [data.class_names[target] for target in targets] == [
+            pathlib.Path(file).parent.name for file in files
+        ]
 
 
 def test_skipping_bad_files_keeps_the_rest_in_order(photos):
@@ -100,7 +115,14 @@ def test_skipping_bad_files_keeps_the_rest_in_order(photos):
     images, targets, files, sizes = read(found)
     np.testing.assert_array_equal(images, np.delete(pictures(7), 1, axis=0))
     assert targets.tolist() == [0, 0, 0, 1, 1, 1]
-    assert [pathlib.Path(file).name for file in files] == ["0.png", "2.png", "3.png", "4.png", "5.png", "6.png"]
+    assert [pathlib.Path(file).name for file in files] == [
+        "0.png",
+        "2.png",
+        "3.png",
+        "4.png",
+        "5.png",
+        "6.png",
+    ]
     assert sizes == [2, 2, 2]
     reasons = {pathlib.Path(file).name: why for file, why in found.skipped.items()}
     assert list(reasons) == ["00.png", "1.png", "z.jpg"]
@@ -111,7 +133,9 @@ def test_skipping_bad_files_keeps_the_rest_in_order(photos):
 def test_a_bad_file_is_named(photos):
     for at in (5, 6):  # the second one in a batch that is not reached
         (photos / "dog" / f"{at}.png").write_bytes(b"these are my notes")
-    with pytest.raises(checks.InputError, match=r"5\.png \(the bytes are not a JPEG.*corrupt=\"skip\"") as wrong:
+    with pytest.raises(
+        checks.InputError, match=r"5\.png \(the bytes are not a JPEG.*corrupt=\"skip\""
+    ) as wrong:
         read(source(photos, batch_size=2))
     assert "4.png" not in str(wrong.value)
     assert "6.png" not in str(wrong.value)
@@ -128,10 +152,19 @@ WRONG = {
     "nothing": (lambda: 5, r"must come from kt\.data.*Given: int of type|must be \(n, height"),
     "text": (lambda: np.array(["a"]), "Given: ndarray of type"),
     "three parts": (lambda: (1, 2, 3), "Given: a tuple of 3"),
-    "one image": (lambda: pictures(1)[0], r"must be \(n, height, width, channels\)\. Given: \(8, 8, 3\)"),
+    "one image": (
+        lambda: pictures(1)[0],
+        r"must be \(n, height, width, channels\)\. Given: \(8, 8, 3\)",
+    ),
     "no images": (lambda: pictures(0), "must hold images"),
-    "lengths": (lambda: (pictures(3), [1, 2]), r"same length\. Given: 3 images, targets of shape \(2,\)"),
-    "size": (lambda: pictures(3, size=9), r"must have shape \(None, 8, 8, 3\)\. Given: \(None, 9, 9, 3\)"),
+    "lengths": (
+        lambda: (pictures(3), [1, 2]),
+        r"same length\. Given: 3 images, targets of shape \(2,\)",
+    ),
+    "size": (
+        lambda: pictures(3, size=9),
+        r"must have shape \(None, 8, 8, 3\)\. Given: \(None, 9, 9, 3\)",
+    ),
     "channels": (lambda: pictures(3)[..., :1], "must have 3 channels as the model takes"),
     "endless": (lambda: tf.data.Dataset.from_tensors(pictures(2)).repeat(), "must end"),
     "not batched": (lambda: tf.data.Dataset.from_tensor_slices(pictures(2)), "Batch the dataset"),
@@ -156,7 +189,9 @@ def test_a_folder_without_images(tmp_path):
 @pytest.mark.parametrize("channels", [1, 4])
 def test_files_come_with_the_models_channels(photos, channels):
     got = read(source(photos, (None, 8, 8, channels)))[0]
-    np.testing.assert_array_equal(got, kt.data.load_images(sorted(photos.rglob("[0-9].png")), 8, channels=channels))
+    np.testing.assert_array_equal(
+        got, kt.data.load_images(sorted(photos.rglob("[0-9].png")), 8, channels=channels)
+    )
     assert got.shape == (7, 8, 8, channels)
 
 

@@ -91,7 +91,9 @@ def test_the_oldest_goes_first(tmp_path):
     folder.get("a", maker(9, calls), size=32_000)  # used again
     folder.get("d", maker(3, calls, count=4000), size=64_000)
     assert {entry.key for entry in folder.entries()} == {"a", "d"}
-    with pytest.raises(checks.InputError, match="`max_bytes` must have room for the features. Given: 0 MB for 1 MB"):
+    with pytest.raises(
+        checks.InputError, match="`max_bytes` must have room for the features. Given: 0 MB for 1 MB"
+    ):
         folder.get("e", maker(4, calls), size=1_000_000)
 
 

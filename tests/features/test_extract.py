@@ -37,7 +37,10 @@ def test_two_taps_of_vgg_in_one_pass_equal_two_models_to_the_bit(wanted):
     model = kt.backbone("VGG16", weights=None, image_size=32)
     images = pictures(7)
     features = kt.features.extract(model, images, layers=wanted, batch_size=4, verbose=0)
-    assert [path for path in features if path in ("block4_pool", "block5_conv3")] == ["block4_pool", "block5_conv3"]
+    assert [path for path in features if path in ("block4_pool", "block5_conv3")] == [
+        "block4_pool",
+        "block5_conv3",
+    ]
     for layer in ("block5_conv3", "block4_pool"):
         expected = submodel(model, layer).predict(images, batch_size=4, verbose=0)
         assert expected.std() > 0
@@ -50,15 +53,23 @@ def test_without_layers_it_is_the_representation(tiny):
     assert list(features) == ["representation"]
     np.testing.assert_array_equal(np.asarray(features), tiny.predict(images, verbose=0))
     model = kt.build_model(tiny, kt.tasks.Classification(3))
-    np.testing.assert_array_equal(kt.features.extract(model, images, verbose=0)["representation"], features)
+    np.testing.assert_array_equal(
+        kt.features.extract(model, images, verbose=0)["representation"], features
+    )
 
 
 def test_a_plain_model_gives_its_outputs():
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
-    outputs = {"a": keras.layers.Conv2D(2, 3, name="a")(x), "b": keras.layers.GlobalMaxPooling2D(name="b")(x)}
+    outputs = {
+        "a": keras.layers.Conv2D(2, 3, name="a")(x),
+        "b": keras.layers.GlobalMaxPooling2D(name="b")(x),
+    }
     features = kt.features.extract(keras.Model(inputs, outputs), pictures(3), verbose=0)
-    assert {name: array.shape for name, array in features.items()} == {"a": (3, 30, 30, 2), "b": (3, 3)}
+    assert {name: array.shape for name, array in features.items()} == {
+        "a": (3, 30, 30, 2),
+        "b": (3, 3),
+    }
 
 
 def test_levels_are_the_backbones(tiny):
@@ -69,7 +80,10 @@ def test_levels_are_the_backbones(tiny):
         expected = submodel(tiny, tiny.levels[level]).predict(images, verbose=0)
         np.testing.assert_array_equal(features[level], expected)
         np.testing.assert_array_equal(features[tiny.levels[level]], expected)
-    with pytest.raises(checks.InputError, match=r"levels that the network has\. Given: 'P5' for a network with P2, P3"):
+    with pytest.raises(
+        checks.InputError,
+        match=r"levels that the network has\. Given: 'P5' for a network with P2, P3",
+    ):
         kt.features.extract(tiny, images, layers="P5", verbose=0)
 
 
@@ -77,12 +91,19 @@ def test_a_layer_may_be_called_like_a_level():
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(2, 3, strides=2, name="P3")(keras.layers.Rescaling(1 / 255)(inputs))
     model = keras.Model(inputs, keras.layers.Conv2D(2, 3, strides=2, name="top")(x))
-    assert kt.features.extract(model, pictures(2), layers="P3", verbose=0)["P3"].shape == (2, 15, 15, 2)
+    assert kt.features.extract(model, pictures(2), layers="P3", verbose=0)["P3"].shape == (
+        2,
+        15,
+        15,
+        2,
+    )
 
 
 def test_nested_equals_flat(tiny):
     images = pictures(4)
-    outer = keras.Sequential([keras.Input((32, 32, 3)), tiny, keras.layers.GlobalAveragePooling2D(name="mean")])
+    outer = keras.Sequential(
+        [keras.Input((32, 32, 3)), tiny, keras.layers.GlobalAveragePooling2D(name="mean")]
+    )
     flat = kt.features.extract(tiny, images, layers=["block1_add", "P3"], verbose=0)
     nested = kt.features.extract(outer, images, layers=["tiny/block1_add", "P3", "mean"], verbose=0)
     assert list(nested) == ["tiny/block1_add", "tiny/block4_1_relu", "mean"]
@@ -90,7 +111,9 @@ def test_nested_equals_flat(tiny):
     np.testing.assert_array_equal(nested["P3"], flat["P3"])
     deepest = kt.features.extract(outer, images, verbose=0)
     assert list(deepest) == ["tiny/representation"]
-    np.testing.assert_array_equal(deepest["representation"], kt.features.extract(tiny, images, verbose=0))
+    np.testing.assert_array_equal(
+        deepest["representation"], kt.features.extract(tiny, images, verbose=0)
+    )
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max", "concat"])
@@ -100,7 +123,9 @@ def test_pooling_is_that_of_numpy(tiny, pooling):
     pooled = kt.features.extract(tiny, images, layers=["P2", "P3"], pooling=pooling, verbose=0)
     for path, values in maps.items():
         parts = {"avg": values.mean((1, 2), dtype="float64"), "max": values.max((1, 2))}
-        expected = np.concatenate(list(parts.values()), axis=-1) if pooling == "concat" else parts[pooling]
+        expected = (
+            np.concatenate(list(parts.values()), axis=-1) if pooling == "concat" else parts[pooling]
+        )
         # float32 sums of at most 64 numbers, in another order
         np.testing.assert_allclose(pooled[path], expected, rtol=1e-5, atol=1e-6)
 
@@ -109,7 +134,9 @@ def test_pooling_leaves_vectors_and_pools_sequences():
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
     tokens = keras.layers.Reshape((64, 48), name="tokens")(x)
-    model = keras.Model(inputs, keras.layers.Dense(4, name="vector")(keras.layers.GlobalMaxPooling1D()(tokens)))
+    model = keras.Model(
+        inputs, keras.layers.Dense(4, name="vector")(keras.layers.GlobalMaxPooling1D()(tokens))
+    )
     plain, pooled = (
         kt.features.extract(model, pictures(3), layers=["tokens", "vector"], pooling=way, verbose=0)
         for way in (None, "max")
@@ -122,13 +149,20 @@ def test_disk_equals_memory(tiny, tmp_path, capsys):
     images, labels = pictures(11), np.arange(11)
     options = {"layers": ["block1_add", "P3"], "batch_size": 4}
     memory = kt.features.extract(tiny, (images, labels), **options, verbose=0)
-    disk = kt.features.extract(tiny, (images, labels), **options, to=tmp_path / "features", verbose=2)
+    disk = kt.features.extract(
+        tiny, (images, labels), **options, to=tmp_path / "features", verbose=2
+    )
     size = sum(array.nbytes for array in memory.values()) / 1e6
-    assert f"features of 11 images: {size:.1f} MB in '{tmp_path / 'features'}'" in capsys.readouterr().out
+    assert (
+        f"features of 11 images: {size:.1f} MB in '{tmp_path / 'features'}'"
+        in capsys.readouterr().out
+    )
     again = kt.features.load(tmp_path / "features")
     for other in (disk, again):
         assert list(other) == list(memory)
-        assert all(isinstance(array, np.memmap) and not array.flags.writeable for array in other.values())
+        assert all(
+            isinstance(array, np.memmap) and not array.flags.writeable for array in other.values()
+        )
         for path, array in memory.items():
             np.testing.assert_array_equal(other[path], array)
         np.testing.assert_array_equal(other.targets, labels)
@@ -142,13 +176,21 @@ def test_the_order_is_that_of_the_targets(tiny, tmp_path):
     """Each image is one grey value, which the pooled pixels give away."""
     grey = np.arange(0, 200, 5)
     images = np.broadcast_to(grey[:, None, None, None], (40, 32, 32, 3)).astype("uint8")
-    data = kt.data.from_arrays(images, {"grey": grey.astype("float32"), "half": grey // 100}, batch_size=7, seed=3)
-    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.AveragePooling2D(32, name="mean")])
+    data = kt.data.from_arrays(
+        images, {"grey": grey.astype("float32"), "half": grey // 100}, batch_size=7, seed=3
+    )
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.AveragePooling2D(32, name="mean")]
+    )
     for split in ("train", "validation"):
-        features = kt.features.extract(model, data, layers="mean", split=split, to=tmp_path / split, verbose=0)
+        features = kt.features.extract(
+            model, data, layers="mean", split=split, to=tmp_path / split, verbose=0
+        )
         np.testing.assert_array_equal(features.targets["grey"], data.targets[split]["grey"])
         np.testing.assert_array_equal(features.targets["half"], data.targets[split]["half"])
-        np.testing.assert_allclose(np.asarray(features)[:, 0, 0, 0], data.targets[split]["grey"], rtol=1e-6)
+        np.testing.assert_allclose(
+            np.asarray(features)[:, 0, 0, 0], data.targets[split]["grey"], rtol=1e-6
+        )
         assert features.about["split"] == split
         assert features.about["digest"] == data.digest
     assert data.epochs.next == 0
@@ -163,7 +205,14 @@ def test_files_and_class_names_come_along(tiny, tmp_path):
     features = kt.features.extract(
         tiny, tmp_path / "photos", corrupt="skip", pooling="avg", to=tmp_path / "out", verbose=0
     )
-    assert [os.path.basename(file) for file in features.files] == ["0.png", "2.png", "4.png", "1.png", "3.png", "5.png"]
+    assert [os.path.basename(file) for file in features.files] == [
+        "0.png",
+        "2.png",
+        "4.png",
+        "1.png",
+        "3.png",
+        "5.png",
+    ]
     assert features.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert features.class_names == ["a", "b"]
     assert list(features.about["skipped"].values()) == ["the file is empty"]
@@ -210,8 +259,12 @@ def test_float16(tiny, tmp_path):
     half = kt.features.extract(tiny, images, dtype="float16", to=tmp_path / "half", verbose=0)
     assert half["representation"].dtype == np.float16
     np.testing.assert_array_equal(half["representation"], full["representation"].astype("float16"))
-    large = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(1000.0, name="large")])
-    with pytest.raises(checks.InputError, match=r"`dtype` must hold the features\. Given: 'float16', up to 65504"):
+    large = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Rescaling(1000.0, name="large")]
+    )
+    with pytest.raises(
+        checks.InputError, match=r"`dtype` must hold the features\. Given: 'float16', up to 65504"
+    ):
         kt.features.extract(large, images, dtype="float16", to=tmp_path / "large", verbose=0)
     assert not (tmp_path / "large").exists()
 
@@ -219,7 +272,9 @@ def test_float16(tiny, tmp_path):
 def test_mixed_precision_gives_float32():
     keras.mixed_precision.set_global_policy("mixed_float16")
     model = kt.backbone("tiny", weights=None)
-    features = kt.features.extract(model, pictures(3), layers="block1_add", pooling="avg", verbose=0)
+    features = kt.features.extract(
+        model, pictures(3), layers="block1_add", pooling="avg", verbose=0
+    )
     assert features["block1_add"].dtype == np.float32
 
 
@@ -272,9 +327,12 @@ def test_wrong_arguments(case, tiny):
 
 def test_images_of_several_sizes_need_pooling():
     inputs = keras.Input((None, None, 3))
-    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Rescaling(1 / 255)(inputs)))
+    model = keras.Model(
+        inputs, keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Rescaling(1 / 255)(inputs))
+    )
     dataset = tf.data.Dataset.from_generator(
-        lambda: iter([pictures(2, 8), pictures(2, 10)]), output_signature=tf.TensorSpec((None, None, None, 3), tf.uint8)
+        lambda: iter([pictures(2, 8), pictures(2, 10)]),
+        output_signature=tf.TensorSpec((None, None, None, 3), tf.uint8),
     )
     with pytest.raises(checks.InputError, match="all images must have one size"):
         kt.features.extract(model, dataset, verbose=0)
@@ -359,10 +417,14 @@ def test_a_killed_extraction_leaves_nothing_that_looks_complete(tiny, tmp_path, 
         kt.features.load(out)
     features = kt.features.extract(tiny, pictures(3), to=out, verbose=0)
     assert sorted(path.name for path in out.iterdir()) == ["0-representation.npy", "features.json"]
-    np.testing.assert_array_equal(features["representation"], kt.features.extract(tiny, pictures(3), verbose=0))
+    np.testing.assert_array_equal(
+        features["representation"], kt.features.extract(tiny, pictures(3), verbose=0)
+    )
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="resident memory is read from /proc")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/status"), reason="resident memory is read from /proc"
+)
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     done = run(MEMORY, tmp_path / "out")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -373,8 +435,12 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 def test_missing_labels_are_said():
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    data = kt.data.from_arrays(images, [0, None, 1, 0], validation=None, test=(255 - images[:2], [0, 1]))
+    data = kt.data.from_arrays(
+        images, [0, None, 1, 0], validation=None, test=(255 - images[:2], [0, 1])
+    )
     backbone = kt.backbone("tiny", weights=None)
     found = kt.features.extract(backbone, data, verbose=0)
-    assert found.about["notes"] == ["some labels are missing, with 0 as target: data.weights['train'] says which"]
+    assert found.about["notes"] == [
+        "some labels are missing, with 0 as target: data.weights['train'] says which"
+    ]
     assert kt.features.extract(backbone, data, split="test", verbose=0).about["notes"] == []

@@ -11,7 +11,9 @@ from keras_transfer.features import store, writers
 
 
 def two(**rest):
-    return store.Features({"trunk/conv": np.ones((2, 3, 3, 4)), "trunk/pool": np.zeros((2, 4))}, **rest)
+    return store.Features(
+        {"trunk/conv": np.ones((2, 3, 3, 4)), "trunk/pool": np.zeros((2, 4))}, **rest
+    )
 
 
 def test_it_reads_like_a_dict():
@@ -19,7 +21,9 @@ def test_it_reads_like_a_dict():
     assert list(features) == list(features.keys()) == ["trunk/conv", "trunk/pool"]
     assert len(features) == 2
     assert dict(features).keys() == features.arrays.keys()
-    assert [array.shape for array in features.values()] == [array.shape for _, array in features.items()]
+    assert [array.shape for array in features.values()] == [
+        array.shape for _, array in features.items()
+    ]
     for name in ("trunk/pool", "pool", "p*l"):
         assert features[name] is features.arrays["trunk/pool"]
     assert features["P4"] is features.arrays["trunk/conv"]
@@ -31,7 +35,10 @@ def test_it_reads_like_a_dict():
 def test_unclear_names():
     with pytest.raises(checks.InputError, match="Close: 'trunk/pool'|Close: 'pool'"):
         two()["pol"]
-    with pytest.raises(checks.InputError, match="must match one layer. Given: 'trunk/.', which matches trunk/conv, "):
+    with pytest.raises(
+        checks.InputError,
+        match="must match one layer. Given: 'trunk/.', which matches trunk/conv, ",
+    ):
         two()["trunk/*"]
 
 
@@ -41,7 +48,9 @@ def test_a_single_layer_is_an_array():
     assert np.asarray(features, "float32").dtype == np.float32
     assert np.array(features) is not features["pool"]
     assert not np.shares_memory(np.array(features), features["pool"])
-    with pytest.raises(checks.InputError, match="of one layer to be an array. Given: trunk/conv, trunk/pool"):
+    with pytest.raises(
+        checks.InputError, match="of one layer to be an array. Given: trunk/conv, trunk/pool"
+    ):
         np.asarray(two())
 
 
@@ -59,7 +68,11 @@ def test_everything_comes_back(tmp_path):
         "levels": {"P2": "a/b"},
         "about": {"n": 1},
     }
-    written(tmp_path / "out", targets={"age": np.array([1.0, 2.0, 3.0]), "name": np.array(["ä", "b", "c"])}, **rest)
+    written(
+        tmp_path / "out",
+        targets={"age": np.array([1.0, 2.0, 3.0]), "name": np.array(["ä", "b", "c"])},
+        **rest,
+    )
     features = store.load(str(tmp_path / "out"))
     np.testing.assert_array_equal(features["P2"], [[0, 1], [2, 3], [4, 5]])
     assert features.targets["age"].tolist() == [1, 2, 3]
@@ -84,22 +97,37 @@ LAYER = {"file": "0-a_b.npy", "shape": [3, 2], "dtype": "float32"}
 DAMAGE = {
     "no folder": (lambda out: out.rename(out.with_name("elsewhere")), "that `extract` finished"),
     "no manifest": (lambda out: (out / "features.json").unlink(), "that `extract` finished"),
-    "no JSON": (lambda out: (out / "features.json").write_text("{"), "must be what `extract` wrote"),
-    "a list": (lambda out: (out / "features.json").write_text("[]"), "must be what `extract` wrote"),
+    "no JSON": (
+        lambda out: (out / "features.json").write_text("{"),
+        "must be what `extract` wrote",
+    ),
+    "a list": (
+        lambda out: (out / "features.json").write_text("[]"),
+        "must be what `extract` wrote",
+    ),
     "another format": (lambda out: change(out, format=99), "must be of format 1. Given: 99"),
     "no layers": (lambda out: change(out, layers=None), "must be what `extract` wrote"),
     "a file elsewhere": (
         lambda out: change(out, layers={"a": {**LAYER, "file": "../secret.npy"}}),
         "files of its own folder. Given: '../secret.npy'",
     ),
-    "targets elsewhere": (lambda out: change(out, targets="/etc/passwd"), "files of its own folder"),
+    "targets elsewhere": (
+        lambda out: change(out, targets="/etc/passwd"),
+        "files of its own folder",
+    ),
     "another shape": (
         lambda out: change(out, layers={"a": {**LAYER, "shape": [4, 2]}}),
         r"those of its manifest. .* shape \(3, 2\)",
     ),
     "a missing array": (lambda out: (out / "0-a_b.npy").unlink(), "must be whole"),
-    "a short array": (lambda out: (out / "0-a_b.npy").write_bytes((out / "0-a_b.npy").read_bytes()[:-4]), "whole"),
-    "objects": (lambda out: np.save(out / "0-a_b.npy", np.array([{}]), allow_pickle=True), "must be whole"),
+    "a short array": (
+        lambda out: (out / "0-a_b.npy").write_bytes((out / "0-a_b.npy").read_bytes()[:-4]),
+        "whole",
+    ),
+    "objects": (
+        lambda out: np.save(out / "0-a_b.npy", np.array([{}]), allow_pickle=True),
+        "must be whole",
+    ),
 }
 
 

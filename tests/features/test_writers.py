@@ -11,7 +11,10 @@ SPECS = {"a": ((2, 2), np.dtype("float32")), "b": ((3,), np.dtype("float16"))}
 
 def parts(sizes):
     rng = np.random.default_rng(0)
-    return [{path: rng.normal(size=(n, *shape)).astype(dtype) for path, (shape, dtype) in SPECS.items()} for n in sizes]
+    return [
+        {path: rng.normal(size=(n, *shape)).astype(dtype) for path, (shape, dtype) in SPECS.items()}
+        for n in sizes
+    ]
 
 
 def whole(batches):
@@ -50,15 +53,25 @@ def fill(path, **options):
 
 def test_finished_features_are_not_overwritten_by_chance(tmp_path):
     fill(tmp_path)
-    with pytest.raises(checks.InputError, match="which holds features. Load them with .* or pass overwrite=True"):
+    with pytest.raises(
+        checks.InputError, match="which holds features. Load them with .* or pass overwrite=True"
+    ):
         fill(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     with writers.Folder(tmp_path, overwrite=True) as writer:
         writer.open({"c": SPECS["b"]}, rows=None)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["0-c.npy", "features.partial", "notes.txt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "0-c.npy",
+            "features.partial",
+            "notes.txt",
+        ]
         writer.add({"c": parts([2])[0]["b"]})
         assert list(writer.close()) == ["c"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0-c.npy", "features.json", "notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "0-c.npy",
+        "features.json",
+        "notes.txt",
+    ]
 
 
 def test_finished_features_stay_until_new_ones_begin(tmp_path):
@@ -102,5 +115,7 @@ def test_layers_of_similar_paths_get_files_of_their_own(tmp_path):
 
 
 def test_room_in_memory_is_asked_for_at_once():
-    with pytest.raises(checks.InputError, match="must fit into memory.*Write them to a folder with `to`"):
+    with pytest.raises(
+        checks.InputError, match="must fit into memory.*Write them to a folder with `to`"
+    ):
         writers.Memory().open({"a": ((2**40,), np.dtype("float32"))}, rows=2**18)

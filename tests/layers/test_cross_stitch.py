@@ -51,7 +51,9 @@ def test_it_comes_again_from_its_config():
 
 def test_it_computes_in_the_policys_type():
     layer = layers.CrossStitch(dtype="mixed_bfloat16")
-    assert [tensor.dtype for tensor in layer([keras.Input((2,)), keras.Input((2,))])] == ["bfloat16"] * 2
+    assert [tensor.dtype for tensor in layer([keras.Input((2,)), keras.Input((2,))])] == [
+        "bfloat16"
+    ] * 2
     assert layer.matrix.dtype == "float32"
 
 

@@ -62,7 +62,9 @@ def test_a_saved_model_holds_the_name_and_no_code(tmp_path):
     assert '"function": "tests>halved_and_cropped"' in config
     again = kt.load_model(tmp_path / "m.keras")
     assert again.get_layer("own").function is halved_and_cropped
-    np.testing.assert_array_equal(again.predict(PIXELS, verbose=0), model.predict(PIXELS, verbose=0))
+    np.testing.assert_array_equal(
+        again.predict(PIXELS, verbose=0), model.predict(PIXELS, verbose=0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,5 +79,7 @@ def test_a_function_that_could_not_be_loaded_is_refused(function, given):
 
 
 def test_a_name_that_is_not_imported_yet():
-    with pytest.raises(checks.InputError, match="Given: 'elsewhere>scaled'. Import the module that defines it."):
+    with pytest.raises(
+        checks.InputError, match="Given: 'elsewhere>scaled'. Import the module that defines it."
+    ):
         layers.PreprocessFunction("elsewhere>scaled")

@@ -43,7 +43,8 @@ def test_several_marks_come_in_order():
     for mark in layers.representations(model):
         assert layers.representation(model, below=mark.output) is mark
     assert [
-        (block.name, set(block.layers) - {image._keras_history.operation.name}) for block in layers.blocks(model)
+        (block.name, set(block.layers) - {image._keras_history.operation.name})
+        for block in layers.blocks(model)
     ] == [
         ("low", {"low"}),
         ("high", {"high", "age_high"}),

@@ -13,15 +13,26 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import archives, checks, saved_models
+from keras_transfer.core import checks
+from keras_transfer.storage import archives, saved_models
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
 LABELS = np.arange(8) % 2
 TRAINABLE = {
     "plain": ["plain/kernel", "plain/scale", "plain/shift", "plain/upper"],
-    "tf_keras": ["conv/kernel", "conv/bias", "norm/gamma", "norm/beta", "conv2/kernel", "conv2/bias"],
+    "tf_keras": [
+        "conv/kernel",
+        "conv/bias",
+        "norm/gamma",
+        "norm/beta",
+        "conv2/kernel",
+        "conv2/bias",
+    ],
 }
-STATISTICS = {"plain": ["plain/mean", "plain/variance"], "tf_keras": ["norm/moving_mean", "norm/moving_variance"]}
+STATISTICS = {
+    "plain": ["plain/mean", "plain/variance"],
+    "tf_keras": ["norm/moving_mean", "norm/moving_variance"],
+}
 NAMES = list(TRAINABLE)
 
 
@@ -37,20 +48,34 @@ def model_of(folder, **arguments):
 
 def compiled(model, optimizer=None, **arguments):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer or keras.optimizers.SGD(0.1), loss, **{"jit_compile": False, **arguments})
+    model.compile(
+        optimizer or keras.optimizers.SGD(0.1), loss, **{"jit_compile": False, **arguments}
+    )
     return model
 
 
 def values(model):
-    return {variable.path: variable.numpy() for variable in model.variables if "seed" not in variable.path}
+    return {
+        variable.path: variable.numpy()
+        for variable in model.variables
+        if "seed" not in variable.path
+    }
 
 
 def moved(before, after):
-    return {path.removeprefix("module/") for path in before if not np.array_equal(before[path], after[path])}
+    return {
+        path.removeprefix("module/")
+        for path in before
+        if not np.array_equal(before[path], after[path])
+    }
 
 
 def l2(layer):
-    kernel = next(variable for variable in layer.weights if variable.path.endswith(("plain/kernel", "conv/kernel")))
+    kernel = next(
+        variable
+        for variable in layer.weights
+        if variable.path.endswith(("plain/kernel", "conv/kernel"))
+    )
     return 0.001 * float(np.square(kernel.numpy()).sum())
 
 
@@ -58,10 +83,19 @@ def l2(layer):
 def test_its_weights_are_the_variables_of_the_module(module_folders, name):
     """Should Keras copy a tf.Variable one day, the layer says so; this guards `keras.Variable(tf_variable)`."""
     layer = layer_of(module_folders[name])
-    assert [variable.path for variable in layer.trainable_variables] == [f"module/{path}" for path in TRAINABLE[name]]
-    assert [variable.path for variable in layer.non_trainable_variables] == [f"module/{n}" for n in STATISTICS[name]]
-    own = {variable.name.partition(":")[0]: variable for variable in (*layer._module.trainable, *layer._module.others)}
-    assert all(variable.value is own[variable.path.removeprefix("module/")] for variable in layer.weights)
+    assert [variable.path for variable in layer.trainable_variables] == [
+        f"module/{path}" for path in TRAINABLE[name]
+    ]
+    assert [variable.path for variable in layer.non_trainable_variables] == [
+        f"module/{n}" for n in STATISTICS[name]
+    ]
+    own = {
+        variable.name.partition(":")[0]: variable
+        for variable in (*layer._module.trainable, *layer._module.others)
+    }
+    assert all(
+        variable.value is own[variable.path.removeprefix("module/")] for variable in layer.weights
+    )
     before = layer(IMAGES)
     layer.weights[0].assign(layer.weights[0] * 2)
     assert not np.array_equal(layer(IMAGES), before)
@@ -69,15 +103,21 @@ def test_its_weights_are_the_variables_of_the_module(module_folders, name):
 
 def test_a_keras_that_copies_variables_is_noticed(module_folders, monkeypatch):
     make = keras.Variable
-    monkeypatch.setattr(keras, "Variable", lambda value, **arguments: make(tf.identity(value), **arguments))
+    monkeypatch.setattr(
+        keras, "Variable", lambda value, **arguments: make(tf.identity(value), **arguments)
+    )
     with pytest.raises(RuntimeError, match="copies a tf.Variable"):
         layer_of(module_folders["plain"])
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("trainable", "batch_norm"), [(True, "train"), (True, "inference"), (False, "train")])
+@pytest.mark.parametrize(
+    ("trainable", "batch_norm"), [(True, "train"), (True, "inference"), (False, "train")]
+)
 def test_what_moves(module_folders, name, trainable, batch_norm):
-    model = compiled(model_of(module_folders[name], trainable=trainable, batch_norm=batch_norm), "adam")
+    model = compiled(
+        model_of(module_folders[name], trainable=trainable, batch_norm=batch_norm), "adam"
+    )
     before = values(model)
     model.fit(IMAGES, LABELS, batch_size=4, verbose=0)
     statistics = STATISTICS[name] if trainable and batch_norm == "train" else []
@@ -96,7 +136,11 @@ def test_freezing_and_thawing(module_folders, name):
         compiled(model)
         before = values(model)
         model.fit(IMAGES, LABELS, verbose=0)
-        assert moved(before, values(model)) == {*(TRAINABLE[name] if trainable else []), "head/kernel", "head/bias"}
+        assert moved(before, values(model)) == {
+            *(TRAINABLE[name] if trainable else []),
+            "head/kernel",
+            "head/bias",
+        }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,7 +164,9 @@ def test_regularisation_counts_once_and_only_while_it_trains(module_folders, nam
     model = compiled(model_of(module_folders[name]), keras.optimizers.SGD(0.0))
     layer = model.get_layer("module")
     trains = [model.evaluate(IMAGES, LABELS, verbose=0) for _ in range(2)]
-    fitted = model.fit(IMAGES, LABELS, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
+    fitted = model.fit(IMAGES, LABELS, batch_size=4, epochs=2, shuffle=False, verbose=0).history[
+        "loss"
+    ]
     layer.trainable = False
     frozen = compiled(model).evaluate(IMAGES, LABELS, verbose=0)
     assert l2(layer) > 0.001
@@ -160,7 +206,9 @@ def test_arguments_reach_the_module(module_folders):
     """The moving mean after one step is (1 - momentum) times the batch's."""
     shifts = []
     for momentum in (0.5, 0.9):
-        layer = layer_of(module_folders["plain"], arguments={"batch_norm_momentum": momentum}, batch_norm="train")
+        layer = layer_of(
+            module_folders["plain"], arguments={"batch_norm_momentum": momentum}, batch_norm="train"
+        )
         layer(IMAGES, training=True)
         shifts.append(layer.non_trainable_variables[0].numpy())
     np.testing.assert_allclose(shifts[0], shifts[1] * 5, rtol=1e-4)
@@ -203,7 +251,9 @@ def test_shapes_within_a_graph_are_those_of_the_images(tmp_path):
 def test_variables_of_one_name_get_paths_of_their_own(tmp_path):
     module = tf.Module()
     module.parts = [tf.Variable(float(n), name="a/part") for n in range(3)]
-    module.__call__ = tf.function(lambda x: x + sum(module.parts), input_signature=[tf.TensorSpec([None, 2])])
+    module.__call__ = tf.function(
+        lambda x: x + sum(module.parts), input_signature=[tf.TensorSpec([None, 2])]
+    )
     tf.saved_model.save(module, str(tmp_path / "m"))
     layer = layer_of(tmp_path / "m")
     paths = ["module/a/part", "module/a/part_1", "module/a/part_2"]
@@ -211,11 +261,20 @@ def test_variables_of_one_name_get_paths_of_their_own(tmp_path):
     assert float(layer(tf.zeros((1, 2)))[0, 0]) == 3
 
 
-def test_what_a_signature_and_a_module_without_variables_cannot_do_is_told(module_folders, tmp_path, capsys):
+def test_what_a_signature_and_a_module_without_variables_cannot_do_is_told(
+    module_folders, tmp_path, capsys
+):
     layer = layer_of(module_folders["tf_keras"], output="serving_default")
-    assert "the signature 'serving_default' is called, which always runs in inference mode" in capsys.readouterr().out
+    assert (
+        "the signature 'serving_default' is called, which always runs in inference mode"
+        in capsys.readouterr().out
+    )
     assert len(layer.trainable_variables) == len(TRAINABLE["tf_keras"])
-    model = compiled(keras.Sequential([keras.Input((32, 32, 3)), layer, keras.layers.Flatten(), keras.layers.Dense(2)]))
+    model = compiled(
+        keras.Sequential(
+            [keras.Input((32, 32, 3)), layer, keras.layers.Flatten(), keras.layers.Dense(2)]
+        )
+    )
     layer.batch_norm = "train"
     before = values(model)
     model.fit(IMAGES, LABELS, verbose=0)
@@ -257,7 +316,9 @@ def test_a_process_that_trusted_it_makes_it_again(module_folders, tmp_path):
         np.testing.assert_array_equal(layer.get_weights()[0], original[0])
         assert layer.weights[0].value is not model.get_layer("module").weights[0].value
         again.set_weights(model.get_weights())
-        np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+        np.testing.assert_array_equal(
+            again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+        )
 
 
 def test_the_module_lives_as_long_as_the_layer(module_folders):
@@ -296,7 +357,9 @@ def test_refusals(module_folders, tmp_path, monkeypatch):
         layer_of(tmp_path)
     with pytest.raises(checks.InputError, match="`batch_norm` must be one of 'inference', 'train'"):
         layer_of(module_folders["plain"], batch_norm="frozen")
-    with pytest.raises(checks.InputError, match="must be known. Given: 'momentum'. It takes: batch_norm_momentum"):
+    with pytest.raises(
+        checks.InputError, match="must be known. Given: 'momentum'. It takes: batch_norm_momentum"
+    ):
         layer_of(module_folders["plain"], arguments={"momentum": 0.9})
     with pytest.raises(checks.InputError, match="given what it was saved for"):
         layer_of(module_folders["tf_keras"])(keras.Input((64, 64, 3)))
@@ -306,7 +369,9 @@ def test_refusals(module_folders, tmp_path, monkeypatch):
 
 
 def python(code, *arguments):
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.strip().splitlines()
 
@@ -316,7 +381,8 @@ import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, numpy as np
 import keras_transfer as kt
-from keras_transfer.core import archives, checks
+from keras_transfer.storage import archives
+from keras_transfer.core import checks
 file, images, again = sys.argv[1:]
 for load in (keras.models.load_model, kt.load_model):
     try:
@@ -343,7 +409,12 @@ def test_a_file_brings_its_saved_model_into_another_process(module_folders, tmp_
     np.save(tmp_path / "images.npy", IMAGES)
     shutil.rmtree(folder)
     for turn in (1, 2):
-        said = python(RELOAD, tmp_path / f"{turn - 1}.keras", tmp_path / "images.npy", tmp_path / f"{turn}.keras")
+        said = python(
+            RELOAD,
+            tmp_path / f"{turn - 1}.keras",
+            tmp_path / "images.npy",
+            tmp_path / f"{turn}.keras",
+        )
         assert "kt.load_model(path, trust=True)" in said[0]
         assert "must not carry code" in said[1]
         assert "trust=True" in said[1]

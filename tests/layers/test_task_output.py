@@ -25,8 +25,13 @@ def test_unit_is_taken_once():
 
 def test_outputs_are_in_the_order_of_the_model():
     inputs = keras.Input((3,))
-    tasks_by_name = {name: layers.TaskOutput(tasks.Classification(3), name=name)(inputs) for name in ("z", "a", "m")}
-    assert list(layers.outputs(keras.Model(inputs, tasks_by_name))) == list(keras.Model(inputs, tasks_by_name).output)
+    tasks_by_name = {
+        name: layers.TaskOutput(tasks.Classification(3), name=name)(inputs)
+        for name in ("z", "a", "m")
+    }
+    assert list(layers.outputs(keras.Model(inputs, tasks_by_name))) == list(
+        keras.Model(inputs, tasks_by_name).output
+    )
 
 
 def test_float32_out_of_float16():

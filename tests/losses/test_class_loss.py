@@ -10,7 +10,11 @@ from keras_transfer.core import checks
 RNG = np.random.default_rng(0)
 LABELS = np.array([0, 2, 1, 2, 0])
 PROBABILITIES = RNG.dirichlet(np.ones(3), 5).astype("float32")
-OWN = {"crossentropy": {}, "focal": {"gamma": 1.5}, "logit_adjusted": {"priors": [0.5, 0.3, 0.2], "tau": 0.7}}
+OWN = {
+    "crossentropy": {},
+    "focal": {"gamma": 1.5},
+    "logit_adjusted": {"priors": [0.5, 0.3, 0.2], "tau": 0.7},
+}
 every_loss = pytest.mark.parametrize("name", OWN)
 every_weight = pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
 
@@ -20,13 +24,17 @@ def make(name, **options):
 
 
 def test_every_row_is_here():
-    assert set(OWN) == {name for name, kind in losses.LOSSES.items() if issubclass(kind, losses.ClassLoss)}
+    assert set(OWN) == {
+        name for name, kind in losses.LOSSES.items() if issubclass(kind, losses.ClassLoss)
+    }
 
 
 @every_loss
 @every_weight
 def test_contract(name, weights):
-    testing.check_loss(make(name, label_smoothing=0.2, class_weights=weights), LABELS, PROBABILITIES)
+    testing.check_loss(
+        make(name, label_smoothing=0.2, class_weights=weights), LABELS, PROBABILITIES
+    )
 
 
 @every_loss
@@ -52,7 +60,9 @@ def test_a_mixture_has_the_loss_of_its_parts(name, weights):
     """Of MixUp: 0.3 of an image of class 0 and 0.7 of one of class 2."""
     loss, smooth = make(name, class_weights=weights), np.array([[0.3, 0.0, 0.7]])
     parts = [float(loss(np.array([label]), PROBABILITIES[:1])) for label in (0, 2)]
-    np.testing.assert_allclose(float(loss(smooth, PROBABILITIES[:1])), 0.3 * parts[0] + 0.7 * parts[1], rtol=1e-5)
+    np.testing.assert_allclose(
+        float(loss(smooth, PROBABILITIES[:1])), 0.3 * parts[0] + 0.7 * parts[1], rtol=1e-5
+    )
 
 
 @every_loss
@@ -63,7 +73,9 @@ def test_an_id_out_of_range_is_not_a_loss_of_zero(name):
 @every_loss
 @pytest.mark.parametrize("weights", list(losses.WEIGHTS))
 def test_weights_must_be_settled_first(name, weights):
-    with pytest.raises(checks.InputError, match=f"class weights must be known.*'{weights}'.*kt.fine_tune"):
+    with pytest.raises(
+        checks.InputError, match=f"class weights must be known.*'{weights}'.*kt.fine_tune"
+    ):
         make(name, class_weights=weights)(LABELS, PROBABILITIES)
 
 

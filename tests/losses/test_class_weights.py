@@ -17,7 +17,9 @@ def test_effective_by_hand():
     beta = 0.99
     effective = [sum(beta**power for power in range(count)) for count in COUNTS]
     weights = np.array([1 / each for each in effective])
-    weights *= sum(COUNTS) / sum(weight * count for weight, count in zip(weights, COUNTS, strict=True))
+    weights *= sum(COUNTS) / sum(
+        weight * count for weight, count in zip(weights, COUNTS, strict=True)
+    )
     np.testing.assert_allclose(losses.effective_weights(COUNTS, beta=beta), weights, rtol=1e-12)
 
 

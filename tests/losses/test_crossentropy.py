@@ -46,7 +46,9 @@ def test_a_distribution_has_the_expected_loss_of_its_ids(weights):
     distributions = RNG.dirichlet(np.ones(3), 5).astype("float32")
     distributions[0] = [1, 0, 0]  # no weight at all in one of the cases
     each = np.stack([loss(np.full(5, label), PROBABILITIES) for label in range(3)], axis=1)
-    np.testing.assert_allclose(loss(distributions, PROBABILITIES), (distributions * each).sum(axis=1), rtol=2e-6)
+    np.testing.assert_allclose(
+        loss(distributions, PROBABILITIES), (distributions * each).sum(axis=1), rtol=2e-6
+    )
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
@@ -67,7 +69,9 @@ def test_the_gradient_of_a_distribution_is_the_expected_one(weights):
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
 def test_contract(weights):
-    testing.check_loss(losses.Crossentropy(label_smoothing=0.2, class_weights=weights), LABELS, PROBABILITIES)
+    testing.check_loss(
+        losses.Crossentropy(label_smoothing=0.2, class_weights=weights), LABELS, PROBABILITIES
+    )
 
 
 def test_a_certain_mistake_costs_its_logits():

@@ -23,7 +23,9 @@ def by_definition(labels, probabilities, gamma, smoothing=0.0):
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 def test_equals_the_definition(gamma, smoothing):
     value = float(losses.Focal(gamma, label_smoothing=smoothing)(LABELS, PROBABILITIES))
-    np.testing.assert_allclose(value, by_definition(LABELS, PROBABILITIES, gamma, smoothing), rtol=1e-5)
+    np.testing.assert_allclose(
+        value, by_definition(LABELS, PROBABILITIES, gamma, smoothing), rtol=1e-5
+    )
 
 
 def test_gamma_zero_is_the_crossentropy():

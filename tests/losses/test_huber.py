@@ -18,13 +18,17 @@ def by_definition(targets, values, scale, delta):
 @pytest.mark.parametrize(("scale", "delta"), [(1.0, 1.0), (10.0, 1.0), (4.0, 0.3)])
 def test_equals_the_definition(scale, delta):
     loss = losses.ScaledHuber(scale=scale, delta=delta)
-    np.testing.assert_allclose(float(loss(TARGETS, VALUES)), by_definition(TARGETS, VALUES, scale, delta), rtol=1e-6)
+    np.testing.assert_allclose(
+        float(loss(TARGETS, VALUES)), by_definition(TARGETS, VALUES, scale, delta), rtol=1e-6
+    )
 
 
 def test_a_scale_per_output():
     loss = losses.ScaledHuber(scale=[1.0, 10.0])
     # ((0.5 * 1) + (0.5 * 1)) / 2
-    np.testing.assert_allclose(float(loss(np.array([[0.0, 0.0]]), np.array([[1.0, 10.0]], "float32"))), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(
+        float(loss(np.array([[0.0, 0.0]]), np.array([[1.0, 10.0]], "float32"))), 0.5, rtol=1e-6
+    )
 
 
 def test_the_unit_does_not_change_the_loss():

@@ -26,7 +26,9 @@ def by_definition(labels, logits, priors, tau, smoothing=0.0):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 3.0])
 def test_equals_the_definition(tau, smoothing):
-    value = float(losses.LogitAdjusted(COUNTS, tau=tau, label_smoothing=smoothing)(LABELS, PROBABILITIES))
+    value = float(
+        losses.LogitAdjusted(COUNTS, tau=tau, label_smoothing=smoothing)(LABELS, PROBABILITIES)
+    )
     expected = by_definition(LABELS, LOGITS, [0.6, 0.3, 0.1], tau, smoothing)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
@@ -34,7 +36,9 @@ def test_equals_the_definition(tau, smoothing):
 @pytest.mark.parametrize("options", [{"priors": [7, 7, 7]}, {"priors": COUNTS, "tau": 0}])
 def test_equal_priors_or_tau_zero_are_the_crossentropy(options):
     expected = float(losses.Crossentropy()(LABELS, PROBABILITIES))
-    np.testing.assert_allclose(float(losses.LogitAdjusted(**options)(LABELS, PROBABILITIES)), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        float(losses.LogitAdjusted(**options)(LABELS, PROBABILITIES)), expected, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("label", "expected"), [(2, 400 + 2.0 * np.log(6)), (0, 0.0)])
@@ -43,7 +47,9 @@ def test_a_certain_answer_costs_its_logits(label, expected):
     inputs = keras.Input((3,))
     model = keras.Model(inputs, layers.TaskOutput(tasks.Classification(3))(inputs))
     model.compile(loss=losses.LogitAdjusted(COUNTS, tau=2.0))
-    value = model.evaluate(np.array([[200.0, 0.0, -200.0]], "float32"), np.array([label]), verbose=0)
+    value = model.evaluate(
+        np.array([[200.0, 0.0, -200.0]], "float32"), np.array([label]), verbose=0
+    )
     np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-5)
 
 
@@ -52,9 +58,14 @@ def test_rare_classes_are_answered_more_often():
     x = np.concatenate([RNG.normal(-1, 1, 1800), RNG.normal(1, 1, 200)])[:, None].astype("float32")
     y = np.repeat([0, 1], [1800, 200])
     cuts = {}
-    for name, loss in (("plain", losses.Crossentropy()), ("adjusted", losses.LogitAdjusted([1800, 200]))):
+    for name, loss in (
+        ("plain", losses.Crossentropy()),
+        ("adjusted", losses.LogitAdjusted([1800, 200])),
+    ):
         inputs = keras.Input((1,))
-        model = keras.Model(inputs, layers.TaskOutput(tasks.Classification(2))(keras.layers.Dense(2)(inputs)))
+        model = keras.Model(
+            inputs, layers.TaskOutput(tasks.Classification(2))(keras.layers.Dense(2)(inputs))
+        )
         model.compile(keras.optimizers.Adam(0.1), loss)
         model.fit(x, y, epochs=4, batch_size=100, verbose=0)
         kernel, bias = model.layers[1].get_weights()
@@ -70,7 +81,8 @@ def test_priors_must_be_settled_first():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [({"priors": [1, 0]}, "priors"), ({"priors": [1, 1], "tau": -1}, "tau")]
+    ("arguments", "message"),
+    [({"priors": [1, 0]}, "priors"), ({"priors": [1, 1], "tau": -1}, "tau")],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(checks.InputError, match=message):

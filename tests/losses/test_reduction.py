@@ -49,7 +49,9 @@ def test_without_weights_it_is_keras_mean_to_the_bit(name, graph):
 def test_weight_0_is_the_same_as_left_out(name, graph):
     kind, options, targets = LOSSES[name]
     weights = np.array([1, 0, 1, 0, 0, 1, 1], "float32")
-    placed = np.where((weights == 0).reshape(-1, *[1] * (targets.ndim - 1)), np.zeros_like(targets), targets)
+    placed = np.where(
+        (weights == 0).reshape(-1, *[1] * (targets.ndim - 1)), np.zeros_like(targets), targets
+    )
     value, gradient = run(kind(**options), placed, weights, graph=graph)
     expected, own = run(kind(**options), targets, graph=graph, rows=weights == 1)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
@@ -61,6 +63,8 @@ def test_weight_0_is_the_same_as_left_out(name, graph):
 @pytest.mark.parametrize("graph", [False, True])
 def test_a_batch_without_labels_costs_nothing(name, graph):
     kind, options, targets = LOSSES[name]
-    value, gradient = run(kind(**options), np.zeros_like(targets), np.zeros(7, "float32"), graph=graph)
+    value, gradient = run(
+        kind(**options), np.zeros_like(targets), np.zeros(7, "float32"), graph=graph
+    )
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)

@@ -10,14 +10,18 @@ def random_case(examples=40, classes=5, seed=0):
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, classes, examples)
     answers = rng.dirichlet(np.ones(classes), examples).astype("float32")
-    answers[::2] = 0.1 * answers[::2] + 0.9 * np.eye(classes, dtype="float32")[ids[::2]]  # about half of them right
+    answers[::2] = (
+        0.1 * answers[::2] + 0.9 * np.eye(classes, dtype="float32")[ids[::2]]
+    )  # about half of them right
     return ids, answers, rng.random(examples).astype("float32")
 
 
 def result(metric, targets, answers, weights=None):
     """Over two batches."""
     for part in (slice(0, 15), slice(15, None)):
-        metric.update_state(targets[part], answers[part], None if weights is None else weights[part])
+        metric.update_state(
+            targets[part], answers[part], None if weights is None else weights[part]
+        )
     return float(metric.result())
 
 
@@ -26,7 +30,9 @@ def result(metric, targets, answers, weights=None):
 def test_ids_count_as_in_keras(shape, weighted):
     ids, answers, weights = random_case()
     weights = weights if weighted else None
-    expected = result(keras.metrics.SparseCategoricalAccuracy(), ids.reshape(shape), answers, weights)
+    expected = result(
+        keras.metrics.SparseCategoricalAccuracy(), ids.reshape(shape), answers, weights
+    )
     assert 0.4 < expected < 0.9
     assert result(metrics.Accuracy(), ids.reshape(shape), answers, weights) == expected
 
@@ -38,12 +44,16 @@ def test_distributions_count_as_in_keras(weighted):
     mixed = (0.7 * np.eye(5)[ids] + 0.3 * np.eye(5)[ids[::-1]]).astype("float32")
     expected = result(keras.metrics.CategoricalAccuracy(), mixed, answers, weights)
     assert result(metrics.Accuracy(), mixed, answers, weights) == expected
-    assert expected == result(metrics.Accuracy(), ids, answers, weights)  # the largest part is the example's own
+    assert expected == result(
+        metrics.Accuracy(), ids, answers, weights
+    )  # the largest part is the example's own
 
 
 def test_by_hand():
     # likeliest 0 1 1 2; targets 0, most of 1, most of 0, 2
-    answers = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], "float32")
+    answers = np.array(
+        [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], "float32"
+    )
     targets = np.array([[1, 0, 0], [0.4, 0.6, 0], [0.7, 0.3, 0], [0, 0, 1]], "float32")
     metric = metrics.Accuracy()
     assert float(metric(targets, answers)) == 0.75
@@ -77,5 +87,10 @@ def test_a_saved_model_has_it_again(tmp_path):
     ids, answers, _ = random_case()
     before = model.evaluate(answers, ids, return_dict=True, verbose=0)
     model.save(tmp_path / "m.keras")
-    assert keras.saving.load_model(tmp_path / "m.keras").evaluate(answers, ids, return_dict=True, verbose=0) == before
+    assert (
+        keras.saving.load_model(tmp_path / "m.keras").evaluate(
+            answers, ids, return_dict=True, verbose=0
+        )
+        == before
+    )
     assert before["accuracy"] == pytest.approx(np.mean(answers.argmax(-1) == ids))

@@ -26,13 +26,22 @@ def random_case(examples=200, classes=7, seed=0):
 def test_small_example_by_hand():
     # true      cat cat dog dog dog owl
     # answered  cat dog dog dog cat owl
-    scores = metrics.classification_scores([0, 0, 1, 1, 1, 2], probabilities([0, 1, 1, 1, 0, 2]), NAMES)
+    scores = metrics.classification_scores(
+        [0, 0, 1, 1, 1, 2], probabilities([0, 1, 1, 1, 0, 2]), NAMES
+    )
     assert scores["confusion"] == [[1, 1, 0], [1, 2, 0], [0, 0, 1]]
     assert scores["accuracy"] == pytest.approx(4 / 6)
     assert scores["classes"]["cat"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
-    assert scores["classes"]["dog"] == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3})
+    assert scores["classes"]["dog"] == pytest.approx(
+        {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3}
+    )
     assert scores["classes"]["owl"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
-    assert scores["precision"] == scores["recall"] == scores["f1"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    assert (
+        scores["precision"]
+        == scores["recall"]
+        == scores["f1"]
+        == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    )
     assert scores["ece"] == pytest.approx(0.8 - 4 / 6)  # every answer is 0.8 sure
     assert scores["support"] == 6
     assert "top_5" not in scores
@@ -42,27 +51,36 @@ def test_scores_equal_a_slow_loop_over_the_definitions():
     targets, rows, names = random_case()
     scores = metrics.classification_scores(targets, rows, names)
     pairs = [
-        (int(target), max(range(len(row)), key=row.__getitem__)) for target, row in zip(targets, rows, strict=True)
+        (int(target), max(range(len(row)), key=row.__getitem__))
+        for target, row in zip(targets, rows, strict=True)
     ]
     sums = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     for i, name in enumerate(names):
         hits = sum(pair == (i, i) for pair in pairs)
         precision = hits / sum(answer == i for _, answer in pairs)
         recall = hits / sum(target == i for target, _ in pairs)
-        expected = {"precision": precision, "recall": recall, "f1": 2 * precision * recall / (precision + recall)}
+        expected = {
+            "precision": precision,
+            "recall": recall,
+            "f1": 2 * precision * recall / (precision + recall),
+        }
         sums = {key: sums[key] + expected[key] / len(names) for key in sums}
         support = sum(target == i for target, _ in pairs)
         assert scores["classes"][name] == pytest.approx({**expected, "support": support})
         assert scores["confusion"][i] == [pairs.count((i, j)) for j in range(len(names))]
     assert {key: scores[key] for key in sums} == pytest.approx(sums)
     five_best = [sorted(range(len(row)), key=lambda j: -row[j])[:5] for row in rows]
-    assert scores["top_5"] == pytest.approx(np.mean([t in best for t, best in zip(targets, five_best, strict=True)]))
+    assert scores["top_5"] == pytest.approx(
+        np.mean([t in best for t, best in zip(targets, five_best, strict=True)])
+    )
 
 
 def test_calibration_error_equals_a_slow_loop_over_the_bins():
     _, rows, names = random_case(seed=1)
     sure = rows.max(axis=1) > np.median(rows.max(axis=1))
-    targets = (rows.argmax(axis=1) + sure) % len(names)  # right where unsure, wrong where sure: gaps of both signs
+    targets = (rows.argmax(axis=1) + sure) % len(
+        names
+    )  # right where unsure, wrong where sure: gaps of both signs
     gap = 0.0
     for k in range(15):
         inside = [i for i in range(len(rows)) if k / 15 < rows[i].max() <= (k + 1) / 15]
@@ -74,9 +92,13 @@ def test_calibration_error_equals_a_slow_loop_over_the_bins():
 
 
 def test_interval_holds_the_shares_that_the_score_test_does_not_reject():
-    low, high = metrics.classification_scores([0] * 10, probabilities([0] * 9 + [1]), NAMES)["accuracy_interval"]
+    low, high = metrics.classification_scores([0] * 10, probabilities([0] * 9 + [1]), NAMES)[
+        "accuracy_interval"
+    ]
     for share in (low, high):  # Wilson: |0.9 - p| = z * sqrt(p (1 - p) / n) at both ends
-        assert abs(0.9 - share) == pytest.approx(1.959964 * math.sqrt(share * (1 - share) / 10), rel=1e-6)
+        assert abs(0.9 - share) == pytest.approx(
+            1.959964 * math.sqrt(share * (1 - share) / 10), rel=1e-6
+        )
 
 
 def test_order_of_examples_does_not_matter():
@@ -106,15 +128,30 @@ def test_result_goes_into_json_unchanged():
 @pytest.mark.parametrize(
     ("targets", "rows", "names", "message"),
     [
-        ([0, 3], probabilities([0, 1]), NAMES, r"targets must be class ids in \[0, 3\)\. Given: 3 at index 1"),
+        (
+            [0, 3],
+            probabilities([0, 1]),
+            NAMES,
+            r"targets must be class ids in \[0, 3\)\. Given: 3 at index 1",
+        ),
         ([0, -1], probabilities([0, 1]), NAMES, r"Given: -1 at index 1\. .*weight of 0"),
         ([0, 0.5], probabilities([0, 1]), NAMES, r"Given: 0\.5 at index 1"),
         (np.eye(3)[:2], probabilities([0, 1]), NAMES, r"shape \(2,\)\. Given: \(2, 3\)\. .*argmax"),
         ([0, 1, 2], probabilities([0, 1]), NAMES, r"shape \(2,\)\. Given: \(3,\)"),
         (["cat", "dog"], probabilities([0, 1]), NAMES, "must be class ids. Given: values of type"),
-        ([0, 1], probabilities([0, 1], classes=4), NAMES, r"shape \(examples, 3\)\. Given: \(2, 4\)"),
+        (
+            [0, 1],
+            probabilities([0, 1], classes=4),
+            NAMES,
+            r"shape \(examples, 3\)\. Given: \(2, 4\)",
+        ),
         ([0, 1], [[1.0, 0, 0], [3.0, -1, 2]], NAMES, r"Given: \[3, -1, 2\] at index 1\. .*softmax"),
-        ([0, 1], [[1.0, 0, 0], [math.nan, 0, 0]], NAMES, "Given: .*nan.* at index 1. Training diverged"),
+        (
+            [0, 1],
+            [[1.0, 0, 0], [math.nan, 0, 0]],
+            NAMES,
+            "Given: .*nan.* at index 1. Training diverged",
+        ),
         ([0, 1], probabilities([0, 1]), ["cat", "cat", "owl"], "'cat' more than once"),
         ([], np.empty((0, 3)), NAMES, "at least one example"),
     ],
@@ -125,7 +162,9 @@ def test_wrong_input_is_an_error(targets, rows, names, message):
 
 
 def test_column_of_class_ids_is_taken_as_a_vector():
-    assert classification.class_ids(np.array([[1], [0]], "uint8"), examples=2, classes=2).tolist() == [1, 0]
+    assert classification.class_ids(
+        np.array([[1], [0]], "uint8"), examples=2, classes=2
+    ).tolist() == [1, 0]
 
 
 def test_errors_count_from_the_first_example_of_the_batch():

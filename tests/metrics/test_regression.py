@@ -12,7 +12,13 @@ from keras_transfer.metrics import regression
 def test_small_example_by_hand():
     # errors 1, 0, -2: absolute sum 3, squared sum 5; the targets 1, 2, 6 (mean 3) vary by 4 + 1 + 9 = 14
     scores = metrics.regression_scores([1.0, 2.0, 6.0], [2.0, 2.0, 4.0])
-    expected = {"mae": 1.0, "rmse": math.sqrt(5 / 3), "r2": 1 - 5 / 14, "bias": -1 / 3, "support": 3}
+    expected = {
+        "mae": 1.0,
+        "rmse": math.sqrt(5 / 3),
+        "r2": 1 - 5 / 14,
+        "bias": -1 / 3,
+        "support": 3,
+    }
     assert scores == pytest.approx(expected)
 
 
@@ -34,7 +40,8 @@ def test_scores_equal_a_slow_loop_over_the_definitions():
     expected = {
         "mae": sum(map(abs, errors)) / 50,
         "rmse": math.sqrt(sum(error * error for error in errors) / 50),
-        "r2": 1 - sum(error * error for error in errors) / sum((target - mean) ** 2 for target in targets),
+        "r2": 1
+        - sum(error * error for error in errors) / sum((target - mean) ** 2 for target in targets),
         "bias": sum(errors) / 50,
         "support": 50,
     }
@@ -57,7 +64,11 @@ def test_result_goes_into_json_unchanged():
     ("targets", "values", "message"),
     [
         ([1.0, 2.0], [[1.0, 2.0]], r"shape of the outputs, \(1, 2\)\. Given: \(2, 1\)"),
-        ([1.0, math.nan], [1.0, 2.0], "targets must be finite. Given: nan at index 1. .*weight of 0"),
+        (
+            [1.0, math.nan],
+            [1.0, 2.0],
+            "targets must be finite. Given: nan at index 1. .*weight of 0",
+        ),
         ([1.0, 2.0], [1.0, math.inf], "outputs must be finite. Given: inf at index 1."),
         (["a"], [1.0], "targets must be numbers"),
         ([], [], "at least one example"),

@@ -15,7 +15,9 @@ def tiny():
 
 
 def test_pixels_in_probabilities_out():
-    model = kt.build_model(tiny(), kt.tasks.Classification(["a", "b", "c"], hidden=[8], dropout=0.1))
+    model = kt.build_model(
+        tiny(), kt.tasks.Classification(["a", "b", "c"], hidden=[8], dropout=0.1)
+    )
     probabilities = model.predict(PIXELS, verbose=0)
     assert probabilities.shape == (8, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
@@ -34,16 +36,22 @@ def test_one_task_in_a_dict_is_that_task_alone():
     alone = kt.build_model(tiny(), kt.tasks.Classification(3))
     keras.utils.set_random_seed(1)
     named = kt.build_model(tiny(), {"classification": kt.tasks.Classification(3)})
-    np.testing.assert_array_equal(alone.predict(PIXELS, verbose=0), named.predict(PIXELS, verbose=0)["classification"])
+    np.testing.assert_array_equal(
+        alone.predict(PIXELS, verbose=0), named.predict(PIXELS, verbose=0)["classification"]
+    )
     one = alone.fit(PIXELS, LABELS, epochs=2, shuffle=False, verbose=0).history["loss"]
-    other = named.fit(PIXELS, {"classification": LABELS}, epochs=2, shuffle=False, verbose=0).history["loss"]
+    other = named.fit(
+        PIXELS, {"classification": LABELS}, epochs=2, shuffle=False, verbose=0
+    ).history["loss"]
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def two(balancing=None):
     keras.utils.set_random_seed(1)
     return kt.build_model(
-        tiny(), {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}, balancing=balancing
+        tiny(),
+        {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()},
+        balancing=balancing,
     )
 
 
@@ -62,19 +70,29 @@ def test_balancing_weighs_the_losses():
     plain = two().evaluate(PIXELS, TARGETS, verbose=0, return_dict=True)
     weighed = two({"age": 0.25}).evaluate(PIXELS, TARGETS, verbose=0, return_dict=True)
     np.testing.assert_allclose(plain["loss"], plain["kind_loss"] + plain["age_loss"], rtol=1e-5)
-    np.testing.assert_allclose(weighed["loss"], plain["kind_loss"] + 0.25 * plain["age_loss"], rtol=1e-5)
+    np.testing.assert_allclose(
+        weighed["loss"], plain["kind_loss"] + 0.25 * plain["age_loss"], rtol=1e-5
+    )
 
 
 def test_compile_with_data_settles_what_comes_from_targets():
-    data = kt.data.from_arrays(PIXELS, {"kind": LABELS, "age": TARGETS["age"] * 10 + 50}, validation=0)
+    data = kt.data.from_arrays(
+        PIXELS, {"kind": LABELS, "age": TARGETS["age"] * 10 + 50}, validation=0
+    )
     model = kt.build_model(
-        tiny(), {"kind": kt.tasks.Classification(3, class_weights="balanced"), "age": kt.tasks.Regression()}
+        tiny(),
+        {
+            "kind": kt.tasks.Classification(3, class_weights="balanced"),
+            "age": kt.tasks.Regression(),
+        },
     )
     with pytest.raises(checks.InputError, match="class weights must be known"):
         model.fit(data.train, shuffle=False, verbose=0)
     kt.compile(model, data=data)
     assert np.isfinite(model.fit(data.train, shuffle=False, verbose=0).history["loss"][0])
-    np.testing.assert_allclose(float(np.asarray(kt.layers.outputs(model)["age"].offset)[0]), 85, rtol=1e-5)
+    np.testing.assert_allclose(
+        float(np.asarray(kt.layers.outputs(model)["age"].offset)[0]), 85, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -87,7 +105,9 @@ def test_mixed_precision_ends_in_float32(policy):
 
 
 def test_a_plain_keras_model_as_backbone():
-    mine = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, name="conv")], name="mine")
+    mine = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, name="conv")], name="mine"
+    )
     model = kt.build_model(mine, kt.tasks.Classification(2))
     assert kt.layers.representation(model).source == {"name": "mine"}
 

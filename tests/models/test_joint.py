@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.models import joint
 
 RNG = np.random.default_rng(0)
@@ -28,7 +29,11 @@ def trunk():
 
 
 def tasks(*names):
-    made = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression(), "again": kt.tasks.Classification(3)}
+    made = {
+        "kind": kt.tasks.Classification(3),
+        "age": kt.tasks.Regression(),
+        "again": kt.tasks.Classification(3),
+    }
     return {name: made[name] for name in names or made}
 
 
@@ -42,7 +47,9 @@ def model_of(*names, **options):
 
 def arrays(labels=None, **options):
     labels = {"kind": KIND, "age": AGE, "again": KIND[::-1]} if labels is None else labels
-    return kt.data.from_arrays(PIXELS, labels, **{"validation": 0.2, "batch_size": 6, "seed": 0, **options})
+    return kt.data.from_arrays(
+        PIXELS, labels, **{"validation": 0.2, "batch_size": 6, "seed": 0, **options}
+    )
 
 
 def only(data, *names):
@@ -52,13 +59,17 @@ def only(data, *names):
 def trained(model, batches, *, epochs=2, **options):
     kt.compile(model, optimizer=keras.optimizers.SGD(0.05), **options)
     history = model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
-    return {path: np.asarray(value) for path, value in paths.variables(model).items()}, history.history
+    return {
+        path: np.asarray(value) for path, value in paths.variables(model).items()
+    }, history.history
 
 
 def same(one, other, *, skip="balance/", **tolerance):
     for path, value in one.items():
         if skip not in path and path in other:
-            np.testing.assert_allclose(value, other[path], err_msg=path, **{"rtol": 1e-5, "atol": 1e-6, **tolerance})
+            np.testing.assert_allclose(
+                value, other[path], err_msg=path, **{"rtol": 1e-5, "atol": 1e-6, **tolerance}
+            )
 
 
 # What is known.
@@ -67,13 +78,18 @@ def same(one, other, *, skip="balance/", **tolerance):
 def test_one_task_in_a_dict_is_that_task_alone():
     joint, _ = trained(model_of("kind", balancing="sum"), only(arrays(), "kind"))
     alone = kt.build_model(trunk(), kt.tasks.Classification(3))
-    alone.get_layer("classification_logits").kernel.assign(model_of("kind").get_layer("kind_logits").kernel)
+    alone.get_layer("classification_logits").kernel.assign(
+        model_of("kind").get_layer("kind_logits").kernel
+    )
     found, _ = trained(alone, arrays().train.map(lambda images, targets: (images, targets["kind"])))
     same(joint, {path.replace("classification", "kind"): value for path, value in found.items()})
 
 
 def test_weights_of_one_and_zero_train_the_first_task_alone():
-    both, _ = trained(model_of("kind", "age", balancing=kt.balancing.Fixed([1.0, 0.0])), only(arrays(), "kind", "age"))
+    both, _ = trained(
+        model_of("kind", "age", balancing=kt.balancing.Fixed([1.0, 0.0])),
+        only(arrays(), "kind", "age"),
+    )
     alone, _ = trained(model_of("kind"), only(arrays(), "kind"))
     same(both, {path: value for path, value in alone.items() if "age" not in path})
 
@@ -85,7 +101,9 @@ def test_the_sum_is_what_keras_does():
     functional = keras.Model(plain.inputs, plain.output)
     losses = {"kind": kt.losses.Crossentropy(), "age": kt.tasks.Regression().loss()}
     functional.compile(keras.optimizers.SGD(0.05), losses, jit_compile=False)
-    expected = functional.fit(only(arrays(), "kind", "age"), epochs=2, shuffle=False, verbose=0).history
+    expected = functional.fit(
+        only(arrays(), "kind", "age"), epochs=2, shuffle=False, verbose=0
+    ).history
     same(ours, {path: np.asarray(value) for path, value in paths.variables(plain).items()})
     for name in ("loss", "kind_loss", "age_loss"):
         np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
@@ -94,9 +112,15 @@ def test_the_sum_is_what_keras_does():
 def test_missing_labels_are_not_there():
     """Training on all rows, of which some lack a label, is training on the rows that have one."""
     missing = np.arange(22) % 4 == 1
-    holes = arrays({"kind": KIND, "age": np.where(missing, np.nan, AGE)}, validation=None, batch_size=22)
-    found, history = trained(model_of("kind", "age", balancing=kt.balancing.Fixed([0.0, 1.0])), holes.train)
-    rows = kt.data.from_arrays(PIXELS[~missing], {"age": AGE[~missing]}, validation=None, batch_size=22)
+    holes = arrays(
+        {"kind": KIND, "age": np.where(missing, np.nan, AGE)}, validation=None, batch_size=22
+    )
+    found, history = trained(
+        model_of("kind", "age", balancing=kt.balancing.Fixed([0.0, 1.0])), holes.train
+    )
+    rows = kt.data.from_arrays(
+        PIXELS[~missing], {"age": AGE[~missing]}, validation=None, batch_size=22
+    )
     expected, alone = trained(model_of("age"), rows.train)
     same(found, {path: value for path, value in expected.items() if "kind" not in path})
     np.testing.assert_allclose(history["age_loss"], alone["loss"], rtol=1e-5)
@@ -107,11 +131,19 @@ def test_a_task_without_labels_moves_nothing(name):
     """In a batch without labels for it, a task changes neither its head nor what balances it, and nothing is NaN."""
     model = model_of("kind", "age", "again", balancing=name)
     first = {"kind": KIND[:6], "age": AGE[:6], "again": KIND[:6]}
-    model.compile(keras.optimizers.SGD(0.05), model._compile_config.config["loss"], jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(0.05), model._compile_config.config["loss"], jit_compile=False
+    )
     model.train_on_batch(PIXELS[:6].astype("float32"), first)
     before = {path: np.asarray(value) for path, value in paths.variables(model).items()}
-    weights = {"kind": np.ones(6, "float32"), "age": np.zeros(6, "float32"), "again": np.ones(6, "float32")}
-    model.train_on_batch(PIXELS[6:12].astype("float32"), {**first, "age": np.zeros(6, "float32")}, weights)
+    weights = {
+        "kind": np.ones(6, "float32"),
+        "age": np.zeros(6, "float32"),
+        "again": np.ones(6, "float32"),
+    }
+    model.train_on_batch(
+        PIXELS[6:12].astype("float32"), {**first, "age": np.zeros(6, "float32")}, weights
+    )
     after = {path: np.asarray(value) for path, value in paths.variables(model).items()}
     for path, value in after.items():
         assert np.isfinite(value).all(), path
@@ -123,13 +155,22 @@ def test_a_task_without_labels_moves_nothing(name):
             np.testing.assert_array_equal(value[1], before[f"balance/{state}"][1], err_msg=state)
     weights = {name: np.zeros(6, "float32") for name in weights}
     model.train_on_batch(PIXELS[6:12].astype("float32"), first, weights)
-    same(after, {path: np.asarray(value) for path, value in paths.variables(model).items()}, rtol=0, atol=0)
+    same(
+        after,
+        {path: np.asarray(value) for path, value in paths.variables(model).items()},
+        rtol=0,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "geometric_mean", "famo"])
 def test_a_loss_of_keras_has_missing_labels_too(name):
     """Its mean is over all examples of a batch, labelled or not; that does not make a label."""
-    made = {"kind": kt.tasks.Classification(3, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=False))}
+    made = {
+        "kind": kt.tasks.Classification(
+            3, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=False)
+        )
+    }
     model = kt.build_model(trunk(), {**made, "age": kt.tasks.Regression()}, balancing=name)
     before = {key: np.asarray(value) for key, value in model.get_layer("balance").state.items()}
     weights = {"kind": np.zeros(6, "float32"), "age": np.ones(6, "float32")}
@@ -160,7 +201,11 @@ def gradients(model, names):
     config = model._compile_config.config
     mark = kt.layers.representation(model)
     lower = keras.Model(model.inputs, mark.output)
-    kernels = [weight.value for number in (1, 2) for weight in model.get_layer(f"block{number}_conv").weights]
+    kernels = [
+        weight.value
+        for number in (1, 2)
+        for weight in model.get_layer(f"block{number}_conv").weights
+    ]
     images = tf.constant(PIXELS[:6].astype("float32"))
     truth = {"kind": KIND[:6], "age": AGE[:6], "again": KIND[:6]}
     found = []
@@ -184,20 +229,33 @@ def test_the_trunk_moves_by_the_common_direction(name, on):
     images, truth, kernels, found = gradients(model, names)
     before = [np.array(kernel) for kernel in kernels]
     vectors = [
-        np.concatenate([np.asarray(part).ravel() for part in ([at_z] if on == "representation" else at_weights)])
+        np.concatenate(
+            [
+                np.asarray(part).ravel()
+                for part in ([at_z] if on == "representation" else at_weights)
+            ]
+        )
         for at_z, at_weights in found
     ]
     balancer = kt.balancing.balancer_of(name, names)
     losses = [
-        float(model._compile_config.config["loss"][each](truth[each], model(images, training=True)[each]))
+        float(
+            model._compile_config.config["loss"][each](
+                truth[each], model(images, training=True)[each]
+            )
+        )
         for each in names
     ]
     gram = np.array([[one @ other for other in vectors] for one in vectors], "float32")
     factors = np.asarray(balancer.coefficients(gram, losses, [True] * 3, balancer.initial(3))[0])
-    assert name == "gradnorm" or np.abs(factors - 1).max() > 1e-3  # whose first step is the plain one
+    assert (
+        name == "gradnorm" or np.abs(factors - 1).max() > 1e-3
+    )  # whose first step is the plain one
     logs = model.train_on_batch(images, truth, return_dict=True)
     for at, kernel in enumerate(kernels):
-        expected = sum(factor * np.asarray(one[1][at]) for factor, one in zip(factors, found, strict=True))
+        expected = sum(
+            factor * np.asarray(one[1][at]) for factor, one in zip(factors, found, strict=True)
+        )
         np.testing.assert_allclose(before[at] - np.asarray(kernel), expected, rtol=2e-3, atol=1e-6)
     for each, factor in zip(names, factors, strict=True):
         assert float(logs[f"{each}_factor"]) == pytest.approx(float(factor), rel=2e-3)
@@ -208,7 +266,9 @@ def test_the_trunk_moves_by_the_common_direction(name, on):
 
 @pytest.mark.parametrize("name", ["dwa", "gradvac"])  # states by task and by pair
 def test_fine_tuning_cached_is_uncached_and_can_be_resumed(name, tmp_path):
-    data = arrays({"kind": KIND, "age": np.where(np.arange(22) % 4 == 1, np.nan, AGE), "again": KIND[::-1]})
+    data = arrays(
+        {"kind": KIND, "age": np.where(np.arange(22) % 4 == 1, np.nan, AGE), "again": KIND[::-1]}
+    )
     stages = [
         kt.Stage(epochs=2, train="head", learning_rate=1e-2),
         kt.Stage(epochs=2, train="block2*", learning_rate=1e-3),
@@ -227,12 +287,25 @@ def test_fine_tuning_cached_is_uncached_and_can_be_resumed(name, tmp_path):
             if epoch == 3:
                 raise KeyboardInterrupt
 
-    options = {"stages": stages, "cache": "memory", "seed": 0, "verbose": 0, "run_dir": tmp_path / "run"}
+    options = {
+        "stages": stages,
+        "cache": "memory",
+        "seed": 0,
+        "verbose": 0,
+        "run_dir": tmp_path / "run",
+    }
     with pytest.raises(KeyboardInterrupt):
-        kt.fine_tune(model_of("kind", "age", "again", balancing=name), data, callbacks=[Stop()], **options)
+        kt.fine_tune(
+            model_of("kind", "age", "again", balancing=name), data, callbacks=[Stop()], **options
+        )
     model = model_of("kind", "age", "again", balancing=name)
     kt.fine_tune(model, data, resume=True, **options)
-    same(found[0], {path: np.asarray(value) for path, value in paths.variables(model).items()}, skip="none", atol=0)
+    same(
+        found[0],
+        {path: np.asarray(value) for path, value in paths.variables(model).items()},
+        skip="none",
+        atol=0,
+    )
 
 
 def test_state_is_saved_and_steps_may_be_put_together(tmp_path):
@@ -301,7 +374,9 @@ def test_two_devices_are_one():
     import pathlib
 
     folder = str(pathlib.Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", REPLICAS, folder], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS, folder], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -311,7 +386,10 @@ def test_memory_on_weights_is_told(capsys):
     assert joint.note_memory(model) == 2 * 2 * 4 * (168 + 330)
     assert "all 498 shared weights" in capsys.readouterr().out
     assert joint.note_memory(model_of("kind", "age", balancing="pcgrad")) == 0
-    assert joint.note_memory(model_of("kind", "age", balancing="uncertainty", balance_on="weights")) == 0
+    assert (
+        joint.note_memory(model_of("kind", "age", balancing="uncertainty", balance_on="weights"))
+        == 0
+    )
 
 
 # What is wrong is said when the model is built.
@@ -323,8 +401,14 @@ def test_memory_on_weights_is_told(capsys):
         ({"balancing": "pcgrat"}, "`balancing` must be .*pcgrat.*pcgrad"),
         ({"balancing": {"sex": 1.0}}, "`balancing`.*'sex'"),
         ({"balancing": {"age": -1.0}}, "`balancing"),
-        ({"balancing": kt.balancing.Fixed([1, 2, 3])}, "`weights` must hold one a task. Given: 3 for 2 tasks"),
-        ({"balancing": "pcgrad", "balance_on": "logits"}, "`balance_on` must be one of 'representation', 'weights'"),
+        (
+            {"balancing": kt.balancing.Fixed([1, 2, 3])},
+            "`weights` must hold one a task. Given: 3 for 2 tasks",
+        ),
+        (
+            {"balancing": "pcgrad", "balance_on": "logits"},
+            "`balance_on` must be one of 'representation', 'weights'",
+        ),
     ],
 )
 def test_bad_arguments(options, message):
@@ -332,7 +416,9 @@ def test_bad_arguments(options, message):
         kt.build_model(trunk(), tasks("kind", "age"), **options)
     with pytest.raises(checks.InputError, match="`balancing` must be left out for a single task"):
         kt.build_model(trunk(), kt.tasks.Classification(3), balancing="pcgrad")
-    with pytest.raises(checks.InputError, match="`loss` must be a dict with a loss for each task: kind, age"):
+    with pytest.raises(
+        checks.InputError, match="`loss` must be a dict with a loss for each task: kind, age"
+    ):
         kt.build_model(trunk(), tasks("kind", "age"), balancing="sum").compile("sgd", "mse")
 
 

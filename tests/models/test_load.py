@@ -15,41 +15,57 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8"
 
 
 def test_a_trained_model_comes_back_whole(tmp_path):
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"]))
+    model = kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"])
+    )
     model.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0)
     model.save(tmp_path / "m.keras")
     again = kt.load_model(tmp_path / "m.keras")
-    np.testing.assert_array_equal(again.predict(PIXELS, verbose=0), model.predict(PIXELS, verbose=0))
+    np.testing.assert_array_equal(
+        again.predict(PIXELS, verbose=0), model.predict(PIXELS, verbose=0)
+    )
     assert again.evaluate(PIXELS, np.array([0, 1, 0, 1]), verbose=0) == model.evaluate(
         PIXELS, np.array([0, 1, 0, 1]), verbose=0
     )
     assert kt.layers.outputs(again)["classification"].task.class_names == ["cat", "dog"]
     first = [again.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"] for _ in range(1)]
-    assert first == [model.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"]], "optimizer state too"
+    assert first == [model.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"]], (
+        "optimizer state too"
+    )
 
 
 def test_code_needs_trust(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "code.keras")
-    with pytest.raises(checks.InputError, match="must not carry code.*with a lambda.*trust=True") as error:
+    with pytest.raises(
+        checks.InputError, match="must not carry code.*with a lambda.*trust=True"
+    ) as error:
         kt.load_model(tmp_path / "code.keras")
     assert "\n" not in str(error.value)
-    assert kt.load_model(tmp_path / "code.keras", trust=True)(np.ones((1, 2))).numpy().tolist() == [[2.0, 2.0]]
+    assert kt.load_model(tmp_path / "code.keras", trust=True)(np.ones((1, 2))).numpy().tolist() == [
+        [2.0, 2.0]
+    ]
 
 
 def test_a_saved_model_in_a_file_needs_trust_each_time(tmp_path, monkeypatch):
     """Also in the process that made it; without trust Keras is not even asked."""
     module = tf.Module()
     module.kernel = tf.Variable(3.0)
-    module.__call__ = tf.function(lambda x: x * module.kernel, input_signature=[tf.TensorSpec([None, 2])])
+    module.__call__ = tf.function(
+        lambda x: x * module.kernel, input_signature=[tf.TensorSpec([None, 2])]
+    )
     tf.saved_model.save(module, str(tmp_path / "m"))
-    model = keras.Sequential([keras.Input((2,)), kt.layers.SavedModelLayer(tmp_path / "m", trust=True)])
+    model = keras.Sequential(
+        [keras.Input((2,)), kt.layers.SavedModelLayer(tmp_path / "m", trust=True)]
+    )
     model.layers[0].weights[0].assign(5.0)
     model.save(tmp_path / "m.keras")
     again = kt.load_model(tmp_path / "m.keras", trust=True)
     assert again(np.ones((1, 2))).numpy().tolist() == [[5.0, 5.0]]
     monkeypatch.delattr(keras.models, "load_model")
-    with pytest.raises(checks.InputError, match="must not carry code.*with a SavedModel.*trust=True") as error:
+    with pytest.raises(
+        checks.InputError, match="must not carry code.*with a SavedModel.*trust=True"
+    ) as error:
         kt.load_model(tmp_path / "m.keras")
     assert "\n" not in str(error.value)
 
@@ -63,7 +79,9 @@ def test_absent_and_broken_files(tmp_path):
 
 
 def test_files_that_are_damaged_inside(tmp_path):
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="dense")]).save(tmp_path / "whole.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="dense")]).save(
+        tmp_path / "whole.keras"
+    )
     with zipfile.ZipFile(tmp_path / "whole.keras") as whole:
         entries = {name: whole.read(name) for name in whole.namelist()}
     config = json.loads(entries["config.json"])
@@ -105,7 +123,9 @@ def test_parts_of_keras_hub_are_found(tmp_path):
         "assert type(model.layers[0]).__module__.startswith('keras_hub')"
     )
     for code in (save, load):
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.keras")], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "m.keras")], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr[-2000:]
 
 

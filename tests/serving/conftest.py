@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.core import images
+from keras_transfer.storage import images
 
 NAMES = ["cat", "dog", "Löwe"]
 
@@ -20,7 +20,9 @@ def pictures():
 def spread(model, pictures):
     """Gives the random head weights with which different pictures get different answers."""
     logits = model.get_layer("classification_logits")
-    below = keras.Model(model.input, logits.input).predict(images.resize(pictures, model.input.shape[1:3]), verbose=0)
+    below = keras.Model(model.input, logits.input).predict(
+        images.resize(pictures, model.input.shape[1:3]), verbose=0
+    )
     kernel = np.random.default_rng(0).normal(size=logits.kernel.shape) / below.std()
     logits.set_weights([kernel, -(below @ kernel).mean(axis=0)])
 
@@ -29,7 +31,9 @@ def spread(model, pictures):
 def model(pictures):
     """Trained for a step, so that it has optimizer slots, and with dropout in its head."""
     keras.utils.set_random_seed(0)
-    made = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(NAMES, dropout=0.5))
+    made = kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(NAMES, dropout=0.5)
+    )
     made.fit(np.zeros((2, 32, 32, 3)), np.array([0, 1]), verbose=0)
     spread(made, pictures)
     return made

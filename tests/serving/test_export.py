@@ -129,7 +129,9 @@ def test_paths_that_cannot_be_written(small, tmp_path):
     text = error(small(), tmp_path / "file" / "1")
     assert text.startswith("`path's parent` must be a folder that can be written to. Given: ")
     assert str(tmp_path / "file") in text
-    assert error(small(), "gs://bucket/photos/1").startswith("`path` must be on a local disk. Given: 'gs://bucket/")
+    assert error(small(), "gs://bucket/photos/1").startswith(
+        "`path` must be on a local disk. Given: 'gs://bucket/"
+    )
     assert not pathlib.Path("gs:").exists()
 
 
@@ -165,5 +167,7 @@ def test_models_that_cannot_be_exported(tmp_path):
         assert error(model, tmp_path / "new" / "1") == text
     unbuilt = keras.Sequential([keras.layers.Dense(2)])
     for model in (Subclassed(), unbuilt):
-        assert error(model, tmp_path / "new" / "1").startswith("`model` must be a functional or built sequential")
+        assert error(model, tmp_path / "new" / "1").startswith(
+            "`model` must be a functional or built sequential"
+        )
     assert listing(tmp_path) == []

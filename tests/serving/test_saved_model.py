@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 import keras_transfer as kt
-from keras_transfer.core import images as core_images
+from keras_transfer.storage import images as core_images
 
 NAMES = ["cat", "dog", "Löwe"]  # those of the model in conftest.py
 
@@ -31,12 +31,16 @@ def png(picture):
 
 
 def call(loaded, signature, **inputs):
-    answers = loaded.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
+    answers = loaded.signatures[signature](
+        **{key: tf.constant(value) for key, value in inputs.items()}
+    )
     return {key: value.numpy() for key, value in answers.items()}
 
 
 def check_classification(answers, expected):
-    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)  # float32, other order of sums
+    np.testing.assert_allclose(
+        answers["probabilities"], expected, atol=1e-5
+    )  # float32, other order of sums
     best_first = np.argsort(-expected, axis=1)
     names = np.array([name.encode() for name in NAMES], object)
     np.testing.assert_array_equal(answers["classes"], names[best_first])
@@ -61,7 +65,10 @@ def test_pixels_of_the_models_size_are_not_touched(loaded, model):
 
 
 def test_files_answer_as_predict(loaded, pictures, expected):
-    check_classification(call(loaded, "serving_default", image_bytes=[png(picture) for picture in pictures]), expected)
+    check_classification(
+        call(loaded, "serving_default", image_bytes=[png(picture) for picture in pictures]),
+        expected,
+    )
 
 
 def test_files_of_different_sizes_in_one_batch(loaded, model, pictures):
@@ -141,7 +148,11 @@ def test_a_process_with_tensorflow_only_gives_the_same_answers(exported, model, 
 
 def test_several_tasks_prefix_their_keys(small, pictures, tmp_path):
     model = small(
-        {"breed": kt.tasks.Classification(7), "age": kt.tasks.Regression(2), "fur": kt.tasks.Classification(2)}
+        {
+            "breed": kt.tasks.Classification(7),
+            "age": kt.tasks.Regression(2),
+            "fur": kt.tasks.Classification(2),
+        }
     )
     model.get_layer("age").scale.assign([3.0, 20.0])
     model.get_layer("age").offset.assign([-1.0, 50.0])
@@ -150,7 +161,11 @@ def test_several_tasks_prefix_their_keys(small, pictures, tmp_path):
     for i, picture in enumerate(pictures):
         (tmp_path / "files" / f"{i:02}.png").write_bytes(png(picture))
     given = in_clean_process(path, tmp_path / "files", tmp_path)
-    keys = [f"{task}/{key}" for task in ("breed", "fur") for key in ("classes", "label", "probabilities")]
+    keys = [
+        f"{task}/{key}"
+        for task in ("breed", "fur")
+        for key in ("classes", "label", "probabilities")
+    ]
     assert given["outputs"] == {
         "serving_default": sorted([*keys, "age/value"]),
         "pixels": sorted([*keys, "age/value"]),
@@ -164,13 +179,18 @@ def test_several_tasks_prefix_their_keys(small, pictures, tmp_path):
         np.testing.assert_allclose(answers[f"{task}/probabilities"], expected[task], atol=1e-5)
         assert answers[f"{task}/label"] == [str(row.argmax()) for row in expected[task]]
     assert np.shape(answers["breed/classes"]) == (12, 5)
-    assert sorted(file.name for file in (path / "assets").iterdir()) == ["breed.labels.txt", "fur.labels.txt"]
+    assert sorted(file.name for file in (path / "assets").iterdir()) == [
+        "breed.labels.txt",
+        "fur.labels.txt",
+    ]
     assert (path / "assets" / "breed.labels.txt").read_text().split() == list("0123456")
 
 
 def test_labels_and_facts_travel_along(exported, model):
     assert (exported / "assets" / "labels.txt").read_text(encoding="utf-8") == "cat\ndog\nLöwe\n"
-    facts = json.loads((exported / "assets.extra" / "keras_transfer.json").read_text(encoding="utf-8"))
+    facts = json.loads(
+        (exported / "assets.extra" / "keras_transfer.json").read_text(encoding="utf-8")
+    )
     assert facts["versions"] == {
         "keras_transfer": kt.__version__,
         "keras": keras.__version__,
@@ -186,9 +206,15 @@ def test_labels_and_facts_travel_along(exported, model):
         NAMES,
         0.5,
     )
-    assert facts["signatures"]["serving_default"]["inputs"] == {"image_bytes": {"shape": [None], "dtype": "string"}}
-    assert facts["signatures"]["pixels"]["inputs"] == {"images": {"shape": [None, None, None, 3], "dtype": "uint8"}}
-    assert facts["signatures"]["features"]["outputs"] == {"features": {"shape": [None, 256], "dtype": "float32"}}
+    assert facts["signatures"]["serving_default"]["inputs"] == {
+        "image_bytes": {"shape": [None], "dtype": "string"}
+    }
+    assert facts["signatures"]["pixels"]["inputs"] == {
+        "images": {"shape": [None, None, None, 3], "dtype": "uint8"}
+    }
+    assert facts["signatures"]["features"]["outputs"] == {
+        "features": {"shape": [None, 256], "dtype": "float32"}
+    }
 
 
 def test_each_weight_is_inside_once_and_nothing_else(exported, model):
@@ -196,7 +222,10 @@ def test_each_weight_is_inside_once_and_nothing_else(exported, model):
     saved = tf.train.list_variables(str(exported / "variables" / "variables"))
     sizes = [int(np.prod(shape)) for name, shape in saved if not name.startswith("_CHECKPOINTABLE")]
     assert sum(sizes) == model.count_params()
-    assert sum(int(np.prod(variable.shape)) for variable in model.optimizer.variables) > model.count_params()
+    assert (
+        sum(int(np.prod(variable.shape)) for variable in model.optimizer.variables)
+        > model.count_params()
+    )
 
 
 def test_models_of_any_image_size_get_pixels_as_they_are(small, pictures, tmp_path):
@@ -206,13 +235,17 @@ def test_models_of_any_image_size_get_pixels_as_they_are(small, pictures, tmp_pa
         cropped = pictures[:, :size, :size]
         expected = model.predict(cropped, verbose=0)
         check_classification(call(loaded, "pixels", images=cropped), expected)
-        check_classification(call(loaded, "serving_default", image_bytes=list(map(png, cropped))), expected)
+        check_classification(
+            call(loaded, "serving_default", image_bytes=list(map(png, cropped))), expected
+        )
 
 
 def test_models_of_grey_images(small, tmp_path):
     model = small(shape=(16, 16, 1))
     loaded = tf.saved_model.load(str(kt.export(model, tmp_path / "1")))
-    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)  # every value: none may change on the way
+    grey = np.arange(256, dtype=np.uint8).reshape(
+        1, 16, 16, 1
+    )  # every value: none may change on the way
     expected = model.predict(grey, verbose=0)
     check_classification(call(loaded, "pixels", images=grey), expected)
     np.testing.assert_array_equal(
@@ -229,7 +262,9 @@ def test_models_with_alpha_get_it_from_the_file(small, tmp_path):
     transparent = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 4), dtype=np.uint8)
     expected = model.predict(transparent, verbose=0)
     check_classification(call(loaded, "pixels", images=transparent), expected)
-    check_classification(call(loaded, "serving_default", image_bytes=list(map(png, transparent))), expected)
+    check_classification(
+        call(loaded, "serving_default", image_bytes=list(map(png, transparent))), expected
+    )
     opaque = transparent | np.array([0, 0, 0, 255], np.uint8)
     answers = call(loaded, "serving_default", image_bytes=list(map(png, opaque[..., :3])))
     check_classification(answers, model.predict(opaque, verbose=0))
@@ -241,7 +276,9 @@ def test_models_of_channels_that_no_file_holds(channels, small, tmp_path, capsys
     model = small(shape=(16, 16, channels))
     path = kt.export(model, tmp_path / "1")
     note, line = capsys.readouterr().out.splitlines()
-    told = f"no image file holds {channels} channels: `serving_default` takes pixels, as `pixels` does"
+    told = (
+        f"no image file holds {channels} channels: `serving_default` takes pixels, as `pixels` does"
+    )
     assert note == f"keras_transfer: {told}"
     assert "SavedModel with pixels, features (" in line
     loaded = tf.saved_model.load(str(path))
@@ -285,10 +322,20 @@ def plain(kind):
     if kind == "single":
         return single, features, {"output_0": 1}
     if kind == "list":
-        return keras.Model([image], [dense, -dense], name="list"), features, {"output_0": 1, "output_1": -1}
+        return (
+            keras.Model([image], [dense, -dense], name="list"),
+            features,
+            {"output_0": 1, "output_1": -1},
+        )
     if kind == "dict":
-        return keras.Model({"x": image}, {"b": {"c": -dense}, "a": dense}, name="dict"), features, {"a": 1, "b/c": -1}
-    stack = keras.Sequential([keras.Input((8, 8, 3)), features, single.get_layer("last")], name="sequential")
+        return (
+            keras.Model({"x": image}, {"b": {"c": -dense}, "a": dense}, name="dict"),
+            features,
+            {"a": 1, "b/c": -1},
+        )
+    stack = keras.Sequential(
+        [keras.Input((8, 8, 3)), features, single.get_layer("last")], name="sequential"
+    )
     return stack, features, {"output_0": 1}
 
 
@@ -307,7 +354,9 @@ def test_plain_keras_models_answer_by_the_names_of_their_outputs(kind, pictures,
     answers = call(loaded, "pixels", images=pictures)
     assert sorted(answers) == sorted(signs)
     for key, sign in signs.items():
-        np.testing.assert_allclose(answers[key], sign * outputs, rtol=1e-5, atol=1e-3)  # values of about 100
+        np.testing.assert_allclose(
+            answers[key], sign * outputs, rtol=1e-5, atol=1e-3
+        )  # values of about 100
     given = call(loaded, "features", images=pictures)["features"]
     np.testing.assert_allclose(given, features, rtol=1e-5, atol=1e-3)
     assert not (path / "assets" / "labels.txt").exists()

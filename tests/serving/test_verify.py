@@ -32,7 +32,9 @@ def changed(model):
 
 
 def test_an_export_agrees_on_every_image_of_the_test_split(exported, model, pictures, capsys):
-    data = kt.data.from_arrays(pictures, np.arange(12) % 3, test=0.25, validation=None, image_size=32, batch_size=2)
+    data = kt.data.from_arrays(
+        pictures, np.arange(12) % 3, test=0.25, validation=None, image_size=32, batch_size=2
+    )
     held = 3
     assert len(data.targets["test"]) == held
     capsys.readouterr()
@@ -44,7 +46,9 @@ def test_an_export_agrees_on_every_image_of_the_test_split(exported, model, pict
     assert sorted(found["signatures"]) == ["features", "pixels", "serving_default"]
     assert all(0 <= gap <= 1e-5 for gap in found["signatures"].values())
     line = capsys.readouterr().out
-    assert line.startswith(f"keras_transfer: SavedModel agrees with Keras on {held} of {held} images (max difference ")
+    assert line.startswith(
+        f"keras_transfer: SavedModel agrees with Keras on {held} of {held} images (max difference "
+    )
     assert line.count("\n") == 1
 
 
@@ -94,7 +98,10 @@ def test_a_changed_weight_is_found_and_named(exported, changed, pictures):
     resized = tf.image.resize(pictures, (32, 32), antialias=True).numpy().round()
     new = model.predict(resized, verbose=0)
     place = tuple(np.argwhere(abs(old - new) > 1e-4)[0])
-    assert f"probabilities[{place[1]}] = {old[place]:.6g} for image {place[0]}, Keras {new[place]:.6g};" in text
+    assert (
+        f"probabilities[{place[1]}] = {old[place]:.6g} for image {place[0]}, Keras {new[place]:.6g};"
+        in text
+    )
     count = (abs(old - new) > 1e-4).any(axis=1).sum()
     assert f"different images: {count} in pixels, {count} in serving_default, of 12." in text
     assert text.endswith("If the model was changed since, export it again.")
@@ -151,7 +158,10 @@ def test_what_is_no_number_agrees_with_nothing(value, small, pictures, tmp_path)
     model.get_layer("regression").offset.assign([float(value)])
     path = kt.export(model, tmp_path / "1")
     text = error(path, model, pictures, kind=kt.serving.ParityError)
-    assert f"`pixels` gives value[0] = {value} for image 0, Keras {value}; different images: 12 in pixels" in text
+    assert (
+        f"`pixels` gives value[0] = {value} for image 0, Keras {value}; different images: 12 in pixels"
+        in text
+    )
 
 
 def tied(small, first, second):
@@ -180,7 +190,9 @@ class Renamed(kt.tasks.Classification):
     def decode(self, outputs):
         answers = super().decode(outputs)
         if Renamed.swapped:
-            answers["label"] = tf.reverse(tf.constant(self.class_names), [0])[: tf.shape(outputs)[0]]
+            answers["label"] = tf.reverse(tf.constant(self.class_names), [0])[
+                : tf.shape(outputs)[0]
+            ]
         return answers
 
 
@@ -193,7 +205,9 @@ def test_wrong_labels_of_right_probabilities_are_an_error(small, pictures, tmp_p
     path = kt.export(model, tmp_path / "1")
     monkeypatch.setattr(Renamed, "swapped", False)
     text = error(path, model, pictures[:3], kind=kt.serving.ParityError)
-    assert "`pixels` gives label = cow for image 0, Keras cat; different images: 2 in pixels" in text
+    assert (
+        "`pixels` gives label = cow for image 0, Keras cat; different images: 2 in pixels" in text
+    )
 
 
 def test_an_export_of_another_model_is_refused(exported, small, pictures):
@@ -211,7 +225,10 @@ def test_folders_that_are_no_export(exported, model, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     for name in ("absent", "empty", "file"):
-        assert error(tmp_path / name, model) == f"`path` must be a SavedModel folder. Given: '{tmp_path / name}'."
+        assert (
+            error(tmp_path / name, model)
+            == f"`path` must be a SavedModel folder. Given: '{tmp_path / name}'."
+        )
     shutil.copytree(exported, tmp_path / "cut")
     whole = (exported / "saved_model.pb").read_bytes()
     (tmp_path / "cut" / "saved_model.pb").write_bytes(whole[: len(whole) // 2])
@@ -220,7 +237,9 @@ def test_folders_that_are_no_export(exported, model, tmp_path):
     )
     shutil.copytree(exported, tmp_path / "hollow")
     shutil.rmtree(tmp_path / "hollow" / "variables")
-    assert error(tmp_path / "hollow", model).startswith("`path` must be a whole SavedModel. Given: ")
+    assert error(tmp_path / "hollow", model).startswith(
+        "`path` must be a whole SavedModel. Given: "
+    )
 
 
 def test_a_saved_model_without_the_signatures(model, tmp_path):
@@ -237,7 +256,10 @@ def test_datasets_that_cannot_be_compared(quick, pictures):
     single = tf.data.Dataset.from_tensor_slices(pictures)
     cases = [
         (pictures[:0], "`dataset` must have at least one image. Given: none."),
-        (tf.data.Dataset.from_tensors(pictures).take(0), "`dataset` must have at least one image. Given: none."),
+        (
+            tf.data.Dataset.from_tensors(pictures).take(0),
+            "`dataset` must have at least one image. Given: none.",
+        ),
         (endless, "`dataset` must end. Given: an endless dataset. Use `dataset.take(n)`."),
         (
             single,
@@ -249,8 +271,14 @@ def test_datasets_that_cannot_be_compared(quick, pictures):
             "the images must be numbers of shape (batch, height, width, 3). Given: uint8 of shape (12, 40, 70, 1).",
         ),
         (pictures - 300.0, "the images must have values 0..255. Given: "),
-        (np.full((2, 32, 32, 3), np.nan), "the images must have values 0..255. Given: nan in image 0 of a batch."),
-        ("photos", "`dataset` must be a Dataset of batches, a `Data` or an array of images. Given: str."),
+        (
+            np.full((2, 32, 32, 3), np.nan),
+            "the images must have values 0..255. Given: nan in image 0 of a batch.",
+        ),
+        (
+            "photos",
+            "`dataset` must be a Dataset of batches, a `Data` or an array of images. Given: str.",
+        ),
     ]
     for dataset, text in cases:
         assert error(exported, model, dataset).startswith(text)

@@ -55,7 +55,9 @@ def test_the_record_is_a_prediction_log(tmp_path):
 
 
 def test_the_record_may_hold_pixels(tmp_path):
-    warmup.write(tmp_path, model="photos", signature="serving_default", argument="images", channels=5)
+    warmup.write(
+        tmp_path, model="photos", signature="serving_default", argument="images", channels=5
+    )
     (record,) = tf.data.TFRecordDataset(str(tmp_path / warmup.PATH))
     entry = fields(fields(fields(fields(record.numpy())[6])[1])[2])
     assert entry[1] == b"images"

@@ -22,11 +22,17 @@ def test_effective_weights_are_counted():
     """E(3) = 1 + 0.999 + 0.998001 and E(1) = 1; the mean of 3 / 2.997001 and 1 / 1 over the data is 1 when scaled."""
     loss = tasks.Classification(2, class_weights="effective").loss(np.array([0, 0, 0, 1]))
     weights = np.array([1 / 2.997001, 1.0])
-    np.testing.assert_allclose(loss.class_weights, weights * 4 / (3 * weights[0] + weights[1]), rtol=1e-9)
+    np.testing.assert_allclose(
+        loss.class_weights, weights * 4 / (3 * weights[0] + weights[1]), rtol=1e-9
+    )
 
 
 def test_weights_by_name_default_to_one():
-    assert tasks.Classification(["a", "b", "c"], class_weights={"c": 3}).class_weights == [1.0, 1.0, 3.0]
+    assert tasks.Classification(["a", "b", "c"], class_weights={"c": 3}).class_weights == [
+        1.0,
+        1.0,
+        3.0,
+    ]
 
 
 def test_weights_as_an_array():
@@ -45,7 +51,9 @@ def test_a_loss_by_name(name):
 def test_priors_are_counted():
     task = tasks.Classification(3, loss="logit_adjusted")
     assert task.needs_targets()
-    np.testing.assert_allclose(task.loss(np.array([0, 0, 0, 1])).priors, [0.75, 0.25, 0.25])  # none counts as one
+    np.testing.assert_allclose(
+        task.loss(np.array([0, 0, 0, 1])).priors, [0.75, 0.25, 0.25]
+    )  # none counts as one
     with pytest.raises(checks.InputError, match="before training"):
         task.loss()(np.array([0]), np.ones((1, 3), "float32") / 3)
 
@@ -61,7 +69,11 @@ def test_priors_are_counted():
 )
 def test_what_a_loss_of_ours_lacks_is_settled(loss, expected):
     before = loss.get_config()
-    found = tasks.Classification(2, loss=loss, class_weights="balanced").loss(np.array([0, 0, 0, 1])).get_config()
+    found = (
+        tasks.Classification(2, loss=loss, class_weights="balanced")
+        .loss(np.array([0, 0, 0, 1]))
+        .get_config()
+    )
     assert {name: found[name] for name in expected} == expected
     assert loss.get_config() == before
 
@@ -80,21 +92,32 @@ def test_a_keras_loss_is_used_as_it_is():
 
 
 @pytest.mark.parametrize(
-    "loss", ["focal", "logit_adjusted", losses.Focal(0.5), keras.losses.SparseCategoricalCrossentropy()]
+    "loss",
+    ["focal", "logit_adjusted", losses.Focal(0.5), keras.losses.SparseCategoricalCrossentropy()],
 )
 def test_contract_with_another_loss(loss):
-    testing.check_task(tasks.Classification(["cat", "dog", "emu"], loss=loss), np.array([0, 2, 1, 2]))
+    testing.check_task(
+        tasks.Classification(["cat", "dog", "emu"], loss=loss), np.array([0, 2, 1, 2])
+    )
 
 
 def test_a_config_from_before_there_were_other_losses():
-    config = {"classes": ["a", "b"], "class_weights": "balanced", "label_smoothing": 0.1, "hidden": [], "dropout": 0.0}
+    config = {
+        "classes": ["a", "b"],
+        "class_weights": "balanced",
+        "label_smoothing": 0.1,
+        "hidden": [],
+        "dropout": 0.0,
+    }
     task = tasks.Classification.from_config({**config, "pooling": "avg"})
     assert type(task.loss(np.array([0, 1]))) is losses.Crossentropy
     assert task.get_config() == {**config, "pooling": "avg", "loss": "crossentropy"}
 
 
 def test_decode_puts_the_best_first():
-    answers = tasks.Classification(["a", "b", "c"]).decode(np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]], "float32"))
+    answers = tasks.Classification(["a", "b", "c"]).decode(
+        np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]], "float32")
+    )
     assert answers["label"].numpy().tolist() == [b"b", b"a"]
     assert answers["classes"].numpy().tolist() == [[b"b", b"a", b"c"], [b"a", b"c", b"b"]]
 
@@ -108,7 +131,10 @@ def test_encode_takes_names_and_ids():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (np.array([0, 7, 1]), r"`labels` must lie in \[0, 2\). Given: 7 at index 1. Set `classes=8`"),
+        (
+            np.array([0, 7, 1]),
+            r"`labels` must lie in \[0, 2\). Given: 7 at index 1. Set `classes=8`",
+        ),
         (np.array([0, -1]), "-1 at index 1"),
         (np.array([0.5, 1.0]), "class ids"),
         (np.eye(2, dtype=int), "class ids"),
@@ -136,7 +162,11 @@ def test_bad_targets(targets, message):
         ({"classes": 2, "loss": "scaled_huber"}, "`loss` must be a known name"),
         ({"classes": 2, "loss": 3}, "a name or a Keras loss"),
         (
-            {"classes": 2, "loss": keras.losses.SparseCategoricalCrossentropy(), "class_weights": "balanced"},
+            {
+                "classes": 2,
+                "loss": keras.losses.SparseCategoricalCrossentropy(),
+                "class_weights": "balanced",
+            },
             "`class_weights` must go with a loss .* which does not know it",
         ),
         (
@@ -159,14 +189,20 @@ def test_what_fit_logs_of_mixed_targets(named):
     """The cross-entropy with the mixture, and how often the answer is its largest part; under the usual names."""
     rng = np.random.default_rng(0)
     images, ids = rng.integers(0, 256, (48, 32, 32, 3), "uint8"), rng.integers(0, 3, 48)
-    batches = tf.data.Dataset.from_tensor_slices((images, {"place": ids} if named else ids)).batch(16)
+    batches = tf.data.Dataset.from_tensor_slices((images, {"place": ids} if named else ids)).batch(
+        16
+    )
     mix, classes = data.Augment(mixup=0.4), {"place": 3} if named else 3
     task = tasks.Classification(3)
-    model = models.build_model(backbones.backbone("tiny", weights=None), {"place": task} if named else task)
+    model = models.build_model(
+        backbones.backbone("tiny", weights=None), {"place": task} if named else task
+    )
     for layer in model.layers:  # so that it answers in training as it does in prediction
         layer.trainable = layer.name.endswith("_logits")
     models.compile(model, optimizer=keras.optimizers.SGD(0.0))
-    history = model.fit(mix.apply(batches, seed=0, classes=classes), shuffle=False, verbose=0).history
+    history = model.fit(
+        mix.apply(batches, seed=0, classes=classes), shuffle=False, verbose=0
+    ).history
     hits, costs = [], []
     for pixels, targets in mix.apply(batches, seed=0, classes=classes):
         answers, targets = model.predict(pixels, verbose=0), targets["place"] if named else targets

@@ -9,7 +9,11 @@ EXAMPLES = {
     "classification": (["cat", "dog", "emu"], np.array([0, 2, 1, 2])),
     "regression": (1, np.array([3.0, 60.0, 24.5, 8.0])),
 }
-OPTIONS = [{}, {"hidden": [8], "dropout": 0.2, "pooling": "max"}, {"pooling": "concat", "hidden": [8, 4]}]
+OPTIONS = [
+    {},
+    {"hidden": [8], "dropout": 0.2, "pooling": "max"},
+    {"pooling": "concat", "hidden": [8, 4]},
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "max", "concat"])

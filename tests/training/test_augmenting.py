@@ -11,7 +11,9 @@ from keras_transfer.training import augmenting, inputs
 
 def model_of(task=None, **options):
     keras.utils.set_random_seed(0)
-    return kt.build_model(kt.backbone("tiny", weights=None, **options), task or kt.tasks.Classification(3))
+    return kt.build_model(
+        kt.backbone("tiny", weights=None, **options), task or kt.tasks.Classification(3)
+    )
 
 
 def arrays(images, labels=None, **options):
@@ -39,12 +41,19 @@ def test_colour_pictures_are_augmented_where_the_recipe_is_open():
 def test_nothing_else_is(asked):
     assert chosen(asked, model_of(), arrays(GREY)) == (None, [])
     assert chosen(asked, model_of(), arrays(COLOURED), is_open=False) == (None, [])
-    assert chosen(asked, model_of(kt.tasks.Regression()), arrays(COLOURED, np.arange(12.0))) == (None, [])
-    assert chosen(asked, model_of(), arrays(COLOURED).train)[0] is None  # of unknown origin: it is not looked at
+    assert chosen(asked, model_of(kt.tasks.Regression()), arrays(COLOURED, np.arange(12.0))) == (
+        None,
+        [],
+    )
+    assert (
+        chosen(asked, model_of(), arrays(COLOURED).train)[0] is None
+    )  # of unknown origin: it is not looked at
 
 
 def test_labels_are_smoothed_once():
-    found, _ = chosen("auto", model_of(kt.tasks.Classification(3, label_smoothing=0.2)), arrays(COLOURED))
+    found, _ = chosen(
+        "auto", model_of(kt.tasks.Classification(3, label_smoothing=0.2)), arrays(COLOURED)
+    )
     assert found.label_smoothing == 0.0
 
 
@@ -90,7 +99,9 @@ def test_a_head_is_solved_for_smoothed_labels():
         (kt.tasks.Classification(3), None),
     ):
         model = model_of(task)
-        kt.fine_tune(model, data, stages=[kt.Stage(solve=True, train="head")], augment=augment, verbose=0)
+        kt.fine_tune(
+            model, data, stages=[kt.Stage(solve=True, train="head")], augment=augment, verbose=0
+        )
         results.append(np.asarray(model.get_layer("classification_logits").kernel))
     np.testing.assert_allclose(results[0], results[1], atol=1e-6)
     assert np.abs(results[0] - results[2]).max() > 1e-3
@@ -98,17 +109,26 @@ def test_a_head_is_solved_for_smoothed_labels():
 
 def test_several_tasks_are_mixed_by_name():
     data = kt.data.from_arrays(
-        COLOURED, {"kind": np.arange(12) % 3, "size": np.arange(12.0)}, validation=None, batch_size=4
+        COLOURED,
+        {"kind": np.arange(12) % 3, "size": np.arange(12.0)},
+        validation=None,
+        batch_size=4,
     )
     model = model_of({"kind": kt.tasks.Classification(3), "size": kt.tasks.Regression()})
     given = inputs.checked(model, inputs.inputs(data))
     changed = augmenting.applied(kt.data.Augment(mixup=0.2), model, given, seed=0)
     assert changed.plain is given.train
-    assert {name: spec.shape[1:] for name, spec in changed.train.element_spec[1].items()} == {"kind": (3,), "size": ()}
+    assert {name: spec.shape[1:] for name, spec in changed.train.element_spec[1].items()} == {
+        "kind": (3,),
+        "size": (),
+    }
 
 
 def test_bad_arguments():
     data, model = arrays(COLOURED), model_of()
-    for wrong, message in (("lihgt", "Close names: 'light'"), (3, "`augment` must be a `kt.data.Augment`")):
+    for wrong, message in (
+        ("lihgt", "Close names: 'light'"),
+        (3, "`augment` must be a `kt.data.Augment`"),
+    ):
         with pytest.raises(checks.InputError, match=message):
             kt.fine_tune(model, data, epochs=(1, 1), augment=wrong, verbose=0)

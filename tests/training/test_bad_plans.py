@@ -12,8 +12,10 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
-from keras_transfer.training import regularisation, state
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import methods
+from keras_transfer.training.run import state
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 8, 8, 3), dtype="uint8")
@@ -21,7 +23,9 @@ LABELS = np.arange(12) % 3
 
 
 def data(pixels=PIXELS, labels=LABELS, **options):
-    return kt.data.from_arrays(pixels, labels, **{"validation": 0, "batch_size": 12, "seed": 0, **options})
+    return kt.data.from_arrays(
+        pixels, labels, **{"validation": 0, "batch_size": 12, "seed": 0, **options}
+    )
 
 
 def build(width=4, task=None):
@@ -42,7 +46,10 @@ def build(width=4, task=None):
 
 def snapshot(model):
     """Weights, flags, and the optimizer with its slots."""
-    own = {path: keras.ops.convert_to_numpy(variable).copy() for path, variable in paths.variables(model).items()}
+    own = {
+        path: keras.ops.convert_to_numpy(variable).copy()
+        for path, variable in paths.variables(model).items()
+    }
     flags = {path: layer.trainable for path, layer in paths.leaves(model).items()}
     slots = [keras.ops.convert_to_numpy(variable).copy() for variable in model.optimizer.variables]
     return own, flags, model.trainable, id(model.optimizer), slots
@@ -53,7 +60,9 @@ def check_refused(message, call, *models):
     before = [snapshot(model) for model in models]
     with pytest.raises(checks.InputError, match=message or None) as refused:
         call()
-    assert re.fullmatch(r"[^\n]+\. Given: [^\n]+\.( [A-Z][^\n]+\.)?", str(refused.value)), str(refused.value)
+    assert re.fullmatch(r"[^\n]+\. Given: [^\n]+\.( [A-Z][^\n]+\.)?", str(refused.value)), str(
+        refused.value
+    )
     for model, (own, flags, trainable, optimizer, slots) in zip(models, before, strict=True):
         now = snapshot(model)
         assert now[1:4] == (flags, trainable, optimizer)
@@ -115,9 +124,18 @@ BAD = {
         {"stages": [HEAD, kt.Stage(epochs=1, lora=64)]},
         "`lora` must be below the width of some dense or convolution layer that trains. Given: 64",
     ),
-    "plan": ({"plan": "two_stages"}, "`plan` must be a known name. Given: 'two_stages'. Close names: 'two_stage'"),
-    "plan beside stages": ({"plan": "full", "stages": [HEAD]}, "`plan` must be left out where `stages` is given"),
-    "resume without a folder": ({"resume": True}, "`run_dir` must name the folder of the run to resume. Given: None"),
+    "plan": (
+        {"plan": "two_stages"},
+        "`plan` must be a known name. Given: 'two_stages'. Close names: 'two_stage'",
+    ),
+    "plan beside stages": (
+        {"plan": "full", "stages": [HEAD]},
+        "`plan` must be left out where `stages` is given",
+    ),
+    "resume without a folder": (
+        {"resume": True},
+        "`run_dir` must name the folder of the run to resume. Given: None",
+    ),
 }
 
 
@@ -130,11 +148,26 @@ def test_plans_that_do_not_fit_the_model(case, model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"optimizer": "adamm"}, "`optimizer` must be the name of a Keras optimizer. Given: 'adamm'"),
-        ({"optimizer": "sgd", "weight_decay": -1}, "`weight_decay` must be a number at least 0. Given: -1"),
-        ({"schedule": "cosin"}, "`schedule` must be one of 'constant', 'cosine', .* Given: 'cosin'"),
-        ({"batch_norm": "frozen"}, "`batch_norm` must be one of 'inference', 'train', 'recalibrate'. Given: 'frozen'"),
-        ({"early_stopping": {"metric": "loss"}}, "`early_stopping` must be one of 'monitor', .* Given: 'metric'"),
+        (
+            {"optimizer": "adamm"},
+            "`optimizer` must be the name of a Keras optimizer. Given: 'adamm'",
+        ),
+        (
+            {"optimizer": "sgd", "weight_decay": -1},
+            "`weight_decay` must be a number at least 0. Given: -1",
+        ),
+        (
+            {"schedule": "cosin"},
+            "`schedule` must be one of 'constant', 'cosine', .* Given: 'cosin'",
+        ),
+        (
+            {"batch_norm": "frozen"},
+            "`batch_norm` must be one of 'inference', 'train', 'recalibrate'. Given: 'frozen'",
+        ),
+        (
+            {"early_stopping": {"metric": "loss"}},
+            "`early_stopping` must be one of 'monitor', .* Given: 'metric'",
+        ),
     ],
 )
 def test_a_stage_says_itself_what_it_cannot_be(arguments, message):
@@ -144,7 +177,9 @@ def test_a_stage_says_itself_what_it_cannot_be(arguments, message):
 def test_a_hidden_head_that_is_solved_for_late():
     hidden = build(task=kt.tasks.Classification(3, hidden=[4]))
     plan = [HEAD, kt.Stage(solve=True, train="head")]
-    message = "a head must be one dense layer to be solved. Given: 'classification': it has hidden layers"
+    message = (
+        "a head must be one dense layer to be solved. Given: 'classification': it has hidden layers"
+    )
     check_refused(message, lambda: kt.fine_tune(hidden, data(), stages=plan, verbose=0), hidden)
 
 
@@ -152,7 +187,9 @@ def batches_of_one(form):
     images = PIXELS.astype("float32")
     if form == "kt.data":
         return data(batch_size=1)
-    return tf.data.Dataset.from_tensor_slices((images, LABELS)).batch(1, drop_remainder=form == "of known size")
+    return tf.data.Dataset.from_tensor_slices((images, LABELS)).batch(
+        1, drop_remainder=form == "of known size"
+    )
 
 
 @pytest.mark.parametrize("form", ["of known size", "of unknown size", "kt.data"])
@@ -160,7 +197,9 @@ def batches_of_one(form):
 def test_statistics_of_single_examples(form, batch_norm, model):
     message = f"more than one example .*Given: batch size 1 with batch_norm='{batch_norm}'. Raise batch_size"
     plan = [HEAD, kt.Stage(epochs=1, batch_norm=batch_norm)]
-    check_refused(message, lambda: kt.fine_tune(model, batches_of_one(form), stages=plan, verbose=0), model)
+    check_refused(
+        message, lambda: kt.fine_tune(model, batches_of_one(form), stages=plan, verbose=0), model
+    )
 
 
 def plain_model():
@@ -182,11 +221,17 @@ def test_statistics_of_single_examples_in_a_model_without_tasks():
     check_refused(message, call, mine)
 
 
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras says so of all data of unknown length
+@pytest.mark.filterwarnings(
+    "ignore:Your input ran out of data"
+)  # Keras says so of all data of unknown length
 def test_batches_of_several_examples_are_no_error_where_their_number_is_unknown():
     mine = plain_model()
-    dataset = batches_of_one("of known size").unbatch().filter(lambda image, label: label >= 0).batch(6)
-    history = kt.fine_tune(mine, dataset, stages=[kt.Stage(epochs=1, batch_norm="train")], verbose=0)
+    dataset = (
+        batches_of_one("of known size").unbatch().filter(lambda image, label: label >= 0).batch(6)
+    )
+    history = kt.fine_tune(
+        mine, dataset, stages=[kt.Stage(epochs=1, batch_norm="train")], verbose=0
+    )
     assert history.epoch == [0]
 
 
@@ -207,7 +252,9 @@ def interrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
     with pytest.raises(KeyboardInterrupt):
-        kt.fine_tune(build(), data(), stages=PLAN, seed=1, run_dir=folder, callbacks=[callback], verbose=0)
+        kt.fine_tune(
+            build(), data(), stages=PLAN, seed=1, run_dir=folder, callbacks=[callback], verbose=0
+        )
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     return folder
 
@@ -238,17 +285,30 @@ def test_a_run_of_something_else(other, interrupted, tmp_path):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     before = contents(folder)
     what = other.split()[0].strip(",")
-    message = f"a run must be resumed with the same {what}. Given: .*, a run of another. Make model, data"
-    check_refused(message, lambda: kt.fine_tune(mine, given, run_dir=folder, resume=True, verbose=0, **changed), mine)
+    message = (
+        f"a run must be resumed with the same {what}. Given: .*, a run of another. Make model, data"
+    )
+    check_refused(
+        message,
+        lambda: kt.fine_tune(mine, given, run_dir=folder, resume=True, verbose=0, **changed),
+        mine,
+    )
     assert contents(folder) == before
 
 
 def test_no_run_to_resume(model, tmp_path):
     message = "`run_dir` must hold a run that was interrupted. Given: '.*'. Leave out `resume`"
-    check_refused(message, lambda: kt.fine_tune(model, data(), run_dir=tmp_path / "new", resume=True, verbose=0), model)
+    check_refused(
+        message,
+        lambda: kt.fine_tune(model, data(), run_dir=tmp_path / "new", resume=True, verbose=0),
+        model,
+    )
     mine = build()
     kt.fine_tune(mine, data(), stages=[HEAD], run_dir=tmp_path, verbose=0)
-    call = lambda: kt.fine_tune(mine, data(), stages=[HEAD], run_dir=tmp_path, resume=True, verbose=0)  # noqa: E731
+
+    def call():
+        kt.fine_tune(mine, data(), stages=[HEAD], run_dir=tmp_path, resume=True, verbose=0)
+
     check_refused("whose run has finished. Leave out `resume`", call, mine)
 
 
@@ -281,7 +341,9 @@ def test_a_folder_that_another_process_holds(interrupted, model):
     """The lock is let go of when the other process is killed: a file that is left behind holds nothing."""
     pytest.importorskip("fcntl")
     command = [sys.executable, "-c", HOLDER, str(interrupted / state.LOCK)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout.readline() == "held\n"
         before = contents(interrupted)
         for resume in (True, False):
@@ -309,12 +371,14 @@ def test_a_regulariser_that_cannot_be_attached():
     own = Own(plain.input, plain.output)
     own.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     own.fit(PIXELS.astype("float32"), LABELS, batch_size=12, verbose=0)
-    plan = [HEAD, kt.Stage(epochs=1, regulariser=regularisation.L2SP())]
+    plan = [HEAD, kt.Stage(epochs=1, regulariser=methods.L2SP())]
     call = lambda: kt.fine_tune(own, data(), stages=plan, verbose=0)  # noqa: E731
     check_refused("`model` must train with Keras's own training step", call, own)
 
 
-@pytest.mark.parametrize("arguments", [{"plan": "lp_ft", "epochs": 1}, {"stages": [HEAD, kt.Stage(solve=True)]}])
+@pytest.mark.parametrize(
+    "arguments", [{"plan": "lp_ft", "epochs": 1}, {"stages": [HEAD, kt.Stage(solve=True)]}]
+)
 def test_a_head_that_cannot_be_solved_for(arguments):
     mine = plain_model()
     dataset = tf.data.Dataset.from_tensor_slices((PIXELS.astype("float32"), LABELS)).batch(12)

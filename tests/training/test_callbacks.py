@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import checks, compiling, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import compiling, paths
 
 
 def images(count=24, seed=0):
@@ -110,13 +111,24 @@ def first_step(start):
     before = weights(model)
     start(model)
     kernels = [path for path in before if path.startswith("block3") and path.endswith("kernel")]
-    return np.median(np.concatenate([np.abs(weights(model)[path] - before[path]).ravel() for path in kernels])) / 1e-5
+    return (
+        np.median(
+            np.concatenate(
+                [np.abs(weights(model)[path] - before[path]).ravel() for path in kernels]
+            )
+        )
+        / 1e-5
+    )
 
 
 def test_the_first_step_on_thawed_weights_is_one_rate_long():
     def ours(model):
-        callback = kt.TwoStage(unfreeze_at=1, unfreeze="block3_conv", learning_rate=1e-5, verbose=False)
-        model.fit(dataset(8), initial_epoch=1, epochs=2, shuffle=False, callbacks=[callback], verbose=0)
+        callback = kt.TwoStage(
+            unfreeze_at=1, unfreeze="block3_conv", learning_rate=1e-5, verbose=False
+        )
+        model.fit(
+            dataset(8), initial_epoch=1, epochs=2, shuffle=False, callbacks=[callback], verbose=0
+        )
 
     def naive(model):
         """Slots are added, the step counter goes on: no bias correction for the new ones."""
@@ -158,7 +170,11 @@ def test_the_naive_callback_trains_nothing():
             layer.trainable = True
 
     model.fit(
-        dataset(), epochs=2, shuffle=False, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=thaw)], verbose=0
+        dataset(),
+        epochs=2,
+        shuffle=False,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=thaw)],
+        verbose=0,
     )
     kernels = [path for path in before if path.startswith("block3") and path.endswith("kernel")]
     assert all(np.array_equal(before[path], weights(model)[path]) for path in kernels)
@@ -169,7 +185,11 @@ def test_wrong_input_is_an_error_before_the_first_step():
     before = weights(model)
     with pytest.raises(checks.InputError, match="must match a block or layer"):
         model.fit(
-            dataset(), epochs=4, shuffle=False, callbacks=[kt.TwoStage(unfreeze_at=2, unfreeze="blok3")], verbose=0
+            dataset(),
+            epochs=4,
+            shuffle=False,
+            callbacks=[kt.TwoStage(unfreeze_at=2, unfreeze="blok3")],
+            verbose=0,
         )
     assert distance(weights(model), before) == 0.0
 

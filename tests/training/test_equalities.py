@@ -1,7 +1,7 @@
 """What a recipe promises, computed a second way and read off `kt.fine_tune` itself, whole stages at a time.
 
 The parts have their own tests: test_schedules (curves at any length and warm-up), test_rates and test_scaled_optimizers
-(rates by layer, one step), regularisation/test_base (no penalty is plain training), test_callbacks (within one `fit`).
+(rates by layer, one step), methods/test_base (no penalty is plain training), test_callbacks (within one `fit`).
 """
 
 import math
@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import paths
-from keras_transfer.training import rates, regularisation
+from keras_transfer.graphs import paths
+from keras_transfer.training import methods
+from keras_transfer.training.rates import layer_rates
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((16, 6, 6, 3), "float32")
@@ -33,12 +34,17 @@ def build(*, traced=False):
         x = keras.layers.Conv2D(4, 3, activation="tanh", name=name)(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="answer")(x))
-    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False, run_eagerly=not traced)
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", jit_compile=False, run_eagerly=not traced
+    )
     return model
 
 
 def weights(model):
-    return {path: keras.ops.convert_to_numpy(variable).copy() for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable).copy()
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def trained(*plan, data=None, callbacks=(), traced=False):
@@ -55,7 +61,11 @@ def scaled(rate, factor):
 
 @pytest.mark.parametrize(
     "options",
-    [{"learning_rate": 0.5}, {"learning_rate": 0.5, "decay": 0.5}, {"learning_rate": {"conv*": 0.2, "head": 0.5}}],
+    [
+        {"learning_rate": 0.5},
+        {"learning_rate": 0.5, "decay": 0.5},
+        {"learning_rate": {"conv*": 0.2, "head": 0.5}},
+    ],
     ids=["one rate", "layer-wise decay", "by pattern"],
 )
 def test_ten_times_the_rate_is_ten_times_the_first_step(options):
@@ -73,7 +83,12 @@ def test_ten_times_the_rate_is_ten_times_the_first_step(options):
 def plainly_trained():
     """Keras alone: a rate for everything, no penalty."""
     model = build()
-    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", jit_compile=False, run_eagerly=True)
+    model.compile(
+        keras.optimizers.Adam(1e-2),
+        "sparse_categorical_crossentropy",
+        jit_compile=False,
+        run_eagerly=True,
+    )
     model.fit(dataset(), epochs=2, shuffle=False, verbose=0)
     return weights(model)
 
@@ -85,9 +100,9 @@ def plainly_trained():
         {"learning_rate": {"*": 1e-2}},
         {"learning_rate": {"conv1": 1e-2, "head": 1e-2}},
         {"weight_decay": 0.0},
-        {"regulariser": regularisation.L2SP(0.0, 0.0)},
-        {"regulariser": regularisation.Delta(0.0, beta=0.0)},
-        {"regulariser": regularisation.BSS(0.0)},
+        {"regulariser": methods.L2SP(0.0, 0.0)},
+        {"regulariser": methods.Delta(0.0, beta=0.0)},
+        {"regulariser": methods.BSS(0.0)},
     ],
     ids=lambda options: " ".join(f"{name}={value}" for name, value in options.items()),
 )
@@ -101,7 +116,7 @@ def test_what_changes_nothing_is_plain_training(options):
 def test_what_changes_something_does():
     """So the equalities above are none of things that are left out."""
     expected = plainly_trained()
-    for options in ({"decay": 0.5}, {"regulariser": regularisation.L2SP(0.1, 0.1)}):
+    for options in ({"decay": 0.5}, {"regulariser": methods.L2SP(0.1, 0.1)}):
         found = weights(trained(kt.Stage(epochs=2, learning_rate=1e-2, **options)))
         assert np.abs(found["conv1/kernel"] - expected["conv1/kernel"]).max() > 1e-4
 
@@ -121,7 +136,10 @@ def test_the_first_step_after_two_thousand_is_one_rate_long(decay):
 
     counters = []
     model = build(traced=True)
-    plan = [kt.Stage(epochs=1, train="head", learning_rate=1e-6), kt.Stage(steps=1, learning_rate=1e-4, decay=decay)]
+    plan = [
+        kt.Stage(epochs=1, train="head", learning_rate=1e-6),
+        kt.Stage(steps=1, learning_rate=1e-4, decay=decay),
+    ]
     kt.fine_tune(model, dataset(16).repeat(2000), stages=plan, callbacks=[Counters()], verbose=0)
     assert counters == [0, 2000, 0, 1]
     after = weights(model)
@@ -138,15 +156,23 @@ def test_the_average_of_a_thawed_kernel_starts_at_its_value():
         def on_train_begin(self, logs=None):
             raw.clear()
             optimizer = self.model.optimizer
-            pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
-            starts.append({variable.path: np.abs(average - variable).max() for variable, average in pairs})
+            pairs = zip(
+                optimizer._trainable_variables,
+                optimizer._model_variables_moving_average,
+                strict=True,
+            )
+            starts.append(
+                {variable.path: np.abs(average - variable).max() for variable, average in pairs}
+            )
 
         def on_train_batch_end(self, batch, logs=None):
             raw.append(weights(self.model))
 
     start = weights(build())
     ema = {"learning_rate": 1e-3, "ema": 0.9}
-    model = trained(kt.Stage(epochs=2, train="head", **ema), kt.Stage(epochs=2, **ema), callbacks=[See()])
+    model = trained(
+        kt.Stage(epochs=2, train="head", **ema), kt.Stage(epochs=2, **ema), callbacks=[See()]
+    )
     assert set(starts[1]) > set(starts[0])
     assert all(value == 0.0 for stage in starts for value in stage.values())
     found = weights(model)
@@ -179,7 +205,10 @@ def timm_cosine(step):
 # By hand: cos of a fifth, a third, two thirds and a quarter of pi are 0.809017, 0.5, -0.5 and 0.707107.
 # Rise: 0.1 - 0.096 * (1 + 0.809017) / 2; fall: 1e-6 + 0.099999 * 0.75, and * 0.25; cosine: 0.1 * 1.707107 / 2.
 BY_HAND = {
-    "one_cycle": (fastai_one_cycle, {0: 0.004, 5: 0.01316718, 25: 0.1, 50: 0.07500025, 75: 0.02500075}),
+    "one_cycle": (
+        fastai_one_cycle,
+        {0: 0.004, 5: 0.01316718, 25: 0.1, 50: 0.07500025, 75: 0.02500075},
+    ),
     "cosine": (timm_cosine, {0: 0.1, 25: 0.08535534, 50: 0.05, 75: 0.01464466}),
 }
 
@@ -193,7 +222,9 @@ def test_the_rates_of_a_stage_are_the_published_curves(schedule, decay):
         assert curve(step) == pytest.approx(rate, abs=1e-8)
     seen = []
     see = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda batch, logs: seen.append(rates.learning_rates(model.optimizer))
+        on_train_batch_begin=lambda batch, logs: seen.append(
+            layer_rates.learning_rates(model.optimizer)
+        )
     )
     model = build(traced=True)
     stage = kt.Stage(epochs=2, optimizer="sgd", learning_rate=RATE, schedule=schedule, decay=decay)

@@ -7,7 +7,8 @@ import tensorflow as tf
 from networks import small
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (24, 32, 32, 3), dtype="uint8")
@@ -25,11 +26,16 @@ def model_of(task=None):
 
 
 def weights(model):
-    return {path: keras.ops.convert_to_numpy(variable) for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable)
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def test_one_history_over_both_stages(data, tmp_path):
-    history = kt.fine_tune(model := model_of(), data, epochs=(2, 3), unfreeze="block4*", run_dir=tmp_path, verbose=0)
+    history = kt.fine_tune(
+        model := model_of(), data, epochs=(2, 3), unfreeze="block4*", run_dir=tmp_path, verbose=0
+    )
     assert history.epoch == [0, 1, 2, 3, 4]
     assert all(len(values) == 5 for values in history.history.values())
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history.history)
@@ -38,7 +44,9 @@ def test_one_history_over_both_stages(data, tmp_path):
     assert [stage["epochs"] for stage in stages] == [[0, 1], [2, 4]]
     assert stages[0]["trained_layers"] == ["classification_logits"]
     assert stages[1]["trained_layers"] == ["block4_conv", "classification_logits"]
-    assert stages[0]["trainable_parameters"] + stages[0]["frozen_parameters"] == model.count_params()
+    assert (
+        stages[0]["trainable_parameters"] + stages[0]["frozen_parameters"] == model.count_params()
+    )
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 6
 
@@ -46,32 +54,47 @@ def test_one_history_over_both_stages(data, tmp_path):
 def test_equals_two_fits_by_hand(data):
     """The definition, written out: freeze, compile, fit; thaw, compile, fit."""
     ours = model_of()
-    kt.fine_tune(ours, data, epochs=(1, 1), unfreeze="block4*", learning_rate=(1e-2, 1e-3), verbose=0)
+    kt.fine_tune(
+        ours, data, epochs=(1, 1), unfreeze="block4*", learning_rate=(1e-2, 1e-3), verbose=0
+    )
     data.set_epoch(0)
     by_hand = model_of()
     layers = by_hand.layers
     start = [layer.name for layer in layers].index("block4_conv")
     ranks, values = [], []
-    for trained, rate in (({"classification_logits"}, 1e-2), ({"block4_conv", "classification_logits"}, 1e-3)):
+    for trained, rate in (
+        ({"classification_logits"}, 1e-2),
+        ({"block4_conv", "classification_logits"}, 1e-3),
+    ):
         for layer in layers:
             layer.trainable = layer.name in trained
         by_hand.compile(
-            keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+            keras.optimizers.Adam(rate),
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=False,
         )
         history = by_hand.fit(data.train, validation_data=data.validation, shuffle=False, verbose=0)
         ranks += [(-history.history["val_accuracy"][0], history.history["val_loss"][0])]
         values.append(by_hand.get_weights())
     assert start > 0
-    for ours_value, expected in zip(ours.get_weights(), values[ranks.index(min(ranks))], strict=True):
+    for ours_value, expected in zip(
+        ours.get_weights(), values[ranks.index(min(ranks))], strict=True
+    ):
         np.testing.assert_array_equal(ours_value, expected)
 
 
 def test_the_best_epoch_is_in_the_model(data):
     """A rate that ruins the second stage must not cost the first one's result."""
     model = model_of()
-    history = kt.fine_tune(model, data, epochs=(3, 2), unfreeze="all", learning_rate=(1e-3, 10.0), verbose=0)
+    history = kt.fine_tune(
+        model, data, epochs=(3, 2), unfreeze="all", learning_rate=(1e-3, 10.0), verbose=0
+    )
     curves = history.history
-    ranks = [(-accuracy, loss) for accuracy, loss in zip(curves["val_accuracy"], curves["val_loss"], strict=True)]
+    ranks = [
+        (-accuracy, loss)
+        for accuracy, loss in zip(curves["val_accuracy"], curves["val_loss"], strict=True)
+    ]
     best = ranks.index(min(ranks))
     assert history.record["best_epoch"] == best < 3
     values = model.evaluate(data.validation, verbose=0, return_dict=True)
@@ -109,7 +132,10 @@ def test_a_plan_of_ones_own(data):
         kt.Stage(epochs=1, train="head", learning_rate=1e-2, optimizer="sgd", name="warm-up"),
         kt.Stage(epochs=1, train="block4*"),
         kt.Stage(
-            epochs=1, train="all", learning_rate=keras.optimizers.schedules.CosineDecay(1e-3, 3), batch_norm="train"
+            epochs=1,
+            train="all",
+            learning_rate=keras.optimizers.schedules.CosineDecay(1e-3, 3),
+            batch_norm="train",
         ),
     ]
     history = kt.fine_tune(model_of(), data, stages=plan, verbose=0)
@@ -118,9 +144,14 @@ def test_a_plan_of_ones_own(data):
 
 
 def test_several_tasks_with_units_and_balanced_classes():
-    targets = {"kind": np.array([0] * 18 + [1] * 6), "age": np.linspace(100, 200, 24).astype("float32")}
+    targets = {
+        "kind": np.array([0] * 18 + [1] * 6),
+        "age": np.linspace(100, 200, 24).astype("float32"),
+    }
     data = kt.data.from_arrays(PIXELS, targets, validation=0.25, batch_size=6)
-    model = model_of({"kind": kt.tasks.Classification(2, class_weights="balanced"), "age": kt.tasks.Regression()})
+    model = model_of(
+        {"kind": kt.tasks.Classification(2, class_weights="balanced"), "age": kt.tasks.Regression()}
+    )
     history = kt.fine_tune(model, data, epochs=(1, 1), verbose=0)
     assert {"val_kind_accuracy", "val_age_mae"} <= set(history.history)
     counts = np.bincount(data.targets["train"]["kind"])
@@ -142,7 +173,10 @@ def test_a_settled_loss_is_in_the_model_after_stages_of_every_kind(stage, data):
 def test_the_epoch_of_a_head_that_is_solved_for_last_is_its_own():
     shades = (PIXELS // 3 + 80 * LABELS[:, None, None, None]).astype("uint8")
     easy = kt.data.from_arrays(shades, LABELS, validation=0.25, batch_size=6, seed=0)
-    plan = [kt.Stage(epochs=1, train="head", learning_rate=1e-9), kt.Stage(solve=True, train="head")]
+    plan = [
+        kt.Stage(epochs=1, train="head", learning_rate=1e-9),
+        kt.Stage(solve=True, train="head"),
+    ]
     history = kt.fine_tune(model_of(), easy, stages=plan, seed=0, verbose=0)
     assert history.epoch == [0, 1]
     assert history.history["val_accuracy"][0] < history.history["val_accuracy"][1] == 1.0
@@ -158,18 +192,28 @@ def test_without_an_accuracy_the_loss_chooses(data):
 
 
 def test_weighted_examples_are_trained_on_not_solved_for(data):
-    weighted = data.train.map(lambda images, labels: (images, labels, 2.0 * tf.ones(tf.shape(labels))))
-    with pytest.raises(checks.InputError, match="a head must be trained where examples have weights"):
+    weighted = data.train.map(
+        lambda images, labels: (images, labels, 2.0 * tf.ones(tf.shape(labels)))
+    )
+    with pytest.raises(
+        checks.InputError, match="a head must be trained where examples have weights"
+    ):
         kt.fine_tune(model_of(), weighted, stages=[kt.Stage(solve=True, train="head")], verbose=0)
-    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: (_ for _ in ()).throw(KeyboardInterrupt))
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     model = model_of()
     with pytest.raises(KeyboardInterrupt):
-        kt.fine_tune(model, weighted, callbacks=[stop], verbose=0)  # in an epoch: nothing was solved for before
+        kt.fine_tune(
+            model, weighted, callbacks=[stop], verbose=0
+        )  # in an epoch: nothing was solved for before
 
 
 def test_weights_of_0_and_1_are_missing_labels_and_solved_with(data):
     masked = data.train.map(lambda images, labels: (images, labels, tf.ones(tf.shape(labels))))
-    history = kt.fine_tune(model_of(), masked, stages=[kt.Stage(solve=True, train="head")], verbose=0)
+    history = kt.fine_tune(
+        model_of(), masked, stages=[kt.Stage(solve=True, train="head")], verbose=0
+    )
     assert history.record["stages"][0]["solved"]["strength"] > 0
 
 
@@ -177,7 +221,9 @@ def test_early_stopping_without_validation_is_said(data):
     stage = kt.Stage(epochs=2, train="head", early_stopping=1)
     history = kt.fine_tune(model_of(), data.train, stages=[stage], verbose=0)
     assert any("no early stopping" in line for line in history.record["notes"])
-    with pytest.raises(checks.InputError, match="`early_stopping's mode` must be one of 'min', 'max'"):
+    with pytest.raises(
+        checks.InputError, match="`early_stopping's mode` must be one of 'min', 'max'"
+    ):
         kt.Stage(epochs=2, early_stopping={"mode": "maximum"})
 
 
@@ -188,7 +234,10 @@ def test_a_users_own_model_and_dataset():
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     dataset = tf.data.Dataset.from_tensor_slices((PIXELS.astype("float32"), LABELS)).batch(8)
     history = kt.fine_tune(model, (dataset, dataset), epochs=(1, 1), verbose=0)
-    assert [stage["trained_layers"] for stage in history.record["stages"]] == [["out"], ["conv", "out"]]
+    assert [stage["trained_layers"] for stage in history.record["stages"]] == [
+        ["out"],
+        ["conv", "out"],
+    ]
 
 
 def test_mixed_precision(data):
@@ -245,7 +294,9 @@ def test_an_interrupted_run_keeps_what_was_finished(data, tmp_path):
 
     stopper = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
     with pytest.raises(KeyboardInterrupt):
-        kt.fine_tune(model_of(), data, epochs=(2, 2), run_dir=tmp_path, callbacks=[stopper], verbose=0)
+        kt.fine_tune(
+            model_of(), data, epochs=(2, 2), run_dir=tmp_path, callbacks=[stopper], verbose=0
+        )
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["status"] == "interrupted"
     assert [stage["epochs"] for stage in record["stages"]] == [[0, 1]]
@@ -255,10 +306,16 @@ def test_an_interrupted_run_keeps_what_was_finished(data, tmp_path):
 
 
 def test_a_loss_that_is_never_a_number_is_said(data, tmp_path):
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(3))  # wide enough to overflow
-    history = kt.fine_tune(model, data, epochs=(1, 1), learning_rate=(1e38, 1e38), run_dir=tmp_path, verbose=0)
+    model = kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(3)
+    )  # wide enough to overflow
+    history = kt.fine_tune(
+        model, data, epochs=(1, 1), learning_rate=(1e38, 1e38), run_dir=tmp_path, verbose=0
+    )
     assert "never a number" in history.record["notes"][-1]
-    record = json.loads((tmp_path / "run.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    record = json.loads(
+        (tmp_path / "run.json").read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
     assert record["status"] == "finished"
     assert record["history"]["val_loss"] == [None, None]
 
@@ -303,7 +360,9 @@ def test_a_trained_regression_keeps_its_unit():
 def test_targets_of_no_task_are_left_out():
     targets = {"kind": LABELS, "age": np.linspace(0, 1, 24).astype("float32")}
     data = kt.data.from_arrays(PIXELS, targets, validation=0.25, batch_size=6)
-    history = kt.fine_tune(model_of({"kind": kt.tasks.Classification(3)}), data, epochs=(1, 1), verbose=0)
+    history = kt.fine_tune(
+        model_of({"kind": kt.tasks.Classification(3)}), data, epochs=(1, 1), verbose=0
+    )
     assert "targets without a task are left out: age" in history.record["notes"]
 
 
@@ -313,12 +372,19 @@ def test_schedules_and_numpy_rates_are_recorded(data, tmp_path):
             return 1e-3
 
     plan = [
-        kt.Stage(epochs=1, train="head", learning_rate=keras.optimizers.schedules.CosineDecay(np.float32(1e-3), 10)),
+        kt.Stage(
+            epochs=1,
+            train="head",
+            learning_rate=keras.optimizers.schedules.CosineDecay(np.float32(1e-3), 10),
+        ),
         kt.Stage(epochs=1, train="head", learning_rate=np.float32(1e-3)),
         kt.Stage(epochs=1, train="head", learning_rate=Own()),
     ]
     kt.fine_tune(model_of(), data, stages=plan, run_dir=tmp_path, verbose=0)
-    rates = [stage["learning_rate"] for stage in json.loads((tmp_path / "run.json").read_text())["stages"]]
+    rates = [
+        stage["learning_rate"]
+        for stage in json.loads((tmp_path / "run.json").read_text())["stages"]
+    ]
     assert rates[0]["schedule"] == "CosineDecay"
     assert rates[1] == pytest.approx(1e-3)
     assert "Own" in rates[2]
@@ -330,26 +396,41 @@ def test_a_pooled_nested_network_is_trunk_not_head():
         weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3), alpha=0.35
     )
     inputs = keras.Input((32, 32, 3))
-    outputs = keras.layers.Dense(3, activation="softmax", name="out")(base(keras.layers.Rescaling(1 / 255)(inputs)))
+    outputs = keras.layers.Dense(3, activation="softmax", name="out")(
+        base(keras.layers.Rescaling(1 / 255)(inputs))
+    )
     model = keras.Model(inputs, outputs)
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     dataset = tf.data.Dataset.from_tensor_slices((PIXELS.astype("float32"), LABELS)).batch(8)
-    history = kt.fine_tune(model, dataset, stages=[kt.Stage(epochs=1, train="head"), kt.Stage(epochs=1)], verbose=0)
+    history = kt.fine_tune(
+        model, dataset, stages=[kt.Stage(epochs=1, train="head"), kt.Stage(epochs=1)], verbose=0
+    )
     assert history.record["stages"][0]["trained_layers"] == ["out"]
-    assert not any(path.endswith(("_BN", "bn_Conv1")) for path in history.record["stages"][1]["trained_layers"])
+    assert not any(
+        path.endswith(("_BN", "bn_Conv1")) for path in history.record["stages"][1]["trained_layers"]
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"epochs": (0, 5)}, "`epochs` must be a whole number of at least 1. Given: 0"),
-        ({"unfreeze": "blok3"}, "`unfreeze` must match a block or layer. Given: 'blok3'. Close: 'block3_"),
+        (
+            {"unfreeze": "blok3"},
+            "`unfreeze` must match a block or layer. Given: 'blok3'. Close: 'block3_",
+        ),
         ({"learning_rate": (0, 1)}, "`learning_rate` must be a number above 0"),
         ({"batch_norm": "x"}, "`batch_norm`"),
         ({"seed": -1}, "`seed`"),
         ({"stages": []}, "`stages` must be a list"),
-        ({"stages": [kt.Stage(epochs=1)], "epochs": (1, 1)}, "`epochs` must be None where `stages` is given"),
-        ({"stages": [kt.Stage(epochs=1)], "batch_norm": "train"}, "`batch_norm` must be None where `stages` is given"),
+        (
+            {"stages": [kt.Stage(epochs=1)], "epochs": (1, 1)},
+            "`epochs` must be None where `stages` is given",
+        ),
+        (
+            {"stages": [kt.Stage(epochs=1)], "batch_norm": "train"},
+            "`batch_norm` must be None where `stages` is given",
+        ),
         ({"stages": kt.Stage(epochs=1)}, "`stages` must be a list"),
         ({"stages": [kt.Stage(epochs=1, train=[])]}, "`train` must be 'all', 'head' or a pattern"),
         ({"seed": 2**32}, "`seed` must be a whole number of at least 0 and below"),
@@ -379,7 +460,8 @@ def test_bad_data_before_training(data):
         kt.fine_tune(model_of(), dataset.repeat())
     named = kt.data.from_arrays(PIXELS, np.array(["cat", "dog", "emu"])[LABELS])
     with pytest.raises(
-        checks.InputError, match="class names must be those of 'classification'.*Given: 'cat' as class 0"
+        checks.InputError,
+        match="class names must be those of 'classification'.*Given: 'cat' as class 0",
     ):
         kt.fine_tune(model_of(kt.tasks.Classification(["emu", "dog", "cat"])), named)
     small = kt.data.from_arrays(PIXELS[:, :16, :16], LABELS)
@@ -388,6 +470,8 @@ def test_bad_data_before_training(data):
 
 
 def test_an_uncompiled_model(data):
-    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
     with pytest.raises(checks.InputError, match="`model` must be compiled"):
         kt.fine_tune(model, data, verbose=0)

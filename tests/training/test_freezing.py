@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.training import freezing
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype("float32")
@@ -13,18 +14,27 @@ LABELS = np.arange(8) % 2
 
 
 def model_of(name, size=64, **arguments):
-    return kt.build_model(kt.backbone(name, weights=None, image_size=size, **arguments), kt.tasks.Classification(2))
+    return kt.build_model(
+        kt.backbone(name, weights=None, image_size=size, **arguments), kt.tasks.Classification(2)
+    )
 
 
 def snapshot(model):
-    return {path: keras.ops.convert_to_numpy(variable) for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable)
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def moved(before, after):
     return {path for path in before if not np.array_equal(before[path], after[path])}
 
 
-FAMILIES = {"ResNet50": "conv5_block2", "EfficientNetB0": "block6b", "ConvNeXtTiny": "stage_3_block_1"}
+FAMILIES = {
+    "ResNet50": "conv5_block2",
+    "EfficientNetB0": "block6b",
+    "ConvNeXtTiny": "stage_3_block_1",
+}
 
 
 @pytest.mark.slow
@@ -34,14 +44,20 @@ def test_frozen_is_bit_equal_and_unfrozen_moved(name, above):
     model = model_of(name)
     for stage, train in enumerate(("head", above)):
         freezing.set_trainable(model, freezing.pick(model, train))
-        model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile(
+            keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", jit_compile=False
+        )
         before = snapshot(model)
         model.fit(PIXELS, LABELS, batch_size=4, epochs=2, verbose=0)
         after = snapshot(model)
         trained = {id(variable) for variable in model.trainable_variables}
-        expected = {path for path, variable in paths.variables(model).items() if id(variable) in trained}
+        expected = {
+            path for path, variable in paths.variables(model).items() if id(variable) in trained
+        }
         assert moved(before, after) == expected
-        assert bool(expected - {"classification_logits/kernel", "classification_logits/bias"}) == bool(stage)
+        assert bool(
+            expected - {"classification_logits/kernel", "classification_logits/bias"}
+        ) == bool(stage)
 
 
 def test_training_batch_norm_moves_its_statistics():
@@ -85,13 +101,19 @@ def test_the_result_does_not_depend_on_the_flags_before():
 
 
 def test_head_of_models_with_and_without_the_mark():
-    assert freezing.head(model_of("tiny", 32)) == ["classification_pool", "classification_logits", "classification"]
+    assert freezing.head(model_of("tiny", 32)) == [
+        "classification_pool",
+        "classification_logits",
+        "classification",
+    ]
     plain = keras.Sequential(
         [keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3, name="conv"), keras.layers.GlobalMaxPooling2D(name="pool"),
          keras.layers.Dense(2, name="out")]
     )  # fmt: skip
     assert freezing.head(plain) == ["pool", "out"]
-    vectors = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")])
+    vectors = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")]
+    )
     assert freezing.head(vectors) == ["b"]
 
 
@@ -160,15 +182,22 @@ def test_a_saved_model_follows_the_policy_of_batch_norm(module_folders):
         (row,) = (row for row in kt.trainable_table(model) if row["path"] == "saved_model")
         assert row["parameters"] == sum(np.prod(variable.shape) for variable in layer.weights)
         told[row["mode"]] = row["trainable"]
-    assert told == {"yes (batch statistics)": True, "no (inference mode)": False, "yes (inference mode)": True}
-    signature = kt.backbone(module_folders["tf_keras"], output="serving_default", preprocess="tf", trust=True)
+    assert told == {
+        "yes (batch statistics)": True,
+        "no (inference mode)": False,
+        "yes (inference mode)": True,
+    }
+    signature = kt.backbone(
+        module_folders["tf_keras"], output="serving_default", preprocess="tf", trust=True
+    )
     assert [row["mode"] for row in kt.trainable_table(signature)] == ["yes"]
 
 
 @pytest.mark.parametrize(("verb", "argument"), [(kt.freeze, "below"), (kt.unfreeze, "above")])
 def test_unknown_layer(verb, argument):
     with pytest.raises(
-        checks.InputError, match=f"`{argument}` must match a block or layer. Given: 'blok3'. Close: 'block3'"
+        checks.InputError,
+        match=f"`{argument}` must match a block or layer. Given: 'blok3'. Close: 'block3'",
     ):
         verb(model_of("tiny", 32), **{argument: "blok3"})
 

@@ -15,7 +15,9 @@ def pictures(count, size=32):
 
 
 def dataset(images, batch_size=4):
-    return tf.data.Dataset.from_tensor_slices((images, np.arange(len(images)) % 2)).batch(batch_size)
+    return tf.data.Dataset.from_tensor_slices((images, np.arange(len(images)) % 2)).batch(
+        batch_size
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,9 @@ def checked(model, data):
 def test_images_that_are_no_pixels(tiny, part, scale):
     good, bad = dataset(pictures(6)), dataset((pictures(6) * scale).astype("float32"))
     data = (bad, good) if part == "train" else (good, bad)
-    with pytest.raises(checks.InputError, match=rf"images of {part} must have (values 0\.\.255|finite values)"):
+    with pytest.raises(
+        checks.InputError, match=rf"images of {part} must have (values 0\.\.255|finite values)"
+    ):
         checked(tiny, data)
     with pytest.raises(checks.InputError, match=rf"images of {part} must"):
         kt.fine_tune(tiny, data, epochs=(1, 1), verbose=0)
@@ -86,7 +90,11 @@ def test_little_more_than_a_batch_is_read(plain):
     def watched(at):
         return tf.numpy_function(lambda number: read.append(int(number)) or number, [at], tf.int64)
 
-    images = tf.data.Dataset.range(50).map(watched).map(lambda at: (tf.zeros((4, 32, 32, 3)), tf.zeros((4,), tf.int64)))
+    images = (
+        tf.data.Dataset.range(50)
+        .map(watched)
+        .map(lambda at: (tf.zeros((4, 32, 32, 3)), tf.zeros((4,), tf.int64)))
+    )
     checked(plain, images)
     assert len(read) <= 4
 
@@ -96,13 +104,16 @@ def test_another_number_of_channels(tiny, channels):
     images = np.zeros((4, 32, 32, channels), "uint8")
     fix = rf"Set `channels=3` where the data is made, or `channels={channels}` for the backbone"
     with pytest.raises(
-        checks.InputError, match=rf"images of train must have 3 channels as the model takes\. Given: {channels}\. {fix}"
+        checks.InputError,
+        match=rf"images of train must have 3 channels as the model takes\. Given: {channels}\. {fix}",
     ):
         checked(tiny, dataset(images))
 
 
 def test_another_size(tiny):
-    with pytest.raises(checks.InputError, match=r"images of train must have shape .*Set `image_size`"):
+    with pytest.raises(
+        checks.InputError, match=r"images of train must have shape .*Set `image_size`"
+    ):
         checked(tiny, dataset(pictures(4, size=40)))
     with pytest.raises(checks.InputError, match="Batch the dataset"):
         checked(tiny, dataset(pictures(4)).unbatch())
@@ -119,10 +130,16 @@ def test_models_of_several_inputs_are_left_alone():
 
 SEVERAL = {
     "no label of a task": ({"kind": [0, 1] * 3}, "a target for each task: kind, age. Given: kind"),
-    "numbers for classes": ({"kind": [0.5] * 6, "age": [1.5] * 6}, "Task 'kind': `labels` must be class ids"),
+    "numbers for classes": (
+        {"kind": [0.5] * 6, "age": [1.5] * 6},
+        "Task 'kind': `labels` must be class ids",
+    ),
     "classes out of range": ({"kind": [0, 1, 2] * 2, "age": [1.5] * 6}, r"Set `classes=3`"),
     "several numbers for one": ({"kind": [0, 1] * 3, "age": [[1.5, 2.5]] * 6}, "`labels`"),
-    "labels without a name": ([0, 1] * 3, "a target for each task: kind, age. Given: one unnamed target"),
+    "labels without a name": (
+        [0, 1] * 3,
+        "a target for each task: kind, age. Given: one unnamed target",
+    ),
 }
 
 

@@ -7,8 +7,10 @@ import tensorflow as tf
 from networks import small
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
-from keras_transfer.training import inputs, solving
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import inputs
+from keras_transfer.training.methods import solving
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (24, 32, 32, 3), dtype="uint8")
@@ -24,7 +26,9 @@ def blank(values, has=HAS):
 
 
 def arrays(labels, rows=slice(None), **options):
-    return kt.data.from_arrays(PIXELS[rows], labels, **{"validation": None, "batch_size": 24, **options})
+    return kt.data.from_arrays(
+        PIXELS[rows], labels, **{"validation": None, "batch_size": 24, **options}
+    )
 
 
 def model_of(task=None):
@@ -46,8 +50,14 @@ def close(one, other, tolerance=1e-6):
 
 TASKS = {
     "classes": (lambda: kt.tasks.Classification(3), KINDS),
-    "balanced": (lambda: kt.tasks.Classification(3, class_weights="balanced"), np.where(np.arange(24) < 3, KINDS, 1)),
-    "adjusted": (lambda: kt.tasks.Classification(3, loss="logit_adjusted"), np.where(np.arange(24) < 3, KINDS, 1)),
+    "balanced": (
+        lambda: kt.tasks.Classification(3, class_weights="balanced"),
+        np.where(np.arange(24) < 3, KINDS, 1),
+    ),
+    "adjusted": (
+        lambda: kt.tasks.Classification(3, loss="logit_adjusted"),
+        np.where(np.arange(24) < 3, KINDS, 1),
+    ),
     "focal": (lambda: kt.tasks.Classification(3, loss="focal", label_smoothing=0.1), KINDS),
     "numbers": (lambda: kt.tasks.Regression(), AGES),
 }
@@ -88,8 +98,12 @@ def test_a_head_is_solved_for_on_the_labelled_rows(name, cache):
 
 
 def test_a_head_is_solved_for_on_a_plain_dataset_with_masks():
-    dataset = tf.data.Dataset.from_tensor_slices((PIXELS, KINDS * HAS, HAS.astype("float32"))).batch(5)
-    validation = tf.data.Dataset.from_tensor_slices((PIXELS, KINDS * HAS, HAS.astype("float32"))).batch(5)
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (PIXELS, KINDS * HAS, HAS.astype("float32"))
+    ).batch(5)
+    validation = tf.data.Dataset.from_tensor_slices(
+        (PIXELS, KINDS * HAS, HAS.astype("float32"))
+    ).batch(5)
     mine, other = model_of(), model_of()
     solving.solve_heads(mine, inputs.checked(mine, inputs.inputs((dataset, validation))))
     labelled = tf.data.Dataset.from_tensor_slices((PIXELS[HAS], KINDS[HAS])).batch(5)
@@ -105,14 +119,18 @@ def test_other_weights_are_not_solved_with():
 
 def test_without_labels_in_validation_a_head_is_cross_validated():
     features = RNG.normal(size=(24, 6)).astype("float32")
-    facts = kt.training.solve_head(model_of(), features, KINDS, features, KINDS, val_weights=np.zeros(24), folds=3)
+    facts = kt.training.solve_head(
+        model_of(), features, KINDS, features, KINDS, val_weights=np.zeros(24), folds=3
+    )
     assert facts["chosen_by"] == "3 folds"
 
 
 def two():
     """Images with a class, and others with a number: disjoint."""
     first = np.arange(24) < 14
-    return arrays({"kind": blank(KINDS, first), "age": np.where(first, np.nan, AGES)}, batch_size=8), first
+    return arrays(
+        {"kind": blank(KINDS, first), "age": np.where(first, np.nan, AGES)}, batch_size=8
+    ), first
 
 
 def two_tasks():
@@ -121,8 +139,12 @@ def two_tasks():
 
 def step(model, images, targets, weights=None):
     with tf.GradientTape() as tape:
-        loss = model.compute_loss(x=None, y=targets, y_pred=model(images, training=False), sample_weight=weights)
-    return float(loss), tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        loss = model.compute_loss(
+            x=None, y=targets, y_pred=model(images, training=False), sample_weight=weights
+        )
+    return float(loss), tape.gradient(
+        loss, [variable.value for variable in model.trainable_variables]
+    )
 
 
 def test_two_tasks_with_disjoint_labels_are_each_trained_on_their_own_images():
@@ -131,7 +153,9 @@ def test_two_tasks_with_disjoint_labels_are_each_trained_on_their_own_images():
     kt.compile(model, data=data)
     spread = data.targets["train"]["age"][~first]
     np.testing.assert_allclose(model.loss["age"].scale, [spread.std()], rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(model.get_layer("age").offset), [spread.mean()], rtol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(model.get_layer("age").offset), [spread.mean()], rtol=1e-5
+    )
     images, weights = PIXELS.astype("float32"), data.weights["train"]
     loss, gradients = step(model, images, data.targets["train"], weights)
     parts = []
@@ -152,16 +176,24 @@ def test_a_batch_without_a_label_of_a_task_moves_nothing_of_it():
     kt.compile(model, data=data)
     rows = np.flatnonzero(first)[:6]
     targets, weights = (
-        {name: column[rows] for name, column in part["train"].items()} for part in (data.targets, data.weights)
+        {name: column[rows] for name, column in part["train"].items()}
+        for part in (data.targets, data.weights)
     )
     loss, gradients = step(model, PIXELS[rows].astype("float32"), targets, weights)
-    kind = model.loss["kind"](targets["kind"], model(PIXELS[rows].astype("float32"), training=False)["kind"])
+    kind = model.loss["kind"](
+        targets["kind"], model(PIXELS[rows].astype("float32"), training=False)["kind"]
+    )
     np.testing.assert_allclose(loss, float(kind), rtol=1e-6)
-    own = {variable.path: gradient for variable, gradient in zip(model.trainable_variables, gradients, strict=True)}
+    own = {
+        variable.path: gradient
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+    }
     for path, gradient in own.items():
         assert np.isfinite(gradient).all()
         assert (np.abs(gradient).max() == 0) == path.startswith("age_"), path
-    nothing = step(model, PIXELS[rows].astype("float32"), targets, {name: np.zeros(6) for name in targets})
+    nothing = step(
+        model, PIXELS[rows].astype("float32"), targets, {name: np.zeros(6) for name in targets}
+    )
     assert nothing[0] == 0
     assert all(np.abs(gradient).max() == 0 for gradient in nothing[1])
     logs = model.evaluate(PIXELS[rows], targets, sample_weight=weights, return_dict=True, verbose=0)
@@ -175,30 +207,40 @@ def test_metrics_count_labels_only():
     logs = model.evaluate(data.ordered("train"), return_dict=True, verbose=0)
     answers = model.predict(PIXELS[HAS], verbose=0).argmax(axis=1)
     np.testing.assert_allclose(logs["accuracy"], (answers == KINDS[HAS]).mean(), rtol=1e-6)
-    history = model.fit(data.train, validation_data=data.train, epochs=1, shuffle=False, verbose=0).history
+    history = model.fit(
+        data.train, validation_data=data.train, epochs=1, shuffle=False, verbose=0
+    ).history
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
 
 
 def test_evaluation_counts_labels_only():
-    result = kt.data.from_arrays(PIXELS[:4], KINDS[:4], validation=None, test=(PIXELS[4:], blank(KINDS[4:], HAS[4:])))
+    result = kt.data.from_arrays(
+        PIXELS[:4], KINDS[:4], validation=None, test=(PIXELS[4:], blank(KINDS[4:], HAS[4:]))
+    )
     complete = kt.data.from_arrays(
         PIXELS[:4], KINDS[:4], validation=None, test=(PIXELS[4:][HAS[4:]], KINDS[4:][HAS[4:]])
     )
     model = model_of()
-    mine, other = (kt.evaluate(model, data, verbose=0, max_mistakes=0) for data in (result, complete))
+    mine, other = (
+        kt.evaluate(model, data, verbose=0, max_mistakes=0) for data in (result, complete)
+    )
     assert mine["accuracy"] == other["accuracy"]
     assert mine["f1"] == other["f1"]
 
 
 def sets():
     """Two sets, one of which lacks labels of its own."""
-    pets = kt.data.from_arrays(PIXELS[:16], blank(KINDS[:16], HAS[:16]), batch_size=6, validation=0.25)
+    pets = kt.data.from_arrays(
+        PIXELS[:16], blank(KINDS[:16], HAS[:16]), batch_size=6, validation=0.25
+    )
     faces = kt.data.from_arrays(PIXELS[16:], AGES[16:], batch_size=6, validation=0.25)
     return {"pets": pets, "faces": faces}
 
 
 def pets_and_faces():
-    return model_of({"pets": kt.tasks.Classification(3, dropout=0.3), "faces": kt.tasks.Regression()})
+    return model_of(
+        {"pets": kt.tasks.Classification(3, dropout=0.3), "faces": kt.tasks.Regression()}
+    )
 
 
 @pytest.mark.parametrize("sampling", ["proportional", "equal", "round_robin"])
@@ -208,7 +250,12 @@ def test_kept_rows_change_nothing_on_mixed_data(sampling, smoothing):
     for cache in ("off", "memory"):
         model = pets_and_faces()
         data = kt.data.mix(sets(), sampling=sampling, seed=2)
-        options = {"augment": kt.data.Augment(label_smoothing=smoothing), "cache": cache, "seed": 0, "verbose": 0}
+        options = {
+            "augment": kt.data.Augment(label_smoothing=smoothing),
+            "cache": cache,
+            "seed": 0,
+            "verbose": 0,
+        }
         stage = kt.Stage(epochs=3, train="head", learning_rate=1e-2)
         history = kt.fine_tune(model, data, stages=[stage], **options)
         assert bool(history.record.get("cache")) == (cache == "memory")
@@ -225,7 +272,9 @@ def test_kept_views_of_mixed_data_have_their_weights():
     data = kt.data.mix(sets(), sampling="equal")
     changes = kt.data.Augment(flip=True, label_smoothing=0.1)
     stage = kt.Stage(epochs=3, train="head", learning_rate=1e-2)
-    history = kt.fine_tune(model, data, stages=[stage], augment=changes, views=2, cache="memory", seed=0, verbose=0)
+    history = kt.fine_tune(
+        model, data, stages=[stage], augment=changes, views=2, cache="memory", seed=0, verbose=0
+    )
     assert history.record["cache"][0]["of"] == "views"
     assert all(np.isfinite(curve).all() for curve in history.history.values())
 
@@ -241,7 +290,16 @@ def test_a_broken_run_on_mixed_data_goes_on_bit_equal(sampling, tmp_path):
         model = pets_and_faces()
         data = kt.data.mix(sets(), sampling=sampling, seed=2)
         stage = kt.Stage(epochs=4, train="head", learning_rate=1e-2)
-        kt.fine_tune(model, data, stages=[stage], seed=1, run_dir=folder, callbacks=callbacks, verbose=0, **options)
+        kt.fine_tune(
+            model,
+            data,
+            stages=[stage],
+            seed=1,
+            run_dir=folder,
+            callbacks=callbacks,
+            verbose=0,
+            **options,
+        )
         return values(model)
 
     expected = run(tmp_path / "one")
@@ -272,7 +330,9 @@ def test_targets_of_no_task_and_their_weights_are_left_out():
     assert given.is_masked
     for cache in ("off", "memory"):
         other = model_of({"pets": kt.tasks.Classification(3)})
-        kt.fine_tune(other, data, epochs=(2, 1), cache=cache, seed=0, verbose=0, watch=("gradient",))
+        kt.fine_tune(
+            other, data, epochs=(2, 1), cache=cache, seed=0, verbose=0, watch=("gradient",)
+        )
 
 
 def test_the_whole_recipe_runs_on_mixed_data():
@@ -291,7 +351,9 @@ def test_the_whole_recipe_runs_on_mixed_data():
 def test_mixing_images_leaks_no_missing_label(changes):
     """Class 0 stands where a label is missing; here no image is labelled 0, so nothing may want it."""
     has = np.arange(24) % 2 == 0
-    dataset = tf.data.Dataset.from_tensor_slices((PIXELS, np.where(has, 1, 0), has.astype("float32"))).batch(24)
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (PIXELS, np.where(has, 1, 0), has.astype("float32"))
+    ).batch(24)
     for _, targets, weights in kt.data.Augment(**changes).apply(dataset, seed=0, classes=3):
         found, amounts = targets.numpy(), weights.numpy()
         assert not found[:, 0].any()
@@ -329,7 +391,11 @@ def test_losses_and_metrics_of_the_user_that_count_missing_labels_are_named():
     model = model_of()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
     history = kt.fine_tune(model, arrays(blank(KINDS)), stages=[HEAD], verbose=0)
-    (note,) = [note for note in history.record["notes"] if note.startswith("missing labels count as examples")]
+    (note,) = [
+        note
+        for note in history.record["notes"]
+        if note.startswith("missing labels count as examples")
+    ]
     assert "the loss sparse_categorical_crossentropy" in note
     assert "the metric accuracy" in note
     plain = kt.fine_tune(model_of(), arrays(blank(KINDS)), stages=[HEAD], verbose=0)
@@ -338,5 +404,7 @@ def test_losses_and_metrics_of_the_user_that_count_missing_labels_are_named():
 
 def test_a_task_without_any_label_is_refused():
     dataset = tf.data.Dataset.from_tensor_slices((PIXELS, KINDS * 0, np.zeros(24))).batch(8)
-    with pytest.raises(checks.InputError, match="a label of some training image for 'classification'. Given: none"):
+    with pytest.raises(
+        checks.InputError, match="a label of some training image for 'classification'. Given: none"
+    ):
         kt.fine_tune(model_of(), dataset, epochs=(1, 1), verbose=0)

@@ -8,13 +8,16 @@ import pytest
 from networks import small
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.training import refitting
 
 
 @pytest.fixture(scope="module")
 def data():
-    return kt.data.scenes(n=40, image_size=32, validation=0.2, test=0.2, batch_size=8, targets="background")
+    return kt.data.scenes(
+        n=40, image_size=32, validation=0.2, test=0.2, batch_size=8, targets="background"
+    )
 
 
 def model_of(data):
@@ -53,11 +56,15 @@ def test_equals_a_fit_on_all_images_from_the_first_weights(data):
 
 def test_a_solved_head_is_solved_for_again(data):
     model = model_of(data)
-    history = kt.fine_tune(model, data, stages=[kt.Stage(solve=True, train="head")], refit=True, seed=0, verbose=0)
+    history = kt.fine_tune(
+        model, data, stages=[kt.Stage(solve=True, train="head")], refit=True, seed=0, verbose=0
+    )
     assert history.record["refit"]["stages"][0]["solved"]["chosen_by"] == "5 folds"
     other = model_of(data)
     other.set_weights(model.get_weights())
-    kt.fine_tune(other, data.joined(), stages=[kt.Stage(solve=True, train="head")], seed=0, verbose=0)
+    kt.fine_tune(
+        other, data.joined(), stages=[kt.Stage(solve=True, train="head")], seed=0, verbose=0
+    )
     for path, value in weights(other).items():
         np.testing.assert_allclose(weights(model)[path], value, atol=1e-6, err_msg=path)
 
@@ -65,16 +72,29 @@ def test_a_solved_head_is_solved_for_again(data):
 @pytest.mark.parametrize(
     ("values", "schedule", "expected"),
     [
-        ([0.5, 0.6, 0.9, 0.8], "constant", [2, 1]),  # the best epoch is the first of the second stage
+        (
+            [0.5, 0.6, 0.9, 0.8],
+            "constant",
+            [2, 1],
+        ),  # the best epoch is the first of the second stage
         ([0.5, 0.6, 0.9, 0.8], "cosine", [2, 2]),  # of a falling rate the end counts
-        ([0.5, 0.9, 0.5, 0.82], "cosine", [2, 2]),  # 0.08 is less than the standard error of 0.9 among 12
+        (
+            [0.5, 0.9, 0.5, 0.82],
+            "cosine",
+            [2, 2],
+        ),  # 0.08 is less than the standard error of 0.9 among 12
         ([0.5, 0.9, 0.5, 0.8], "cosine", [2]),
         ([0.9, 0.8, 0.5, 0.6], "constant", [1]),
     ],
 )
 def test_how_far(values, schedule, expected, data):
-    plan = [kt.Stage(epochs=2, train="head"), kt.Stage(epochs=2, train="block4*", schedule=schedule)]
-    best = SimpleNamespace(monitor="val_accuracy", epoch=int(np.argmax(values)), value=(-max(values), 0.0))
+    plan = [
+        kt.Stage(epochs=2, train="head"),
+        kt.Stage(epochs=2, train="block4*", schedule=schedule),
+    ]
+    best = SimpleNamespace(
+        monitor="val_accuracy", epoch=int(np.argmax(values)), value=(-max(values), 0.0)
+    )
     history = SimpleNamespace(epoch=[0, 1, 2, 3], history={"val_accuracy": values})
     record = SimpleNamespace(facts={"stages": [{"epochs": [0, 1]}, {"epochs": [2, 3]}]})
     run = SimpleNamespace(plan=plan, best=best, history=history, record=record, steps=3)
@@ -88,7 +108,9 @@ def test_stages_are_as_long_as_they_were():
         kt.Stage(steps=10, train="block4*", schedule="cosine"),
         kt.Stage(steps=10, train="block4*"),
     ]
-    record = SimpleNamespace(facts={"stages": [{"epochs": [0, 2]}, {"epochs": [3, 6]}, {"epochs": [7, 10]}]})
+    record = SimpleNamespace(
+        facts={"stages": [{"epochs": [0, 2]}, {"epochs": [3, 6]}, {"epochs": [7, 10]}]}
+    )
     best = SimpleNamespace(monitor="val_loss", epoch=8, value=(0.1, 0.1))
     run = SimpleNamespace(plan=plan, best=best, history=None, record=record, steps=3)
     found = refitting._as_far(run, 12)
@@ -100,17 +122,24 @@ def test_stages_are_as_long_as_they_were():
 
 
 def test_a_report_on_images_that_were_trained_on_says_so(data, capsys):
-    without = kt.data.scenes(n=32, image_size=32, validation=0.25, batch_size=8, targets="background")
+    without = kt.data.scenes(
+        n=32, image_size=32, validation=0.25, batch_size=8, targets="background"
+    )
     model = model_of(data)
     kt.fine_tune(model, without, stages=[kt.Stage(solve=True, train="head")], refit=True, verbose=0)
-    assert "the model was trained on these images" in str(kt.evaluate(model, without).to_dict()["about"]["notes"])
+    assert "the model was trained on these images" in str(
+        kt.evaluate(model, without).to_dict()["about"]["notes"]
+    )
 
 
 def test_joined_data_has_every_example_once_and_the_same_test_images(data):
     joined = data.joined()
     assert joined.validation is None
     found = np.concatenate([images.numpy() for images, _ in joined.ordered("train")])
-    parts = [np.concatenate([images.numpy() for images, _ in data.ordered(name)]) for name in ("train", "validation")]
+    parts = [
+        np.concatenate([images.numpy() for images, _ in data.ordered(name)])
+        for name in ("train", "validation")
+    ]
     np.testing.assert_array_equal(found, np.concatenate(parts))
     expected = np.concatenate([data.targets["train"], data.targets["validation"]])
     np.testing.assert_array_equal(joined.targets["train"], expected)
@@ -128,14 +157,22 @@ def test_parts_with_pixels_of_their_own_are_joined(tmp_path):
     data = kt.data.from_folder(tmp_path / "train", validation=tmp_path / "held", image_size=8)
     joined = data.joined()
     found = np.concatenate([images.numpy() for images, _ in joined.ordered("train")])
-    parts = [np.concatenate([images.numpy() for images, _ in data.ordered(name)]) for name in ("train", "validation")]
+    parts = [
+        np.concatenate([images.numpy() for images, _ in data.ordered(name)])
+        for name in ("train", "validation")
+    ]
     np.testing.assert_array_equal(found, np.concatenate(parts))
     assert joined.files["train"] == [*data.files["train"], *data.files["validation"]]
 
 
 @pytest.mark.parametrize(
     ("asked", "is_open", "has_test", "expected"),
-    [(None, True, True, True), (None, False, True, False), (None, True, False, False), (True, False, False, True)],
+    [
+        (None, True, True, True),
+        (None, False, True, False),
+        (None, True, False, False),
+        (True, False, False, True),
+    ],
 )
 def test_when(asked, is_open, has_test, expected):
     data = kt.data.scenes(n=40, image_size=32, test=0.2 if has_test else None, validation=0.2)
@@ -151,7 +188,9 @@ def test_batches_of_ones_own_are_not_dealt_anew():
 
 
 def test_without_validation_there_is_nothing_to_add(data):
-    with pytest.raises(checks.InputError, match="`refit` needs data from kt.data with a validation part"):
+    with pytest.raises(
+        checks.InputError, match="`refit` needs data from kt.data with a validation part"
+    ):
         kt.fine_tune(model_of(data), data.train, epochs=(1, 1), refit=True, verbose=0)
     with pytest.raises(checks.InputError, match="`refit` must be True, False or None"):
         kt.fine_tune(model_of(data), data, epochs=(1, 1), refit="yes", verbose=0)

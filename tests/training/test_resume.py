@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from keras_transfer.training import state
+from keras_transfer.training.run import state
 
 # Three stages with dropout, shuffling, augmentation, a moving average, early stopping, a schedule, rates by layer and
 # mixed precision, what frozen layers give kept; then again on all images.
 SCRIPT = """
 import numpy as np, keras, keras_transfer as kt
-from keras_transfer.core import paths
+from keras_transfer.graphs import paths
 folder, out, resume = arguments[0], arguments[1], arguments[2] == "resume"
 keras.mixed_precision.set_global_policy("mixed_bfloat16")
 keras.utils.set_random_seed(1)
@@ -83,7 +83,11 @@ def test_a_run_killed_at_random_moments_ends_bit_equal(unbroken, tmp_path, fork)
             process.join()
             kills += 1
             told = state.read(folder)
-            places.add((told[1]["chosen"] is None, told[1]["at"]["stage"], told[1]["at"]["epoch"]) if told else None)
+            places.add(
+                (told[1]["chosen"] is None, told[1]["at"]["stage"], told[1]["at"]["epoch"])
+                if told
+                else None
+            )
             process = fork(SCRIPT, folder, out, "resume" if told else "new")
         found, resumed = finish(process, out)
         for name, value in expected.items():

@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.training import soups
 
 RNG = np.random.default_rng(0)
@@ -25,10 +26,15 @@ def network(batch_norm=True, twice=False, dropout=0.0):
 
 def model_of(seed=0, **options):
     keras.utils.set_random_seed(0)
-    model = kt.build_model(network(**options), kt.tasks.Classification(3, dropout=options.get("dropout", 0.0)))
+    model = kt.build_model(
+        network(**options), kt.tasks.Classification(3, dropout=options.get("dropout", 0.0))
+    )
     rng = np.random.default_rng(seed)
     model.set_weights(
-        [value + rng.normal(0, 0.05, value.shape) ** (2 if value.ndim == 1 else 1) for value in weights(model)]
+        [
+            value + rng.normal(0, 0.05, value.shape) ** (2 if value.ndim == 1 else 1)
+            for value in weights(model)
+        ]
     )
     return model
 
@@ -38,7 +44,10 @@ def weights(model):
 
 
 def by_path(model):
-    return {path: keras.ops.convert_to_numpy(variable) for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable)
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def accuracy(model):
@@ -47,7 +56,9 @@ def accuracy(model):
 
 def test_a_uniform_soup_is_the_mean():
     models = [model_of(seed) for seed in range(3)]
-    expected = [np.mean(parts, axis=0, dtype="float64") for parts in zip(*map(weights, models), strict=True)]
+    expected = [
+        np.mean(parts, axis=0, dtype="float64") for parts in zip(*map(weights, models), strict=True)
+    ]
     others = [weights(model) for model in models[1:]]
     result = soups.soup(models)
     assert result.model is models[0]
@@ -114,7 +125,9 @@ def test_a_greedy_soup_by_hand():
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="dense")])
     pots = [of(bias) for bias in (0.8, 3.0, 0.4, 1.3)]
-    result = soups.soup(pots, model=model, kind="greedy", score=lambda model: -abs(float(model.weights[1][0]) - 1))
+    result = soups.soup(
+        pots, model=model, kind="greedy", score=lambda model: -abs(float(model.weights[1][0]) - 1)
+    )
     assert result.used == [0, 3]
     np.testing.assert_allclose(result.weights["dense/bias"], [1.05])
     np.testing.assert_allclose(result.scores, [-0.2, -2, -0.6, -0.3], rtol=1e-6)
@@ -129,11 +142,15 @@ def test_equal_scores_are_taken_in():
 
 def test_a_score_that_is_no_number_is_the_worst():
     scores = iter([np.nan, 0.5, 0.4, np.nan, 0.6])
-    result = soups.soup([model_of(seed) for seed in range(3)], kind="greedy", score=lambda model: next(scores))
+    result = soups.soup(
+        [model_of(seed) for seed in range(3)], kind="greedy", score=lambda model: next(scores)
+    )
     assert result.used == [1, 0]
     assert result.score == 0.6
     with pytest.raises(checks.InputError, match="number for one ingredient"):
-        soups.soup([model_of(seed) for seed in range(2)], kind="greedy", score=lambda model: float("nan"))
+        soups.soup(
+            [model_of(seed) for seed in range(2)], kind="greedy", score=lambda model: float("nan")
+        )
 
 
 @pytest.mark.parametrize("form", ["arrays", "dataset", "data"])
@@ -178,7 +195,9 @@ def frozen_statistics(seed, **options):
 def test_statistics_that_did_not_move_stay(twice):
     """Whether nothing moved, or the statistics of another normalisation."""
     models = [frozen_statistics(seed, twice=twice) for seed in range(2)]
-    averaged = {name: by_path(models[0])[name] for name in by_path(models[0]) if "again/moving" in name}
+    averaged = {
+        name: by_path(models[0])[name] for name in by_path(models[0]) if "again/moving" in name
+    }
     expected = models[0].get_layer("block1_bn").get_weights()
     result = soups.soup(models, batch_norm="recalibrate", recalibrate=IMAGES)
     for found, value in zip(models[0].get_layer("block1_bn").get_weights(), expected, strict=True):
@@ -214,13 +233,17 @@ def test_a_function_may_recalibrate():
 
 
 def test_whole_numbers_are_not_averaged():
-    first, second = ({"dense/kernel": np.full((1, 1), v), "dense/bias": np.array([v], "int64")} for v in (2, 5))
+    first, second = (
+        {"dense/kernel": np.full((1, 1), v), "dense/bias": np.array([v], "int64")} for v in (2, 5)
+    )
     mean = soups._mean(lambda position: {0: first, 1: second}[position], [0, 1])
     assert mean["dense/bias"].tolist() == [2]
     assert first["dense/kernel"].tolist() == [[2]]
 
 
-@pytest.mark.parametrize("wrong", ["missing", "shape", "other", "text", "pickle", "absent", "keras"])
+@pytest.mark.parametrize(
+    "wrong", ["missing", "shape", "other", "text", "pickle", "absent", "keras"]
+)
 def test_what_does_not_fit_is_an_error_and_the_model_stays(wrong, tmp_path):
     model = model_of(0)
     before = weights(model)
@@ -240,7 +263,11 @@ def test_what_does_not_fit_is_an_error_and_the_model_stays(wrong, tmp_path):
     elif wrong == "keras":
         file = tmp_path / "file.keras"
         model.save(file)
-    message = "an ingredient must be a model" if wrong in ("absent", "keras") else "ingredient 1 must have the weights"
+    message = (
+        "an ingredient must be a model"
+        if wrong in ("absent", "keras")
+        else "ingredient 1 must have the weights"
+    )
     with pytest.raises(checks.InputError, match=message):
         soups.soup([model, file], kind="greedy", score=accuracy)
     for found, value in zip(weights(model), before, strict=True):
@@ -256,7 +283,10 @@ def test_what_does_not_fit_is_an_error_and_the_model_stays(wrong, tmp_path):
         ({"recalibrate": IMAGES}, "`recalibrate` must be given"),
         ({"ingredients": []}, "must hold something"),
         ({"ingredients": [{}]}, "`model` must be given"),
-        ({"ingredients": [keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), 3]}, "int at position 1"),
+        (
+            {"ingredients": [keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), 3]},
+            "int at position 1",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):

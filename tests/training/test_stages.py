@@ -53,9 +53,14 @@ def test_fewer_examples_are_seen_more_often(model, batches, epochs):
     assert plan(model, batches=batches)[0][1].epochs == epochs
 
 
-@pytest.mark.parametrize(("examples", "epochs"), [(None, (20, 20)), (50, (20, 20)), (576, (10, 10)), (60_000, (2, 4))])
+@pytest.mark.parametrize(
+    ("examples", "epochs"), [(None, (20, 20)), (50, (20, 20)), (576, (10, 10)), (60_000, (2, 4))]
+)
 def test_lengths_of_plans_whose_stages_are_trained(model, examples, epochs):
-    assert tuple(stage.epochs for stage in plan(model, "norms_and_biases", examples=examples)[0]) == epochs
+    assert (
+        tuple(stage.epochs for stage in plan(model, "norms_and_biases", examples=examples)[0])
+        == epochs
+    )
 
 
 @pytest.mark.parametrize("name", list(plans.PLANS))
@@ -87,7 +92,9 @@ def test_a_stage_must_train_something(model):
 
 
 def test_each_stage_has_a_fresh_optimizer(model):
-    stage = stages.Stage(epochs=1, learning_rate=keras.optimizers.schedules.CosineDecay(0.1, 10), optimizer="sgd")
+    stage = stages.Stage(
+        epochs=1, learning_rate=keras.optimizers.schedules.CosineDecay(0.1, 10), optimizer="sgd"
+    )
     first, second = (stage.new_optimizer(model, per_epoch=1) for _ in range(2))
     assert first is not second
     assert isinstance(first, keras.optimizers.SGD)

@@ -19,7 +19,15 @@ TASKS = {
 }
 STAGES = [
     kt.Stage(epochs=2, train="head", optimizer="sgd", learning_rate=1e-2),
-    kt.Stage(epochs=2, train="block2*", optimizer="sgd", learning_rate=1e-2, decay=0.5, schedule="cosine", ema=0.9),
+    kt.Stage(
+        epochs=2,
+        train="block2*",
+        optimizer="sgd",
+        learning_rate=1e-2,
+        decay=0.5,
+        schedule="cosine",
+        ema=0.9,
+    ),
 ]
 
 
@@ -28,7 +36,9 @@ def model_of(tasks):
     x = image = keras.Input((16, 16, 3))
     for number in (1, 2):
         x = keras.layers.Conv2D(6, 3, strides=2, activation="relu", name=f"block{number}_conv")(x)
-    return kt.build_model(kt.backbone(keras.Model(image, x, name="small"), preprocess="tf"), TASKS[tasks]())
+    return kt.build_model(
+        kt.backbone(keras.Model(image, x, name="small"), preprocess="tf"), TASKS[tasks]()
+    )
 
 
 def data_of(tasks):
@@ -69,6 +79,12 @@ print("equal")
 
 @pytest.mark.slow
 def test_two_devices_are_one(tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(pathlib.Path(__file__).parent), str(tmp_path / "cache")]
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        str(pathlib.Path(__file__).parent),
+        str(tmp_path / "cache"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.split()[-1:] == ["equal"], done.stdout[-2000:] + done.stderr[-3000:]

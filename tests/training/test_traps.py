@@ -30,8 +30,10 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
-from keras_transfer.training import freezing, state
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import freezing
+from keras_transfer.training.run import state
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((24, 8, 8, 3), "float32")
@@ -62,7 +64,9 @@ def with_head(image, x):
 
 def compiled(model, optimizer=None, *, traced=False):
     """Steps are traced only where that is what the trap is about: tracing takes longer than all the steps."""
-    model.compile(optimizer or keras.optimizers.Adam(1e-2), LOSS, jit_compile=False, run_eagerly=not traced)
+    model.compile(
+        optimizer or keras.optimizers.Adam(1e-2), LOSS, jit_compile=False, run_eagerly=not traced
+    )
     return model
 
 
@@ -112,7 +116,10 @@ def interrupted(_):
 
 
 def weights(model):
-    return {path: keras.ops.convert_to_numpy(variable) for path, variable in paths.variables(model).items()}
+    return {
+        path: keras.ops.convert_to_numpy(variable)
+        for path, variable in paths.variables(model).items()
+    }
 
 
 def moved(before, after):
@@ -162,10 +169,18 @@ def test_what_fails_in_a_callback():
         (tracing, ValueError, "Unknown variable: <Variable path=block1_conv/kernel"),
     ):
         with pytest.raises(error, match=message):
-            frozen(traced=True).fit(dataset(), shuffle=False, epochs=2, callbacks=[At(1, naive)], verbose=0)
+            frozen(traced=True).fit(
+                dataset(), shuffle=False, epochs=2, callbacks=[At(1, naive)], verbose=0
+            )
     model = build(traced=True)
     before = weights(model)
-    model.fit(dataset(), shuffle=False, epochs=2, callbacks=[kt.TwoStage(unfreeze_at=1, verbose=False)], verbose=0)
+    model.fit(
+        dataset(),
+        shuffle=False,
+        epochs=2,
+        callbacks=[kt.TwoStage(unfreeze_at=1, verbose=False)],
+        verbose=0,
+    )
     assert KERNEL in moved(before, weights(model))
 
 
@@ -195,7 +210,9 @@ def test_gradual_thawing_needs_tensorflow_too(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     callback = kt.GradualUnfreeze()
     callback.set_model(build())
-    with pytest.raises(checks.InputError, match="GradualUnfreeze needs the TensorFlow backend.*Given: jax"):
+    with pytest.raises(
+        checks.InputError, match="GradualUnfreeze needs the TensorFlow backend.*Given: jax"
+    ):
         callback.on_train_begin()
 
 
@@ -204,7 +221,9 @@ def test_gradual_thawing_needs_tensorflow_too(monkeypatch):
 
 def test_an_optimizer_built_on_everything_steps_too_far():
     """Thawed variables have slots already, but zeros in them and no bias correction any more."""
-    variable, head = (keras.Variable(np.ones(4, "float32"), name=name) for name in ("thawed", "head"))
+    variable, head = (
+        keras.Variable(np.ones(4, "float32"), name=name) for name in ("thawed", "head")
+    )
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build([head, variable])
     ones = tf.ones(4)
@@ -233,8 +252,12 @@ def test_averages_of_more_than_what_trains():
     ours = build()
     fine_tuned(ours, plan=[kt.Stage(epochs=1, train="head", ema=0.9), kt.Stage(epochs=1, ema=0.9)])
     optimizer = ours.optimizer
-    assert [id(one) for one in optimizer._trainable_variables] == [id(one) for one in ours.trainable_variables]
-    for variable, average in zip(ours.trainable_variables, optimizer._model_variables_moving_average, strict=True):
+    assert [id(one) for one in optimizer._trainable_variables] == [
+        id(one) for one in ours.trainable_variables
+    ]
+    for variable, average in zip(
+        ours.trainable_variables, optimizer._model_variables_moving_average, strict=True
+    ):
         np.testing.assert_array_equal(variable, average)
 
 
@@ -253,12 +276,18 @@ def test_an_average_that_starts_at_zero_ruins_the_kernel():
     naive.fit(dataset(), shuffle=False, verbose=0)
     assert np.linalg.norm(weights(naive)[KERNEL]) < 0.1 * before
     for ours in (
-        fine_tuned(build(), plan=[kt.Stage(epochs=1, train="head", ema=0.99), kt.Stage(epochs=1, ema=0.99)]),
+        fine_tuned(
+            build(), plan=[kt.Stage(epochs=1, train="head", ema=0.99), kt.Stage(epochs=1, ema=0.99)]
+        ),
         build(adam()),
     ):
         if int(ours.optimizer.iterations) == 0:
             ours.fit(
-                dataset(), shuffle=False, epochs=2, callbacks=[kt.TwoStage(unfreeze_at=1, verbose=False)], verbose=0
+                dataset(),
+                shuffle=False,
+                epochs=2,
+                callbacks=[kt.TwoStage(unfreeze_at=1, verbose=False)],
+                verbose=0,
             )
         assert np.linalg.norm(weights(ours)[KERNEL]) == pytest.approx(before, rel=0.01)
 
@@ -277,7 +306,13 @@ def test_a_backup_in_the_second_stage_goes_on_frozen(tmp_path):
         model = frozen()
         before = weights(model)
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-        model.fit(dataset(), shuffle=False, epochs=4, callbacks=[backup, At(2, thawing), *callbacks], verbose=0)
+        model.fit(
+            dataset(),
+            shuffle=False,
+            epochs=4,
+            callbacks=[backup, At(2, thawing), *callbacks],
+            verbose=0,
+        )
         return before, weights(model)
 
     with pytest.raises(KeyboardInterrupt):
@@ -315,7 +350,11 @@ def test_a_backup_leaves_its_epoch_in_the_model(tmp_path):
 def test_a_backup_is_gone_between_the_stages(tmp_path):
     model = frozen()
     model.fit(
-        dataset(), shuffle=False, epochs=2, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")], verbose=0
+        dataset(),
+        shuffle=False,
+        epochs=2,
+        callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")],
+        verbose=0,
     )
     assert not (tmp_path / "backup").exists()
 
@@ -367,7 +406,9 @@ def test_training_false_in_a_flat_graph_does_not_hold(how, tmp_path):
     model = build(training=False)
     if how != "built":
         model = keras.models.clone_model(model) if how == "cloned" else saved(model, tmp_path)
-    assert {"moving_mean", "moving_variance"} <= statistics_moved(compiled(model)), "Keras has changed: it holds now"
+    assert {"moving_mean", "moving_variance"} <= statistics_moved(compiled(model)), (
+        "Keras has changed: it holds now"
+    )
     before = weights(model)
     fine_tuned(model)
     after = moved(before, weights(model))
@@ -402,9 +443,13 @@ def test_a_subclassed_model_is_refused():
     for call in (
         lambda: fine_tuned(model),
         lambda: kt.freeze(model, below="answer"),
-        lambda: model.fit(dataset(), shuffle=False, callbacks=[kt.TwoStage(unfreeze_at=1)], verbose=0),
+        lambda: model.fit(
+            dataset(), shuffle=False, callbacks=[kt.TwoStage(unfreeze_at=1)], verbose=0
+        ),
     ):
-        with pytest.raises(checks.InputError, match="functional or built sequential keras.Model. Given: Own"):
+        with pytest.raises(
+            checks.InputError, match="functional or built sequential keras.Model. Given: Own"
+        ):
             call()
 
 

@@ -77,33 +77,45 @@ class Attention(base.Sharing):
         return [*below.values(), end]
 
     def _masked(
-        self, features: keras.KerasTensor, carried: keras.KerasTensor | None, prefix: str, names: base.Names
+        self,
+        features: keras.KerasTensor,
+        carried: keras.KerasTensor | None,
+        prefix: str,
+        names: base.Names,
     ) -> keras.KerasTensor:
         """The map times the task's mask."""
         x = features
         if carried is not None:
             x = keras.layers.Concatenate(name=names.free(f"{prefix}_concat"))([features, carried])
-        x = keras.layers.Conv2D(self.width, 1, use_bias=False, name=names.free(f"{prefix}_conv_1"))(x)
+        x = keras.layers.Conv2D(self.width, 1, use_bias=False, name=names.free(f"{prefix}_conv_1"))(
+            x
+        )
         x = keras.layers.BatchNormalization(name=names.free(f"{prefix}_bn"))(x)
         x = keras.layers.ReLU(name=names.free(f"{prefix}_relu"))(x)
         channels = features.shape[-1]
-        x = keras.layers.Conv2D(channels, 1, activation="sigmoid", name=names.free(f"{prefix}_conv_2"))(x)
+        x = keras.layers.Conv2D(
+            channels, 1, activation="sigmoid", name=names.free(f"{prefix}_conv_2")
+        )(x)
         return keras.layers.Multiply(name=names.free(f"{prefix}_masked"))([features, x])
 
     def _carried(
         self, masked: keras.KerasTensor, above: keras.KerasTensor, prefix: str, names: base.Names
     ) -> keras.KerasTensor:
         """What goes from one place to the next, in that one's resolution."""
-        x = keras.layers.Conv2D(self.width, 3, padding="same", activation="relu", name=names.free(f"{prefix}_carry"))(
-            masked
-        )
+        x = keras.layers.Conv2D(
+            self.width, 3, padding="same", activation="relu", name=names.free(f"{prefix}_carry")
+        )(masked)
         size, strides, padding = pooling(masked.shape[1:3], above.shape[1:3])
         if size == (1, 1):
             return x
-        return keras.layers.AveragePooling2D(size, strides, padding=padding, name=names.free(f"{prefix}_pool"))(x)
+        return keras.layers.AveragePooling2D(
+            size, strides, padding=padding, name=names.free(f"{prefix}_pool")
+        )(x)
 
 
-def pooling(below: Sequence[int], above: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+def pooling(
+    below: Sequence[int], above: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...], str]:
     """Returns window, strides and padding of the pooling that makes a map of size `above` of one of size `below`.
 
     Example:
@@ -115,5 +127,7 @@ def pooling(below: Sequence[int], above: Sequence[int]) -> tuple[tuple[int, ...]
     if all(-(-large // step) == small for (large, small), step in zip(pairs, strides, strict=True)):
         return strides, strides, "same"
     strides = tuple(max(1, large // small) for large, small in pairs)
-    window = tuple(large - (small - 1) * step for (large, small), step in zip(pairs, strides, strict=True))
+    window = tuple(
+        large - (small - 1) * step for (large, small), step in zip(pairs, strides, strict=True)
+    )
     return window, strides, "valid"

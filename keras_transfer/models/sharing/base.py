@@ -8,7 +8,9 @@ import keras
 
 from keras_transfer import layers, tasks
 from keras_transfer.backbones import rebuilding
-from keras_transfer.core import blocks, checks, graph, lookup, paths, shared
+from keras_transfer.core import checks, lookup
+from keras_transfer.graphs import ancestors as shared
+from keras_transfer.graphs import blocks, nodes, paths
 
 __all__ = [
     "Copies",
@@ -94,7 +96,7 @@ def gathered(
     learning = [start for name, start in starts.items() if not named[name].stop_gradient]
     if len(learning) < 2:
         return Features(dict(starts), [])
-    order = graph.nodes(keras.Model(backbone.inputs[0], list(starts.values())))
+    order = nodes.nodes(keras.Model(backbone.inputs[0], list(starts.values())))
     return Features(dict(starts), shared.deepest(order, learning))
 
 
@@ -112,7 +114,7 @@ class Names:
     """
 
     def __init__(self, backbone: keras.Model, tasks: Iterable[str]) -> None:
-        self._taken = {node.operation.name for node in graph.nodes(backbone)} | set(tasks)
+        self._taken = {node.operation.name for node in nodes.nodes(backbone)} | set(tasks)
 
     def free(self, name: str) -> str:
         """Returns `name`, with a number if it is taken, and takes it."""
@@ -150,7 +152,9 @@ class Copies:
             return self._made(operation)
         if id(operation) not in self._marks:
             changes = {"name": self._names.copy(self._task, operation.name), "branch": self._task}
-            self._marks[id(operation)] = layers.Representation.from_config({**operation.get_config(), **changes})
+            self._marks[id(operation)] = layers.Representation.from_config(
+                {**operation.get_config(), **changes}
+            )
         return self._marks[id(operation)]
 
     def fill(self) -> None:
@@ -166,7 +170,9 @@ def stopped(tensor: keras.KerasTensor, name: str, task: tasks.Task) -> keras.Ker
         >>> stopped(features, "age", tasks.Regression()) is features
         True
     """
-    return layers.StopGradient(name=f"{name}_stop_gradient")(tensor) if task.stop_gradient else tensor
+    return (
+        layers.StopGradient(name=f"{name}_stop_gradient")(tensor) if task.stop_gradient else tensor
+    )
 
 
 def refuse_levels(named: Mapping[str, tasks.Task], scheme: str) -> None:
@@ -201,7 +207,7 @@ def place(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
     mark = layers.representation(backbone)
     found = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
     name = lookup.find(level, found, argument="level")
-    tensor = next(node.outputs[0] for node in graph.nodes(backbone) if node.operation.name == name)
+    tensor = next(node.outputs[0] for node in nodes.nodes(backbone) if node.operation.name == name)
     return end if tensor is mark.input else tensor
 
 
@@ -224,12 +230,18 @@ def places(backbone: keras.Model, at: str | Iterable[str] | None) -> dict[str, k
     """
     mark = layers.representation(backbone)
     options = {"pattern": mark.source.get("blocks"), "until": mark.input}
-    order = graph.nodes(backbone)
-    trunk = [order[position] for position in sorted(graph.ancestors(order, [mark.input])) if order[position].inputs]
+    order = nodes.nodes(backbone)
+    trunk = [
+        order[position]
+        for position in sorted(nodes.ancestors(order, [mark.input]))
+        if order[position].inputs
+    ]
     by_layer = {node.operation.name: node.outputs[0] for node in trunk}
     by_block = blocks.ends(backbone, **options)
     if at is None:
-        return {name: by_layer[name] for name in blocks.levels(backbone, **options).values()} or by_block
+        return {
+            name: by_layer[name] for name in blocks.levels(backbone, **options).values()
+        } or by_block
     known = {**by_layer, **by_block}
     chosen = {}
     for pattern in [at] if isinstance(at, str) else list(at):

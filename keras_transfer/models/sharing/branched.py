@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 import keras
 
 from keras_transfer import layers, tasks
-from keras_transfer.core import checks, graph, lookup, paths
+from keras_transfer.core import checks, lookup
+from keras_transfer.graphs import nodes, paths
 from keras_transfer.models.sharing import base, hard
 
 __all__ = ["Branched"]
@@ -37,9 +38,15 @@ class Branched(base.Sharing):
                 fix='Write sharing={"age": "block_13*"}.',
             )
         for name, pattern in at.items():
-            several = isinstance(pattern, list | tuple) and pattern and all(isinstance(one, str) for one in pattern)
+            several = (
+                isinstance(pattern, list | tuple)
+                and pattern
+                and all(isinstance(one, str) for one in pattern)
+            )
             if not isinstance(pattern, str) and not several:
-                raise checks.error("`sharing` must have a pattern for each task", given=f"{pattern!r} for {name!r}")
+                raise checks.error(
+                    "`sharing` must have a pattern for each task", given=f"{pattern!r} for {name!r}"
+                )
         self.at = dict(at)
 
     def features(self, backbone: keras.Model, named: Mapping[str, tasks.Task]) -> base.Features:
@@ -59,39 +66,57 @@ class Branched(base.Sharing):
 
 
 def _branch(
-    backbone: keras.Model, task: str, pattern: str | Iterable[str], *, level: str | None, names: base.Names
+    backbone: keras.Model,
+    task: str,
+    pattern: str | Iterable[str],
+    *,
+    level: str | None,
+    names: base.Names,
 ) -> keras.KerasTensor:
     """Copies what lies above the first match of `pattern`; returns where the copy ends, marked."""
-    order = graph.nodes(backbone)
+    order = nodes.nodes(backbone)
     own = _above(backbone, order, pattern)
     end = base.place(backbone, level)
-    if not graph.ancestors(order, [end]) & own:
+    if not nodes.ancestors(order, [end]) & own:
         raise checks.error(
             "a branch must begin below the level where the task's head starts",
             given=f"{pattern!r} and level {level!r} of task {task!r}",
             fix="Leave `level` out, or branch lower.",
         )
     copies = base.Copies(task, names)
-    kept = [tensor for position, node in enumerate(order) if position not in own for tensor in node.outputs]
-    (start,) = graph.replay(backbone, backbone.inputs, [end], swap=copies, kept=kept)
+    kept = [
+        tensor
+        for position, node in enumerate(order)
+        if position not in own
+        for tensor in node.outputs
+    ]
+    (start,) = nodes.replay(backbone, backbone.inputs, [end], swap=copies, kept=kept)
     copies.fill()
     if end is backbone.outputs[0]:
         return start  # behind a copy of the mark
     mark = layers.representation(backbone)
-    return layers.Representation(mark.source, branch=task, name=names.free(f"{task}_{mark.name}_{level}"))(start)
+    return layers.Representation(
+        mark.source, branch=task, name=names.free(f"{task}_{mark.name}_{level}")
+    )(start)
 
 
-def _above(backbone: keras.Model, order: list[graph.Node], pattern: str | Iterable[str]) -> set[int]:
+def _above(
+    backbone: keras.Model, order: list[nodes.Node], pattern: str | Iterable[str]
+) -> set[int]:
     """The positions of the first block or layer that matches, and of everything above it."""
     blocks = {block.name: block.layers for block in layers.blocks(backbone)}
-    trunk = list(dict.fromkeys(path.partition("/")[0] for inside in blocks.values() for path in inside))
+    trunk = list(
+        dict.fromkeys(path.partition("/")[0] for inside in blocks.values() for path in inside)
+    )
     hits = paths.match([*blocks, *trunk], pattern, argument="sharing", what="a block or layer")
     tops = [blocks[hit][0].partition("/")[0] if hit in blocks else hit for hit in hits]
     mine = set(trunk[min(map(trunk.index, tops)) :])
     found: set[int] = set()
     made: set[int] = set()
     for position, node in enumerate(order):
-        if node.inputs and (node.operation.name in mine or any(id(tensor) in made for tensor in node.inputs)):
+        if node.inputs and (
+            node.operation.name in mine or any(id(tensor) in made for tensor in node.inputs)
+        ):
             found.add(position)
             made.update(id(tensor) for tensor in node.outputs)
     return found

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 import keras
 
 from keras_transfer import layers, tasks
-from keras_transfer.core import checks, graph
+from keras_transfer.core import checks
+from keras_transfer.graphs import nodes
 from keras_transfer.models.sharing import base
 
 __all__ = ["CrossStitched"]
@@ -32,7 +33,9 @@ class CrossStitched(base.Sharing):
         (2, 2, 64)
     """
 
-    def __init__(self, at: str | Iterable[str] | None = None, *, own: float = 0.9, weights: str = "channel") -> None:
+    def __init__(
+        self, at: str | Iterable[str] | None = None, *, own: float = 0.9, weights: str = "channel"
+    ) -> None:
         layers.CrossStitch(own=own, weights=weights)  # checks them
         self.at = at
         self.own = own
@@ -48,10 +51,10 @@ class CrossStitched(base.Sharing):
         names = base.Names(backbone, named)
         copies = {name: base.Copies(name, names) for name in named}
         values = {name: {id(tensor): tensor for tensor in backbone.inputs} for name in named}
-        order = graph.nodes(backbone)
+        order = nodes.nodes(backbone)
         end = backbone.outputs[0]
         stitches = 0
-        for position in sorted(graph.ancestors(order, [end])):
+        for position in sorted(nodes.ancestors(order, [end])):
             node = order[position]
             if not node.inputs:
                 continue
@@ -60,7 +63,7 @@ class CrossStitched(base.Sharing):
                     mine.update((id(tensor), tensor) for tensor in node.outputs)
             else:
                 for name, mine in values.items():
-                    mine.update(graph.call(node, mine, copies[name](node.operation)))
+                    mine.update(nodes.call(node, mine, copies[name](node.operation)))
             key = id(node.outputs[0])
             if key in mixed_at:
                 stitches += 1
@@ -72,11 +75,15 @@ class CrossStitched(base.Sharing):
                     mine[key] = tensor
         for each in copies.values():
             each.fill()
-        starts = {name: base.stopped(values[name][id(end)], name, task) for name, task in named.items()}
+        starts = {
+            name: base.stopped(values[name][id(end)], name, task) for name, task in named.items()
+        }
         return base.gathered(backbone, starts, named)
 
 
-def _is_common(node: graph.Node, values: Mapping[str, Mapping[int, keras.KerasTensor]]) -> bool:
+def _is_common(node: nodes.Node, values: Mapping[str, Mapping[int, keras.KerasTensor]]) -> bool:
     """Whether a call has nothing to learn and is on what all trunks have in common, as is what prepares the pixels."""
-    untouched = all(mine[id(tensor)] is tensor for mine in values.values() for tensor in node.inputs)
+    untouched = all(
+        mine[id(tensor)] is tensor for mine in values.values() for tensor in node.inputs
+    )
     return untouched and not getattr(node.operation, "weights", None)

@@ -45,7 +45,9 @@ class Experts(base.Sharing):
         if len(trunk.shape) == 4:
             pooled = keras.layers.GlobalAveragePooling2D(name=names.free("experts_pool"))(trunk)
         made = [
-            keras.layers.Dense(self.width, activation="relu", name=names.free(f"expert_{number}"))(trunk)
+            keras.layers.Dense(self.width, activation="relu", name=names.free(f"expert_{number}"))(
+                trunk
+            )
             for number in range(1, self.count + 1)
         ]
         starts = {}

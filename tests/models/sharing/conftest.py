@@ -6,7 +6,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones import base
-from keras_transfer.core import paths
+from keras_transfer.graphs import paths
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (8, 16, 16, 3), dtype="uint8")
@@ -24,11 +24,15 @@ def network():
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="block2_conv")(x)
     x = keras.layers.BatchNormalization(name="block2_bn")(x)
     x = keras.layers.ReLU(name="block2_relu")(x)
-    x = keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name="block3_conv")(x)
+    x = keras.layers.Conv2D(
+        16, 3, strides=2, padding="same", activation="relu", name="block3_conv"
+    )(x)
     source = {"name": "small", "blocks": r"stem|block\d"}
     made = base.Backbone.of(image, x, source=source, name="small")
     for layer in made.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):  # else copied statistics would be equal by chance
+        if isinstance(
+            layer, keras.layers.BatchNormalization
+        ):  # else copied statistics would be equal by chance
             layer.moving_mean.assign(np.linspace(-0.5, 0.5, 8))
             layer.moving_variance.assign(np.linspace(0.1, 2, 8))
     return made
@@ -63,7 +67,10 @@ def gradients(model, name):
     with tf.GradientTape() as tape:
         value = loss(TARGETS[name], model(PIXELS, training=True)[name])
     found = tape.gradient(value, [variable.value for variable in variables.values()])
-    return {path: None if each is None else np.array(each) for path, each in zip(variables, found, strict=True)}
+    return {
+        path: None if each is None else np.array(each)
+        for path, each in zip(variables, found, strict=True)
+    }
 
 
 class Small:
@@ -71,7 +78,11 @@ class Small:
 
     pixels, targets = PIXELS, TARGETS
     network, tasks, answers = staticmethod(network), staticmethod(tasks), staticmethod(answers)
-    same_heads, trains, gradients = staticmethod(same_heads), staticmethod(trains), staticmethod(gradients)
+    same_heads, trains, gradients = (
+        staticmethod(same_heads),
+        staticmethod(trains),
+        staticmethod(gradients),
+    )
 
 
 @pytest.fixture

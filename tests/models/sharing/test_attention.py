@@ -21,7 +21,9 @@ def test_a_wide_open_mask_is_hard_sharing(small):
 
 
 def test_what_a_task_carries_up_reaches_its_mask_only(small):
-    model = kt.build_model(small.network(), small.tasks(), sharing=kt.models.Attention(["block1", "block2"], width=4))
+    model = kt.build_model(
+        small.network(), small.tasks(), sharing=kt.models.Attention(["block1", "block2"], width=4)
+    )
     before = small.answers(model)
     layer = model.get_layer("age_mask_1_carry")
     layer.kernel.assign(layer.kernel * 3 + 1)
@@ -37,10 +39,14 @@ def test_where_it_masks(small, capsys):
     assert "masks after block2_relu, the end of the trunk" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("below", "above"), [(8, 4), (37, 19), (35, 17), (17, 8), (9, 9), (71, 35), (73, 71), (7, 1)])
+@pytest.mark.parametrize(
+    ("below", "above"), [(8, 4), (37, 19), (35, 17), (17, 8), (9, 9), (71, 35), (73, 71), (7, 1)]
+)
 def test_pooling_gives_the_size_above(below, above):
     size, strides, padding = attention.pooling((below, below), (above, above))
-    pooled = keras.layers.AveragePooling2D(size, strides, padding=padding)(keras.Input((below, below, 1)))
+    pooled = keras.layers.AveragePooling2D(size, strides, padding=padding)(
+        keras.Input((below, below, 1))
+    )
     assert pooled.shape == (None, above, above, 1)
 
 

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
-from keras_transfer.training import freezing, head_solver
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import freezing
+from keras_transfer.training.methods import head_solver
 
 
 def branched(small, at, **options):
@@ -39,7 +41,9 @@ def test_below_a_branch_layers_are_shared_and_above_they_are_not(small):
 
 def test_within_a_residual_block_two_tensors_are_shared(small):
     model = branched(small, {"age": "block1_b"})
-    assert kt.layers.shared(model) == [model.get_layer(name).output for name in ("stem_bn", "block1_a")]
+    assert kt.layers.shared(model) == [
+        model.get_layer(name).output for name in ("stem_bn", "block1_a")
+    ]
 
 
 def test_branched_at_the_input_are_two_models(small):
@@ -59,7 +63,10 @@ def test_branched_at_the_input_are_two_models(small):
     answers = small.answers(model)
     for name, other in alone.items():
         np.testing.assert_array_equal(answers[name], small.answers(other)[name])
-    for each, targets in [(model, small.targets), *((m, {n: small.targets[n]}) for n, m in alone.items())]:
+    for each, targets in [
+        (model, small.targets),
+        *((m, {n: small.targets[n]}) for n, m in alone.items()),
+    ]:
         kt.compile(each, optimizer=keras.optimizers.SGD(0.01))
         each.fit(small.pixels, targets, batch_size=4, epochs=3, shuffle=False, verbose=0)
     found = paths.variables(model)
@@ -69,7 +76,9 @@ def test_branched_at_the_input_are_two_models(small):
             mine = found[path if path.startswith(name) else f"{name}_{path}"]
             np.testing.assert_allclose(np.array(mine), np.array(variable), atol=1e-6)
             if path.endswith("stem_conv/kernel"):
-                moved = np.abs(np.array(variable) - np.array(network.get_layer("stem_conv").kernel)).max()
+                moved = np.abs(
+                    np.array(variable) - np.array(network.get_layer("stem_conv").kernel)
+                ).max()
         assert moved > 1e-4
 
 
@@ -101,7 +110,10 @@ HEADS = {"kind_logits", "age_logits"}
         ("block3*", {"block3_conv", "age_block3_conv"}),
         ("age_block2*", {"age_block2_conv", "age_block3_conv"}),
         ("block2_conv", {"block2_conv", "block3_conv"}),
-        ("block1_b", {"block1_b", "block2_conv", "age_block2_conv", "block3_conv", "age_block3_conv"}),
+        (
+            "block1_b",
+            {"block1_b", "block2_conv", "age_block2_conv", "block3_conv", "age_block3_conv"},
+        ),
     ],
 )
 def test_stages_mean_something_sensible(small, train, expected):
@@ -126,7 +138,10 @@ def test_heads_on_branches_can_be_solved_for(small):
     model = branched(small, {"age": "block2*"})
     found, skipped = head_solver.heads(model)
     assert skipped == {}
-    assert {name: head.below for name, head in found.items()} == {"kind": "kind_pool", "age": "age_pool"}
+    assert {name: head.below for name, head in found.items()} == {
+        "kind": "kind_pool",
+        "age": "age_pool",
+    }
 
 
 def test_cached_training_is_uncached_training(small):
@@ -142,8 +157,16 @@ def test_cached_training_is_uncached_training(small):
         stage = kt.Stage(epochs=2, train="age_block3*", learning_rate=1e-2)
         history = kt.fine_tune(model, data, stages=[stage], cache=cache, seed=0, verbose=0)
         after = {path: np.array(value) for path, value in paths.variables(model).items()}
-        moved = {path.partition("/")[0] for path in before if not np.array_equal(after[path], before[path])}
-        assert moved == HEADS | {"age_block3_conv", "age", "balance"}  # a unit, and the losses that were seen
+        moved = {
+            path.partition("/")[0]
+            for path in before
+            if not np.array_equal(after[path], before[path])
+        }
+        assert moved == HEADS | {
+            "age_block3_conv",
+            "age",
+            "balance",
+        }  # a unit, and the losses that were seen
         found.append((after, history))
     for path, value in found[0][0].items():
         np.testing.assert_array_equal(found[1][0][path], value, err_msg=path)
@@ -163,7 +186,9 @@ def test_a_level_within_the_branch(small):
 
 
 def test_a_branch_that_would_never_learn(small):
-    with pytest.raises(checks.InputError, match="`stop_gradient` must be left out for a task with a branch"):
+    with pytest.raises(
+        checks.InputError, match="`stop_gradient` must be left out for a task with a branch"
+    ):
         branched(small, {"age": "block3*"}, stop_gradient=True)
 
 

@@ -9,11 +9,15 @@ from keras_transfer.core import checks
 def test_an_identity_start_are_separate_models(small):
     network = small.network()
     plain = kt.build_model(network, small.tasks())
-    model = kt.build_model(network, small.tasks(), sharing=kt.models.CrossStitched("block*", own=1.0))
+    model = kt.build_model(
+        network, small.tasks(), sharing=kt.models.CrossStitched("block*", own=1.0)
+    )
     small.same_heads(model, plain)
     for key, values in small.answers(plain).items():
         np.testing.assert_array_equal(small.answers(model)[key], values)
-    assert not {id(variable) for variable in network.weights} & {id(variable) for variable in model.weights}
+    assert not {id(variable) for variable in network.weights} & {
+        id(variable) for variable in model.weights
+    }
 
 
 def test_of_equal_trunks_any_mixture_is_the_same(small):
@@ -39,9 +43,13 @@ def test_trunks_look_at_each_other(small):
 def test_where_it_mixes(small, capsys):
     kt.build_model(small.network(), small.tasks(), sharing="cross_stitch")
     assert "activations are mixed after block2_relu, block3_conv" in capsys.readouterr().out
-    model = kt.build_model(small.network(), small.tasks(), sharing=kt.models.CrossStitched(["stem", "block1_relu"]))
+    model = kt.build_model(
+        small.network(), small.tasks(), sharing=kt.models.CrossStitched(["stem", "block1_relu"])
+    )
     assert "mixed" not in capsys.readouterr().out
-    assert [tensor.shape for tensor in model.get_layer("cross_stitch_2").output] == [(None, 8, 8, 8)] * 2
+    assert [tensor.shape for tensor in model.get_layer("cross_stitch_2").output] == [
+        (None, 8, 8, 8)
+    ] * 2
     assert [t.shape for t in kt.layers.shared(model)] == [(None, 8, 8, 8)] * 2
     assert kt.layers.shared(model) == list(model.get_layer("cross_stitch_2").input)
 
@@ -61,7 +69,11 @@ def test_stages_go_through_all_trunks_alike(small):
 
 def test_a_network_of_vectors_mixes_after_every_block(small, capsys):
     network = keras.Sequential(
-        [keras.Input((16, 16, 3)), keras.layers.Flatten(), *(keras.layers.Dense(4, name=n) for n in ("one", "two"))],
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Flatten(),
+            *(keras.layers.Dense(4, name=n) for n in ("one", "two")),
+        ],
         name="flat",
     )
     model = kt.build_model(network, small.tasks(), sharing="cross_stitch")
@@ -80,7 +92,9 @@ def test_a_stitch_within_a_block_leaves_it_whole(small):
     model = kt.build_model(keras.Model(image, x, name="plain"), small.tasks(), sharing=scheme)
     first = image._keras_history.operation.name
     assert {block.name: set(block.layers) - {first} for block in kt.layers.blocks(model)} == {
-        name: {f"{task}_{name}{part}" for task in ("kind", "age") for part in ("", "_norm", "_relu")}
+        name: {
+            f"{task}_{name}{part}" for task in ("kind", "age") for part in ("", "_norm", "_relu")
+        }
         for name in ("one", "two")
     }
 

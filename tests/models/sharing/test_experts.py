@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.core import checks, paths
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 
 
 def test_one_expert_is_hard_sharing_with_it(small):
@@ -20,11 +21,15 @@ def test_one_expert_is_hard_sharing_with_it(small):
         each.fit(small.pixels, small.targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
     found = paths.variables(model)
     for path, variable in paths.variables(plain).items():
-        np.testing.assert_allclose(np.array(found[path]), np.array(variable), atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(
+            np.array(found[path]), np.array(variable), atol=1e-6, err_msg=path
+        )
 
 
 def test_tasks_choose_for_themselves(small):
-    model = kt.build_model(small.network(), small.tasks(), sharing=kt.models.Experts(count=3, width=8))
+    model = kt.build_model(
+        small.network(), small.tasks(), sharing=kt.models.Experts(count=3, width=8)
+    )
     before = small.answers(model)
     model.get_layer("age_gate").bias.assign([9.0, 0.0, -9.0])
     after = small.answers(model)
@@ -35,7 +40,9 @@ def test_tasks_choose_for_themselves(small):
 
 
 def test_experts_of_a_vector(small):
-    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(4)], name="flat")
+    network = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(4)], name="flat"
+    )
     model = kt.build_model(network, small.tasks(), sharing="experts")
     assert model.get_layer("age_gate").output.shape == (None, 128)
     assert all(np.isfinite(values).all() for values in small.answers(model).values())

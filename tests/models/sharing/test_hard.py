@@ -3,7 +3,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.training import head_solver
+from keras_transfer.training.methods import head_solver
 
 
 def test_a_head_starts_at_its_level(small):
@@ -46,12 +46,17 @@ def test_a_head_at_a_level_can_be_solved_for(small):
     model = kt.build_model(small.network(), small.tasks(level="P2"))
     found, skipped = head_solver.heads(model)
     assert skipped == {}
-    assert {name: head.pool.input.shape[-1] for name, head in found.items()} == {"kind": 16, "age": 8}
+    assert {name: head.pool.input.shape[-1] for name, head in found.items()} == {
+        "kind": 16,
+        "age": 8,
+    }
 
 
 def test_a_stopped_task_leaves_the_trunk_bit_equal(small):
     """The other one has no weight, so its gradient is 0."""
-    model = kt.build_model(small.network(), small.tasks(stop_gradient=True), balancing={"kind": 0.0})
+    model = kt.build_model(
+        small.network(), small.tasks(stop_gradient=True), balancing={"kind": 0.0}
+    )
     kernel = np.array(model.get_layer("block3_conv").kernel)
     head = np.array(model.get_layer("age_logits").kernel)
     model.fit(small.pixels, small.targets, verbose=0)

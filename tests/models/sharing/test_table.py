@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.core import checks, graph
+from keras_transfer.core import checks
+from keras_transfer.graphs import nodes
 from keras_transfer.models import sharing as schemes
-from keras_transfer.training import freezing, prefixes
+from keras_transfer.training import freezing
+from keras_transfer.training.cache import prefixes
 
 SHARING = {
     "hard": "hard",
@@ -33,9 +35,11 @@ def test_every_row_has_an_example():
 def test_it_is_flat_and_reloads_equal(small, name, tmp_path):
     model = build(small, name)
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
-    names = [node.operation.name for node in graph.nodes(model)]
+    names = [node.operation.name for node in nodes.nodes(model)]
     assert len(names) == len(set(names))
-    model.run_eagerly = name != "attention"  # of the others a training step is traced in their own tests
+    model.run_eagerly = (
+        name != "attention"
+    )  # of the others a training step is traced in their own tests
     model.fit(small.pixels, small.targets, verbose=0)
     model.save(tmp_path / "m.keras")
     again = kt.load_model(tmp_path / "m.keras")
@@ -43,14 +47,20 @@ def test_it_is_flat_and_reloads_equal(small, name, tmp_path):
         np.testing.assert_array_equal(small.answers(again)[key], values)
     assert kt.layers.blocks(again) == kt.layers.blocks(model)
     assert freezing.head(again) == freezing.head(model)
-    assert [tensor.shape for tensor in kt.layers.shared(again)] == [t.shape for t in kt.layers.shared(model)]
+    assert [tensor.shape for tensor in kt.layers.shared(again)] == [
+        t.shape for t in kt.layers.shared(model)
+    ]
 
 
 @pytest.mark.parametrize("name", SHARING)
 def test_gradients_reach_every_weight(small, name):
     model = build(small, name)
     found = [small.gradients(model, task) for task in ("kind", "age")]
-    lost = [path for path in found[0] if all(each[path] is None or not each[path].any() for each in found)]
+    lost = [
+        path
+        for path in found[0]
+        if all(each[path] is None or not each[path].any() for each in found)
+    ]
     assert lost == []
 
 
@@ -58,8 +68,13 @@ def test_gradients_reach_every_weight(small, name):
 def test_the_head_stage_freezes_all_that_is_pretrained_and_nothing_else(small, name):
     model = build(small, name)
     kt.Stage(epochs=1, train="head").apply(model)
-    copied = tuple(f"{prefix}{part}" for prefix in ("", "kind_", "age_") for part in ("stem", "block"))
-    able = {row["path"] for row in kt.trainable_table(model)} - {"age", "balance"}  # a unit, and a state
+    copied = tuple(
+        f"{prefix}{part}" for prefix in ("", "kind_", "age_") for part in ("stem", "block")
+    )
+    able = {row["path"] for row in kt.trainable_table(model)} - {
+        "age",
+        "balance",
+    }  # a unit, and a state
     pretrained = {path for path in able if path.startswith(copied)}
     assert {"block1_a", "kind_block1_a"} & pretrained
     assert small.trains(model) == able - pretrained
@@ -84,7 +99,7 @@ def test_the_frozen_part_can_be_cut_off(small, name):
     model = build(small, name)
     freezing.set_trainable(model, freezing.pick(model, "head"))
     found = prefixes.find(model)
-    order = graph.nodes(model)
+    order = nodes.nodes(model)
     frozen = {order[position].operation.name for position in found.lower}
     pretrained = {row["path"] for row in kt.trainable_table(model) if not row["trainable"]}
     pretrained -= {"age", "balance"}
@@ -92,7 +107,9 @@ def test_the_frozen_part_can_be_cut_off(small, name):
     assert (pretrained <= frozen) != behind_stitches
     assert found.reason == ""
     below = keras.Model(model.inputs[0], list(found.crossing))(small.pixels)
-    above = graph.above(model, found.crossing)(tuple(below) if len(found.crossing) > 1 else below[0])
+    above = nodes.above(model, found.crossing)(
+        tuple(below) if len(found.crossing) > 1 else below[0]
+    )
     for key, values in model(small.pixels).items():
         np.testing.assert_array_equal(np.asarray(above[key]), np.asarray(values))
 
@@ -123,7 +140,11 @@ def test_a_task_that_stops_its_gradient_leaves_the_trunk_alone(small, name):
     assert all(path.startswith(("age_logits", "age_gate", "age_mask")) for path in learns), learns
     assert kt.layers.shared(model) == []
     other = small.gradients(model, "kind")
-    assert any(gradient is not None and gradient.any() for path, gradient in other.items() if "block1_a" in path)
+    assert any(
+        gradient is not None and gradient.any()
+        for path, gradient in other.items()
+        if "block1_a" in path
+    )
 
 
 def test_hard_is_the_default(small):
@@ -138,13 +159,19 @@ def test_hard_is_the_default(small):
 @pytest.mark.parametrize(
     ("sharing", "message"),
     [
-        ("cross_stich", "`sharing` must be a known name. Given: 'cross_stich'. Close names: 'cross_stitch'"),
+        (
+            "cross_stich",
+            "`sharing` must be a known name. Given: 'cross_stich'. Close names: 'cross_stitch'",
+        ),
         ("branched", 'sharing={"age": "block_13'),
         ({}, "a dict of tasks and the blocks"),
         (3, "a name, a scheme of kt.models, or a dict"),
         ({"age": 3}, "a pattern for each task"),
         ({"ages": "block2*"}, "Close names: 'age'"),
-        ({"age": "blok2*"}, "`sharing` must match a block or layer. Given: 'blok2.'. Close: 'block2'"),
+        (
+            {"age": "blok2*"},
+            "`sharing` must match a block or layer. Given: 'blok2.'. Close: 'block2'",
+        ),
     ],
 )
 def test_bad_sharing(small, sharing, message):
@@ -154,16 +181,22 @@ def test_bad_sharing(small, sharing, message):
 
 @pytest.mark.parametrize("task", [kt.tasks.Regression(), {"age": kt.tasks.Regression()}])
 def test_a_single_task_has_nothing_to_share(small, task):
-    with pytest.raises(checks.InputError, match="`sharing` must be left out for a single task. Given: 'experts'"):
+    with pytest.raises(
+        checks.InputError, match="`sharing` must be left out for a single task. Given: 'experts'"
+    ):
         kt.build_model(small.network(), task, sharing="experts")
 
 
 @pytest.mark.parametrize("name", ["cross_stitch", "experts", "attention"])
 def test_levels_are_for_hard_sharing_and_branches(small, name):
-    with pytest.raises(checks.InputError, match="`level` must be left out with .* Given: 'P2' of task 'age'"):
+    with pytest.raises(
+        checks.InputError, match="`level` must be left out with .* Given: 'P2' of task 'age'"
+    ):
         build(small, name, level="P2")
 
 
 def test_names_that_clash_are_an_error(small):
-    with pytest.raises(checks.InputError, match='layers must have different names.*"age_logits" is used 2 times'):
+    with pytest.raises(
+        checks.InputError, match='layers must have different names.*"age_logits" is used 2 times'
+    ):
         kt.build_model(small.network(), {**small.tasks(), "age_logits": kt.tasks.Regression()})

@@ -1,0 +1,1 @@
+"""Model and weight files of old Keras versions."""

@@ -1,0 +1,316 @@
+"""Random changes to training pictures, repeatable: what happens follows from the seed, the pass and the place in it.
+
+One more change is a field of `Augment`, a row of `CHECKS` and a row of a table in `changes`.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import checks, lookup
+from keras_transfer.data.changes import colours as colouring
+from keras_transfer.data.changes import draws as changes
+from keras_transfer.data.changes import mixup as mixing
+from keras_transfer.data.changes import warping
+from keras_transfer.machine import streams
+
+__all__ = ["PRESETS", "Augment", "Passes", "numbered"]
+
+PRESETS = {
+    "light": {"flip": True, "crop": 0.85, "colour": 0.1},
+    "strong": {
+        "flip": True,
+        "rotation": 0.04,
+        "crop": 0.6,
+        "colour": 0.4,
+        "grey": 0.1,
+        "erase": 0.25,
+    },
+}
+
+
+class Passes:
+    """Counts the passes over a data set; the next one has the number `next`, which may be set.
+
+    A training that must come again sets it when an epoch begins: under a distribution strategy Keras looks at the data
+    once before the first epoch, and that is a pass, too.
+
+    Example:
+        >>> passes = Passes()
+        >>> passes.advance(), passes.advance(), passes.next
+        (0, 1, 2)
+    """
+
+    def __init__(self) -> None:
+        self.next = 0
+
+    def advance(self) -> int:
+        """The number of the pass that begins."""
+        self.next += 1
+        return self.next - 1
+
+
+def numbered(passes: Passes) -> tf.data.Dataset:
+    """Repeats the number of the pass without end; whoever goes through it counts one."""
+
+    def number(_: tf.Tensor) -> tf.data.Dataset:
+        found = tf.numpy_function(lambda: np.int64(passes.advance()), [], tf.int64)  # once a pass
+        return tf.data.Dataset.from_tensors(tf.ensure_shape(found, ())).repeat()
+
+    return tf.data.Dataset.from_tensors(0).flat_map(number)
+
+
+def _at_most_one(value: object, *, name: str, above: float = -math.inf) -> float:
+    value = checks.number(value, name=name, above=above, minimum=0.0)
+    if value > 1.0:
+        raise checks.error(f"`{name}` must be at most 1", given=value)
+    return value
+
+
+CHECKS = {
+    "flip": functools.partial(checks.choice, allowed=(False, True, "vertical", "both")),
+    "rotation": checks.share,
+    "zoom": checks.share,
+    "translation": checks.share,
+    "crop": functools.partial(_at_most_one, above=0.0),
+    "colour": checks.share,
+    "grey": _at_most_one,
+    "erase": _at_most_one,
+    "mixup": functools.partial(checks.number, minimum=0.0),
+    "cutmix": functools.partial(checks.number, minimum=0.0),
+    "label_smoothing": checks.share,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Augment:
+    """Random changes to the pictures of a training set: what is not named does not happen.
+
+    It lives in the data, so validation data and exported models never see it. All changes of places are one bilinear
+    resampling, mirrored beyond the edges, and all changes of colours one pass. Every image has draws of its own.
+
+    Args:
+        flip: Left and right half of the time (True), or top and bottom ("vertical"), or each ("both").
+        rotation: Share of a full turn, either way: 0.1 is up to 36 degrees.
+        zoom: 0.1 shows things at 0.9 to 1.1 times their size.
+        translation: Share of the height and of the width, either way.
+        crop: The smallest window, as a share of the sides; the window is enlarged to the full size.
+        colour: 0.2 multiplies brightness, contrast and saturation by 0.8 to 1.2 each.
+        grey: Probability that an image loses its colours.
+        erase: Probability that a box of an image gets one random colour, 2 % to 40 % of the area.
+        mixup: Alpha of MixUp (Zhang et al. 2018), which blends each example with another one, targets too: class ids
+            become distributions, numbers are interpolated. 0.2 is common.
+        cutmix: Alpha of CutMix (Yun et al. 2019), which puts a box of another picture in, and mixes targets by area.
+            1 is common. With both, each batch has one of them, at equal odds.
+        label_smoothing: Share of the target that is spread over all classes: class ids become distributions, in the
+            training data only, so the loss on validation data stays what it was.
+
+    Example:
+        >>> Augment(flip=True, rotation=0.1, crop=0.9)
+        Augment(flip=True, rotation=0.1, crop=0.9)
+    """
+
+    flip: bool | str = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    translation: float = 0.0
+    crop: float = 1.0
+    colour: float = 0.0
+    grey: float = 0.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(getattr(self, name), name=name))
+
+    @classmethod
+    def of(cls, value: object) -> "Augment":
+        """The one meant by a preset's name ("light", "strong"), by what `get_config` returned, or by itself.
+
+        Example:
+            >>> Augment.of("light")
+            Augment(flip=True, crop=0.85, colour=0.1)
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            value = lookup.find(value, PRESETS, argument="augment")
+        if not isinstance(value, Mapping):
+            names = ", ".join(map(repr, PRESETS))
+            raise checks.error(
+                f"`augment` must be a `kt.data.Augment` or one of {names}", given=repr(value)
+            )
+        for name in value:
+            lookup.find(name, CHECKS, argument="augment")
+        return cls(**value)
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What happens, by name; a field with its default does not."""
+        fields = ((field.name, field.default) for field in dataclasses.fields(self))
+        return {
+            name: getattr(self, name) for name, default in fields if getattr(self, name) != default
+        }
+
+    @property
+    def mixes(self) -> bool:
+        """Whether examples are mixed with others."""
+        return bool(self.mixup or self.cutmix)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether pictures change, not targets only."""
+        return bool(set(self.changes) - {"label_smoothing"})
+
+    @property
+    def softens(self) -> bool:
+        """Whether targets change too: class ids become distributions."""
+        return self.mixes or bool(self.label_smoothing)
+
+    def apply(
+        self,
+        dataset: tf.data.Dataset,
+        *,
+        seed: int,
+        passes: Passes | None = None,
+        classes: object = None,
+    ) -> tf.data.Dataset:
+        """Changes the batches of a data set, others in every pass.
+
+        The draws depend on the seed, the number of the pass and the place of the batch in it only. So a run that goes
+        on at pass k, with `passes.next = k`, sees what it would have seen.
+
+        Args:
+            dataset: Batches of `(images, targets)` or `(images, targets, weights)`; images `(b, height, width,
+                channels)` with values 0..255.
+            seed: Equal seeds give equal pictures.
+            passes: Counts the passes; None counts from 0 by itself.
+            classes: For `mixup`, `cutmix` and `label_smoothing`, where targets are class ids: the number of classes,
+                or a dict where targets are a dict. Such targets become distributions, `(b, classes)`.
+
+        Returns:
+            Batches of the same form, images in float32.
+
+        Example:
+            >>> images = tf.data.Dataset.from_tensors((tf.zeros((4, 8, 8, 3)), tf.constant([0, 1, 0, 1])))
+            >>> Augment(mixup=0.2).apply(images, seed=0, classes=2).element_spec[1].shape
+            TensorShape([4, 2])
+        """
+        seed = checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
+        spec = dataset.element_spec
+        if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+            raise checks.error(
+                "`dataset` must give (images, targets) or (images, targets, weights)",
+                given=type(spec).__name__,
+            )
+        _check_images(spec[0])
+        if self.softens:
+            mixing.check_targets(spec[1], classes)
+        passes = Passes() if passes is None else passes
+
+        @streams.plain
+        def changed(number: tf.Tensor, place: tf.Tensor, element: tuple) -> tuple:
+            key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
+            key = tf.random.experimental.stateless_fold_in(key, place)
+            images = self.images(element[0], key)
+            rest = element[1:]
+            if self.mixes:
+                images, *rest = self._mixed(images, *rest, key=key, classes=classes)
+            if self.label_smoothing:
+                rest = (mixing.smoothed(rest[0], classes, self.label_smoothing), *rest[1:])
+            return images, *rest
+
+        result = tf.data.Dataset.zip((numbered(passes), tf.data.Dataset.counter(), dataset)).map(
+            changed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        if dataset.cardinality() >= 0:
+            result = result.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))
+        return result.prefetch(tf.data.AUTOTUNE)
+
+    @streams.plain
+    def images(self, images: tf.Tensor, seed: object, *, jit: bool = False) -> tf.Tensor:
+        """Changes one batch; equal seeds, equal results.
+
+        Args:
+            images: `(b, height, width, channels)` with values 0..255.
+            seed: Two whole numbers.
+            jit: For use inside a function that XLA compiles, whose draws are others.
+
+        Returns:
+            float32 images of the same shape. Nothing is mixed: that would change targets.
+
+        Example:
+            >>> Augment(flip=True).images(tf.ones((2, 4, 4, 3)), seed=(0, 1)).shape
+            TensorShape([2, 4, 4, 3])
+        """
+        images = tf.cast(images, tf.float32)
+        _check_images(images)
+        wanted, size = self.changes, tf.shape(images)[1:3]
+        draws = changes.Draws(seed, tf.shape(images)[0])
+        moves = [name for name in changes.GEOMETRY if name in wanted]
+        if moves:
+            matrix = functools.reduce(
+                tf.matmul, (changes.GEOMETRY[name](wanted[name], draws, size) for name in moves)
+            )
+            images = warping.warp(images, matrix, inside=set(moves) <= changes.INSIDE, jit=jit)
+        colours = [name for name in changes.COLOUR if name in wanted]
+        steps = [step for name in colours for step in changes.COLOUR[name](wanted[name], draws)]
+        if steps:
+            images = colouring.recolour(images, steps)
+        return changes.erase(images, self.erase, draws) if self.erase else images
+
+    def get_config(self) -> dict:
+        """Plain values, for `Augment(**config)`."""
+        return dataclasses.asdict(self)
+
+    def _mixed(
+        self,
+        images: tf.Tensor,
+        targets: object,
+        weights: object = None,
+        *,
+        key: tf.Tensor,
+        classes: object,
+    ) -> tuple:
+        draws = changes.Draws(key, tf.shape(images)[0])
+        partners = tf.random.experimental.stateless_shuffle(
+            tf.range(draws.count), draws.key("partners")
+        )
+
+        def blended() -> tuple[tf.Tensor, tf.Tensor]:
+            shares = mixing.beta(self.mixup, draws.count, seed=draws.key("mixup"))
+            return mixing.mixup(images, partners, shares), shares
+
+        def pasted() -> tuple[tf.Tensor, tf.Tensor]:
+            shares = mixing.beta(self.cutmix, draws.count, seed=draws.key("cutmix"))
+            centres = tf.random.stateless_uniform((draws.count, 2), draws.key("cutmix centres"))
+            return mixing.cutmix(images, partners, shares, centres)
+
+        if self.mixup and self.cutmix:
+            images, shares = tf.cond(
+                tf.random.stateless_uniform((), draws.key("mix")) < 0.5, blended, pasted
+            )
+        else:
+            images, shares = blended() if self.mixup else pasted()
+        targets, mixed = mixing.mix_targets(targets, weights, partners, shares, classes=classes)
+        return (images, targets) if weights is None else (images, targets, mixed)
+
+    def __repr__(self) -> str:
+        return f"Augment({', '.join(f'{name}={value!r}' for name, value in self.changes.items())})"
+
+
+def _check_images(images: tf.Tensor | tf.TensorSpec) -> None:
+    shape = getattr(images, "shape", None)
+    if shape is None or shape.rank != 4 or shape[-1] is None:
+        raise checks.error(
+            "images must come in batches (b, height, width, channels)",
+            given=type(images).__name__ if shape is None else shape,
+            fix="Use `dataset.batch(32)` first.",
+        )

@@ -1,0 +1,338 @@
+"""Several data sets as one: their images together, each with the labels that it has."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_transfer.core import checks, lookup
+from keras_transfer.data import base, pipeline
+from keras_transfer.data.targets import labels
+
+__all__ = ["SAMPLINGS", "Mixture", "mix"]
+
+
+def _largest(sizes: np.ndarray, temperature: float, batch_size: int) -> np.ndarray:
+    return np.where(sizes > 0, sizes.max(), 0)
+
+
+def _tempered(sizes: np.ndarray, temperature: float, batch_size: int) -> np.ndarray:
+    # The largest set once, the others so that shares are proportional to size**(1 / temperature).
+    return np.round(sizes.max() * (sizes / sizes.max()) ** (1.0 / temperature)).astype(int)
+
+
+def _in_turn(sizes: np.ndarray, temperature: float, batch_size: int) -> np.ndarray:
+    return np.where(sizes > 0, -(-sizes.max() // batch_size) * batch_size, 0)
+
+
+# sampling: how many examples of each set an epoch has.
+SAMPLINGS: dict[str, Callable[[np.ndarray, float, int], np.ndarray]] = {
+    "proportional": lambda sizes, temperature, batch_size: sizes,
+    "equal": _largest,
+    "temperature": _tempered,
+    "round_robin": _in_turn,
+}
+
+
+class Mixture(pipeline.Epochs):
+    """The orders of a mixture: which examples of which set, again by the seed and the number of the pass only.
+
+    Each set has a sequence of its own that never ends, one permutation of its examples after the other, and every pass
+    goes on where the last one stopped: in the long run all examples of a set are seen equally often.
+
+    Args:
+        origins: The number of the set of each example.
+        sampling: As for `mix`.
+        temperature: As for `mix`.
+        batch_size: Of the batches that the orders are cut into.
+        seed: Equal seeds give equal orders.
+
+    Attributes:
+        counts: How many examples of each set a pass has.
+
+    Example:
+        >>> mixture = Mixture(np.array([0, 0, 0, 1]), sampling="equal", seed=0)
+        >>> mixture.counts.tolist(), sorted(mixture.order(0).tolist())
+        ([3, 3], [0, 1, 2, 3, 3, 3])
+    """
+
+    def __init__(
+        self,
+        origins: np.ndarray,
+        *,
+        sampling: str,
+        temperature: float = 2.0,
+        batch_size: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(len(origins), seed=seed)
+        self.sampling, self.batch_size = sampling, batch_size
+        self.members = [
+            np.flatnonzero(origins == number) for number in range(int(origins.max()) + 1)
+        ]
+        sizes = np.array([len(rows) for rows in self.members])
+        self.counts = SAMPLINGS[sampling](sizes, temperature, batch_size)
+        self.length = int(self.counts.sum())
+        self.rule = (sampling, temperature) if sampling == "temperature" else (sampling,)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The indices of the examples of pass number `epoch`."""
+        if self.sampling == "proportional":
+            return super().order(epoch)
+        parts = [
+            self._stretch(number, epoch * count, count)
+            for number, count in enumerate(self.counts)
+            if count
+        ]
+        if self.sampling == "round_robin":
+            return np.stack([part.reshape(-1, self.batch_size) for part in parts], axis=1).reshape(
+                -1
+            )
+        return np.concatenate(parts)[
+            np.random.default_rng((self.seed, epoch)).permutation(self.length)
+        ]
+
+    def _stretch(self, number: int, start: int, count: int) -> np.ndarray:
+        """Some of a set's endless sequence."""
+        rows = self.members[number]
+        first, last = start // len(rows), (start + count - 1) // len(rows)
+        # + 1: a seed that ends in 0 is the one without it, and that shuffles all sets together.
+        passes = [
+            np.random.default_rng((self.seed, number, at + 1)).permutation(len(rows))
+            for at in range(first, last + 1)
+        ]
+        begin = start - first * len(rows)
+        return rows[np.concatenate(passes)[begin : begin + count]].astype(np.int64)
+
+
+def mix(
+    sets: Mapping[str, base.Data],
+    *,
+    sampling: str = "proportional",
+    temperature: float = 2.0,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> base.Data:
+    """Makes one of several data sets that have other images and other labels.
+
+    Every example has all targets; those of other sets are missing, with weight 0. A set with one unnamed target gives
+    it the set's name; targets that have names keep them, and those of equal names are one target. Splits stay what
+    they were: the training images of all sets are mixed, validation and test images come one set after the other.
+
+    Args:
+        sets: Data from `kt.data` by name, with images of one size. All are in memory, or all are read from files.
+        sampling: What an epoch has: "proportional", every example once; "equal", as many examples of each set as the
+            largest has; "temperature", the largest set once and of the others so many that shares are proportional to
+            `size ** (1 / temperature)`; all three shuffled together. "round_robin": batches of one set each, in turn,
+            and full, as many of each set as the largest needs. Of a set that is too small, or whose examples fill no
+            batch, the next pass begins, with a new order.
+        temperature: For "temperature", at least 1, which is "proportional"; large ones come close to "equal".
+        seed: Of the orders; splits are those of the sets.
+        batch_size: Images in a batch; by default that of the sets.
+
+    Returns:
+        Data whose targets are dicts. `origins` says by split which set each example comes from.
+
+    Raises:
+        InputError: If the sets do not fit each other.
+
+    Example:
+        >>> draw = np.random.default_rng(0)
+        >>> pixels = draw.integers(0, 256, (15, 8, 8, 3), np.uint8)
+        >>> import keras_transfer as kt
+        >>> pets = kt.data.from_arrays(pixels[:10], ["cat", "dog"] * 5)
+        >>> faces = kt.data.from_arrays(pixels[10:], np.arange(5.0) / 2)
+        >>> mix({"pets": pets, "faces": faces})
+        keras_transfer: an epoch has 12 training images (proportional): 8 of the 8 of 'pets', 4 of the 4 of 'faces'
+        Data(train=12, validation=3, pets=2 classes, missing=15, image_size=8x8, batch_size=32)
+    """
+    sets = _checked(sets)
+    lookup.find(sampling, SAMPLINGS, argument="sampling")
+    temperature = checks.number(temperature, name="temperature", minimum=1)
+    seed = checks.integer(seed, name="seed", minimum=0)
+    batch_size = _batch_size(sets, batch_size)
+    merged = _merged(sets)
+    splits = _splits(sets, merged)
+    origins = {
+        split: np.concatenate([np.full(len(part), at) for at, part in parts])
+        for split, parts in splits.items()
+    }
+    examples = {
+        split: pipeline.together([part for _, part in parts]) for split, parts in splits.items()
+    }
+    class_names = {
+        name: target.names for name, target in merged.items() if target.names is not None
+    } or None
+    fix = "Give the set that has it a training part."
+    labels.check_present(
+        examples["train"].targets, class_names, weights=examples["train"].weights, fix=fix
+    )
+    sampled = functools.partial(
+        Mixture, sampling=sampling, temperature=temperature, batch_size=batch_size, seed=seed
+    )
+    notes = [f"{name}: {note}" for name, data in sets.items() for note in data.notes]
+    notes += _told(sets, sampled(origins["train"]), splits)
+    has_files = all(data.files is not None for data in sets.values())
+    return base.from_examples(
+        examples,
+        class_names=class_names,
+        image_size=next(iter(sets.values())).image_size,
+        batch_size=batch_size,
+        seed=seed,
+        digest=_digest(sets),
+        files={split: _files(sets, split) for split in examples} if has_files else None,
+        notes=notes,
+        origins=origins,
+        sampled=sampled,
+    )
+
+
+class _Target(NamedTuple):
+    """What the sets that have a target must agree on."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    names: list[str] | None
+
+
+def _checked(sets: object) -> dict[str, base.Data]:
+    if (
+        not isinstance(sets, Mapping)
+        or len(sets) < 2
+        or not all(isinstance(name, str) and name for name in sets)
+    ):
+        raise checks.error(
+            "`sets` must be a dict of two or more data sets by name", given=repr(sets)
+        )
+    for name, data in sets.items():
+        if not isinstance(data, base.Data) or not data.is_own:
+            given = f"{name!r}, {type(data).__name__}"
+            given += " with batches of another making" if isinstance(data, base.Data) else ""
+            raise checks.error("`sets` must hold data as `kt.data` returns it", given=given)
+    if not any("train" in data.examples for data in sets.values()):
+        raise checks.error("`sets` must have training images", given="none")
+    for what, of, fix in (
+        (
+            "image size",
+            lambda data: "x".join(map(str, data.image_size)),
+            "Set `image_size` where the data is made.",
+        ),
+        (
+            "number of channels",
+            lambda data: data.channels,
+            "Set `channels` where the data is made.",
+        ),
+        (
+            "place of images, all in memory or all in files",
+            lambda data: "memory" if data.is_cached else "files",
+            'Set `cache="memory"` or `cache="off"` where the data is made.',
+        ),
+    ):
+        found = {name: of(data) for name, data in sets.items()}
+        if len(set(found.values())) > 1:
+            given = ", ".join(f"{value} of {name!r}" for name, value in found.items())
+            raise checks.error(f"`sets` must have one {what}", given=given, fix=fix)
+    return dict(sets)
+
+
+def _batch_size(sets: Mapping[str, base.Data], asked: int | None) -> int:
+    if asked is not None:
+        return checks.integer(asked, name="batch_size")
+    sizes = {name: data.batch_size for name, data in sets.items()}
+    if len(set(sizes.values())) > 1:
+        given = ", ".join(f"{size} of {name!r}" for name, size in sizes.items())
+        raise checks.error("`batch_size` must be given where that of the sets differs", given=given)
+    return next(iter(sizes.values()))
+
+
+def _columns(values: object, name: str) -> dict:
+    """By target; one without a name has that of the set."""
+    return values if isinstance(values, Mapping) else {name: values}
+
+
+def _merged(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
+    """All targets by name."""
+    merged: dict[str, tuple[str, _Target]] = {}
+    for name, data in sets.items():
+        names = _columns(data.class_names, name) if data.class_names is not None else {}
+        for key, values in _columns(next(iter(data.targets.values())), name).items():
+            found = _Target(values.dtype, values.shape[1:], names.get(key))
+            other, expected = merged.setdefault(key, (name, found))
+            if found != expected:
+                raise checks.error(
+                    f"the sets must agree on the target {key!r}",
+                    given=f"{_shown(expected)} in {other!r}, {_shown(found)} in {name!r}",
+                    fix="Give one of them another name where the data is made, or both the same `class_names`.",
+                )
+    return {key: target for key, (_, target) in merged.items()}
+
+
+def _shown(target: _Target) -> str:
+    if target.names is not None:
+        return f"the classes {labels.some(target.names)}"
+    return f"{target.shape[0]} numbers" if target.shape else "a number"
+
+
+def _splits(
+    sets: Mapping[str, base.Data], merged: Mapping[str, _Target]
+) -> dict[str, list[tuple[int, pipeline.Examples]]]:
+    """For each split the examples of each set that has it, with all targets and one tensor of pixels."""
+    places = [
+        (split, number, name)
+        for split in base.SPLITS
+        for number, (name, data) in enumerate(sets.items())
+        if split in data.examples
+    ]
+    parts = [_widened(sets[name].examples[split], name, merged) for split, _, name in places]
+    if all(np.all(column) for part in parts for column in part.weights.values()):
+        parts = [dataclasses.replace(part, weights=None) for part in parts]
+    splits: dict[str, list[tuple[int, pipeline.Examples]]] = {}
+    for (split, number, _), part in zip(places, pipeline.on_one_tensor(parts), strict=True):
+        splits.setdefault(split, []).append((number, part))
+    return splits
+
+
+def _widened(
+    examples: pipeline.Examples, name: str, merged: Mapping[str, _Target]
+) -> pipeline.Examples:
+    """The examples of a set with all targets."""
+    count = len(examples)
+    own = _columns(examples.targets, name)
+    given = {} if examples.weights is None else _columns(examples.weights, name)
+    targets, weights = {}, {}
+    for key, target in merged.items():
+        targets[key] = own.get(key, np.zeros((count, *target.shape), target.dtype))
+        weights[key] = given.get(key, np.full(count, key in own, np.float32))
+    return pipeline.Examples(examples.pixels, examples.rows, targets, examples.channels, weights)
+
+
+def _told(sets: Mapping[str, base.Data], mixture: Mixture, splits: Mapping) -> list[str]:
+    sizes = [
+        f"{count} of the {len(rows)} of {name!r}"
+        for name, rows, count in zip(sets, mixture.members, mixture.counts, strict=False)
+        if count
+    ]
+    notes = [
+        checks.note(
+            f"an epoch has {mixture.length} training images ({mixture.sampling}): {', '.join(sizes)}"
+        )
+    ]
+    for split, parts in splits.items():
+        without = [
+            name for number, name in enumerate(sets) if number not in {at for at, _ in parts}
+        ]
+        if without:
+            notes.append(checks.note(f"no {split} images of {labels.some(without)}"))
+    return notes
+
+
+def _digest(sets: Mapping[str, base.Data]) -> str:
+    parts = [(name, data.digest, data.seed) for name, data in sets.items()]
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _files(sets: Mapping[str, base.Data], split: str) -> list[str]:
+    return [file for data in sets.values() for file in data.files.get(split, [])]

@@ -1,0 +1,223 @@
+"""Images and labels that are in memory already."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_transfer.core import checks, labelled
+from keras_transfer.data import base, pipeline, pixels, splits
+from keras_transfer.data.targets import missing
+from keras_transfer.data.targets.labels import check_present, encode_all, is_classes
+
+__all__ = ["from_arrays"]
+
+Labels = Sequence | np.ndarray | Mapping[str, Sequence | np.ndarray]
+Pair = tuple[np.ndarray, Labels]
+Targets = np.ndarray | dict[str, np.ndarray]
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: Labels,
+    *,
+    test: float | Pair | None = None,
+    validation: float | Pair | None = 0.2,
+    class_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> base.Data:
+    """Takes images and labels from arrays.
+
+    Args:
+        images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels, RGB and alpha with 4, or any
+            other number of channels; values 0..255 of any number type.
+        labels: Class ids from 0, class names, or floats (numbers to predict): `(n,)` or numbers `(n, k)`; or a dict of
+            these, by the name of the task. A label may be missing: NaN, None, an empty string, or masked in a masked
+            array; class ids among which some are missing are a list or an array of objects, with None, or masked.
+        test: Share of the images to hold out for testing, or `(images, labels)`.
+        validation: Share of the images to hold out for validation, or `(images, labels)`.
+        class_names: Names in the order of their ids, or a dict of them; by default strings are sorted.
+        image_size: Height and width to resize to, or one number for both; by default images stay as they are.
+        channels: How many channels the model takes (`kt.backbone(..., channels=)`). Grey, RGB and RGB with alpha are
+            turned into each other. By default these three become RGB, alpha put over white, and any other number of
+            channels stays.
+        batch_size: Images in a batch.
+        seed: Equal seeds give equal splits and orders.
+
+    Returns:
+        The batches, class names and all that was decided. Where a label is missing, batches have a third part, the
+        weights, in the form of the targets: 0 for a missing label, else 1.
+
+    Raises:
+        InputError: If images and labels do not fit each other or hold values that cannot be.
+
+    Example:
+        >>> images = np.random.default_rng(0).integers(0, 256, (10, 8, 8))
+        >>> from_arrays(images, ["cat", "dog"] * 5)
+        Data(train=8, validation=2, classes=2, image_size=8x8, batch_size=32)
+        >>> from_arrays(images, {"kind": ["cat", "dog", None, "dog", "cat"] * 2, "age": np.arange(10.0) / 2})
+        keras_transfer: 2 of 10 kind labels are missing: they count neither in losses nor in metrics
+        Data(train=8, validation=2, kind=2 classes, missing=2, image_size=8x8, batch_size=32)
+    """
+    batch_size = checks.integer(batch_size, name="batch_size")
+    seed = checks.integer(seed, name="seed", minimum=0)
+    held = {"test": test, "validation": validation}
+    pairs = {
+        name: _check_pair(value, name)
+        for name, value in held.items()
+        if isinstance(value, (tuple, list))
+    }
+    shares = {
+        name: value for name, value in held.items() if value is not None and name not in pairs
+    }
+    shares = splits.check_shares(shares)
+
+    notes: list[str] = []
+    channels = None if channels is None else checks.integer(channels, name="channels")
+    taken = pixels.checked(images, size=image_size, channels=channels)
+    count = taken.shape[-1]
+    if channels is None and count != 3:
+        notes.append(
+            checks.note(
+                f"images keep their {count} channels: a backbone takes them with `channels={count}`"
+            )
+        )
+    known, present = missing.filled(labels)
+    targets, class_names = encode_all(known, class_names=class_names)
+    _check_lengths(taken, targets, "images", "labels")
+    _note_whole_numbers(targets, present, notes)
+    found = {"train": (taken, missing.blanked(targets, present), present)}
+    for name, (more_images, more_labels) in pairs.items():
+        like = {"size": taken.shape[1:3], "channels": count, "resize": image_size is not None}
+        more = pixels.checked(more_images, name=f"{name}[0]", **like)
+        known, present = missing.filled(more_labels, like=targets, name=f"{name}[1]")
+        answers, _ = encode_all(known, class_names=class_names, like=targets, name=f"{name}[1]")
+        _check_lengths(more, answers, f"{name}[0]", f"{name}[1]")
+        found[name] = (more, missing.blanked(answers, present), present)
+
+    weights = dict.fromkeys(found)
+    if not all(missing.complete(present) for _, _, present in found.values()):
+        weights = {
+            name: missing.weights_of(answers, present)
+            for name, (_, answers, present) in found.items()
+        }
+        notes += missing.note_missing(list(weights.values()))
+    digest, contents, examples = "", {}, {}
+    for name, (more, answers, _) in found.items():
+        examples[name] = pipeline.Examples.of(more, answers, weights[name])
+        digest += _digest(more, answers, weights[name], name)
+        contents[name] = _contents(more)
+    parts = splits.assign(_strata(targets, weights["train"]), shares, seed=seed)
+    examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
+    contents |= {split: contents["train"][rows] for split, rows in parts.items()}
+    notes += _notes_on_copies(contents, pairs)
+    notes += splits.note_empty(parts, shares)
+    fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
+    check_present(
+        examples["train"].targets, class_names, weights=examples["train"].weights, fix=fix
+    )
+    return base.from_examples(
+        examples,
+        class_names=class_names,
+        image_size=taken.shape[1:3],
+        batch_size=batch_size,
+        seed=seed,
+        digest=hashlib.blake2b(f"{class_names} {digest}".encode(), digest_size=16).hexdigest(),
+        notes=notes,
+    )
+
+
+def _contents(pixels: np.ndarray) -> np.ndarray:
+    """A hash of every image."""
+    return np.array(
+        [
+            hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest()
+            for image in pixels
+        ]
+    )
+
+
+def _notes_on_copies(contents: dict[str, np.ndarray], pairs: dict[str, Pair]) -> list[str]:
+    """Notes equal images in training and held-out splits; an array that holds nothing else is an error."""
+    notes = []
+    for name in [name for name in contents if name != "train"]:
+        copies = int(np.isin(contents[name], contents["train"]).sum())
+        if name in pairs and copies == len(contents[name]):
+            fix = "Known images would be measured: give others."
+            raise checks.error(
+                f"`{name}` must have images of its own", given="training images only", fix=fix
+            )
+        if copies:
+            notes.append(
+                checks.note(f"{copies} of {len(contents[name])} {name} images stand in train, too")
+            )
+    return notes
+
+
+def _check_pair(value: object, name: str) -> Pair:
+    if len(value) != 2:
+        raise checks.error(
+            f"`{name}` must be a share or (images, labels)", given=f"{len(value)} things"
+        )
+    return tuple(value)
+
+
+def _check_lengths(pixels: np.ndarray, targets: Targets, images: str, labels: str) -> None:
+    columns = (
+        {f"{labels}[{key!r}]": values for key, values in targets.items()}
+        if isinstance(targets, dict)
+        else {labels: targets}
+    )
+    for name, values in columns.items():
+        if len(values) != len(pixels):
+            given = f"{len(pixels)} images, {len(values)} labels"
+            raise checks.error(f"`{images}` and `{name}` must have the same length", given=given)
+
+
+def _note_whole_numbers(targets: Targets, present: missing.Present, notes: list[str]) -> None:
+    """Class ids that were stored as floats look like numbers to predict: says so."""
+    for name, values in targets.items() if isinstance(targets, dict) else [("labels", targets)]:
+        if is_classes(values) or values.ndim > 1:
+            continue
+        found = np.unique(values)  # a missing one repeats another
+        if 1 < len(found) <= 100 and np.array_equal(found, np.arange(len(found))):
+            blanks = (
+                "" if labelled.of_task(present, name) is None else " and None where one is missing"
+            )
+            text = f"`{name}` holds floats: numbers to predict; give integers"
+            notes.append(checks.note(f"{text}{blanks} if 0..{len(found) - 1} are classes"))
+
+
+def _strata(targets: Targets, weights: Targets | None) -> np.ndarray:
+    """What to stratify by: the first entry that is classes; where its label is missing the next one, numbers last.
+
+    Numbers tell only images that have one from images that have none.
+    """
+    columns = _columns(targets)
+    result, start = np.full(len(next(iter(columns.values()))), -1), 0
+    for key, values in sorted(
+        columns.items(), key=lambda item: not is_classes(item[1])
+    ):  # stable: classes first
+        own = labelled.of_task(weights, key)
+        free = (result < 0) & (True if own is None else labelled.rows(own))
+        result[free] = start + (values[free] if is_classes(values) else 0)
+        start += int(values.max()) + 1 if is_classes(values) else 1
+    return np.where(result < 0, start, result)
+
+
+def _digest(pixels: np.ndarray, targets: Targets, weights: Targets | None, split: str) -> str:
+    columns = {f"{split} {key}": column for key, column in _columns(targets).items()}
+    if weights is not None:
+        columns |= {f"{split} {key} weights": column for key, column in _columns(weights).items()}
+    result = hashlib.blake2b(digest_size=16)
+    for name, values in {split: pixels, **columns}.items():
+        result.update(f"{name} {values.dtype} {values.shape}".encode())
+        result.update(np.ascontiguousarray(values).data)
+    return result.hexdigest()
+
+
+def _columns(targets: Targets) -> dict[str, np.ndarray]:
+    return targets if isinstance(targets, dict) else {"": targets}

@@ -1,0 +1,205 @@
+"""Image files to pixels: each is read, hashed and decoded once; what fails is known by name."""
+
+import functools
+import hashlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import checks
+from keras_transfer.machine import streams
+from keras_transfer.storage import images
+
+__all__ = ["Decoded", "decode_files", "load_images", "unreadable"]
+
+PATIENCE = 3.0  # seconds before progress is shown
+TOGETHER = 16  # files that one call decodes, at most: a call for each small one takes as long as the decoding
+ENOUGH = 2**22  # bytes of files that are decoded at once: large ones are not kept waiting in memory
+
+
+@dataclass
+class Decoded:
+    """What became of a list of files.
+
+    Attributes:
+        pixels: uint8 `(n, height, width, channels)`, or None when they were not kept; failed files have undefined rows.
+        digests: Hash of the content by file, "" where it could not be read.
+        failures: Number of the file to the reason.
+    """
+
+    pixels: np.ndarray | None
+    digests: list[str]
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+def load_images(
+    paths: Sequence[str | os.PathLike], image_size: int | tuple[int, int], *, channels: int = 3
+) -> np.ndarray:
+    """Loads image files as the training data does.
+
+    Args:
+        paths: JPEG, PNG, WebP, BMP or GIF files.
+        image_size: Height and width, or one number for both.
+        channels: 3 for RGB, 1 for grey, 4 for RGB and alpha.
+
+    Returns:
+        uint8 `(n, height, width, channels)`.
+
+    Raises:
+        InputError: If a file is missing or no image that can be read; it names each.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.png"
+        >>> _ = file.write_bytes(tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy())
+        >>> load_images([file], 8).shape
+        (1, 8, 8, 3)
+    """
+    size = checks.image_size(image_size)
+    checks.choice(channels, images.CHANNELS, name="channels")
+    paths = [] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+    if not paths:
+        raise checks.error("`paths` must be a list of image files", given=repr(paths))
+    decoded = decode_files(paths, size, channels=channels, keep=True)
+    if decoded.failures:
+        raise unreadable(
+            {str(paths[at]): why for at, why in decoded.failures.items()},
+            len(paths),
+            fix="Leave it out.",
+        )
+    return decoded.pixels
+
+
+def decode_files(
+    paths: Sequence[Path], size: tuple[int, int], *, channels: int = 3, keep: bool
+) -> Decoded:
+    """Reads and decodes every file once, some in a call and several calls at a time.
+
+    Args:
+        paths: The files.
+        size: Height and width of the results.
+        channels: Of the results, as for `load_images`.
+        keep: Whether to return the pixels; otherwise files are checked only.
+    """
+    pixels = np.empty((len(paths), *size, channels), np.uint8) if keep else None
+    result = Decoded(pixels, [""] * len(paths))
+    decoders = {
+        is_upright: _decoder(is_upright, size if keep else None, channels)
+        for is_upright in (True, False)
+    }
+
+    workers = os.cpu_count() or 1
+    each = min(TOGETHER, max(1, len(paths) // (2 * workers)))
+    is_over = threading.Event()
+
+    def work(first: int) -> None:
+        kinds: dict[bool, dict[int, bytes]] = {True: {}, False: {}}
+        for at in range(first, min(first + each, len(paths))):
+            if is_over.is_set():
+                return
+            try:
+                content = paths[at].read_bytes()
+            except OSError as problem:
+                result.failures[at] = problem.strerror or str(problem)
+                continue
+            result.digests[at] = hashlib.blake2b(content, digest_size=16).hexdigest()
+            is_upright = images.is_upright(content)
+            kinds[is_upright][at] = content
+            if sum(map(len, kinds[is_upright].values())) > ENOUGH:
+                _decode(decoders[is_upright], kinds[is_upright], result)
+                kinds[is_upright] = {}
+        for is_upright, contents in kinds.items():
+            _decode(decoders[is_upright], contents, result)
+
+    pool = futures.ThreadPoolExecutor(workers)
+    try:
+        _show_progress(pool.map(work, range(0, len(paths), each)), each, len(paths))
+    finally:
+        is_over.set()  # after Ctrl-C no file is read that nobody wants
+        pool.shutdown(cancel_futures=True)
+    result.failures = dict(sorted(result.failures.items()))
+    return result
+
+
+def _decode(
+    decoder: Callable[[tf.Tensor], tf.Tensor], contents: dict[int, bytes], result: Decoded
+) -> None:
+    """Decodes some files, by their numbers; where that fails, each by itself, which tells the bad ones."""
+    if not contents:
+        return
+    try:
+        found = decoder(tf.constant(list(contents.values())))
+    except (tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError) as problem:
+        if len(contents) == 1:
+            ((at, content),) = contents.items()
+            result.failures[at] = images.reason(problem) if content else "the file is empty"
+            return
+        for at, content in contents.items():
+            _decode(decoder, {at: content}, result)
+        return
+    if result.pixels is not None:
+        result.pixels[list(contents)] = found.numpy()
+
+
+def unreadable(
+    reasons: dict[str, str], total: int, *, fix: str, most: int = 5
+) -> checks.InputError:
+    """The error that names the files which cannot be read, the first few when they are many."""
+    listed = listing(reasons, most)
+    files = "1 file is" if len(reasons) == 1 else f"{len(reasons)} files are"
+    return checks.error(
+        f"every file must be a readable image, {images.FORMATS}",
+        given=f"{files} not, of {total}: {listed}",
+        fix=fix,
+    )
+
+
+def listing(reasons: dict[str, str], most: int = 5) -> str:
+    """Files with their reasons in one line, the first few when they are many."""
+    shown = ", ".join(f"{name} ({why})" for name, why in list(reasons.items())[:most])
+    return f"{shown} and {len(reasons) - most} more" if len(reasons) > most else shown
+
+
+@functools.lru_cache(maxsize=16)
+def _decoder(
+    is_upright: bool, size: tuple[int, int] | None, channels: int
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """One traced function for files of all kinds, and one for upright JPEG; without a size they decode only."""
+    decode = images.decode_upright if is_upright else images.decode
+
+    @streams.plain
+    def one(data: tf.Tensor) -> tf.Tensor:
+        image = decode(data, channels=channels)
+        return tf.size(image) if size is None else images.resize(image, size)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decoded(data: tf.Tensor) -> tf.Tensor:
+        with tf.device("CPU:0"):
+            kind = tf.int32 if size is None else tf.uint8
+            return tf.map_fn(one, data, fn_output_signature=kind, parallel_iterations=1)
+
+    return decoded
+
+
+def _show_progress(results: Iterable, each: int, total: int) -> None:
+    """Goes through the results of so many files each, with a counter on a terminal once that takes long."""
+    start = shown = time.monotonic()
+    is_terminal = sys.stderr.isatty()
+    for number, _ in enumerate(results, 1):
+        now, done = time.monotonic(), min(number * each, total)
+        if is_terminal and now - start > PATIENCE and (now - shown > 0.2 or done == total):
+            shown = now
+            print(
+                f"\rdecoding images: {done} of {total}",
+                end="\n" if done == total else "",
+                file=sys.stderr,
+                flush=True,
+            )

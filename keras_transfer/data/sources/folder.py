@@ -1,0 +1,319 @@
+"""Images from a folder that has one subfolder for each class."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_transfer.core import checks
+from keras_transfer.data import base, pipeline, splits
+from keras_transfer.data.sources import decoding, listing
+from keras_transfer.data.targets import labels
+from keras_transfer.machine import memory
+from keras_transfer.storage import images
+
+__all__ = ["from_folder", "labelled_folder"]
+
+
+def from_folder(
+    path: str | os.PathLike,
+    *,
+    test: float | str | os.PathLike | None = None,
+    image_size: int | tuple[int, int] = 224,
+    channels: int = 3,
+    batch_size: int = 32,
+    validation: float | str | os.PathLike | None = 0.2,
+    seed: int = 0,
+    corrupt: str = "error",
+    cache: str = "auto",
+) -> base.Data:
+    """Reads a folder of images, one subfolder for each class.
+
+    Images are JPEG, PNG, WebP, BMP or GIF at any depth below the folder of their class; hidden files are ignored.
+    Each is decoded once and kept in memory as uint8 when all of them take up no more than a quarter of what is free;
+    otherwise they are checked once and decoded in every pass. Files of the same content stay in one split.
+
+    Args:
+        path: The folder; the names of its subfolders, sorted, are the classes.
+        test: Share of the images to hold out for testing, or a folder of the same layout.
+        image_size: Height and width, or one number for both.
+        channels: 3 for RGB, transparency put over white; 1 for its luminance; 4 for RGB and alpha. The same number goes
+            to `kt.backbone(..., channels=)`.
+        batch_size: Images in a batch.
+        validation: Share of the images to hold out for validation, or a folder.
+        seed: Equal seeds give equal splits and orders.
+        corrupt: "error" refuses folders with files that cannot be read, "skip" leaves these files out; both name them.
+        cache: "memory" keeps decoded images whatever they take up, "off" never does, "auto" decides.
+
+    Returns:
+        The batches, class names and all that was decided.
+
+    Raises:
+        InputError: If the folder holds no two classes with images, files cannot be read, or splits share files.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import tensorflow as tf
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+        ...     (root / name).parent.mkdir(exist_ok=True)
+        ...     pixels = np.full((9, 9, 3), len(list(root.rglob("*"))), np.uint8)
+        ...     _ = (root / name).write_bytes(tf.io.encode_png(pixels).numpy())
+        >>> from_folder(root, image_size=8, validation=0.5)
+        keras_transfer: 4 images of 8x8 are kept decoded in memory (0.0 MB)
+        Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
+    """
+    size = checks.image_size(image_size)
+    checks.choice(channels, images.CHANNELS, name="channels")
+    batch_size = checks.integer(batch_size, name="batch_size")
+    seed = checks.integer(seed, name="seed", minimum=0)
+    checks.choice(corrupt, ("error", "skip"), name="corrupt")
+    checks.choice(cache, ("auto", "memory", "off"), name="cache")
+    held = {"test": test, "validation": validation}
+    shares = splits.check_shares({name: value for name, value in held.items() if _is_share(value)})
+
+    root = listing.folder_of(path, "path")
+    class_names = listing.class_names_of(root)
+    sources = {"train": listing.list_files(root, class_names, name="path")}
+    for name, value in held.items():
+        if value is not None and not _is_share(value):
+            sources[name] = listing.list_files(
+                listing.folder_of(value, name), class_names, name=name
+            )
+    listing.check_classes(sources["train"], class_names)
+
+    notes = _notes_on_others(sources)
+    total = sum(len(source.paths) for source in sources.values())
+    keep = _is_kept(total, size, channels, cache, notes)
+    sources, examples, digests = _decoded(
+        sources, size, channels, keep=keep, corrupt=corrupt, notes=notes
+    )
+    counts = np.bincount(sources["train"].ids, minlength=len(class_names))
+    if not counts.all():
+        lost = labels.some(labels.absent(sources["train"].ids, class_names))
+        raise checks.error(
+            "every class must have a readable image",
+            given=f"none of {lost}",
+            fix="Repair or remove it.",
+        )
+    _check_disjoint(sources, digests)
+
+    parts = _dealt(sources["train"], digests["train"], shares, seed, notes)
+    chosen = {split: ("train", rows) for split, rows in parts.items()}
+    chosen |= {name: (name, np.arange(len(examples[name]))) for name in sources if name != "train"}
+    return base.from_examples(
+        {split: examples[name].pick(rows) for split, (name, rows) in chosen.items()},
+        class_names=class_names,
+        image_size=size,
+        batch_size=batch_size,
+        seed=seed,
+        digest=_digest(sources, digests),
+        files={
+            split: [str(sources[name].paths[row]) for row in rows]
+            for split, (name, rows) in chosen.items()
+        },
+        notes=notes,
+    )
+
+
+def labelled_folder(
+    path: str | os.PathLike,
+    class_names: Sequence[str],
+    *,
+    image_size: int | tuple[int, int] = 224,
+    channels: int = 3,
+    batch_size: int = 32,
+    corrupt: str = "error",
+    cache: str = "auto",
+) -> base.Data:
+    """Reads a folder of images to measure a trained model on; it is the test split of the result, the only one.
+
+    Args:
+        path: One subfolder of images for each class; classes may be absent.
+        class_names: The model's class names, in its order.
+        image_size: As for `from_folder`.
+        channels: As for `from_folder`.
+        batch_size: As for `from_folder`.
+        corrupt: As for `from_folder`.
+        cache: As for `from_folder`.
+
+    Raises:
+        InputError: If a subfolder is no class of the model, or files cannot be read.
+
+    Example:
+        >>> labelled_folder("absent", ["cat", "dog"])
+        Traceback (most recent call last):
+        keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
+    """
+    size = checks.image_size(image_size)
+    checks.choice(channels, images.CHANNELS, name="channels")
+    checks.choice(corrupt, ("error", "skip"), name="corrupt")
+    checks.choice(cache, ("auto", "memory", "off"), name="cache")
+    sources = {
+        "test": listing.list_files(listing.folder_of(path, "path"), list(class_names), name="path")
+    }
+    notes = _notes_on_others(sources)
+    keep = _is_kept(len(sources["test"].paths), size, channels, cache, notes)
+    sources, examples, digests = _decoded(
+        sources, size, channels, keep=keep, corrupt=corrupt, notes=notes
+    )
+    if not len(examples["test"]):
+        raise checks.error(
+            "`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them."
+        )
+    return base.from_examples(
+        examples,
+        class_names=list(class_names),
+        image_size=size,
+        batch_size=checks.integer(batch_size, name="batch_size"),
+        seed=0,
+        digest=_digest(sources, digests),
+        files={"test": [str(file) for file in sources["test"].paths]},
+        notes=notes,
+    )
+
+
+def _is_share(value: object) -> bool:
+    return value is not None and not isinstance(value, (str, os.PathLike))
+
+
+def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
+    return [
+        checks.note(
+            f"ignored {_files(source.others)} in '{source.root}': not in a class folder, or not an image by name"
+        )
+        for source in sources.values()
+        if source.others
+    ]
+
+
+def _is_kept(
+    count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]
+) -> bool:
+    needed, free = count * size[0] * size[1] * channels, memory.free_memory()
+    keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
+    what = f"{count} images of {size[0]}x{size[1]}"
+    if keep:
+        notes.append(checks.note(f"{what} are kept decoded in memory ({needed / 1e6:.1f} MB)"))
+    elif cache == "off":
+        notes.append(checks.note(f'{what} are decoded in every pass (cache="off")'))
+    else:
+        shares = f"{needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        notes.append(
+            checks.note(
+                f"{what} are decoded in every pass, they would take up too much memory ({shares})"
+            )
+        )
+    return keep
+
+
+def _decoded(
+    sources: dict[str, listing.Listing],
+    size: tuple[int, int],
+    channels: int,
+    *,
+    keep: bool,
+    corrupt: str,
+    notes: list[str],
+) -> tuple[dict[str, listing.Listing], dict[str, pipeline.Examples], dict[str, list[str]]]:
+    """Reads every file once; returns the readable ones, their examples and the hashes of their content."""
+    paths = [path for source in sources.values() for path in source.paths]
+    decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
+    if decoded.failures:
+        roots = {path: source.root for source in sources.values() for path in source.paths}
+        near = len(sources) == 1  # else the name of the root tells which is meant, if it does
+        far = len({source.root.name for source in sources.values()}) < len(sources)
+        reasons = {}
+        for at, why in decoded.failures.items():
+            root = roots[paths[at]]
+            name = paths[at] if far else paths[at].relative_to(root if near else root.parent)
+            reasons[name.as_posix()] = why
+        if corrupt == "error":
+            fix = 'Repair or remove them, or leave them out with `corrupt="skip"`.'
+            raise decoding.unreadable(reasons, len(paths), fix=fix)
+        notes.append(
+            checks.note(
+                f"skipped {_files(len(reasons), 'unreadable ')}: {decoding.listing(reasons, 20)}"
+            )
+        )
+    tensor = pipeline.on_cpu(
+        decoded.pixels if keep else np.array([os.fsencode(path) for path in paths], object)
+    )
+    kept, examples, digests, start = {}, {}, {}, 0
+    for name, source in sources.items():
+        rows = np.array(
+            [at for at in range(len(source.paths)) if start + at not in decoded.failures], np.int64
+        )
+        kept[name] = source.pick(rows)
+        examples[name] = pipeline.Examples(tensor, rows + start, kept[name].ids, channels)
+        digests[name] = [decoded.digests[start + row] for row in rows]
+        start += len(source.paths)
+    return kept, examples, digests
+
+
+def _check_disjoint(
+    sources: Mapping[str, listing.Listing], digests: Mapping[str, list[str]]
+) -> None:
+    """Folders must not hold the same content."""
+    names = list(sources)
+    for at, first in enumerate(names):
+        where = dict(zip(digests[first], sources[first].paths, strict=True))
+        for second in names[at + 1 :]:
+            pairs = [
+                (where[digest], path)
+                for digest, path in zip(digests[second], sources[second].paths, strict=True)
+                if digest in where
+            ]
+            if pairs:
+                shown = ", ".join(f"{one} = {other}" for one, other in pairs[:3])
+                given = shown + (f" and {len(pairs) - 3} more" if len(pairs) > 3 else "")
+                fix = "Remove them from one of the folders: known images would be measured."
+                raise checks.error(
+                    f"{first} and {second} share {_files(len(pairs))}; they must share none",
+                    given=given,
+                    fix=fix,
+                )
+
+
+def _dealt(
+    source: listing.Listing,
+    digests: list[str],
+    shares: Mapping[str, float],
+    seed: int,
+    notes: list[str],
+) -> dict[str, np.ndarray]:
+    """Splits the main folder by shares, equal content together."""
+    _, groups, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    copies = int((counts - 1).sum())
+    if copies:
+        text = "1 file repeats" if copies == 1 else f"{copies} files repeat"
+        notes.append(
+            checks.note(
+                f"{text} the content of another one in '{source.root}'; equal content stays in one split"
+            )
+        )
+        mixed = [
+            group
+            for group in np.flatnonzero(counts > 1)
+            if len(set(source.ids[groups == group])) > 1
+        ]
+        if mixed:
+            names = np.array(source.names())[groups == mixed[0]]
+            text = f"equal content stands in several classes {len(mixed)} times, first in {', '.join(names)}"
+            notes.append(checks.note(f"{text}; it is trained on"))
+    parts = splits.assign(source.ids, shares, seed=seed, groups=groups)
+    notes += splits.note_empty(parts, shares)
+    return parts
+
+
+def _digest(sources: Mapping[str, listing.Listing], digests: Mapping[str, list[str]]) -> str:
+    result = hashlib.blake2b(digest_size=16)
+    for name, source in sources.items():
+        for path, digest, label in zip(source.names(), digests[name], source.ids, strict=True):
+            result.update(f"{name}\0{path}\0{digest}\0{label}\n".encode(errors="surrogateescape"))
+    return result.hexdigest()
+
+
+def _files(count: int, kind: str = "") -> str:
+    return f"1 {kind}file" if count == 1 else f"{count} {kind}files"

@@ -1,0 +1,186 @@
+"""The image files of a folder that has one subfolder for each class."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_transfer.core import checks
+from keras_transfer.data.targets import labels
+from keras_transfer.storage import images
+
+__all__ = ["Listing", "check_classes", "class_names_of", "folder_of", "list_files"]
+
+LAYOUT = "Put the images of each class into a subfolder with its name: photos/cat/1.jpg, photos/dog/2.jpg."
+SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
+
+@dataclass
+class Listing:
+    """The image files of one root folder, in the order of their relative paths.
+
+    Attributes:
+        root: The folder.
+        paths: The files.
+        ids: Their class ids.
+        others: How many files are no images by their name.
+    """
+
+    root: Path
+    paths: list[Path]
+    ids: np.ndarray
+    others: int
+
+    def names(self) -> list[str]:
+        """The relative paths."""
+        return [path.relative_to(self.root).as_posix() for path in self.paths]
+
+    def pick(self, rows: Sequence[int]) -> "Listing":
+        """Those files only."""
+        return Listing(self.root, [self.paths[row] for row in rows], self.ids[rows], self.others)
+
+
+def folder_of(path: str | os.PathLike, name: str) -> Path:
+    """Returns the folder that argument `name` means, if it exists."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise checks.error(f"`{name}` must be a folder", given=repr(path))
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        near = [found.name for found in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        close = difflib.get_close_matches(folder.name, near)
+        fix = f"Close names there: {labels.some(close)}." if close else "Check the path."
+        raise checks.error(f"`{name}` must be a folder that exists", given=f"'{path}'", fix=fix)
+    if not folder.is_dir():
+        raise checks.error(f"`{name}` must be a folder", given=f"the file '{path}'", fix=LAYOUT)
+    return folder
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            found for found in folder.iterdir() if found.is_dir() and not found.name.startswith(".")
+        )
+    except PermissionError as refused:
+        _unreadable(refused)
+
+
+def class_names_of(path: str | os.PathLike) -> list[str]:
+    """Returns the names of the classes that `from_folder` finds in a folder; no image is read.
+
+    Args:
+        path: The folder; the names of its subfolders, sorted, are the classes.
+
+    Raises:
+        InputError: If there is no such folder, or it does not hold two or more subfolders.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("dog", "cat"):
+        ...     (root / name).mkdir()
+        >>> class_names_of(root)
+        ['cat', 'dog']
+    """
+    root = folder_of(path, "path")
+    folders = _subfolders(root)
+    names = [folder.name for folder in folders]
+    if not folders:
+        loose = sum(_is_image(found) for found in root.iterdir())
+        given = (
+            f"{loose} images without class folders in '{root}'"
+            if loose
+            else f"the empty folder '{root}'"
+        )
+        raise checks.error("`path` must hold one subfolder for each class", given=given, fix=LAYOUT)
+    if {name.lower() for name in names} <= SPLIT_NAMES and all(
+        _subfolders(folder) for folder in folders
+    ):
+        options = ", ".join(f"{name!r}" for name in names)
+        fix = f"Pass one as `path` and another as `test` or `validation`: from_folder('{folders[-1]}', test=...)."
+        raise checks.error(
+            "`path` must hold one subfolder for each class",
+            given=f"splits ({options}) in '{root}'",
+            fix=fix,
+        )
+    for name in names:
+        if not name.isprintable():
+            raise checks.error(
+                "names of class folders must be readable text", given=ascii(name), fix="Rename it."
+            )
+    if len(names) < 2:
+        given = f"only {names[0]!r} in '{root}'"
+        raise checks.error("`path` must hold at least two class folders", given=given, fix=LAYOUT)
+    return names
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in images.EXTENSIONS and not path.name.startswith(".")
+
+
+def _unreadable(refused: OSError) -> None:
+    raise checks.error(
+        "folders must be readable",
+        given=f"'{refused.filename}' ({refused.strerror})",
+        fix="Change its permissions.",
+    ) from refused
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All files below that are not hidden; links are followed, circles are not."""
+    found, seen = [], set()
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(where) / name for name in files if not name.startswith(".")]
+    return found
+
+
+def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
+    """The images of the classes that are there."""
+    paths, ids, others = (
+        [],
+        [],
+        sum(found.is_file() and not found.name.startswith(".") for found in root.iterdir()),
+    )
+    for folder in _subfolders(root):
+        if folder.name not in class_names:
+            close = difflib.get_close_matches(folder.name, class_names)
+            fix = (
+                f"Close names: {labels.some(close)}."
+                if close
+                else f"The classes are {labels.some(class_names)}."
+            )
+            raise checks.error(
+                f"`{name}` must hold known classes only", given=f"{folder.name!r}", fix=fix
+            )
+        files = _walk(folder)
+        of_class = sorted(
+            (path for path in files if _is_image(path)),
+            key=lambda path: path.relative_to(root).as_posix(),
+        )
+        others += len(files) - len(of_class)
+        paths += of_class
+        ids += [class_names.index(folder.name)] * len(of_class)
+    if not paths:
+        fix = f"Images end in {', '.join(images.EXTENSIONS)}. {LAYOUT}"
+        raise checks.error(
+            f"`{name}` must hold images in class folders", given=f"none in '{root}'", fix=fix
+        )
+    return Listing(root, paths, np.array(ids, np.int64), others)
+
+
+def check_classes(listing: Listing, class_names: list[str]) -> None:
+    """Raises an error if a class folder holds no images."""
+    missing = labels.absent(listing.ids, class_names)
+    if missing:
+        fix = f"Remove the folder, or add images ({', '.join(images.EXTENSIONS)})."
+        raise checks.error(
+            "every class folder must hold images", given=f"none in {labels.some(missing)}", fix=fix
+        )

@@ -1,0 +1,180 @@
+"""Blank labels: which are missing, and what stands in their place."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_transfer.core import checks
+
+__all__ = ["blanked", "complete", "filled", "note_missing", "weights_of"]
+
+Present = np.ndarray | dict[str, np.ndarray | None] | None
+
+
+def filled(labels: object, *, like: object = None, name: str = "labels") -> tuple[object, Present]:
+    """Finds the blank labels, and puts a label that is there in their place so that all can be checked alike.
+
+    Blank are NaN, None, empty strings, and what a masked array masks. In a list or an array of objects, what is left
+    says what the column is: integers are class ids also where others are None.
+
+    Args:
+        labels: Of one task, or a dict of them.
+        like: Encoded training targets; None for the training labels themselves, which must not all be blank.
+        name: How errors call the argument.
+
+    Returns:
+        The labels, and for each whether it is there; None in place of that where all are.
+
+    Example:
+        >>> filled({"kind": ["cat", None], "age": [1.0, 2.0]})
+        ({'kind': array(['cat', 'cat'], dtype='<U3'), 'age': [1.0, 2.0]}, {'kind': array([ True, False]), 'age': None})
+    """
+    if not isinstance(labels, Mapping):
+        return _filled(labels, like, name)
+    pairs = {
+        key: _filled(
+            column, like.get(key) if isinstance(like, Mapping) else like, f"{name}[{key!r}]"
+        )
+        for key, column in labels.items()
+    }
+    present = {key: found for key, (_, found) in pairs.items()}
+    return {key: column for key, (column, _) in pairs.items()}, None if complete(
+        present
+    ) else present
+
+
+def complete(present: Present) -> bool:
+    """Whether no label is missing.
+
+    Example:
+        >>> complete({"kind": np.array([True, False]), "age": None})
+        False
+    """
+    return all(
+        found is None for found in (present.values() if isinstance(present, Mapping) else [present])
+    )
+
+
+def blanked(targets: object, present: Present) -> object:
+    """Encoded targets with 0, class id or number, where a label is missing: no loss chokes on that.
+
+    Example:
+        >>> blanked(np.array([2, 1]), np.array([True, False])).tolist()
+        [2, 0]
+    """
+    if isinstance(targets, Mapping):
+        return {key: blanked(values, (present or {}).get(key)) for key, values in targets.items()}
+    if present is None:
+        return targets
+    return np.where(
+        present.reshape(-1, *(1 for _ in targets.shape[1:])), targets, np.zeros_like(targets)
+    )
+
+
+def weights_of(targets: object, present: Present) -> np.ndarray | dict[str, np.ndarray]:
+    """The weight of each target: 1, or 0 where the label is missing; a dict where targets are one.
+
+    Example:
+        >>> weights_of(np.array([2, 0]), np.array([True, False])).tolist()
+        [1.0, 0.0]
+    """
+    if isinstance(targets, Mapping):
+        return {
+            key: weights_of(values, (present or {}).get(key)) for key, values in targets.items()
+        }
+    return np.ones(len(targets), np.float32) if present is None else present.astype(np.float32)
+
+
+def note_missing(weights: Sequence[object]) -> list[str]:
+    """Notes how many labels of each target are missing.
+
+    Args:
+        weights: Those of each split.
+
+    Example:
+        >>> note_missing([np.array([1.0, 0.0], np.float32)])
+        keras_transfer: 1 of 2 labels are missing: they count neither in losses nor in metrics
+        ['1 of 2 labels are missing: they count neither in losses nor in metrics']
+    """
+    first = weights[0]
+    named = {"": list(weights)}
+    if isinstance(first, Mapping):
+        named = {key: [columns[key] for columns in weights] for key in first}
+    counts = {
+        key: (sum(int((part == 0).sum()) for part in parts), sum(map(len, parts)))
+        for key, parts in named.items()
+    }
+    told = ", ".join(
+        f"{lost} of {count} {key or 'labels'}" for key, (lost, count) in counts.items() if lost
+    )
+    what = f"{told} labels" if isinstance(first, Mapping) else told
+    return (
+        [checks.note(f"{what} are missing: they count neither in losses nor in metrics")]
+        if told
+        else []
+    )
+
+
+def _filled(values: object, like: object, name: str) -> tuple[object, np.ndarray | None]:
+    array = _array(values)
+    if array is None or not array.ndim or not array.size:
+        return values, None
+    present = _present(array, name)
+    if present.all():
+        return (array.data if isinstance(array, np.ma.MaskedArray) else values), None
+    if not present.any():
+        if like is None:
+            fix = "Leave the column out, or give some labels."
+            raise checks.error(
+                f"`{name}` must hold a label of some image", given=f"{len(array)} blanks", fix=fix
+            )
+        return np.zeros((len(array), *like.shape[1:]), like.dtype), present
+    result = np.asarray(array.data if isinstance(array, np.ma.MaskedArray) else array).copy()
+    result[~present] = result[int(np.argmax(present))]
+    return (np.array(result.tolist()) if result.dtype == object else result), present
+
+
+def _array(values: object) -> np.ndarray | None:
+    """The labels as an array; None where they are none, which is for `encode` to say."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values
+    try:
+        if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
+            return np.array(values, object)  # as strings, NaN would be a class named "nan"
+        return np.asarray(values)
+    except ValueError:
+        return None
+
+
+def _present(array: np.ndarray, name: str) -> np.ndarray:
+    """Whether each label is there; of several numbers an image must have all or none."""
+    masked = np.ma.getmaskarray(array)
+    values = np.ma.getdata(array)
+    blank = masked | _blanks(values)
+    blank = blank.reshape(len(blank), -1)
+    partly = np.flatnonzero(blank.any(axis=1) & ~blank.all(axis=1))
+    if len(partly):
+        raise checks.error(
+            f"`{name}` must hold all numbers of an image or none",
+            given=f"{values[partly[0]].tolist()} at index {partly[0]}",
+            fix="Make each number an entry of its own in a dict of labels.",
+        )
+    return ~blank[:, 0]
+
+
+def _blanks(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind == "U":
+        return np.char.strip(values) == ""
+    if values.dtype.kind == "O":
+        return np.array([_is_blank(value) for value in values.flat], bool).reshape(values.shape)
+    return np.zeros(values.shape, bool)
+
+
+def _is_blank(value: object) -> bool:
+    """None, NaN (pandas has two more of its kind) or an empty string."""
+    if isinstance(value, str):
+        return not value.strip()
+    is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")

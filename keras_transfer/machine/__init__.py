@@ -1,0 +1,1 @@
+"""What the machine has and how TensorFlow uses it: memory, kernels, data streams."""

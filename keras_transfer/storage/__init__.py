@@ -1,0 +1,1 @@
+"""Safe files and archives, image bytes, SavedModels on disk."""

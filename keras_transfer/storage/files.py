@@ -1,0 +1,82 @@
+"""Writing files so that a crash or a full disk never leaves half of one."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+
+from keras_transfer.core import checks
+
+__all__ = ["check_writable", "replacing", "undisturbed", "write_text"]
+
+
+def check_writable(folder: str | os.PathLike, *, argument: str) -> pathlib.Path:
+    """Makes `folder` if needed and returns it, or raises an error before work starts that would be lost.
+
+    Example:
+        >>> check_writable(".", argument="run_dir").name
+        ''
+    """
+    path = pathlib.Path(folder).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as refused:
+        raise checks.error(
+            f"`{argument}` must be a folder that can be written to",
+            given=f"{str(path)!r} ({refused.strerror})",
+        ) from refused
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path`; it takes `path`'s place when the block ends well, else it is removed.
+
+    The temporary name keeps the suffixes, which tell Keras the format.
+
+    Example:
+        >>> with replacing("/tmp/doc_example.txt") as temporary:
+        ...     _ = temporary.write_text("done")
+        >>> pathlib.Path("/tmp/doc_example.txt").read_text()
+        'done'
+    """
+    target = pathlib.Path(path)
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes `text` as UTF-8, all or nothing."""
+    with replacing(path) as temporary:
+        # File names that are no UTF-8 come as lone surrogates, which only an escape can show.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Holds back Ctrl-C until the block has ended; outside the main thread, where it never arrives, does nothing.
+
+    Example:
+        >>> with undisturbed():
+        ...     write_text("/tmp/doc_example.txt", "whole")
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    former = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if pressed and callable(former):
+            former(*pressed[0])

@@ -1,0 +1,298 @@
+"""Image bytes to pixels, in TensorFlow operations only.
+
+Training data and the exported SavedModel both decode with these functions, so they see the same pixels.
+JPEG is decoded with the accurate transform, which gives what Pillow gives.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from keras_transfer.core import checks
+from keras_transfer.machine import streams
+
+__all__ = [
+    "CHANNELS", "EXTENSIONS", "FORMATS", "LUMINANCE", "decode", "decode_upright", "header", "is_upright", "load",
+    "orientation", "reason", "resize",
+]  # fmt: skip
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+FORMATS = "JPEG, PNG, WebP, BMP or GIF"
+CHANNELS = (1, 3, 4)  # what an image file can be decoded to: grey, RGB, RGB and alpha
+# Of red, green and blue in 65536 parts: the weights of ITU-R BT.601, which Pillow takes, too. Grey stays as it is.
+LUMINANCE = (19595, 38470, 7471)
+JPEG, EXIF = b"\xff\xd8\xff", b"Exif\0\0"
+HEADER = 2**18  # bytes, in which the EXIF segment of a JPEG and the palette of a BMP are looked for
+MARGIN = 32  # zeros behind the header: reading beyond the end gives 0
+ORIENTATION = 0x0112  # the EXIF tag
+ORIENTED_BY = {
+    "flip_columns": (2, 3, 6, 7),
+    "flip_rows": (3, 4, 7, 8),
+}  # after the transpose of 5..8
+
+
+def load(path: tf.Tensor, size: tuple[int, int], *, channels: int = 3) -> tf.Tensor:
+    """Reads, decodes and resizes one image file.
+
+    Args:
+        path: Scalar string.
+        size: Height and width of the result.
+        channels: As for `decode`.
+
+    Returns:
+        uint8 of shape `(*size, channels)`.
+    """
+    return resize(decode(tf.io.read_file(path), channels=channels), size)
+
+
+def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Resizes one image, or a batch of them, bilinearly with antialiasing.
+
+    An image that fits already stays as it is, bit by bit.
+
+    Args:
+        image: Values 0..255, uint8 or float, `(height, width, channels)` or with a batch axis in front. Every channel
+            is resized by itself, alpha too.
+        size: Height and width of the result.
+
+    Returns:
+        uint8, rounded and clipped.
+
+    Example:
+        >>> resize(tf.zeros((5, 7, 3), tf.uint8), (4, 4)).shape
+        TensorShape([4, 4, 3])
+    """
+    resized = tf.image.resize(image, size, method="bilinear", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(tf.cast(resized, tf.float32)), 0, 255), tf.uint8)
+
+
+@streams.plain
+def decode(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
+    """Decodes the bytes of a JPEG, PNG, WebP, BMP or GIF (its first frame) image.
+
+    Grey becomes RGB, CMYK too; transparency is composited over white (a GIF's transparent pixels are black); the EXIF
+    orientation of a JPEG is applied. Bytes that cannot be decoded fail with `tf.errors.InvalidArgumentError` when the
+    operation runs: cut-off files, other formats, animated WebP, compressed BMP and BMP of fewer than 256 colours.
+
+    Args:
+        data: Scalar string.
+        channels: 3 for RGB, 1 for its luminance, 4 for RGB as it is stored and alpha (255 where the file has none).
+
+    Returns:
+        uint8 of shape `(height, width, channels)`.
+
+    Example:
+        >>> decode(tf.io.encode_png(tf.fill((2, 3, 1), tf.constant(9, tf.uint8)))).shape
+        TensorShape([2, 3, 3])
+    """
+    checks.choice(channels, CHANNELS, name="channels")
+    coloured = functools.partial(_coloured, keeps_alpha=channels == 4)
+    octets = header(data)
+    starts = [_is(octets[: len(text)], text) for text in (JPEG, b"\x89PNG", b"GIF8", b"BM")]
+    starts.append(_is(octets[:4], b"RIFF") & _is(octets[8:12], b"WEBP"))
+    kind = tf.argmax(tf.cast(tf.stack([*starts, True]), tf.int32), output_type=tf.int32)
+    image = tf.switch_case(
+        kind,
+        [
+            lambda: _oriented(_jpeg(data), orientation(octets)),
+            lambda: coloured(tf.io.decode_png(data)),
+            lambda: coloured(tf.io.decode_image(data, expand_animations=False)),
+            lambda: _bmp(data, octets),
+            lambda: coloured(_webp(data, octets)),
+            lambda: _refused(f"the bytes are not a {FORMATS} image", kind < 0),
+        ],
+    )
+    return _of_channels(image, channels)
+
+
+def is_upright(data: bytes) -> bool:
+    """Whether a file is a JPEG that nothing tells to turn: `decode_upright` is enough for it."""
+    return data.startswith(JPEG) and data.find(EXIF, 0, HEADER) < 0
+
+
+@streams.plain
+def decode_upright(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
+    """Does what `decode` does with a JPEG that is upright, without a look at its header: in half of the time.
+
+    Example:
+        >>> file = tf.io.encode_jpeg(tf.fill((2, 3, 3), tf.constant(9, tf.uint8)))
+        >>> is_upright(file.numpy()), bool(tf.reduce_all(decode_upright(file) == decode(file)))
+        (True, True)
+    """
+    return _of_channels(_jpeg(data), channels)
+
+
+def reason(problem: tf.errors.OpError) -> str:
+    """Why `decode` failed, in a few words."""
+    if isinstance(problem, tf.errors.ResourceExhaustedError):
+        return "too large for the memory"
+    lines = [line for line in problem.message.split("\n\t [[")[0].splitlines() if line]
+    start, _, text = lines[-1].partition("assertion failed: [")
+    return text.rstrip("]") if text and not start else "damaged or cut off"
+
+
+def header(data: tf.Tensor) -> tf.Tensor:
+    """The first bytes of a file as uint8 numbers, and some zeros behind them."""
+    return tf.pad(tf.io.decode_raw(tf.strings.substr(data, 0, HEADER), tf.uint8), [[0, MARGIN]])
+
+
+def orientation(octets: tf.Tensor) -> tf.Tensor:
+    """Reads the EXIF orientation of a JPEG file, 1 (upright) where there is none or it makes no sense.
+
+    Args:
+        octets: What `header` returns.
+
+    Returns:
+        int64 scalar in 1..8.
+    """
+
+    def is_more(position: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+        marker = _slice(octets, position, 2)
+        is_last = (marker[1] == 0xDA) | (marker[1] == 0xD9)  # the scan, or the end
+        return (start < 0) & (marker[0] == 0xFF) & ~is_last
+
+    def step(position: tf.Tensor, start: tf.Tensor) -> list[tf.Tensor]:
+        segment = _slice(octets, position, 10)  # marker, length, text
+        is_exif = _is(segment[:2], b"\xff\xe1") & _is(segment[4:], EXIF)
+        # A second 0xFF is padding.
+        length = tf.where(segment[1] == 0xFF, tf.constant(1, tf.int64), 2 + _number(segment[2:4]))
+        return [position + length, tf.where(is_exif, position, start)]
+
+    # Every step moves forward, and beyond the end there is no 0xFF: the loop ends.
+    first, none = tf.constant(2, tf.int64), tf.constant(-1, tf.int64)
+    _, start = tf.while_loop(is_more, step, [first, none])
+
+    def read() -> tf.Tensor:
+        segment = octets[start + 10 : start + 2 + _number(_slice(octets, start + 2, 2))]
+        return _tiff_orientation(tf.pad(segment, [[0, MARGIN]]))
+
+    return tf.cond(start < 0, lambda: tf.constant(1, tf.int64), read)
+
+
+def _tiff_orientation(octets: tf.Tensor) -> tf.Tensor:
+    """The orientation in the first directory of the TIFF structure that an EXIF segment holds."""
+    head = _slice(octets, 0, 8)
+    is_little = _is(head[:4], b"II*\0")
+    is_tiff = is_little | _is(head[:4], b"MM\0*")
+    directory = _number(head[4:], is_little)
+    count = _number(_slice(octets, directory, 2), is_little)
+    # 12 bytes an entry: tag, type (3 is a 16 bit number), count, value.
+    entries = _gather(octets, directory + 2 + 12 * tf.range(count), 12)
+    is_found = (_number(entries[:, :2], is_little) == ORIENTATION) & (
+        _number(entries[:, 2:4], is_little) == 3
+    )
+    values = tf.boolean_mask(_number(entries[:, 8:10], is_little), is_found)
+    value = tf.reduce_sum(values[:1])  # 0 where there is none
+    return tf.where(is_tiff & (value >= 1) & (value <= 8), value, 1)
+
+
+def _jpeg(data: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _of_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """A decoded image with as many channels as are asked for; 4 has only been kept where a format has it."""
+    if channels == 4:
+        return tf.ensure_shape(_with_alpha(image), (None, None, 4))
+    image = tf.ensure_shape(image, (None, None, 3))
+    return _grey(image) if channels == 1 else image
+
+
+def _oriented(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+    """`image` as it is meant to be looked at."""
+    image = tf.cond(turn >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    for axis, turns in enumerate((ORIENTED_BY["flip_rows"], ORIENTED_BY["flip_columns"])):
+        is_flipped = tf.reduce_any(turn == tf.constant(turns, tf.int64))
+        image = tf.cond(is_flipped, lambda x=image, a=axis: tf.reverse(x, [a]), lambda x=image: x)
+    return image
+
+
+def _coloured(image: tf.Tensor, *, keeps_alpha: bool) -> tf.Tensor:
+    """1 (grey), 2 (grey, alpha), 3 or 4 (RGB, alpha) channels to 3, over white unless alpha is kept."""
+    channels = tf.shape(image)[-1]
+    has_alpha = channels % 2 == 0
+    colours = tf.cond(
+        channels < 3, lambda: tf.repeat(image[..., :1], 3, axis=-1), lambda: image[..., :3]
+    )
+    if keeps_alpha:
+        return tf.cond(
+            has_alpha, lambda: tf.concat([colours, image[..., -1:]], -1), lambda: colours
+        )
+    return tf.cond(has_alpha, lambda: _over_white(colours, image[..., -1:]), lambda: colours)
+
+
+def _with_alpha(image: tf.Tensor) -> tf.Tensor:
+    """Adds to RGB that it is opaque; RGB with alpha stays."""
+    opaque = tf.fill(tf.concat([tf.shape(image)[:2], [1]], 0), tf.constant(255, tf.uint8))
+    return tf.concat([image, opaque], -1)[..., :4]
+
+
+def _grey(image: tf.Tensor) -> tf.Tensor:
+    parts = tf.reduce_sum(tf.cast(image, tf.int32) * tf.constant(LUMINANCE), axis=-1, keepdims=True)
+    return tf.cast((parts + 2**15) // 2**16, tf.uint8)
+
+
+def _over_white(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    colours, alpha = tf.cast(colours, tf.int32), tf.cast(alpha, tf.int32)
+    return tf.cast((colours * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
+
+
+def _bmp(data: tf.Tensor, octets: tf.Tensor) -> tf.Tensor:
+    """24 and 32 bit (the fourth byte is unused) colours, or indices into a palette of up to 256."""
+    head = _slice(octets, 14, 20)
+    info, bits, compression = (_number(part, True) for part in (head[:4], head[14:16], head[16:]))
+    is_plain = (info >= 40) & (compression == 0)
+    is_known = is_plain & tf.reduce_any(bits == tf.constant((8, 24, 32), tf.int64))
+
+    def coloured(indices: tf.Tensor) -> tf.Tensor:
+        corners = 14 + info + 4 * tf.cast(indices[..., 0], tf.int64)  # blue, green, red, unused
+        return tf.reverse(_gather(octets, corners, 3), [-1])
+
+    def decoded() -> tf.Tensor:
+        image = tf.io.decode_bmp(data)
+        return tf.cond(bits == 8, lambda: coloured(image), lambda: image[..., :3])
+
+    message = "a BMP image must be uncompressed, with 8, 24 or 32 bits a pixel; save it as PNG"
+    return tf.cond(is_known, decoded, lambda: _refused(message, is_known))
+
+
+def _webp(data: tf.Tensor, octets: tf.Tensor) -> tf.Tensor:
+    """Still images only: on an animated one the decoder of TensorFlow 2.21 writes out of its bounds."""
+    is_still = ~_is(octets[12:16], b"VP8X") | (octets[20] & 2 == 0)
+    if not hasattr(tf.io, "decode_webp"):
+        return _refused(
+            f"TensorFlow {tf.__version__} cannot read WebP; save it as PNG", is_still & ~is_still
+        )
+    message = "animated WebP cannot be read; save one frame"
+    return tf.cond(
+        is_still, lambda: tf.io.decode_webp(data)[0], lambda: _refused(message, is_still)
+    )
+
+
+def _refused(message: str, never: tf.Tensor) -> tf.Tensor:
+    """Fails when it runs; `never` is a condition that does not hold then."""
+    with tf.control_dependencies([tf.debugging.Assert(never, [message])]):
+        return tf.zeros((1, 1, 3), tf.uint8)
+
+
+def _is(octets: tf.Tensor, text: bytes) -> tf.Tensor:
+    return tf.reduce_all(octets == tf.constant(list(text), tf.uint8))
+
+
+def _number(octets: tf.Tensor, is_little: tf.Tensor | bool = False) -> tf.Tensor:
+    """The unsigned numbers that the last axis holds, as int64."""
+    powers = [256**at for at in range(octets.shape[-1])]
+    factors = tf.where(is_little, powers, powers[::-1])
+    return tf.reduce_sum(tf.cast(octets, tf.int64) * tf.cast(factors, tf.int64), axis=-1)
+
+
+def _slice(octets: tf.Tensor, position: tf.Tensor | int, size: int) -> tf.Tensor:
+    """The bytes at `position`, zeros beyond the end; `size` is no more than the margin."""
+    start = tf.minimum(tf.cast(position, tf.int64), tf.size(octets, tf.int64) - MARGIN)
+    return tf.ensure_shape(octets[start : start + size], (size,))
+
+
+def _gather(octets: tf.Tensor, positions: tf.Tensor, size: int) -> tf.Tensor:
+    """The bytes at each of the positions on a new last axis, zeros beyond the end."""
+    positions = positions[..., None] + tf.range(size, dtype=tf.int64)
+    return tf.gather(octets, tf.minimum(positions, tf.size(octets, tf.int64) - 1))

@@ -1,0 +1,102 @@
+"""A `.keras` file, as something that nobody vouches for: looked at before anything in it is made.
+
+Code in it (lambdas, SavedModels) is refused unless it is trusted; then the SavedModels are taken out, for
+the layers that Keras is about to make. Its config is plain data until Keras reads it.
+"""
+
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from keras_transfer.core import checks, optional
+from keras_transfer.storage import archives, saved_models
+
+__all__ = ["admit"]
+
+# Python bytecode, and layers that are programs. A Lambda of a registered function holds no code.
+_CODE = {
+    "__lambda__": "a lambda",
+    "SavedModelLayer": "a SavedModel",
+    "TFSMLayer": "a SavedModel",
+    "TorchModuleWrapper": "a torch module",
+}
+_WHAT = "whole Keras file"
+
+
+def admit(
+    path: str | os.PathLike, *, trust: bool, argument: str = "path", compiled: bool = True
+) -> list[dict]:
+    """Lets a file pass to Keras, or raises an error; SavedModels in it are kept for their layers.
+
+    Args:
+        path: The file.
+        trust: Whether code in it may run.
+        argument: The name of the user's argument, for the error.
+        compiled: Whether Keras will be asked to compile the model too, with the losses in the file.
+
+    Returns:
+        Every dict in the config, however deep.
+
+    Raises:
+        InputError: If the file is broken or unsafe, or it carries code that is not trusted.
+        MissingExtraError: If the model has parts of KerasHub, which is not installed.
+
+    Example:
+        >>> import keras
+        >>> keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="own")]).save("own.keras")
+        >>> [part["class_name"] for part in admit("own.keras", trust=False) if "class_name" in part][0]
+        'Sequential'
+    """
+    file = pathlib.Path(path)
+    config = archives.read_json(file, "config.json", argument=argument, what=_WHAT)
+    if not isinstance(config, dict):
+        raise checks.error(
+            f"`{argument}` must be a {_WHAT}", given=f"{str(path)!r} (its config is no dict)"
+        )
+    if not compiled:
+        config.pop("compile_config", None)
+    parts = list(_parts(config))
+    names = archives.names(file, argument=argument, what=_WHAT)
+    modules = [
+        name
+        for name in names
+        if name.startswith("assets/") and name.endswith(f"/{saved_models.FILE}")
+    ]
+    code = [_CODE[part["class_name"]] for part in parts if str(part.get("class_name")) in _CODE]
+    if not trust and (code or modules):
+        raise checks.error(
+            "a model file must not carry code",
+            given=f"{str(path)!r}, with {code[0] if code else 'a SavedModel'}",
+            fix="If you trust who made it, pass trust=True.",
+        )
+    if any(
+        str(part.get(key)).startswith("keras_hub")
+        for part in parts
+        for key in ("module", "registered_name")
+    ):
+        optional.require("keras_hub", extra="kerashub", purpose=f"Loading {file.name}")
+    for name in modules:
+        _keep(file, name.removesuffix(saved_models.FILE), argument)
+    return parts
+
+
+def _parts(config: dict) -> Iterator[dict]:
+    waiting: list = [config]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+
+
+def _keep(file: pathlib.Path, prefix: str, argument: str) -> None:
+    folder = tempfile.mkdtemp(dir=archives.scratch())
+    try:
+        archives.extract(file, prefix, folder, argument=argument, what=_WHAT)
+        saved_models.keep(folder)
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,75 @@
+"""Figures of a comparison: what each task gains, and how alike tasks are."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_transfer.evaluation import plots
+
+__all__ = ["gains", "similarity"]
+
+TONES = {"positive": "first", "negative": "wrong"}
+
+
+@matplotlib.rc_context(plots.STYLE)
+def gains(tasks: Mapping[str, Mapping]) -> Figure:
+    """Draws each task's gain in percent: the mean over seeds with its interval, in the colour of the verdict.
+
+    Args:
+        tasks: As in a `TaskComparison`.
+
+    Example:
+        >>> task = {"percent": 5.0, "percent_interval": [2.0, 8.0], "verdict": "positive"}
+        >>> gains({"kind": task}).axes[0].get_yticklabels()[0].get_text()
+        'kind'
+    """
+    figure, axes = plots.canvas((5.2, 0.9 + 0.5 * len(tasks)))
+    for place, task in enumerate(tasks.values()):
+        colour = plots.COLOURS[TONES.get(task["verdict"], "muted")]
+        if task["percent_interval"]:
+            axes.plot(
+                task["percent_interval"], [place, place], color=colour, solid_capstyle="round"
+            )
+        axes.plot([task["percent"]], [place], "o", color=colour, markersize=7)
+    axes.axvline(0, color=plots.COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)))
+    axes.set_yticks(range(len(tasks)), list(tasks))
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
+    axes.grid(axis="x", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("gain together, in percent of the score alone")
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def similarity(cosines: Sequence[Sequence[float | None]], names: Sequence[str]) -> Figure:
+    """Draws the cosines between tasks as a matrix; stronger colours are farther from 0.
+
+    Args:
+        cosines: One row a task; None where two tasks were never compared.
+        names: Of the tasks.
+
+    Example:
+        >>> similarity([[1.0, -0.2], [-0.2, 1.0]], ["kind", "age"]).axes[0].get_xticklabels()[1].get_text()
+        'age'
+    """
+    values = np.array(cosines, dtype="float64")
+    pixels = np.empty((*values.shape, 4))
+    pixels[..., :3] = matplotlib.colors.to_rgb(plots.COLOURS["first"])
+    pixels[values < 0, :3] = matplotlib.colors.to_rgb(plots.COLOURS["wrong"])
+    pixels[..., 3] = np.nan_to_num(np.sqrt(np.abs(values)))  # small cosines are the rule
+    side = 0.75 * len(names)
+    figure = Figure(figsize=(side, side))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(pixels, interpolation="none", aspect="auto")
+    axes.spines[:].set_visible(True)
+    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), shown)
+    axes.tick_params(length=0, pad=4)
+    for (row, column), value in np.ndenumerate(values):
+        colour = "white" if pixels[row, column, 3] > 0.6 else plots.COLOURS["ink"]
+        text = "–" if np.isnan(value) else f"{value:z.2f}"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
+    return figure

@@ -1,0 +1,1 @@
+"""Keeping the outputs of frozen layers, and deciding when that is safe."""

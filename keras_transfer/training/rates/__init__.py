@@ -1,0 +1,1 @@
+"""Learning rates: schedules, factors by layer, and a search for a good one."""

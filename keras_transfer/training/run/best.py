@@ -1,0 +1,155 @@
+"""Keeping the best epoch of a whole run, over all its stages."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.storage import files
+
+__all__ = ["FILE", "Best", "load_best"]
+
+FILE = "best.npz"
+
+
+class Best:
+    """Remembers the weights of the epoch with the best value of `monitor`; of equals, that with the lowest loss.
+
+    Accuracies should be high, anything else low. One object serves all stages. With a folder, the best weights are
+    written there whenever they improve, all or nothing; a full disk costs a note, not the run.
+
+    Args:
+        model: Whose weights.
+        monitor: A key of the epoch's logs, or None: then the last epoch counts as best.
+        folder: Where to write `best.npz`, or None.
+
+    Example:
+        >>> Best(keras.Sequential([keras.Input((2,))]), "val_loss").epoch is None
+        True
+    """
+
+    def __init__(
+        self, model: keras.Model, monitor: str | None, *, folder: str | os.PathLike | None = None
+    ) -> None:
+        self.model = model
+        self.monitor = monitor
+        self.file = None if folder is None else pathlib.Path(folder) / FILE
+        self.epoch: int | None = None
+        self.value = (np.inf, np.inf)
+        self.weights: list[np.ndarray] | None = None
+        self.is_exact = False
+        self.is_written = True
+
+    def consider(self, epoch: int, logs: dict, *, is_exact: bool = False) -> None:
+        """Keeps the model's weights if they are the best so far; says whether images were measured, not kept rows."""
+        if self.monitor is None:
+            self.epoch = epoch
+            return
+        value = logs.get(self.monitor, np.nan)
+        loss = logs.get("val_loss", np.inf)
+        if (
+            np.isfinite(loss)
+            and (ranked := (-value if "accuracy" in self.monitor else value, loss)) < self.value
+        ):
+            self.epoch, self.value, self.is_exact = epoch, ranked, is_exact
+            self.weights = self.model.get_weights()
+            self.write()
+        elif not self.is_written:  # the disk was full
+            self.write()
+
+    def facts(self) -> dict:
+        """What has to survive a kill, beside the weights in the file."""
+        value = None if self.epoch is None else [float(part) for part in self.value]
+        return {
+            "epoch": self.epoch,
+            "value": value,
+            "written": self.is_written,
+            "exact": self.is_exact,
+        }
+
+    def take_up(self, facts: dict) -> None:
+        """Goes on from `facts()` and the weights in the file."""
+        if self.monitor is None or facts["epoch"] is None:
+            self.epoch = facts["epoch"]
+            return
+        if not facts["written"] or not self.file.is_file():
+            checks.note(
+                f"the weights of epoch {facts['epoch'] + 1}, the best so far, were not written: later ones count"
+            )
+            return
+        self.epoch, self.value, self.is_exact = (
+            facts["epoch"],
+            tuple(facts["value"]),
+            facts.get("exact", False),
+        )
+        kept = self.model.get_weights()
+        load_best(self.model, self.file.parent)
+        self.weights = self.model.get_weights()
+        self.model.set_weights(kept)
+
+    def write(self) -> None:
+        """Writes the best weights, or the model's where nothing says which are best, if there is a folder."""
+        # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
+        if self.file is None:
+            return
+        weights = self.model.get_weights() if self.weights is None else self.weights
+        kept = {
+            id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)
+        }
+        values = {
+            path: kept[id(variable)] for path, variable in paths.variables(self.model).items()
+        }
+        self.is_written = False
+        try:
+            with files.undisturbed(), files.replacing(self.file) as temporary:
+                np.savez(temporary, **values)
+            self.is_written = True
+        except OSError as failed:
+            reason = failed.strerror or str(failed).splitlines()[0]
+            checks.note(
+                f"the best weights could not be written to {self.file} ({reason}); training goes on"
+            )
+
+    def finish(self) -> None:
+        """Puts the best weights back into the model; writes the last ones where nothing says which are best."""
+        if self.weights is not None:
+            self.model.set_weights(self.weights)
+        if self.monitor is None:
+            self.write()
+
+
+def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
+    """Puts the best weights of a run that did not finish into `model`.
+
+    Args:
+        model: Built as it was for the run; changed in place.
+        run_dir: The folder that `kt.fine_tune` was given.
+
+    Raises:
+        InputError: If there are none, or they are of another model.
+
+    Example:
+        >>> load_best(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), "absent")
+        Traceback (most recent call last):
+        keras_transfer.core.checks.InputError: `run_dir` must hold best.npz. Given: 'absent'.
+    """
+    file = pathlib.Path(run_dir).expanduser() / FILE
+    if not file.is_file():
+        raise checks.error(f"`run_dir` must hold {FILE}", given=repr(str(run_dir)))
+    variables = paths.variables(model)
+    with np.load(file, allow_pickle=False) as saved:
+        if set(saved.files) != set(variables):
+            different = sorted(set(saved.files) ^ set(variables))[0]
+            raise checks.error(
+                "`run_dir` must be of a run of this model",
+                given=f"{different!r} in one of them only",
+            )
+        for path, variable in variables.items():
+            if saved[path].shape != tuple(variable.shape):
+                given = f"{path!r} of shape {saved[path].shape}, not {tuple(variable.shape)}"
+                raise checks.error("`run_dir` must be of a run of this model", given=given)
+        for path, variable in variables.items():
+            variable.assign(saved[path])

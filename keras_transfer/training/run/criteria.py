@@ -1,0 +1,109 @@
+"""What says which epoch is the best one."""
+
+import math
+
+import keras
+
+from keras_transfer import layers
+from keras_transfer.graphs import compiling
+
+__all__ = ["ERROR", "JointError", "add_error", "monitor"]
+
+ERROR = "val_error"
+PERFECT = 0.01  # stands beside the share of wrong answers: none at all is not worth more than all other tasks
+
+
+def monitor(model: keras.Model) -> str:
+    """Returns what chooses the epoch: accuracy for one classification, `ERROR` for several tasks, else the loss.
+
+    A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better; in a sum,
+    the loss of one task that does so decides for all others. Losses of the user's own are summed as they say.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+        >>> monitor(kt.build_model(kt.backbone("tiny", weights=None), tasks))
+        'val_error'
+    """
+    found = layers.outputs(model)
+    if len(found) == 1:
+        return "val_accuracy" if _has_accuracy(model, next(iter(found))) else "val_loss"
+    losses = compiling.arguments(model).get("loss")
+    known = isinstance(losses, dict) and all(
+        _has_accuracy(model, name)
+        or type(losses.get(name)).__module__.startswith("keras_transfer.")
+        for name in found
+    )
+    return ERROR if found and known else "val_loss"
+
+
+def add_error(model: keras.Model, logs: dict) -> None:
+    """Adds the error of a model of several tasks to the logs of an epoch: the geometric mean of the tasks' errors.
+
+    A task's error is the share of wrong answers of a classification, the loss of any other task; tasks whose loss has
+    the weight 0 do not count. Halving the error of any task is worth the same, whatever its unit and its size.
+
+    Args:
+        model: The user's model.
+        logs: With validation; changed in place.
+    """
+    if monitor(model) != ERROR or "val_loss" not in logs:
+        return
+    weights = _weights(model)
+    errors = []
+    for name in layers.outputs(model):
+        if weights.get(name, 1.0):
+            is_measured = _has_accuracy(model, name)
+            errors.append(
+                1.0 - logs[f"val_{name}_accuracy"] + PERFECT
+                if is_measured
+                else logs[f"val_{name}_loss"]
+            )
+    if errors:
+        logs[ERROR] = math.exp(sum(math.log(max(error, 1e-12)) for error in errors) / len(errors))
+
+
+def _weights(model: keras.Model) -> dict[str, float]:
+    """By task, what its loss is multiplied by, 1 where nothing is said."""
+    weights = dict(compiling.arguments(model).get("loss_weights") or {})
+    balance = layers.balance(model)
+    if balance is not None:
+        for name, factor in zip(balance.names, balance.fixed(), strict=True):
+            weights[name] = weights.get(name, 1.0) * float(factor)
+    return weights
+
+
+class JointError(keras.callbacks.Callback):
+    """Adds the error of several tasks to the logs, for the callbacks after it.
+
+    Args:
+        user_model: The user's model; `fit` may train a part of it.
+
+    Example:
+        >>> JointError(keras.Sequential()).user_model.name.startswith("sequential")
+        True
+    """
+
+    def __init__(self, user_model: keras.Model) -> None:
+        super().__init__()
+        self.user_model = user_model
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Validation is over."""
+        if logs is not None:
+            add_error(self.user_model, logs)
+
+
+def _has_accuracy(model: keras.Model, name: str) -> bool:
+    """Whether the accuracy of a task, a classification, is measured."""
+    if layers.outputs(model)[name].task.kind != "classification":
+        return False
+    several = len(layers.outputs(model)) > 1
+    for kind in ("metrics", "weighted_metrics"):
+        mine = compiling.arguments(model).get(kind)
+        if several and not isinstance(mine, dict):
+            continue
+        mine = mine.get(name) if isinstance(mine, dict) else mine
+        if "accuracy" in [getattr(each, "name", each) for each in keras.tree.flatten(mine)]:
+            return True
+    return False

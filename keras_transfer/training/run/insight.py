@@ -1,0 +1,152 @@
+"""How training moves a network, block by block: distances from where the run began, and sizes of gradients."""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import layers
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.training import freezing
+
+__all__ = ["WATCHED", "Insight", "check"]
+
+WATCHED = ("distance", "gradient")
+
+
+def check(watch: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of what to watch, or raises an error."""
+    names = (watch,) if isinstance(watch, str) else tuple(watch)
+    return tuple(checks.choice(name, WATCHED, name="watch") for name in names)
+
+
+class Insight:
+    """Measures a model at the end of epochs.
+
+    A block's distance is `|w - w0| / |w0|` over its weights that training can change (statistics of batch
+    normalisation apart), all heads together being one block. Its gradient norm is that of the loss on one
+    batch, in inference mode and over the weights that train in the stage.
+
+    Args:
+        model: The user's model.
+        start: Its weights when the run began, by path.
+        watch: "distance", which costs next to nothing; "gradient", which traces one more step a stage.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
+        >>> start = {path: np.asarray(value) for path, value in paths.variables(model).items()}
+        >>> model.set_weights([2 * start["dense/kernel"], start["dense/bias"]])
+        >>> Insight(model, start, ["distance"]).measure()["distance"]
+        {'head': 1.0}
+    """
+
+    def __init__(
+        self, model: keras.Model, start: Mapping[str, np.ndarray], watch: Sequence[str]
+    ) -> None:
+        self.model = model
+        self.start = start
+        self.watch = check(watch)
+        self.blocks = _blocks(model)
+        self._variables = paths.variables(model)
+        self._gradient: object = None
+        self._moving: set[str] | None = None
+        self._last: dict[str, float] = {}
+
+    def measure(self, batch: tuple | None = None) -> dict[str, dict[str, float]]:
+        """Returns a number by block for everything that is watched; gradients where a batch is given."""
+        found = {}
+        if "distance" in self.watch:
+            found["distance"] = self._distances()
+        if "gradient" in self.watch and batch is not None:
+            found["gradient"] = self._gradients(batch)
+        return found
+
+    def new_stage(self) -> None:
+        """Other layers train now."""
+        self._gradient = None
+        self._moving = None
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, float]:
+        """The squared norm of each block in the beginning."""
+        return {
+            name: sum(float(np.square(self.start[path]).sum()) for path in mine)
+            for name, mine in self.blocks.items()
+        }
+
+    def _distances(self) -> dict[str, float]:
+        """Of all blocks at first, and then of those that train: reading variables is what takes the time."""
+        for name, mine in self.blocks.items():
+            if self._moving is not None and name not in self._moving:
+                continue
+            moved = (np.asarray(self._variables[path]) - self.start[path] for path in mine)
+            with np.errstate(over="ignore", invalid="ignore"):  # of training that has run away
+                distance = sum(float(np.square(part).sum()) for part in moved)
+            self._last[name] = (
+                round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
+            )
+        if self._moving is None:
+            trained = {id(variable) for variable in self.model.trainable_variables}
+            self._moving = {
+                name
+                for name, mine in self.blocks.items()
+                if any(id(self._variables[path]) in trained for path in mine)
+            }
+        return dict(self._last)
+
+    def _gradients(self, batch: tuple) -> dict[str, float]:
+        trained = {id(variable) for variable in self.model.trainable_variables}
+        named = {
+            path: self._variables[path]
+            for mine in self.blocks.values()
+            for path in mine
+            if id(self._variables[path]) in trained
+        }
+        if self._gradient is None:
+
+            @tf.function(jit_compile=False)
+            def gradient(images: tf.Tensor, targets: object, weights: object = None) -> list:
+                with tf.GradientTape() as tape:
+                    outputs = self.model(images, training=False)
+                    loss = self.model.compute_loss(
+                        images, targets, outputs, weights, training=False
+                    )
+                return tape.gradient(loss, [variable.value for variable in named.values()])
+
+            self._gradient = gradient
+        values = dict(zip(named, self._gradient(*batch), strict=True))
+        found = {}
+        for name, mine in self.blocks.items():
+            squares = [
+                float(tf.reduce_sum(tf.square(values[path])))
+                for path in mine
+                if values.get(path) is not None
+            ]
+            if squares:
+                found[name] = round(float(np.sqrt(sum(squares))), 6)
+        return found
+
+
+def _blocks(model: keras.Model) -> dict[str, list[str]]:
+    """The paths of the weights of each block, bottom to top; "head" for what lies above the trunk."""
+    leaves = paths.leaves(model)
+    mine = set(freezing.head(model))
+    parts = {
+        block.name: [path for path in block.layers if path not in mine]
+        for block in layers.blocks(model)
+    }
+    if mine:
+        parts["head"] = [path for path in leaves if path in mine]
+    names = [
+        name for name in paths.variables(model) if not name.rpartition("/")[2].startswith("moving_")
+    ]
+    found = {}
+    for name, inside in parts.items():
+        learning = [path for path in inside if not isinstance(leaves[path], layers.Balance)]
+        weights = [each for path in learning for each in names if each.startswith(f"{path}/")]
+        if weights:
+            found[name] = weights
+    return found

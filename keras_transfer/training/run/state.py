@@ -1,0 +1,167 @@
+"""What a run needs to go on after it was killed: one file, replaced as a whole at the end of every epoch.
+
+The file holds arrays and JSON, no code. It has every variable that training changes: weights, the states of
+random layers, the optimizer's slots and counters.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from keras_transfer.core import checks
+from keras_transfer.graphs import paths
+from keras_transfer.storage import files
+
+__all__ = ["FILE", "forget", "lock", "read", "restore", "start", "write"]
+
+FILE = "state.npz"
+START = "start.npz"
+LOCK = "run.lock"
+_FACTS = "facts"
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Everything that an epoch changes, by place and name; metrics start anew in every epoch."""
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    mine = [variable for variable in model.variables if id(variable) not in metrics]
+    own = {f"model/{place}/{_name(variable)}": variable for place, variable in enumerate(mine)}
+    slots = {
+        f"optimizer/{place}/{_name(slot)}": slot
+        for place, slot in enumerate(model.optimizer.variables)
+    }
+    return {**own, **slots}
+
+
+def _name(variable: keras.Variable) -> str:
+    """A random layer's counter has a number in its name that differs between processes."""
+    return "seed" if "seed_generator" in variable.path else variable.name
+
+
+def write(folder: str | os.PathLike, model: keras.Model, facts: dict) -> None:
+    """Writes the state of a compiled model whose optimizer is built, and plain `facts` beside it."""
+    values = {
+        name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model).items()
+    }
+    dice = {
+        "python": random.getstate(),
+        "numpy": [
+            part if isinstance(part, str | int | float) else part.tolist()
+            for part in np.random.get_state()
+        ],
+    }
+    text = json.dumps({**facts, "dice": dice})
+    with files.replacing(pathlib.Path(folder) / FILE) as temporary:
+        np.savez(temporary, **values, **{_FACTS: np.frombuffer(text.encode(), np.uint8)})
+
+
+def read(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict] | None:
+    """Returns the arrays and the facts of a state, None where there is none."""
+    file = pathlib.Path(folder) / FILE
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as saved:
+        values = {name: saved[name] for name in saved.files}
+    return values, json.loads(values.pop(_FACTS).tobytes())
+
+
+def restore(model: keras.Model, values: dict[str, np.ndarray], facts: dict) -> None:
+    """Puts a state into a model that is compiled as it was when the state was written.
+
+    Raises:
+        InputError: If the state is of another model or optimizer; nothing has been changed then.
+    """
+    variables = _variables(model)
+    if list(variables) != [name for name in values if not name.startswith(_FACTS)]:
+        other = sorted(set(variables) ^ set(values))
+        raise checks.error(
+            "`run_dir` must be of a run of this model",
+            given=f"{other[0] if other else 'another order'!r} in one of them only",
+        )
+    for name, variable in variables.items():
+        if values[name].shape != tuple(variable.shape):
+            given = f"{name!r} of shape {values[name].shape}, not {tuple(variable.shape)}"
+            raise checks.error("`run_dir` must be of a run of this model", given=given)
+    for name, variable in variables.items():
+        variable.assign(values[name])
+    version, words, place = facts["dice"]["python"]
+    random.setstate((version, tuple(words), place))
+    name, keys, *rest = facts["dice"]["numpy"]
+    np.random.set_state((name, np.array(keys, np.uint32), *rest))
+
+
+def start(
+    model: keras.Model, folder: pathlib.Path | None, *, resumed: bool
+) -> dict[str, np.ndarray]:
+    """Returns the weights with which a run began, by path; they are kept in its folder for the runs that go on.
+
+    Args:
+        model: As it is before the run, or before it goes on.
+        folder: Of the run, or None.
+        resumed: Whether the run goes on.
+    """
+    if resumed and (folder / START).is_file():
+        with np.load(folder / START, allow_pickle=False) as saved:
+            return {path: saved[path] for path in saved.files}
+    values = {
+        path: keras.ops.convert_to_numpy(value) for path, value in paths.variables(model).items()
+    }
+    if folder is not None:
+        try:
+            with files.replacing(folder / START) as temporary:
+                np.savez(temporary, **values)
+        except OSError as failed:
+            reason = failed.strerror or str(failed).splitlines()[0]
+            checks.note(
+                f"the first weights could not be written to {folder} ({reason}); training goes on"
+            )
+    return values
+
+
+def forget(folder: pathlib.Path) -> None:
+    """Removes what a run that is over, or not to be gone on with, left to go on from."""
+    for name in (FILE, START):
+        (folder / name).unlink(missing_ok=True)
+        for half in folder.glob(f".*.{name}"):  # of a process that was killed while it wrote
+            half.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(folder: str | os.PathLike) -> Iterator[None]:
+    """Holds a folder for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        InputError: If another process, or another run of this one, holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks; two processes are not told apart there.
+        yield
+        return
+    path = pathlib.Path(folder) / LOCK
+    try:
+        file = path.open("a+")
+    except OSError as failed:
+        checks.note(
+            f"{path} could not be written ({failed.strerror}): a second run there would not be noticed"
+        )
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as held:
+            raise checks.error(
+                "`run_dir` must not be in use",
+                given=repr(str(folder)),
+                fix="Another run writes there; choose another folder.",
+            ) from held
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: whoever waits for it finds that out

@@ -1,0 +1,96 @@
+"""Which epoch is the best one, for one task and for several."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from keras_transfer.training.run import criteria
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (20, 16, 16, 3), dtype="uint8")
+KIND, AGE = np.arange(20) % 3, RNG.normal(5, 2, 20).astype("float32")
+
+
+def model_of(*names, **options):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, name="block1_conv")(image)
+    tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+    trunk = kt.backbone(keras.Model(image, x, name="small"), preprocess="tf")
+    return kt.build_model(trunk, {name: tasks[name] for name in names or tasks}, **options)
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (kt.tasks.Classification(3), "val_accuracy"),
+        (kt.tasks.Regression(), "val_loss"),
+        ({"kind": kt.tasks.Classification(3)}, "val_accuracy"),
+        ({"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}, "val_error"),
+    ],
+)
+def test_what_is_watched(task, expected):
+    assert criteria.monitor(kt.build_model(kt.backbone("tiny", weights=None), task)) == expected
+
+
+def test_losses_of_ones_own_are_summed_as_they_say():
+    model = model_of()
+    model.compile("sgd", {"kind": "sparse_categorical_crossentropy", "age": "mse"})
+    assert criteria.monitor(model) == "val_loss"
+
+
+def test_error_by_hand():
+    model = model_of()
+    logs = {"val_loss": 9.0, "val_kind_accuracy": 0.75, "val_kind_loss": 8.0, "val_age_loss": 4.0}
+    criteria.add_error(model, logs)
+    assert logs["val_error"] == pytest.approx(np.sqrt(0.26 * 4.0))
+    kt.compile(model, balancing={"age": 0.0})
+    criteria.add_error(model, logs)
+    assert logs["val_error"] == pytest.approx(0.26)
+
+
+def test_a_task_that_a_balancer_leaves_out_does_not_count():
+    logs = {"val_loss": 9.0, "val_kind_accuracy": 0.75, "val_kind_loss": 8.0, "val_age_loss": 4.0}
+    criteria.add_error(model_of(balancing=kt.balancing.Fixed([1, 0])), logs)
+    assert logs["val_error"] == pytest.approx(0.26)
+
+
+def test_without_validation_there_is_none():
+    logs = {"loss": 1.0}
+    criteria.add_error(model_of(), logs)
+    assert logs == {"loss": 1.0}
+
+
+@pytest.mark.parametrize("balancing", [None, "uncertainty"])
+@pytest.mark.parametrize("solve", [False, True])
+def test_the_epoch_with_the_lowest_error_stays(balancing, solve):
+    """Each epoch's weights are kept aside; those with the lowest error are in the model, and early stopping sees it."""
+    keras.utils.set_random_seed(0)
+    model = model_of(balancing=balancing)
+    data = kt.data.from_arrays(
+        PIXELS, {"kind": KIND, "age": AGE}, validation=0.4, batch_size=4, seed=0
+    )
+    kept = {}
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: kept.update({epoch: model.get_weights()})
+    )
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(logs["val_error"])
+    )
+    stages = [kt.Stage(epochs=6, train="all", learning_rate=0.05)]
+    stages = [kt.Stage(train="head", solve=True), *stages] if solve else stages
+    history = kt.fine_tune(
+        model, data, stages=stages, callbacks=[keep, watch], cache="off", seed=0, verbose=0
+    )
+    errors = history.history["val_error"]
+    accuracy = np.array(history.history["val_kind_accuracy"])
+    expected = np.sqrt((1.01 - accuracy) * np.array(history.history["val_age_loss"]))
+    np.testing.assert_allclose(errors, expected, rtol=1e-5)
+    assert errors[solve:] == pytest.approx(seen)
+    best = history.epoch[int(np.argmin(errors))]
+    assert history.record["monitor"] == "val_error"
+    assert history.record["best_epoch"] == best
+    if best in kept:
+        for mine, theirs in zip(model.get_weights(), kept[best], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
