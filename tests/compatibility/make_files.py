@@ -32,6 +32,14 @@ def small_trunk() -> keras.Model:
     return keras.Model(inputs, x, name="small")
 
 
+def tasks() -> dict[str, kt.tasks.Task]:
+    """A class and a number."""
+    return {
+        "kind": kt.tasks.Classification(["cat", "dog", "owl"], hidden=[8]),
+        "age": kt.tasks.Regression(),
+    }
+
+
 def main(folder: pathlib.Path) -> None:
     """Trains, saves and exports, and keeps what the model answered."""
     keras.utils.set_random_seed(7)
@@ -41,11 +49,7 @@ def main(folder: pathlib.Path) -> None:
     ages = [float("nan") if each % 4 == 1 else float(each) for each in range(40)]
     data = kt.data.from_arrays(images, {"kind": kinds, "age": ages}, batch_size=8)
     backbone = kt.backbone(small_trunk(), preprocess="tf")
-    tasks = {
-        "kind": kt.tasks.Classification(["cat", "dog", "owl"], hidden=[8]),
-        "age": kt.tasks.Regression(),
-    }
-    model = kt.build_model(backbone, tasks, balancing="uncertainty")
+    model = kt.build_model(backbone, tasks(), balancing="uncertainty")
     shutil.rmtree(folder, ignore_errors=True)
     history = kt.fine_tune(model, data, epochs=(1, 1), seed=0, run_dir=folder / "run", verbose=0)
 
