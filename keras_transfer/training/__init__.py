@@ -5,7 +5,7 @@ from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
 from keras_transfer.training.freezing import freeze, trainable_table, unfreeze
 from keras_transfer.training.methods import BSS, L2SP, REGULARISERS, Delta, Penalty, Regulariser
-from keras_transfer.training.methods.head_solver import solve_head
+from keras_transfer.training.methods.head_fitting import solve_head
 from keras_transfer.training.plans import PLANS
 from keras_transfer.training.rates.layer_rates import (
     LogRates,

@@ -8,7 +8,7 @@ from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.training import freezing
-from keras_transfer.training.methods import head_solver, vehicles
+from keras_transfer.training.methods import head_fitting, vehicles
 from keras_transfer.training.stages import Stage
 
 __all__ = ["check_plan"]
@@ -58,7 +58,7 @@ def _try(model: keras.Model, stage: Stage, number: int) -> None:
                 given=repr(model.name),
                 fix="Use kt.build_model.",
             )
-        head_solver.solvable(model)
+        head_fitting.solvable(model)
         return
     vehicles.check(model, stage)
     if stage.lora is None:  # updates of low rank are variables that do not exist yet

@@ -9,7 +9,7 @@ import numpy as np
 from keras_transfer import layers
 from keras_transfer.core import checks, lookup
 from keras_transfer.training import freezing
-from keras_transfer.training.methods import solving
+from keras_transfer.training.methods import solved_head
 from keras_transfer.training.stages import Stage
 
 __all__ = ["PLANS", "Asked", "make"]
@@ -111,7 +111,12 @@ def two_stage(model: keras.Model, asked: Asked) -> list[Stage]:
     """
     unfreeze = asked.one("unfreeze", "all")
     one_rate = not isinstance(asked.learning_rate, list | tuple)
-    if asked.epochs is None and one_rate and not asked.is_weighted and solving.can_be_solved(model):
+    if (
+        asked.epochs is None
+        and one_rate
+        and not asked.is_weighted
+        and solved_head.can_be_solved(model)
+    ):
         asked.decided.append("the head is solved for, because it is linear")
         rate = asked.one("learning_rate", RATE, why=" for the rest")
         return [_solved(), _thawed(asked, asked.length(), unfreeze, rate, **FALLING)]

@@ -10,7 +10,7 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.training import inputs
-from keras_transfer.training.methods import solving
+from keras_transfer.training.methods import solved_head
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (24, 32, 32, 3), dtype="uint8")
@@ -105,9 +105,9 @@ def test_a_head_is_solved_for_on_a_plain_dataset_with_masks():
         (PIXELS, KINDS * HAS, HAS.astype("float32"))
     ).batch(5)
     mine, other = model_of(), model_of()
-    solving.solve_heads(mine, inputs.checked(mine, inputs.inputs((dataset, validation))))
+    solved_head.solve_heads(mine, inputs.checked(mine, inputs.inputs((dataset, validation))))
     labelled = tf.data.Dataset.from_tensor_slices((PIXELS[HAS], KINDS[HAS])).batch(5)
-    solving.solve_heads(other, inputs.checked(other, inputs.inputs((labelled, labelled))))
+    solved_head.solve_heads(other, inputs.checked(other, inputs.inputs((labelled, labelled))))
     close(mine, other, 1e-5)
 
 

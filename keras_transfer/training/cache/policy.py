@@ -23,7 +23,7 @@ from keras_transfer.graphs import compiling, nodes
 from keras_transfer.machine import memory, streams
 from keras_transfer.training import augmenting, freezing, inputs
 from keras_transfer.training.cache import keys, prefixes
-from keras_transfer.training.methods import head_solver
+from keras_transfer.training.methods import head_fitting
 from keras_transfer.training.stages import Stage
 
 __all__ = ["Cache", "Keeper", "Lent"]
@@ -218,7 +218,7 @@ class Keeper:
     @functools.cached_property
     def _heads(self) -> dict[str, str]:
         """The operations below the heads that can be solved for, by task."""
-        return {name: head.below for name, head in head_solver.heads(self.model)[0].items()}
+        return {name: head.below for name, head in head_fitting.heads(self.model)[0].items()}
 
     def _reason(self, stage: Stage, prefix: prefixes.Prefix) -> str:
         changes = self.given.changes

@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from keras_transfer.core import checks
-from keras_transfer.training.methods import base
+from keras_transfer.training.methods import penalties
 
 __all__ = ["BSS"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
-class BSS(base.Regulariser):
+class BSS(penalties.Regulariser):
     """Adds `weight * sum of the squares of the k smallest singular values` of each batch's feature matrix.
 
     From Chen, Wang, Fu, Long and Wang, "Catastrophic Forgetting Meets Negative Transfer: Batch Spectral
@@ -31,12 +31,14 @@ class BSS(base.Regulariser):
         self.weight = checks.number(weight, name="weight", minimum=0)
         self.k = checks.integer(k, name="k")
 
-    def penalty(self, model: keras.Model, reference: base.Reference) -> base.Penalty | None:
+    def penalty(
+        self, model: keras.Model, reference: penalties.Reference
+    ) -> penalties.Penalty | None:
         """Returns the sum of squares for the trunk's features."""
         if not self.weight:
             return None
-        tap = base.trunk_end(model)
-        below = base.variables_below(model, [tap])[0]
+        tap = penalties.trunk_end(model)
+        below = penalties.variables_below(model, [tap])[0]
 
         def value(taps: list) -> object:
             if not any(variable.trainable for variable in below):
@@ -49,7 +51,7 @@ class BSS(base.Regulariser):
             smallest = ops.flip(ops.svd(features, full_matrices=False, compute_uv=False))[: self.k]
             return self.weight * ops.sum(ops.square(smallest))
 
-        return base.Penalty([tap], value)
+        return penalties.Penalty([tap], value)
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""

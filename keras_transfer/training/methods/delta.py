@@ -9,7 +9,7 @@ from keras import ops
 from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, nodes, paths
-from keras_transfer.training.methods import base
+from keras_transfer.training.methods import penalties
 
 __all__ = ["Delta", "channel_importance"]
 
@@ -18,7 +18,7 @@ TEMPERATURE = 5.0  # of the softmax over standardised importances, as in the aut
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
-class Delta(base.Regulariser):
+class Delta(penalties.Regulariser):
     """Adds `weight/2 * mean of sum_c attention_c * (f_c - f0_c)**2` over the maps f of several layers.
 
     From Li, Xiong, Wang, Rao, Liu and Huan, "DELTA: Deep Learning Transfer using Feature Map with
@@ -63,12 +63,14 @@ class Delta(base.Regulariser):
             name: np.asarray(each, "float64").tolist() for name, each in given.items()
         } or None
 
-    def penalty(self, model: keras.Model, reference: base.Reference) -> base.Penalty | None:
+    def penalty(
+        self, model: keras.Model, reference: penalties.Reference
+    ) -> penalties.Penalty | None:
         """Returns the distance of the maps and the decay of the head."""
-        head = base.kernels(model)[1] if self.beta else {}
+        head = penalties.kernels(model)[1] if self.beta else {}
         taps = tapped(model, self.layers) if self.weight else {}
         attention = [self._attention(name, tensor) for name, tensor in taps.items()]
-        below = base.variables_below(model, taps.values())
+        below = penalties.variables_below(model, taps.values())
         pretrained = _copy(model, list(taps.values()), reference) if taps else None
         inputs = [*model.inputs] if taps else []
 
@@ -92,7 +94,7 @@ class Delta(base.Regulariser):
                 ]
             return sum(terms) if terms else None
 
-        return base.Penalty([*inputs, *taps.values()], value) if taps or head else None
+        return penalties.Penalty([*inputs, *taps.values()], value) if taps or head else None
 
     def _attention(self, name: str, tensor: keras.KerasTensor) -> np.ndarray:
         channels = tensor.shape[-1]
@@ -137,17 +139,17 @@ def tapped(
         found = blocks.levels(model, pattern=mark.source.get("blocks"), until=mark.input).values()
         if found:
             return {name: made[name] for name in found}
-    end = base.trunk_end(model)
+    end = penalties.trunk_end(model)
     return {next(name for name, tensor in made.items() if tensor is end): end}
 
 
 def _copy(
-    model: keras.Model, taps: list[keras.KerasTensor], reference: base.Reference
+    model: keras.Model, taps: list[keras.KerasTensor], reference: penalties.Reference
 ) -> keras.Model:
     """The pretrained network up to `taps`, with variables of its own, which no model tracks."""
     lower = keras.Model(list(model.inputs), taps)
     found = keras.models.clone_model(lower)
-    values = base.values_at(paths.variables(lower), reference)
+    values = penalties.values_at(paths.variables(lower), reference)
     for variable, value in zip(paths.variables(found).values(), values.values(), strict=True):
         variable.assign(value)
     return found

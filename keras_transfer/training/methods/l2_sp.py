@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from keras_transfer.core import checks
-from keras_transfer.training.methods import base
+from keras_transfer.training.methods import penalties
 
 __all__ = ["L2SP"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
-class L2SP(base.Regulariser):
+class L2SP(penalties.Regulariser):
     """Adds `alpha/2 * sum (w - w0)**2` over the trunk's kernels and `beta/2 * sum w**2` over the head's.
 
     From Li, Grandvalet and Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional
@@ -33,13 +33,15 @@ class L2SP(base.Regulariser):
         self.alpha = checks.number(alpha, name="alpha", minimum=0)
         self.beta = checks.number(beta, name="beta", minimum=0)
 
-    def penalty(self, model: keras.Model, reference: base.Reference) -> base.Penalty | None:
+    def penalty(
+        self, model: keras.Model, reference: penalties.Reference
+    ) -> penalties.Penalty | None:
         """Returns the two sums; they read the weights, no tensor of the graph."""
-        trunk, head = base.kernels(model)
+        trunk, head = penalties.kernels(model)
         # Variables, not constants: constants of a whole network would be copied into every traced graph.
         start = {
             path: keras.Variable(value, trainable=False, autocast=False)
-            for path, value in (base.values_at(trunk, reference) if self.alpha else {}).items()
+            for path, value in (penalties.values_at(trunk, reference) if self.alpha else {}).items()
         }
 
         def value(_: list) -> object:
@@ -56,7 +58,7 @@ class L2SP(base.Regulariser):
                 ]
             return sum(terms) if terms else None
 
-        return base.Penalty([], value) if self.alpha or self.beta else None
+        return penalties.Penalty([], value) if self.alpha or self.beta else None
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""

@@ -13,7 +13,7 @@ from keras_transfer.graphs import compiling
 from keras_transfer.storage import files
 from keras_transfer.training import inputs, recalibration
 from keras_transfer.training.cache import policy
-from keras_transfer.training.methods import solving, vehicles
+from keras_transfer.training.methods import solved_head, vehicles
 from keras_transfer.training.rates import layer_rates, search
 from keras_transfer.training.run import criteria, facts, state
 from keras_transfer.training.run.averages import Averages
@@ -229,11 +229,11 @@ class Run:
     def _solve(self, stage: Stage) -> dict:
         """Solves for the heads; counts as one epoch."""
         self.passes.on_epoch_begin(self.at.epoch)
-        facts_of_it = solving.solve_heads(
+        facts_of_it = solved_head.solve_heads(
             self.model, self.given, kept=self.keeper.heads(self.at.stage)
         )
         self.record.note(
-            f"stage {self.at.stage + 1} of {len(self.plan)} ({stage.title}): {solving.told(facts_of_it)}"
+            f"stage {self.at.stage + 1} of {len(self.plan)} ({stage.title}): {solved_head.told(facts_of_it)}"
         )
         logs = self._offer("after the head was solved for", epoch=self.at.epoch)
         self.note_epoch(logs)

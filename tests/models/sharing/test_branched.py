@@ -6,7 +6,7 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.training import freezing
-from keras_transfer.training.methods import head_solver
+from keras_transfer.training.methods import head_fitting
 
 
 def branched(small, at, **options):
@@ -136,7 +136,7 @@ def test_only_and_freeze_find_copies(small):
 def test_heads_on_branches_can_be_solved_for(small):
     """Which is what the default plan does first."""
     model = branched(small, {"age": "block2*"})
-    found, skipped = head_solver.heads(model)
+    found, skipped = head_fitting.heads(model)
     assert skipped == {}
     assert {name: head.below for name, head in found.items()} == {
         "kind": "kind_pool",

@@ -3,7 +3,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.training.methods import head_solver
+from keras_transfer.training.methods import head_fitting
 
 
 def test_a_head_starts_at_its_level(small):
@@ -44,7 +44,7 @@ def test_an_unknown_level(small):
 
 def test_a_head_at_a_level_can_be_solved_for(small):
     model = kt.build_model(small.network(), small.tasks(level="P2"))
-    found, skipped = head_solver.heads(model)
+    found, skipped = head_fitting.heads(model)
     assert skipped == {}
     assert {name: head.pool.input.shape[-1] for name, head in found.items()} == {
         "kind": 16,

@@ -15,7 +15,7 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.training import freezing, methods
-from keras_transfer.training.methods import base
+from keras_transfer.training.methods import penalties
 
 STRONG = {
     "l2_sp": {"alpha": 1.0, "beta": 1.0},
@@ -283,7 +283,7 @@ def test_a_reference_model_is_its_weights(build, images):
 
 
 def test_kernels_of_trunk_and_head(build):
-    trunk, head = base.kernels(build(kt.tasks.Classification(3, hidden=[4])))
+    trunk, head = penalties.kernels(build(kt.tasks.Classification(3, hidden=[4])))
     assert list(trunk) == ["block1_conv/kernel", "block2_conv/kernel", "block2_end/kernel"]
     assert list(head) == ["classification_hidden_1/kernel", "classification_logits/kernel"]
 

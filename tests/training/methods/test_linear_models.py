@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from keras_transfer.training.methods import linear_heads
+from keras_transfer.training.methods import linear_models
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5)) * [1, 2, 0.5, 1, 3] + 1
@@ -17,7 +17,7 @@ def probabilities(outputs):
 @pytest.mark.parametrize("strength", [100.0, 1.0, 0.01])
 def test_softmax_is_that_of_scikit_learn(strength):
     theirs = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=5000).fit(X, Y)
-    head = linear_heads.softmax(X, np.eye(3)[Y], strength)
+    head = linear_models.softmax(X, np.eye(3)[Y], strength)
     assert head.converged
     np.testing.assert_allclose(probabilities(head(X)), theirs.predict_proba(X), atol=1e-5)
 
@@ -27,7 +27,7 @@ def test_weighted_distributions_are_weighted_copies():
     targets = RNG.dirichlet(np.ones(3), 60) * RNG.uniform(0.5, 2, (60, 1))
     copies = LogisticRegression(C=0.5, tol=1e-10, max_iter=5000)
     copies.fit(np.repeat(X, 3, axis=0), np.tile([0, 1, 2], 60), sample_weight=targets.ravel())
-    head = linear_heads.softmax(X, targets, 2.0)
+    head = linear_models.softmax(X, targets, 2.0)
     np.testing.assert_allclose(probabilities(head(X)), copies.predict_proba(X), atol=1e-5)
 
 
@@ -35,12 +35,12 @@ def test_two_classes_are_those_of_the_logistic_function():
     """With two classes scikit-learn penalises one column, as long as twice each of ours: half the strength."""
     labels = Y % 2
     theirs = LogisticRegression(C=1 / 0.5, tol=1e-10, max_iter=5000).fit(X, labels)
-    head = linear_heads.softmax(X, np.eye(2)[labels], 1.0)
+    head = linear_models.softmax(X, np.eye(2)[labels], 1.0)
     np.testing.assert_allclose(probabilities(head(X)), theirs.predict_proba(X), atol=1e-5)
 
 
 def test_the_slope_vanishes_at_the_solution():
-    head = linear_heads.softmax(X, np.eye(3)[Y], 3.0)
+    head = linear_models.softmax(X, np.eye(3)[Y], 3.0)
     errors = probabilities(head(X)) - np.eye(3)[Y]
     np.testing.assert_allclose(X.T @ errors + 3.0 * head.kernel, 0, atol=1e-4)
     np.testing.assert_allclose(errors.sum(axis=0), 0, atol=1e-4)
@@ -49,9 +49,9 @@ def test_the_slope_vanishes_at_the_solution():
 def test_a_path_is_its_single_solutions():
     strengths = [10.0, 1.0, 0.1]
     for head, strength in zip(
-        linear_heads.softmax_path(X, np.eye(3)[Y], strengths), strengths, strict=True
+        linear_models.softmax_path(X, np.eye(3)[Y], strengths), strengths, strict=True
     ):
-        exact = linear_heads.softmax(X, np.eye(3)[Y], strength)
+        exact = linear_models.softmax(X, np.eye(3)[Y], strength)
         np.testing.assert_allclose(probabilities(head(X)), probabilities(exact(X)), atol=5e-3)
 
 
@@ -59,14 +59,14 @@ def test_a_path_is_its_single_solutions():
 def test_ridge_is_that_of_scikit_learn(rows):
     targets = X @ RNG.normal(size=(5, 2)) + RNG.normal(size=(60, 2)) + 7
     strengths = [10.0, 0.1]
-    heads = list(linear_heads.ridge_path(X[:rows], targets[:rows], strengths))
+    heads = list(linear_models.ridge_path(X[:rows], targets[:rows], strengths))
     for head, strength in zip(heads, strengths, strict=True):
         theirs = Ridge(alpha=strength).fit(X[:rows], targets[:rows])
         np.testing.assert_allclose(head(X), theirs.predict(X), rtol=1e-8)
 
 
 def test_features_are_scaled_by_one_number():
-    scale = linear_heads.scaling(X)
+    scale = linear_models.scaling(X)
     scaled = scale(X)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(scaled.var(axis=0).mean(), 1)
@@ -76,26 +76,26 @@ def test_features_are_scaled_by_one_number():
 
 
 def test_a_folded_head_takes_features_as_they_are():
-    scale = linear_heads.scaling(X)
-    head = linear_heads.Linear(RNG.normal(size=(5, 3)), RNG.normal(size=3))
+    scale = linear_models.scaling(X)
+    head = linear_models.Linear(RNG.normal(size=(5, 3)), RNG.normal(size=3))
     np.testing.assert_allclose(scale.folded(head)(X), head(scale(X)))
 
 
 def test_equal_features_are_not_divided_by_zero():
-    assert np.isfinite(linear_heads.scaling(np.ones((4, 2)))(np.ones((4, 2)))).all()
+    assert np.isfinite(linear_models.scaling(np.ones((4, 2)))(np.ones((4, 2)))).all()
 
 
 def test_log_loss_by_definition():
     targets = RNG.uniform(size=(60, 3))
     outputs = RNG.normal(size=(60, 3))
     expected = -np.sum(targets * np.log(probabilities(outputs))) / targets.sum()
-    np.testing.assert_allclose(linear_heads.log_loss(outputs, targets), expected)
+    np.testing.assert_allclose(linear_models.log_loss(outputs, targets), expected)
 
 
 def test_folds_hold_each_label_alike():
     labels = np.array([0] * 20 + [1] * 10 + [2])
-    at = linear_heads.folds(31, 5, seed=0, labels=labels)
+    at = linear_models.folds(31, 5, seed=0, labels=labels)
     counts = [np.bincount(labels[at == fold], minlength=3).tolist() for fold in range(5)]
     assert all(count[:2] == [4, 2] for count in counts)
     assert sorted(count[2] for count in counts) == [0, 0, 0, 0, 1]
-    assert not np.array_equal(at, linear_heads.folds(31, 5, seed=1, labels=labels))
+    assert not np.array_equal(at, linear_models.folds(31, 5, seed=1, labels=labels))

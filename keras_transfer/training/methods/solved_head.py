@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_transfer import features, layers
 from keras_transfer.core import labelled
 from keras_transfer.training import inputs
-from keras_transfer.training.methods import head_solver
+from keras_transfer.training.methods import head_fitting
 
 __all__ = ["can_be_solved", "solve_heads", "told"]
 
@@ -18,7 +18,7 @@ def can_be_solved(model: keras.Model) -> bool:
     """Whether all heads of `model` are linear."""
     if not layers.outputs(model) or layers.representation(model) is None:
         return False
-    return not head_solver.heads(model)[1]
+    return not head_fitting.heads(model)[1]
 
 
 def solve_heads(
@@ -37,9 +37,9 @@ def solve_heads(
         seed: Of the folds where there is no validation.
 
     Returns:
-        What was found, see `head_solver.solve_head`.
+        What was found, see `head_fitting.solve_head`.
     """
-    found, _ = head_solver.solvable(model)
+    found, _ = head_fitting.solvable(model)
 
     def passed(dataset: tf.data.Dataset | None, split: str) -> tuple:
         if dataset is None:
@@ -64,7 +64,7 @@ def solve_heads(
         len(labelled.known(mine, labelled.of_task(weights, name)))
         for name, mine in layers.targets_by_task(model, targets).items()
     ]
-    return head_solver.solve_head(
+    return head_fitting.solve_head(
         model,
         values,
         targets,

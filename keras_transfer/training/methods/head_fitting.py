@@ -10,7 +10,7 @@ import numpy as np
 from keras_transfer import layers, losses
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import nodes
-from keras_transfer.training.methods import linear_heads
+from keras_transfer.training.methods import linear_models
 
 __all__ = ["STRENGTHS", "Head", "heads", "solvable", "solve_head"]
 
@@ -232,7 +232,7 @@ def _splits(
         raise checks.error(
             f"there must be {2 * folds} rows for {folds} folds", given=len(train.features)
         )
-    at = linear_heads.folds(len(train.features), folds, seed=seed, labels=labels)
+    at = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
     parts = [(at != fold, at == fold) for fold in range(folds)]
     return [
         tuple(_Rows(train.features[rows], train.targets[rows]) for rows in pair) for pair in parts
@@ -264,7 +264,7 @@ def _classify(
     seed: int,
     *,
     smoothing: float | None,
-) -> tuple[linear_heads.Linear, dict]:
+) -> tuple[linear_models.Linear, dict]:
     """Softmax regression."""
     loss = output.task.loss(raw)
     own = loss.get_config()
@@ -284,21 +284,21 @@ def _classify(
     measured = np.zeros(len(strengths))
     hits = np.zeros(len(strengths))
     for fit, rest in _splits(train, held_out, folds, seed, train.targets):
-        scale = linear_heads.scaling(fit.features)
+        scale = linear_models.scaling(fit.features)
         x, y = scale(fit.features), scale(rest.features)
         targets = wanted(rest.targets, 0.0)
         for at, head in enumerate(
-            linear_heads.softmax_path(x, wanted(fit.targets, smoothing), strengths)
+            linear_models.softmax_path(x, wanted(fit.targets, smoothing), strengths)
         ):
             outputs = head(y)
-            measured[at] += linear_heads.log_loss(outputs, targets) * len(y)
+            measured[at] += linear_models.log_loss(outputs, targets) * len(y)
             hits[at] += np.sum((outputs - shift).argmax(axis=1) == rest.targets)
     rows = len(train.targets) if held_out is None else len(held_out.targets)
     strength, facts = _chosen(strengths, measured / rows, held_out, folds)
-    scale = linear_heads.scaling(train.features)
+    scale = linear_models.scaling(train.features)
     x, targets = scale(train.features), wanted(train.targets, smoothing)
-    rough = linear_heads.softmax(x.astype("float32"), targets, strength, tolerance=1e-5)
-    head = linear_heads.softmax(x, targets, strength, start=rough)
+    rough = linear_models.softmax(x.astype("float32"), targets, strength, tolerance=1e-5)
+    head = linear_models.softmax(x, targets, strength, start=rough)
     facts["iterations"], facts["converged"] = rough.iterations + head.iterations, head.converged
     facts["val_accuracy"] = round(float(hits[strengths.index(strength)] / rows), 6)
     head = scale.folded(head)
@@ -317,7 +317,7 @@ def _regress(
     strengths: list[float],
     folds: int,
     seed: int,
-) -> tuple[linear_heads.Linear, dict]:
+) -> tuple[linear_models.Linear, dict]:
     """Ridge regression, in the unit that the head's layer is turned back from."""
     output.take_unit(raw)
     unit, offset = (
@@ -329,18 +329,18 @@ def _regress(
 
     measured, errors = np.zeros(len(strengths)), np.zeros(len(strengths))
     for fit, rest in _splits(train, held_out, folds, seed, None):
-        scale = linear_heads.scaling(fit.features)
+        scale = linear_models.scaling(fit.features)
         y = scale(rest.features)
         for at, head in enumerate(
-            linear_heads.ridge_path(scale(fit.features), inside(fit), strengths)
+            linear_models.ridge_path(scale(fit.features), inside(fit), strengths)
         ):
             error = head(y) - inside(rest)
             measured[at] += np.sum(error**2)
             errors[at] += np.sum(np.abs(error * unit))
     entries = (train if held_out is None else held_out).targets.size
     strength, facts = _chosen(strengths, measured / entries, held_out, folds)
-    scale = linear_heads.scaling(train.features)
-    (head,) = linear_heads.ridge_path(scale(train.features), inside(train), [strength])
+    scale = linear_models.scaling(train.features)
+    (head,) = linear_models.ridge_path(scale(train.features), inside(train), [strength])
     head = scale.folded(head)
     facts["val_mae"] = round(float(errors[strengths.index(strength)] / entries), 6)
     facts["mae"] = round(float(np.mean(np.abs((head(train.features) - inside(train)) * unit))), 6)

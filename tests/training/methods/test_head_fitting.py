@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.training.methods import head_solver
+from keras_transfer.training.methods import head_fitting
 
 RNG = np.random.default_rng(0)
 CLASSES = 4
@@ -49,7 +49,7 @@ def probabilities(outputs):
 
 def solved(model, **options):
     maps = trunk(model)
-    return head_solver.solve_head(
+    return head_fitting.solve_head(
         model, maps[TRAIN], LABELS[TRAIN], maps[VALIDATION], LABELS[VALIDATION], **options
     )
 
@@ -72,7 +72,7 @@ def test_the_strength_has_the_lowest_validation_loss():
     model = model_of()
     facts = solved(model)
     x, losses = scaled(trunk(model)), {}
-    for strength in head_solver.STRENGTHS:
+    for strength in head_fitting.STRENGTHS:
         theirs = LogisticRegression(C=1 / strength, tol=1e-9, max_iter=5000).fit(
             x[TRAIN], LABELS[TRAIN]
         )
@@ -89,8 +89,8 @@ def test_the_strength_has_the_lowest_validation_loss():
 
 def test_without_validation_folds_choose():
     model = model_of()
-    facts = head_solver.solve_head(model, trunk(model), LABELS, folds=4)
-    again = head_solver.solve_head(model, trunk(model), LABELS, folds=4)
+    facts = head_fitting.solve_head(model, trunk(model), LABELS, folds=4)
+    again = head_fitting.solve_head(model, trunk(model), LABELS, folds=4)
     assert facts["chosen_by"] == "4 folds"
     assert {**facts, "seconds": 0} == {**again, "seconds": 0}
     measured = facts["losses"]
@@ -122,7 +122,7 @@ def test_class_weights_and_smoothing_are_those_of_the_task(weights, smoothing):
     model = model_of(
         kt.tasks.Classification(CLASSES, class_weights=weights, label_smoothing=smoothing)
     )
-    head_solver.solve_head(model, trunk(model)[rows], LABELS[rows], strengths=[1.0])
+    head_fitting.solve_head(model, trunk(model)[rows], LABELS[rows], strengths=[1.0])
     pooled = trunk(model).mean(axis=(1, 2)).astype("float64")
     mean, deviation = pooled[rows].mean(axis=0), np.sqrt(pooled[rows].var(axis=0).mean())
     x = (pooled - mean) / deviation
@@ -144,7 +144,7 @@ def test_the_solution_is_where_training_ends():
     """Plain gradient descent on the task's own loss plus the penalty does not move it."""
     model = model_of(kt.tasks.Classification(CLASSES, label_smoothing=0.1))
     maps = trunk(model)
-    head_solver.solve_head(model, maps, LABELS, strengths=[2.0])
+    head_fitting.solve_head(model, maps, LABELS, strengths=[2.0])
     scale = np.sqrt(maps.mean(axis=(1, 2)).var(axis=0).mean())
     dense = model.get_layer("classification_logits")
     before = dense.get_weights()
@@ -165,7 +165,7 @@ def test_adjusted_logits_are_taken_off_the_bias():
         model_of(kt.tasks.Classification(CLASSES, loss=kt.losses.LogitAdjusted(tau=0.7))),
     )
     facts = [
-        head_solver.solve_head(each, trunk(each)[rows], LABELS[rows], strengths=[1.0])
+        head_fitting.solve_head(each, trunk(each)[rows], LABELS[rows], strengths=[1.0])
         for each in (plain, adjusted)
     ]
     priors = np.bincount(LABELS[rows]) / len(rows)
@@ -182,7 +182,7 @@ def test_adjusted_logits_are_taken_off_the_bias():
 def test_a_regression_is_ridge_in_its_own_unit():
     model = model_of(kt.tasks.Regression())
     maps = trunk(model)
-    facts = head_solver.solve_head(
+    facts = head_fitting.solve_head(
         model, maps[TRAIN], SIZES[TRAIN], maps[VALIDATION], SIZES[VALIDATION], strengths=[3.0]
     )
     x = scaled(maps)
@@ -199,11 +199,11 @@ def test_a_regression_is_ridge_in_its_own_unit():
 def test_the_strength_of_a_regression_has_the_lowest_error():
     model = model_of(kt.tasks.Regression(2))
     maps, targets = trunk(model), np.stack([SIZES, -2 * SIZES + 5], axis=1)
-    facts = head_solver.solve_head(
+    facts = head_fitting.solve_head(
         model, maps[TRAIN], targets[TRAIN], maps[VALIDATION], targets[VALIDATION]
     )
     x, losses = scaled(maps), {}
-    for strength in head_solver.STRENGTHS:
+    for strength in head_fitting.STRENGTHS:
         theirs = Ridge(alpha=strength).fit(x[TRAIN], targets[TRAIN])
         error = (theirs.predict(x[VALIDATION]) - targets[VALIDATION]) / targets[TRAIN].std(axis=0)
         losses[strength] = np.mean(error**2)
@@ -219,7 +219,7 @@ def test_several_tasks_and_one_that_cannot_be_solved(capsys):
     }
     model = model_of(tasks)
     before = model.get_layer("deep_logits").get_weights()
-    facts = head_solver.solve_head(
+    facts = head_fitting.solve_head(
         model, trunk(model), {"kind": LABELS, "size": SIZES, "deep": LABELS}
     )
     assert list(facts) == ["kind", "size", "deep"]
@@ -234,16 +234,16 @@ def test_several_tasks_and_one_that_cannot_be_solved(capsys):
         np.mean(np.abs(answers["size"][:, 0] - SIZES)), facts["size"]["mae"], rtol=1e-4
     )
     alone = model_of(kt.tasks.Classification(CLASSES, pooling="max"))
-    only = head_solver.solve_head(alone, trunk(alone), LABELS)
+    only = head_fitting.solve_head(alone, trunk(alone), LABELS)
     assert {**only, "seconds": 0} == {**facts["kind"], "seconds": 0}
 
 
 def test_pooled_features_are_taken_as_well():
     maps, pooled, named = (model_of() for _ in range(3))
-    head_solver.solve_head(maps, trunk(maps), LABELS, strengths=[1.0])
+    head_fitting.solve_head(maps, trunk(maps), LABELS, strengths=[1.0])
     features = trunk(pooled).mean(axis=(1, 2))
-    head_solver.solve_head(pooled, features, LABELS, strengths=[1.0])
-    head_solver.solve_head(named, {"classification": features}, LABELS, strengths=[1.0])
+    head_fitting.solve_head(pooled, features, LABELS, strengths=[1.0])
+    head_fitting.solve_head(named, {"classification": features}, LABELS, strengths=[1.0])
     np.testing.assert_allclose(
         pooled.predict(IMAGES, verbose=0), maps.predict(IMAGES, verbose=0), atol=1e-5
     )
@@ -252,14 +252,14 @@ def test_pooled_features_are_taken_as_well():
 
 def test_a_class_without_examples_is_hardly_ever_answered():
     model = model_of(kt.tasks.Classification(CLASSES + 1))
-    head_solver.solve_head(model, trunk(model), LABELS)
+    head_fitting.solve_head(model, trunk(model), LABELS)
     assert model.predict(IMAGES, verbose=0)[:, CLASSES].max() < 1e-3
 
 
 def test_mixed_precision_keeps_the_head_in_float32():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     model = model_of()
-    facts = head_solver.solve_head(model, trunk(model), LABELS)
+    facts = head_fitting.solve_head(model, trunk(model), LABELS)
     assert model.get_layer("classification_logits").kernel.dtype == "float32"
     accuracy = np.mean(model.predict(IMAGES, verbose=0).argmax(axis=1) == LABELS)
     np.testing.assert_allclose(accuracy, facts["accuracy"], atol=0.03)
@@ -295,7 +295,7 @@ def test_mixed_precision_keeps_the_head_in_float32():
 def test_bad_arguments(arguments, message):
     given = {"train_features": np.ones((80, 12)), "train_targets": LABELS, **arguments}
     with pytest.raises(checks.InputError, match=message):
-        head_solver.solve_head(
+        head_fitting.solve_head(
             model_of(), given.pop("train_features"), given.pop("train_targets"), **given
         )
 
@@ -304,7 +304,7 @@ def test_bad_arguments(arguments, message):
 def test_what_balances_tasks_is_no_hidden_layer(balancing):
     tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
     model = model_of(tasks, balancing=balancing)
-    found, skipped = head_solver.heads(model)
+    found, skipped = head_fitting.heads(model)
     assert (list(found), skipped) == (["kind", "age"], {})
     outputs = model.predict(IMAGES, verbose=0)
     for name, head in found.items():
@@ -316,11 +316,11 @@ def test_what_balances_tasks_is_no_hidden_layer(balancing):
 
 def test_heads_that_have_no_solution():
     with pytest.raises(checks.InputError, match="'classification': it has hidden layers"):
-        head_solver.solve_head(
+        head_fitting.solve_head(
             model_of(kt.tasks.Classification(4, hidden=[3])), np.ones((80, 12)), LABELS
         )
     with pytest.raises(checks.InputError, match="must have tasks on a trunk"):
-        head_solver.solve_head(
+        head_fitting.solve_head(
             keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), np.ones((80, 2)), LABELS
         )
 
@@ -335,7 +335,7 @@ def test_caltech_through_tiny(real_data):
     model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(data.class_names))
     lower = keras.Model(model.input, kt.layers.representation(model).output)
     parts = [lower.predict(data.ordered(split), verbose=0) for split in ("train", "validation")]
-    facts = head_solver.solve_head(
+    facts = head_fitting.solve_head(
         model, parts[0], data.targets["train"], parts[1], data.targets["validation"]
     )
     assert facts["converged"]
