@@ -9,8 +9,10 @@ from keras_transfer.data.sources.folder import from_folder, labelled_folder
 from keras_transfer.data.sources.glyphs import glyphs, render_glyphs
 from keras_transfer.data.sources.listing import class_names_of
 from keras_transfer.data.sources.scenes import COLOURS, SHAPES, TEXTURES, render_scenes, scenes
+from keras_transfer.data.targets.tags import split_tags
 
 __all__ = [
     "COLOURS", "PRESETS", "SHAPES", "TEXTURES", "Augment", "Data", "Passes", "class_names_of", "from_arrays",
     "from_folder", "glyphs", "labelled_folder", "load_images", "mix", "render_glyphs", "render_scenes", "scenes",
+    "split_tags",
 ]  # fmt: skip

@@ -23,9 +23,9 @@ class Data:
     """Images and targets in up to three splits, ready for `model.fit`.
 
     The data sets give batches of float32 images `(b, height, width, channels)`, RGB as a rule, with values 0..255 and
-    their targets: int64 class ids `(b,)`, float32 numbers, or a dict of these. Where labels are missing, they also give
-    a weight for each target, 0 for those that are missing. `train` has a new order in every pass; equal seeds give
-    equal sequences of orders. The others keep theirs.
+    their targets: int64 class ids `(b,)`, float32 numbers or rows of tags, or a dict of these. Where labels are
+    missing, they also give a weight for each target, 0 for those that are missing. `train` has a new order in every
+    pass; equal seeds give equal sequences of orders. The others keep theirs.
 
     Attributes:
         train: The training batches; None when there is only something to measure on.
@@ -370,7 +370,7 @@ def _table(
                 ]
             )
     else:
-        counts = [np.bincount(values, minlength=len(names)) for values in known]
+        counts = [labels.count(values, len(names)) for values in known]
         rows += [[name, *(str(count[at]) for count in counts)] for at, name in enumerate(names)]
     if weights is not None:
         rows.append(["missing", *(str(int((weights[split] == 0).sum())) for split in columns)])

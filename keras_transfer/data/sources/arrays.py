@@ -34,9 +34,10 @@ def from_arrays(
     Args:
         images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels, RGB and alpha with 4, or any
             other number of channels; values 0..255 of any number type.
-        labels: Class ids from 0, class names, or floats (numbers to predict): `(n,)` or numbers `(n, k)`; or a dict of
-            these, by the name of the task. A label may be missing: NaN, None, an empty string, or masked in a masked
-            array; class ids among which some are missing are a list or an array of objects, with None, or masked.
+        labels: Class ids from 0, class names, or floats (numbers to predict): `(n,)` or numbers `(n, k)`; or a list of
+            tags an image (`kt.data.split_tags` makes them of "a;b"); or a dict of these, by the name of the task. A
+            label may be missing: NaN, None, an empty string, or masked in a masked array; class ids among which some
+            are missing are a list or an array of objects, with None, or masked.
         test: Share of the images to hold out for testing, or `(images, labels)`.
         validation: Share of the images to hold out for validation, or `(images, labels)`.
         class_names: Names in the order of their ids, or a dict of them; by default strings are sorted.

@@ -1,4 +1,4 @@
-"""Labels as arrays a network can learn: class ids with their names, or numbers."""
+"""Labels as arrays a network can learn: class ids with their names, rows of tags, or numbers."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_transfer.core import checks, labelled
+from keras_transfer.data.targets import tags
 
-__all__ = ["absent", "check_names", "check_present", "encode", "encode_all", "is_classes", "some"]
+__all__ = [
+    "absent", "check_names", "check_present", "count", "encode", "encode_all", "is_classes", "some",
+]  # fmt: skip
 
 
 def is_classes(targets: np.ndarray) -> bool:
@@ -22,16 +25,18 @@ def encode(
     numbers: bool = False,
     name: str = "labels",
 ) -> tuple[np.ndarray, list[str] | None]:
-    """Encodes integers, strings or floats.
+    """Encodes integers, strings, floats or lists of names.
 
     Args:
-        values: Integers are class ids from 0, strings are class names, floats are numbers to predict.
+        values: Integers are class ids from 0, strings are class names, floats are numbers to predict, lists of names
+            are tags.
         class_names: Names in the order of their ids; strings are sorted without them, integers named "0", "1", ….
         numbers: Whether integers are numbers to predict, too.
         name: How errors call the argument.
 
     Returns:
-        int64 ids of shape `(n,)` with the class names, or float32 numbers of shape `(n,)` or `(n, k)` with None.
+        int64 ids of shape `(n,)` with the class names, or float32 numbers of shape `(n,)` or `(n, k)` with None, or
+        float32 rows of 0 and 1 with the names of the tags.
 
     Raises:
         InputError: If a label is no class, not finite or of a type that is neither.
@@ -40,6 +45,8 @@ def encode(
         >>> encode(["dog", "cat", "dog"])
         (array([1, 0, 1]), ['cat', 'dog'])
     """
+    if tags.are_tags(values):
+        return tags.encode(values, names=class_names, name=name)
     array = _array(values, name)
     if class_names is not None:
         class_names = check_names(class_names)
@@ -171,8 +178,20 @@ def absent(
     ids: np.ndarray, class_names: Sequence[str], *, weights: np.ndarray | None = None
 ) -> list[str]:
     """Names of the classes that no id stands for; ids of weight 0 stand for none."""
-    counts = np.bincount(labelled.known(ids, weights), minlength=len(class_names))
-    return [name for name, count in zip(class_names, counts, strict=True) if not count]
+    counts = count(labelled.known(ids, weights), len(class_names))
+    return [name for name, found in zip(class_names, counts, strict=True) if not found]
+
+
+def count(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Returns how many examples each class has, from class ids or rows of tags.
+
+    Example:
+        >>> count(np.array([0, 2, 2]), 3).tolist(), count(np.array([[1.0, 1.0], [1.0, 0.0]]), 2).tolist()
+        ([1, 0, 2], [2, 1])
+    """
+    if is_classes(targets):
+        return np.bincount(targets, minlength=classes)
+    return np.sum(targets == 1, axis=0)
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

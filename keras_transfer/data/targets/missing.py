@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_transfer.core import checks
+from keras_transfer.data.targets import tags
 
 __all__ = ["blanked", "complete", "filled", "note_missing", "weights_of"]
 
@@ -116,6 +117,8 @@ def note_missing(weights: Sequence[object]) -> list[str]:
 
 
 def _filled(values: object, like: object, name: str) -> tuple[object, np.ndarray | None]:
+    if tags.are_tags(values):
+        return tags.fill(values)
     array = _array(values)
     if array is None or not array.ndim or not array.size:
         return values, None
