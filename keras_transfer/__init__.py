@@ -1,29 +1,52 @@
-"""Transfer learning for Keras; every public name is loaded on its first use."""
+"""Transfer learning for Keras. Public names load on first use: importing the package takes milliseconds."""
 
 import importlib
+import warnings
+from typing import TYPE_CHECKING
 
 from keras_transfer.machine import kernels as _kernels
 
 __version__ = "0.1.0"
 
-_ROOMS = (
+__all__ = [
+    "GradualUnfreeze",
+    "InputError",
+    "Stage",
+    "TwoStage",
+    "__version__",
+    "backbone",
     "backbones",
     "balancing",
-    "studies",
+    "build_model",
+    "compare_tasks",
+    "compile",
     "data",
+    "evaluate",
     "evaluation",
+    "export",
     "features",
+    "find_learning_rate",
+    "fine_tune",
+    "freeze",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "models",
     "serving",
+    "studies",
     "tasks",
     "testing",
+    "trainable_table",
     "training",
-)
-_VERBS = {
+    "unfreeze",
+    "verify",
+]
+
+# name: the module that defines it. Every other public name is a room, which is a module of its own.
+_HOMES = {
     "GradualUnfreeze": "training",
+    "InputError": "core.checks",
     "Stage": "training",
     "TwoStage": "training",
     "backbone": "backbones",
@@ -40,21 +63,62 @@ _VERBS = {
     "unfreeze": "training",
     "verify": "serving",
 }
-__all__ = [*_ROOMS, *_VERBS, "__version__"]
+_RENAMED = {"comparing": "studies"}  # the old name works for one release
 
+if TYPE_CHECKING:  # what type checkers and editors see: the same names with their signatures
+    from keras_transfer import (
+        backbones,
+        balancing,
+        data,
+        evaluation,
+        features,
+        layers,
+        losses,
+        metrics,
+        models,
+        serving,
+        studies,
+        tasks,
+        testing,
+        training,
+    )
+    from keras_transfer.backbones import backbone
+    from keras_transfer.core.checks import InputError
 
-def __getattr__(name: str) -> object:
-    """Loads a room or a verb when it is first asked for (PEP 562)."""
-    if name in _ROOMS:
-        return importlib.import_module(f"keras_transfer.{name}")
-    if name in _VERBS:
-        value = getattr(importlib.import_module(f"keras_transfer.{_VERBS[name]}"), name)
+    # From the file where a room has a file and a verb of one name: mypy would take the file.
+    from keras_transfer.evaluation.evaluate import evaluate
+    from keras_transfer.models import build_model, compile, load_model
+    from keras_transfer.serving.export import export
+    from keras_transfer.serving.verify import verify
+    from keras_transfer.studies.compare_tasks import compare_tasks
+    from keras_transfer.training import (
+        GradualUnfreeze,
+        Stage,
+        TwoStage,
+        find_learning_rate,
+        freeze,
+        trainable_table,
+        unfreeze,
+    )
+    from keras_transfer.training.fine_tune import fine_tune
+else:  # hidden from type checkers, which would take any misspelt name for one that this function finds
+
+    def __getattr__(name: str) -> object:
+        """Loads a room or a verb on its first use (PEP 562)."""
+        if name in _RENAMED:
+            text = f"`keras_transfer.{name}` is now `keras_transfer.{_RENAMED[name]}`: use kt.{_RENAMED[name]}."
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            return importlib.import_module(f"keras_transfer.{_RENAMED[name]}")
+        if name not in __all__:
+            raise AttributeError(f"module 'keras_transfer' has no attribute '{name}'")
+        if name not in _HOMES:
+            return importlib.import_module(f"keras_transfer.{name}")
+        value = getattr(importlib.import_module(f"keras_transfer.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'keras_transfer' has no attribute '{name}'")
 
 
-_kernels.choose()  # now: the next import may be that of TensorFlow
+_kernels.choose()  # TensorFlow reads this setting when it is first imported, which may be next
 
 
 def __dir__() -> list[str]:

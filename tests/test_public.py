@@ -13,7 +13,7 @@ import pytest
 import keras_transfer as kt
 
 ROOT = pathlib.Path(kt.__file__).parent.parent
-ROOMS = list(kt._ROOMS)
+ROOMS = sorted(set(kt.__all__) - set(kt._HOMES) - {"__version__"})
 
 
 @pytest.mark.parametrize("name", kt.__all__)
@@ -35,6 +35,17 @@ def test_every_name_of_a_room_exists_and_is_documented(room):
 def test_unknown_name():
     with pytest.raises(AttributeError, match="has no attribute 'fine_tun'"):
         kt.fine_tun  # noqa: B018
+
+
+def test_the_old_name_of_a_room_works_and_warns():
+    with pytest.warns(DeprecationWarning, match=r"use kt\.studies"):
+        assert kt.comparing is kt.studies
+
+
+def test_errors_about_input_have_a_public_name():
+    with pytest.raises(kt.InputError, match="Close names"):
+        kt.backbone("MobilNetV2")
+    assert issubclass(kt.InputError, ValueError)
 
 
 def python(code):

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -56,7 +57,9 @@ class Data:
     train: tf.data.Dataset | None
     validation: tf.data.Dataset | None
     test: tf.data.Dataset | None
-    class_names: list[str] | dict[str, list[str]] | None
+    class_names: (
+        Any  # list[str] with one target, dict[str, list[str]] with several, None without classes
+    )
     targets: dict[str, np.ndarray | dict[str, np.ndarray]]
     image_size: tuple[int, int]
     batch_size: int
