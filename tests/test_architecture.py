@@ -7,7 +7,9 @@ import keras_transfer
 
 ROOT = pathlib.Path(keras_transfer.__file__).parent
 # `layers` leaves marks in a model (where an answer comes out and which task it belongs to, where the trunk ends), and
-# `features`, `evaluation` and `serving` read them, so that none has to know a task or a backbone by name.
+# `features`, `training`, `evaluation` and `serving` read them: none has to know a task or a backbone by name. They ask
+# the task that they find. `evaluation` imports `tasks` for models without marks: the first kind that fits measures.
+# `pages` has the parts of HTML pages: a task writes its section of a report with them.
 # `balancing` is arithmetic on a few numbers a task: a layer keeps its state and `models` finds it by name.
 # `training` changes pictures at random by what `data` has: augmentation is part of a recipe and lives in the data.
 # `studies` builds, trains and measures as a user does.
@@ -23,13 +25,23 @@ ALLOWED = {
     "metrics": {"core"},
     "data": {"core", "storage", "machine"},
     "backbones": {*GROUND, "layers"},
-    "tasks": {*GROUND, "layers", "losses", "metrics"},
+    "pages": {"core", "storage"},
+    "tasks": {*GROUND, "layers", "losses", "metrics", "pages"},
     "models": {*GROUND, "balancing", "layers", "losses", "backbones", "tasks"},
     "features": {*GROUND, "data", "layers"},
     "training": {*GROUND, "layers", "losses", "features", "data"},
-    "evaluation": {*GROUND, "data", "layers", "metrics"},
+    "evaluation": {*GROUND, "data", "layers", "metrics", "pages", "tasks"},
     "serving": {*GROUND, "data", "layers"},
-    "studies": {*GROUND, "balancing", "layers", "tasks", "models", "training", "evaluation"},
+    "studies": {
+        *GROUND,
+        "balancing",
+        "layers",
+        "tasks",
+        "models",
+        "training",
+        "evaluation",
+        "pages",
+    },
 }
 PUBLIC_ONLY = {"__main__", "cli", "testing"}
 LIGHT = {

@@ -4,13 +4,12 @@ import base64
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any  # tasks are duck-typed: they live in another room, or are the user's own
 
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer import tasks
 from keras_transfer.core import checks
-from keras_transfer.metrics import classification, regression
 
 __all__ = ["Answers", "Mistake", "Result"]
 
@@ -32,26 +31,13 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one task; `targets` and `outputs` are kept for the pictures of a regression."""
+    """What was measured of one task; `targets` and `outputs` are kept only if the task draws them."""
 
-    kind: str
+    task: tasks.Task
     scores: dict
     mistakes: Sequence[Mistake]
     targets: np.ndarray | None = None
     outputs: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class _Inferred:
-    """Stands in for the task of a model that does not say what its outputs mean."""
-
-    kind: str
-    class_names: Sequence[str] | None
-
-    def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
-        if self.kind == "classification":
-            return classification.classification_scores(targets, outputs, self.class_names)
-        return regression.regression_scores(targets, outputs)
 
 
 class Answers:
@@ -59,7 +45,7 @@ class Answers:
 
     Args:
         name: The task's name, for errors.
-        task: Has `kind`, `class_names` and `measure`; None to infer it from the first batch.
+        task: The task; None to infer it from the first batch.
         class_names: The names in the data, or None; they must be those of the task, where both have any.
         keep: How many mistakes to keep.
 
@@ -71,14 +57,18 @@ class Answers:
     """
 
     def __init__(
-        self, name: str, task: Any, *, class_names: Sequence[str] | None = None, keep: int = 24
+        self,
+        name: str,
+        task: tasks.Task | None,
+        *,
+        class_names: Sequence[str] | None = None,
+        keep: int = 24,
     ):
-        self.name, self.task, self.keep = name, task, keep
+        self.name, self.keep = name, keep
         self.class_names = class_names
+        self.task = None if task is None else _with_names(task, class_names)
         self.reweighted = False
         self._targets, self._outputs, self._mistakes = [], [], []
-        if task is not None:
-            self._check_names()
 
     def add(
         self,
@@ -94,7 +84,7 @@ class Answers:
             expected = f"`{self.name}` must have one target an example, {len(outputs)} in a batch"
             raise checks.error(expected, given=targets.shape)
         if self.task is None:
-            self._infer(targets, outputs)
+            self.task = self._infer(targets, outputs)
         rows = np.arange(len(outputs))
         if weights is not None:
             weights = np.asarray(weights).reshape(len(outputs), -1)
@@ -102,7 +92,7 @@ class Answers:
             rows = np.flatnonzero((weights != 0).any(axis=1))
         if not len(rows):
             return
-        targets, outputs = self._checked(targets[rows], outputs[rows], first)
+        targets, outputs = self.task.check(targets[rows], outputs[rows], first=first)
         self._targets.append(targets)
         self._outputs.append(outputs)
         self._keep_mistakes(first, rows, images, targets, outputs)
@@ -113,66 +103,31 @@ class Answers:
             return None
         targets, outputs = np.concatenate(self._targets), np.concatenate(self._outputs)
         scores = dict(self.task.measure(targets, outputs))
-        if self.task.kind == "classification":
-            scores["classes"] = dict(zip(self.class_names, scores["classes"].values(), strict=True))
-        if getattr(self.task, "unit", None):
-            scores["unit"] = self.task.unit
-        mistakes = []
-        for score, index, target, output, thumbnail in sorted(
-            self._mistakes, key=lambda item: (-item[0], -item[1])
-        ):
-            texts = self._text(target), self._text(output)
-            mistakes.append(
-                Mistake(-index, *texts, float(score), files and files[-index], _data_uri(thumbnail))
-            )
-        if self.task.kind == "regression":
-            return Result(self.task.kind, scores, mistakes, targets, outputs)
-        return Result(self.task.kind, scores, mistakes)
 
-    def _infer(self, targets: np.ndarray, outputs: np.ndarray) -> None:
+        mistakes = []
+        largest_first = sorted(self._mistakes, key=lambda item: (-item[0], -item[1]))
+        for error, place, target, output, thumbnail in largest_first:
+            mistake = Mistake(
+                index=-place,
+                target=self.task.describe(target),
+                predicted=self.task.describe(output),
+                score=float(error),
+                file=files and files[-place],
+                picture=_data_uri(thumbnail),
+            )
+            mistakes.append(mistake)
+        if self.task.draws_examples:
+            return Result(self.task, scores, mistakes, targets, outputs)
+        return Result(self.task, scores, mistakes)
+
+    def _infer(self, targets: np.ndarray, outputs: np.ndarray) -> tasks.Task:
+        """Returns the first task of the table that fits a model which does not say what its outputs mean."""
         if outputs.ndim != 2:
             expected = f"without `task`, the outputs of `{self.name}` must have shape (batch, classes or numbers)"
             raise checks.error(expected, given=outputs.shape, fix="Say what they are with `task=`.")
-        if targets.dtype.kind == "f":
-            self.task = _Inferred("regression", None)
-        else:
-            names = self.class_names if len(self.class_names or ()) == outputs.shape[1] else None
-            self.task = _Inferred(
-                "classification", names or list(map(str, range(outputs.shape[1])))
-            )
-        self._check_names()
-
-    def _check_names(self) -> None:
-        """Ids mean the same class in model and data, where both name their classes; plain numbers name nothing."""
-        ours, theirs = self.task.class_names, self.class_names
-        if ours is None or theirs is None or _numbered(theirs):
-            self.class_names = ours
-        elif len(ours) == len(theirs) and _numbered(ours):
-            self.class_names = theirs
-        elif list(ours) != list(theirs):
-            odd = sorted(set(theirs) ^ set(ours)) or ["the order"]
-            expected = f"the classes of the data must be those of the model, {_shown(ours)}"
-            raise checks.error(expected, given=f"{_shown(theirs)}; different: {_shown(odd)}")
-
-    def _checked(
-        self, targets: np.ndarray, outputs: np.ndarray, first: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.task.kind == "classification":
-            outputs = np.asarray(outputs, "float32")
-            classification.probability_rows(
-                outputs, classes=len(self.task.class_names), first=first
-            )
-            return classification.class_ids(
-                targets, examples=len(outputs), classes=len(self.task.class_names), first=first
-            ), outputs
-        if self.task.kind == "regression":
-            outputs = regression.number_rows(outputs, name="outputs", first=first)
-            targets = regression.number_rows(targets, name="targets", first=first)
-            if targets.shape != outputs.shape:
-                raise checks.error(
-                    f"targets must have the outputs' shape {outputs.shape}", given=targets.shape
-                )
-        return targets, outputs
+        fitting = (kind.infer(targets, outputs, self.class_names) for kind in tasks.TASKS.values())
+        task = next(task for task in fitting if task is not None)
+        return _with_names(task, self.class_names)
 
     def _keep_mistakes(
         self,
@@ -182,34 +137,33 @@ class Answers:
         targets: np.ndarray,
         outputs: np.ndarray,
     ) -> None:
-        if self.task.kind == "classification":
-            scores = np.where(outputs.argmax(axis=1) == targets, 0, outputs.max(axis=1))
-        elif self.task.kind == "regression":
-            scores = abs(outputs - targets).mean(axis=1)
-        else:
+        """Keeps the worst answers in a heap, the least wrong one on top."""
+        errors = self.task.errors(targets, outputs)
+        if errors is None:
             return
-        for i in np.argsort(-scores, kind="stable")[: self.keep]:
-            if scores[i] <= 0 or (
-                len(self._mistakes) == self.keep and scores[i] <= self._mistakes[0][0]
-            ):
+        for i in np.argsort(-errors, kind="stable")[: self.keep]:
+            is_full = len(self._mistakes) == self.keep
+            if errors[i] <= 0 or (is_full and errors[i] <= self._mistakes[0][0]):
                 break
-            item = (
-                scores[i],
-                -(first + rows[i]),
-                targets[i],
-                outputs[i],
-                _thumbnail(images[rows[i]]),
-            )
-            heapq.heappush(
-                self._mistakes, item
-            )  # the indices differ, so the arrays are never compared
+            place = -(first + rows[i])  # all differ, so that the heap never compares arrays
+            thumbnail = _thumbnail(images[rows[i]])
+            heapq.heappush(self._mistakes, (errors[i], place, targets[i], outputs[i], thumbnail))
             if len(self._mistakes) > self.keep:
                 heapq.heappop(self._mistakes)
 
-    def _text(self, value: np.ndarray) -> str:
-        if self.task.kind == "classification":
-            return str(self.class_names[int(value if np.ndim(value) == 0 else value.argmax())])
-        return ", ".join(f"{number:.4g}" for number in value)
+
+def _with_names(task: tasks.Task, theirs: Sequence[str] | None) -> tasks.Task:
+    """Checks that ids mean the same class in model and data; plain numbers name nothing and take the other's names."""
+    ours = task.class_names
+    if ours is None or theirs is None or _numbered(theirs) or list(ours) == list(theirs):
+        return task
+    if len(ours) == len(theirs) and _numbered(ours):
+        return task.renamed(theirs)
+    odd = sorted(set(theirs) ^ set(ours)) or ["the order"]
+    raise checks.error(
+        f"the classes of the data must be those of the model, {_shown(ours)}",
+        given=f"{_shown(theirs)}; different: {_shown(odd)}",
+    )
 
 
 def _numbered(names: Sequence[str]) -> bool:
@@ -217,9 +171,8 @@ def _numbered(names: Sequence[str]) -> bool:
 
 
 def _shown(names: Sequence[str], limit: int = 6) -> str:
-    return ", ".join(map(repr, names[:limit])) + (
-        f" and {len(names) - limit} more" if len(names) > limit else ""
-    )
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(repr, names[:limit])) + more
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray | None:

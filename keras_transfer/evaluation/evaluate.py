@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import layers
+from keras_transfer import layers, tasks
 from keras_transfer.core import checks
 from keras_transfer.evaluation import answers, report
 from keras_transfer.graphs import pixel_range
@@ -255,11 +255,12 @@ def _open(
         raise checks.error(
             "no task may be named 'about', the report's key for the rest", given=", ".join(names)
         )
-    tasks = {name: marker.task for name, marker in layers.outputs(model).items()}
+    by_name = {name: output.task for name, output in layers.outputs(model).items()}
     if task is not None:
-        tasks.update(
-            _by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks")
-        )
+        by_name |= _by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks")
+    for one in by_name.values():
+        if not isinstance(one, tasks.Task):
+            raise checks.error("`task` must be a task or a dict of tasks", given=repr(one))
     measured = [name for name in names if name in truth]
     if not measured:
         expected = f"`data` must have targets of {', '.join(names)}"
@@ -272,7 +273,7 @@ def _open(
         else {measured[0]: source.class_names}
     )
     return {
-        name: answers.Answers(name, tasks.get(name), class_names=class_names.get(name), keep=keep)
+        name: answers.Answers(name, by_name.get(name), class_names=class_names.get(name), keep=keep)
         for name in measured
     }
 

@@ -9,12 +9,11 @@ from typing import Any  # a report holds whatever a task measures
 
 import numpy as np
 
-from keras_transfer.evaluation import answers, plots
-from keras_transfer.evaluation.page import document, sections
+from keras_transfer.evaluation import answers
+from keras_transfer.evaluation.page import layout
+from keras_transfer.pages import document
 
 __all__ = ["Report"]
-
-ROWS = 30  # text tables of more classes show the weakest only
 
 
 class Report(Mapping):
@@ -29,7 +28,9 @@ class Report(Mapping):
         about: Everything else, as plain values.
 
     Example:
-        >>> report = Report(answers.Result("regression", {"mae": 0.5, "support": 4}, []), {"notes": []})
+        >>> import keras_transfer as kt
+        >>> result = answers.Result(kt.tasks.Regression(), {"mae": 0.5, "support": 4}, [])
+        >>> report = Report(result, {"notes": []})
         >>> report["mae"]
         0.5
     """
@@ -51,9 +52,11 @@ class Report(Mapping):
         return f"Report({', '.join(self._values)})"
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            "\n".join(_text(name, result.kind, values)) for name, result, values in self._tasks()
-        )
+        parts = []
+        for name, result, scores in self._tasks():
+            lines = result.task.text(scores)
+            parts.append("\n".join([name, *lines] if name else lines))
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         source = html.escape(self.to_html())
@@ -69,7 +72,7 @@ class Report(Mapping):
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
-        return sections.render(list(self._tasks()), self._values)
+        return layout.render(list(self._tasks()), self._values)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the report; the file appears complete or not at all.
@@ -95,7 +98,7 @@ def _scores(results: answers.Result | Mapping[str, answers.Result]) -> dict:
         return {name: _scores(result) for name, result in results.items()}
     shown = ("index", "target", "predicted", "score", "file")
     mistakes = [{key: getattr(mistake, key) for key in shown} for mistake in results.mistakes]
-    return _plain({"kind": results.kind, **results.scores, "mistakes": mistakes})
+    return _plain({"kind": results.task.kind, **results.scores, "mistakes": mistakes})
 
 
 def _plain(value: Any) -> Any:
@@ -104,48 +107,10 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
-    if isinstance(value, (list, tuple, set)):
+    if isinstance(value, list | tuple | set):
         return [_plain(inner) for inner in value]
     if isinstance(value, np.generic):
         return _plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def _text(name: str, kind: str, scores: Mapping) -> list[str]:
-    lines = [name] * bool(name)
-    if kind == "classification":
-        lines += _class_lines(scores["classes"])
-    numbers = [(key, value) for key, value in scores.items() if isinstance(value, float)]
-    lines.append(
-        "   ".join(f"{key} {value:.3f}" for key, value in numbers)
-        + f"   examples {scores.get('support', '?')}"
-    )
-    pairs = (
-        plots.confused(scores["confusion"], list(scores["classes"]))
-        if kind == "classification"
-        else []
-    )
-    if pairs:
-        lines.append(
-            "most confused: "
-            + ", ".join(f"{true} as {other} ({count})" for true, other, count in pairs)
-        )
-    return lines
-
-
-def _class_lines(classes: Mapping[str, Mapping]) -> list[str]:
-    rows = list(classes.items())
-    hidden = len(rows) - ROWS
-    if hidden > 0:
-        rows = sorted(rows, key=lambda row: (row[1]["f1"] is None, row[1]["f1"]))[:ROWS]
-    columns = ("precision", "recall", "f1", "support")
-    width = max(len("class"), *(len(name) for name, _ in rows))
-    lines = [f"{'class':<{width}}" + "".join(f"{column:>11}" for column in columns)]
-    for name, row in rows:
-        cells = "".join(
-            f"{'–' if row[key] is None else format(row[key], '.3f'):>11}" for key in columns[:3]
-        )
-        lines.append(f"{name:<{width}}{cells}{row['support']:>11}")
-    return [*lines, f"(the weakest {ROWS} of {len(classes)} classes)"] if hidden > 0 else lines
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from keras_transfer.core import checks
 
-__all__ = ["class_ids", "classification_scores", "probability_rows"]
+__all__ = ["class_ids", "classification_scores", "confused", "probability_rows"]
 
 CALIBRATION_BINS = 15
 
@@ -131,6 +131,25 @@ def class_ids(targets: np.ndarray, *, examples: int, classes: int, first: int = 
         fix = "Check the class names; a missing label has a sample weight of 0."
         raise checks.error(f"targets must be class ids in [0, {classes})", given=given, fix=fix)
     return targets.astype("int64")
+
+
+def confused(
+    matrix: Sequence[Sequence[int]], class_names: Sequence[str], *, limit: int = 3
+) -> list[tuple[str, str, int]]:
+    """Returns the class pairs of a confusion matrix that were mixed up most: (true, predicted, how often).
+
+    Example:
+        >>> confused([[5, 1], [2, 4]], ["cat", "dog"])
+        [('dog', 'cat', 2), ('cat', 'dog', 1)]
+    """
+    counts = np.array(matrix)
+    np.fill_diagonal(counts, 0)
+    pairs = []
+    for cell in np.argsort(-counts, axis=None, kind="stable")[:limit]:
+        row, column = divmod(int(cell), len(counts))
+        if counts[row, column]:
+            pairs.append((class_names[row], class_names[column], int(counts[row, column])))
+    return pairs
 
 
 def _row(precision: float, recall: float, f1: float, support: int) -> dict:

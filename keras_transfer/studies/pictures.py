@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_transfer.evaluation import plots
+from keras_transfer.pages import plots
 
 __all__ = ["gains", "similarity"]
 

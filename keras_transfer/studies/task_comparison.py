@@ -11,8 +11,7 @@ import numpy as np
 from scipy import stats
 
 from keras_transfer import tasks
-from keras_transfer.evaluation import plots
-from keras_transfer.evaluation.page import document
+from keras_transfer.pages import document, plots
 from keras_transfer.studies import pictures, relatedness
 
 __all__ = ["TaskComparison"]

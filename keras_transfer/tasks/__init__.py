@@ -1,4 +1,4 @@
-"""What a model is to answer: heads with their losses, metrics and answers."""
+"""What a model is to answer. A kind of task is one file, and one row of `TASKS`."""
 
 from keras_transfer.tasks.base import Task
 from keras_transfer.tasks.classification import Classification
@@ -6,4 +6,7 @@ from keras_transfer.tasks.regression import Regression
 
 __all__ = ["TASKS", "Classification", "Regression", "Task"]
 
-TASKS = {"classification": Classification, "regression": Regression}
+TASKS = {
+    "classification": Classification,
+    "regression": Regression,
+}

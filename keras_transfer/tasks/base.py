@@ -1,7 +1,9 @@
-"""The protocol of a task, and the head that vector tasks share."""
+"""What a task is: everything that differs between kinds of answers, and the head that vector tasks share."""
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any  # an answer is whatever the task says
 
 import keras
 import numpy as np
@@ -15,11 +17,13 @@ POOLING = ("avg", "max", "concat")
 
 
 class Task:
-    """A head with its loss, metrics and answers; subclass it for a task of your own.
+    """One question that a model answers; subclass it for a kind of your own.
 
-    A subclass sets `kind` and `units` and overrides what follows `head`. Its constructor checks and
-    stores; `get_config` returns what the constructor takes, and the class is registered with
-    `keras.saving.register_keras_serializable`, because the task is saved inside the model.
+    A subclass must have `kind`, `units`, `activate`, `loss`, `metrics`, `encode`, `decode` and `measure`. All else
+    has a default: no mistakes are shown, the report has the numbers of `measure` only, the loss says which epoch is
+    best, the head is trained, and images keep their places. The constructor checks and stores, and `get_config`
+    returns what it takes: the task is saved inside the model, so register the class with
+    `keras.saving.register_keras_serializable`. `kt.testing.check_task` runs the checks that the package's own pass.
 
     Args:
         hidden: Widths of the hidden layers between pooling and output.
@@ -34,15 +38,45 @@ class Task:
     """
 
     kind = "task"
+    """Its name in `TASKS`, in reports, and of its output where a model has one task only."""
+
+    class_names: list[str] | None = None
+    has_unit = False
+    """Whether the answer has a unit, whose scale and offset are taken from the training targets (`spread`)."""
+
+    # How models are compared, and epochs.
     score = "score"
-    """Which number of `measure` sums a model up, where models are compared."""
+    """The number of `measure` that sums a model up."""
 
     higher_is_better = True
     """Whether more of it is better."""
 
-    class_names: list[str] | None = None
-    has_unit = False
-    """Whether the answer has a unit, whose scale and offset are taken from the training targets."""
+    monitor: str | None = None
+    """The metric of `metrics` that says which epoch is best, a share of right answers; None for the loss."""
+
+    # What training may do with targets and head.
+    mixed_classes: int | None = None
+    """The number of classes where targets are class ids, which MixUp and label smoothing make distributions of."""
+
+    label_smoothing = 0.0
+    default_augmentation = False
+    """Whether colour pictures are augmented where the user says nothing."""
+
+    moves_with_image = True
+    """Whether a flip or a crop would have to change the targets too; False where they hold for the whole image."""
+
+    link: str | None = None
+    """How a linear head becomes the answer, "softmax", "sigmoid" or "identity"; such a head can be solved for."""
+
+    calibrates = False
+    """Whether `calibrate` chooses something on the validation data once training is over."""
+
+    # What the report shows.
+    draws_examples = False
+    """Whether `section` draws the targets and outputs of all examples."""
+
+    mistakes_title = "Mistakes"
+    target_title = "The target"
 
     level: str | None = None
     stop_gradient = False
@@ -66,6 +100,8 @@ class Task:
         self.level = level
         self.stop_gradient = bool(checks.choice(stop_gradient, (False, True), name="stop_gradient"))
 
+    # The head.
+
     @property
     def units(self) -> int:
         """Width of the head's last dense layer."""
@@ -87,7 +123,7 @@ class Task:
         pools = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
         if self.pooling in pools:
             return pools[self.pooling](name=f"{name}_pool")(features)
-        both = [pool(name=f"{name}_pool_{kind}")(features) for kind, pool in pools.items()]
+        both = [pool(name=f"{name}_pool_{key}")(features) for key, pool in pools.items()]
         return keras.layers.Concatenate(name=f"{name}_pool")(both)
 
     def _drop(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -97,6 +133,8 @@ class Task:
         """Turns the head's last tensor into the answer that `predict` returns."""
         raise NotImplementedError
 
+    # Training.
+
     def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:
         """Returns the loss; `targets` of the training data settle what depends on them."""
         raise NotImplementedError
@@ -105,21 +143,113 @@ class Task:
         """Returns new metrics for `compile`."""
         raise NotImplementedError
 
+    def needs_targets(self) -> bool:
+        """Returns whether `loss` or the answer's unit depends on the training targets."""
+        return self.has_unit
+
     def encode(self, targets: np.ndarray) -> np.ndarray:
         """Checks a user's targets and turns them into what the loss takes."""
         raise NotImplementedError
 
-    def decode(self, outputs: object) -> dict:
-        """Turns the model's output into the answers that a server gives, with TensorFlow operations."""
+    def linear_rows(
+        self, targets: np.ndarray, loss: keras.losses.Loss, *, smoothing: float | None = None
+    ) -> np.ndarray:
+        """Returns what a linear head is fitted to, one row an example, for tasks with a `link`.
+
+        Args:
+            targets: Encoded.
+            loss: Of all training targets.
+            smoothing: Of the labels; None for that of the loss.
+        """
+        return np.asarray(targets, "float64").reshape(len(targets), self.units)
+
+    def logit_shift(self, loss: keras.losses.Loss) -> np.ndarray:
+        """Returns what the loss adds to the answer's logits while training."""
+        return np.zeros(self.units)
+
+    def calibrate(self, targets: np.ndarray, outputs: np.ndarray) -> str:
+        """Chooses what answers depend on from validation data, and returns one line about it."""
         raise NotImplementedError
+
+    # Measuring and the report.
+
+    @classmethod
+    def infer(
+        cls, targets: np.ndarray, outputs: np.ndarray, class_names: Sequence[str] | None
+    ) -> "Task | None":
+        """Returns a task that fits the outputs of a model without tasks, or None if this kind does not."""
+        return None
+
+    def renamed(self, class_names: Sequence[str] | None) -> "Task":
+        """Returns the task with other names for its classes."""
+        if class_names is None or self.class_names is None:
+            return self
+        task = copy.copy(self)
+        task.class_names = list(class_names)
+        return task
+
+    def check(
+        self, targets: np.ndarray, outputs: np.ndarray, *, first: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns targets and outputs as `measure` takes them, or raises an error; `first` is the first row's index."""
+        return targets, outputs
 
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
         """Scores outputs against targets, as a dict that goes into JSON."""
         raise NotImplementedError
 
-    def needs_targets(self) -> bool:
-        """Whether `loss` or the answer's unit depends on the training targets."""
-        return self.has_unit
+    def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray | None:
+        """Returns how wrong each answer is, 0 where it is right; None for a task that shows no mistakes."""
+        return None
+
+    def describe(self, value: np.ndarray) -> str:
+        """Returns one target or one output in words."""
+        return str(value)
+
+    def describe_error(self, error: float) -> str:
+        """Returns what one number of `errors` means, in words."""
+        return f"error {error:.4g}"
+
+    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
+        """Returns the title of a score in the report, and a line below its number."""
+        return score.replace("_", " "), ""
+
+    def text(self, scores: Mapping) -> list[str]:
+        """Returns the lines of the printed report."""
+        numbers = [
+            f"{key} {value:.3f}" for key, value in scores.items() if isinstance(value, float)
+        ]
+        return [f"{'   '.join(numbers)}   examples {scores.get('support', '?')}"]
+
+    def section(
+        self,
+        scores: Mapping,
+        targets: np.ndarray | None,
+        outputs: np.ndarray | None,
+        *,
+        name: str,
+    ) -> str:
+        """Returns the task's part of the page as HTML, between its numbers and its mistakes.
+
+        Args:
+            scores: Of `measure`.
+            targets: Of all examples; None unless `draws_examples`.
+            outputs: As `targets`.
+            name: Unique in the page, for the ids of figures.
+        """
+        return ""
+
+    # Serving.
+
+    def decode(self, outputs: Any) -> dict:
+        """Turns the model's output into the answers that a server gives, with TensorFlow operations."""
+        raise NotImplementedError
+
+    def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float] | list[float]:
+        """Returns what `keras-transfer predict` says about one image: shares by name, at most `top`, or numbers."""
+        return [float(value) for value in np.ravel(output)]
+
+    # Saving and checks.
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
@@ -132,3 +262,8 @@ class Task:
     def from_config(cls, config: dict) -> "Task":
         """Makes the task again from its config."""
         return cls(**config)
+
+    @classmethod
+    def example(cls, **options: Any) -> tuple["Task", np.ndarray]:
+        """Returns a small task of this kind with four or more targets, for checks; `options` go to the constructor."""
+        raise NotImplementedError

@@ -8,7 +8,9 @@ from keras import ops
 
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks, lookup
-from keras_transfer.tasks import base
+from keras_transfer.metrics import classification as scoring
+from keras_transfer.pages import document
+from keras_transfer.tasks import base, class_scores
 
 __all__ = ["Classification"]
 
@@ -17,6 +19,14 @@ LOSSES = {
     "crossentropy": losses.Crossentropy,
     "focal": losses.Focal,
     "logit_adjusted": losses.LogitAdjusted,
+}
+HEADLINES = {  # score: (title, help)
+    "accuracy": ("Accuracy", ""),
+    "precision": ("Precision", "mean over classes"),
+    "recall": ("Recall", "mean over classes"),
+    "f1": ("F1", "mean over classes"),
+    "top_5": ("Top-5 accuracy", "among the five best"),
+    "ece": ("Calibration error", "confidence vs. accuracy"),
 }
 
 
@@ -47,6 +57,12 @@ class Classification(base.Task):
 
     kind = "classification"
     score = "accuracy"
+    monitor = "accuracy"
+    default_augmentation = True
+    moves_with_image = False
+    link = "softmax"
+    mistakes_title = "Most confident mistakes"
+    target_title = "The true class"
 
     def __init__(
         self,
@@ -81,6 +97,11 @@ class Classification(base.Task):
     def units(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def mixed_classes(self) -> int:
+        """The number of classes."""
+        return self.units
 
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """Softmax."""
@@ -135,6 +156,103 @@ class Classification(base.Task):
             )
         return values.astype("int32")
 
+    def linear_rows(
+        self, targets: np.ndarray, loss: keras.losses.Loss, *, smoothing: float | None = None
+    ) -> np.ndarray:
+        """Returns the smoothed distribution of each example, times the weight of its class."""
+        config = loss.get_config()
+        share = config.get("label_smoothing", 0.0) if smoothing is None else smoothing
+        weights = config.get("class_weights")
+        rows = np.eye(self.units)[targets] * (1 - share) + share / self.units
+        return rows if weights is None else rows * np.array(weights)[targets][:, None]
+
+    def logit_shift(self, loss: keras.losses.Loss) -> np.ndarray:
+        """Returns tau log(prior) for logit adjustment, else 0."""
+        if not isinstance(loss, losses.LogitAdjusted):
+            return super().logit_shift(loss)
+        return loss.tau * np.log(np.array(loss.priors) / sum(loss.priors))
+
+    @classmethod
+    def infer(
+        cls, targets: np.ndarray, outputs: np.ndarray, class_names: Sequence[str] | None
+    ) -> "Classification | None":
+        """Returns a classification for integer targets."""
+        if targets.dtype.kind == "f":
+            return None
+        classes = outputs.shape[1]
+        if classes < 2:
+            raise checks.error(
+                "outputs must have a column for each class",
+                given=outputs.shape,
+                fix="Say what they are with `task=`.",
+            )
+        return cls(class_names if len(class_names or ()) == classes else classes)
+
+    def check(
+        self, targets: np.ndarray, outputs: np.ndarray, *, first: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns class ids and probabilities."""
+        outputs = np.asarray(outputs, "float32")
+        scoring.probability_rows(outputs, classes=self.units, first=first)
+        ids = scoring.class_ids(targets, examples=len(outputs), classes=self.units, first=first)
+        return ids, outputs
+
+    def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Returns the confidence of each wrong answer."""
+        return np.where(outputs.argmax(axis=1) == targets, 0, outputs.max(axis=1))
+
+    def describe(self, value: np.ndarray) -> str:
+        """Returns the name of a class id, or of the likeliest class."""
+        return self.class_names[int(value if np.ndim(value) == 0 else value.argmax())]
+
+    def describe_error(self, error: float) -> str:
+        """Returns how sure the model was."""
+        return f"{error:.0%} sure"
+
+    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
+        """Returns title and help; for the accuracy its interval."""
+        title, more = HEADLINES.get(score) or super().headline(score, scores)
+        if score == "accuracy" and scores.get("accuracy_interval"):
+            more = "95 %: {:.3f} – {:.3f}".format(*scores["accuracy_interval"])
+        return title, more
+
+    def text(self, scores: Mapping) -> list[str]:
+        """Returns a table of classes, the numbers, and what was mixed up most."""
+        lines = [*class_scores.lines(scores["classes"]), *super().text(scores)]
+        pairs = scoring.confused(scores["confusion"], list(scores["classes"]))
+        if pairs:
+            texts = [f"{true} as {other} ({count})" for true, other, count in pairs]
+            lines.append(f"most confused: {', '.join(texts)}")
+        return lines
+
+    def section(
+        self,
+        scores: Mapping,
+        targets: np.ndarray | None,
+        outputs: np.ndarray | None,
+        *,
+        name: str,
+    ) -> str:
+        """Returns the table of classes and the confusion matrix."""
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        names, counts = list(scores["classes"]), scores["confusion"]
+        label = "Confusion matrix, rows true, columns predicted"
+        picture = plots.svg(plots.confusion(counts, names), name=f"confusion-{name}", label=label)
+        caption = "Blue is right, red is wrong; the stronger, the larger its share of the row."
+        wide = ' class="wide" tabindex="0" role="group" aria-label="Confusion matrix"'
+        figure = f"<figure{wide}>{picture}<figcaption>{caption}</figcaption></figure>"
+
+        items = []
+        for true, other, count in scoring.confused(counts, names, limit=8):
+            said = f'<span class="said">{document.escape(other)}</span>'
+            items.append(f"<li>{document.escape(true)} taken for {said}: {count}</li>")
+        listed = "".join(items)
+        if listed:
+            listed = f'<p class="quiet">Most confused:</p><ul class="notes">{listed}</ul>'
+        confusion = f'<div class="beside">{figure}<div>{listed}</div></div>'
+        return class_scores.table(scores["classes"]) + document.box("Confusion", confusion)
+
     def decode(self, outputs: object) -> dict:
         """Returns `probabilities`, the best `label`, and the top `classes`, best first."""
         import tensorflow as tf
@@ -161,18 +279,28 @@ class Classification(base.Task):
             or isinstance(given.get("class_weights"), str)
         )
 
+    def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float]:
+        """Returns the probabilities of the likeliest classes by name, best first."""
+        best = output.argsort()[::-1][:top]
+        return {self.class_names[index]: round(float(output[index]), 6) for index in best}
+
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
-        named = isinstance(self.chosen_loss, str)
+        loss = self.chosen_loss
+        if not isinstance(loss, str):
+            loss = keras.saving.serialize_keras_object(loss)
         own = {
             "classes": self.class_names,
-            "loss": self.chosen_loss
-            if named
-            else keras.saving.serialize_keras_object(self.chosen_loss),
+            "loss": loss,
             "class_weights": self.class_weights,
             "label_smoothing": self.label_smoothing,
         }
         return {**super().get_config(), **own}
+
+    @classmethod
+    def example(cls, **options: object) -> tuple["Classification", np.ndarray]:
+        """Returns three animals."""
+        return cls(["cat", "dog", "emu"], **options), np.array([0, 2, 1, 2])
 
 
 def _names(classes: int | Sequence[str]) -> list[str]:

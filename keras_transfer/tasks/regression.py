@@ -1,15 +1,25 @@
 """Numbers in the unit of their labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks
+from keras_transfer.metrics import regression as scoring
+from keras_transfer.pages import document
 from keras_transfer.tasks import base
 
 __all__ = ["Regression"]
+
+HEADLINES = {  # score: (title, help)
+    "mae": ("Mean absolute error", ""),
+    "rmse": ("RMS error", ""),
+    "r2": ("R²", "variance explained"),
+    "bias": ("Bias", "mean of predicted − true"),
+}
+DRAWN = 6  # outputs with figures of their own
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -37,6 +47,11 @@ class Regression(base.Task):
     score = "mae"
     higher_is_better = False
     has_unit = True
+    moves_with_image = False
+    link = "identity"
+    draws_examples = True
+    mistakes_title = "Largest errors"
+    target_title = "The true value"
 
     def __init__(
         self,
@@ -98,6 +113,77 @@ class Regression(base.Task):
             )
         return values
 
+    @classmethod
+    def infer(
+        cls, targets: np.ndarray, outputs: np.ndarray, class_names: Sequence[str] | None
+    ) -> "Regression":
+        """Returns a regression."""
+        return cls(outputs.shape[1])
+
+    def check(
+        self, targets: np.ndarray, outputs: np.ndarray, *, first: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns two arrays of numbers of one shape."""
+        outputs = scoring.number_rows(outputs, name="outputs", first=first)
+        targets = scoring.number_rows(targets, name="targets", first=first)
+        if targets.shape != outputs.shape:
+            raise checks.error(
+                f"targets must have the outputs' shape {outputs.shape}", given=targets.shape
+            )
+        return targets, outputs
+
+    def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Returns the mean absolute error of each example."""
+        return abs(outputs - targets).mean(axis=1)
+
+    def describe(self, value: np.ndarray) -> str:
+        """Returns the numbers."""
+        return ", ".join(f"{number:.4g}" for number in value)
+
+    def describe_error(self, error: float) -> str:
+        """Returns how far off the model was."""
+        return f"off by {document.text(error)}"
+
+    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
+        """Returns title and help; for errors the unit."""
+        title, more = HEADLINES.get(score) or super().headline(score, scores)
+        if score in ("mae", "rmse") and scores.get("unit"):
+            more = scores["unit"]
+        return title, more
+
+    def section(
+        self,
+        scores: Mapping,
+        targets: np.ndarray | None,
+        outputs: np.ndarray | None,
+        *,
+        name: str,
+    ) -> str:
+        """Returns figures of the first outputs, and a table where there are several."""
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        boxes = []
+        count = 0 if outputs is None else min(outputs.shape[1], DRAWN)
+        for output in range(count):
+            suffix = f" of output {output}" if outputs.shape[1] > 1 else ""
+            pair = targets[:, output], outputs[:, output]
+            for title, draw in (
+                ("Predicted against true", plots.scatter),
+                ("Errors", plots.residuals),
+            ):
+                figure_name = f"{draw.__name__}-{name}-{output}"
+                picture = plots.svg(draw(*pair), name=figure_name, label=title + suffix)
+                boxes.append(document.box(title + suffix, f"<figure>{picture}</figure>"))
+        parts = [f'<div class="pair">{"".join(boxes)}</div>'] if boxes else []
+
+        if scores.get("outputs"):
+            rows = []
+            for index, row in enumerate(scores["outputs"]):
+                rows.append((str(index), *map(document.number, row.values())))
+            table = document.table("", ["output", *scores["outputs"][0]], rows)
+            parts.append(document.box("Each output", table))
+        return "".join(parts)
+
     def decode(self, outputs: object) -> dict:
         """Returns `value`."""
         import tensorflow as tf
@@ -105,9 +191,15 @@ class Regression(base.Task):
         return {"value": tf.identity(outputs)}
 
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
-        """Returns the mean absolute error, root mean squared error and R2."""
-        return metrics.regression_scores(targets, outputs)
+        """Returns the mean absolute error, root mean squared error and R2, and the unit if it has a name."""
+        scores = metrics.regression_scores(targets, outputs)
+        return {**scores, "unit": self.unit} if self.unit else scores
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         return {**super().get_config(), "outputs": self.outputs, "unit": self.unit}
+
+    @classmethod
+    def example(cls, **options: object) -> tuple["Regression", np.ndarray]:
+        """Returns one number an image."""
+        return cls(1, **options), np.array([3.0, 60.0, 24.5, 8.0])

@@ -292,7 +292,8 @@ def test_most_confused_pairs_are_the_largest_cells_off_the_diagonal():
     scores = kt.metrics.classification_scores(
         [0] * 5 + [1] * 4, np.eye(3)[[0, 0, 1, 1, 1, 2, 1, 1, 1]], ["a", "b", "c"]
     )
-    text = str(kt.evaluation.Report(answers.Result("classification", scores, []), {}))
+    result = answers.Result(kt.tasks.Classification(["a", "b", "c"]), scores, [])
+    text = str(kt.evaluation.Report(result, {}))
     assert text.splitlines()[-1] == "most confused: a as b (3), b as c (1)"
 
 
@@ -307,15 +308,19 @@ def test_printed_table_of_many_classes_has_the_weakest():
 
 def test_class_without_examples_is_shown_as_a_dash():
     scores = kt.metrics.classification_scores([0, 1], np.eye(3)[[0, 1]], ["a", "b", "c"])
-    report = kt.evaluation.Report(answers.Result("classification", scores, []), {})
+    result = answers.Result(kt.tasks.Classification(["a", "b", "c"]), scores, [])
+    report = kt.evaluation.Report(result, {})
     assert str(report).splitlines()[3].split() == ["c", "–", "–", "–", "0"]
     assert report.to_html().count('<td data-value="-1">–</td>') == 3
 
 
 def test_task_of_another_kind_shows_its_numbers():
-    report = kt.evaluation.Report(
-        answers.Result("segmentation", {"mean_iou": 0.625, "support": 4}, []), {}
-    )
+    class Overlap(kt.tasks.Task):
+        kind = "overlap"
+
+    result = answers.Result(Overlap(), {"mean_iou": 0.625, "support": 4}, [])
+    report = kt.evaluation.Report(result, {})
+    assert report["kind"] == "overlap"
     assert str(report) == "mean_iou 0.625   examples 4"
     assert 'data-metric="mean_iou" data-value="0.625"' in report.to_html()
 

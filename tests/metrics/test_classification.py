@@ -172,3 +172,14 @@ def test_errors_count_from_the_first_example_of_the_batch():
         classification.class_ids(np.array([0, 7]), examples=2, classes=3, first=64)
     with pytest.raises(checks.InputError, match="at index 64"):
         classification.probability_rows(np.array([[2.0, 2.0]]), classes=2, first=64)
+
+
+def test_most_confused_pairs():
+    matrix = [[9, 2, 0], [5, 9, 0], [1, 0, 9]]
+    assert classification.confused(matrix, ["a", "b", "c"]) == [
+        ("b", "a", 5),
+        ("a", "b", 2),
+        ("c", "a", 1),
+    ]
+    assert classification.confused(matrix, ["a", "b", "c"], limit=1) == [("b", "a", 5)]
+    assert classification.confused([[1, 0], [0, 1]], ["a", "b"]) == []

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_transfer.evaluation import plots
+from keras_transfer.pages import plots
 from keras_transfer.studies import pictures
 
 

@@ -9,7 +9,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from keras_transfer.evaluation import plots
+from keras_transfer.pages import plots
 
 __all__ = ["block_curves", "learning_curves"]
 

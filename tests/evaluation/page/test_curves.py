@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_transfer.evaluation import plots
 from keras_transfer.evaluation.page import curves
+from keras_transfer.pages import plots
 
 HISTORY = {
     "accuracy": [0.1, 0.2, 0.3, 0.4],

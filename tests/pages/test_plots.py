@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from matplotlib import colors
 
-from keras_transfer.evaluation import plots
-from keras_transfer.evaluation.page import styling
+from keras_transfer.pages import plots, styling
 
 
 def test_confusion_cells_show_counts_and_shares():
@@ -38,13 +37,6 @@ def test_confusion_labels_can_be_read(size):
     boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.y0)
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
     assert (len(figure.axes[0].texts) > 0) == (size <= 15)
-
-
-def test_most_confused_pairs():
-    matrix = [[9, 2, 0], [5, 9, 0], [1, 0, 9]]
-    assert plots.confused(matrix, ["a", "b", "c"]) == [("b", "a", 5), ("a", "b", 2), ("c", "a", 1)]
-    assert plots.confused(matrix, ["a", "b", "c"], limit=1) == [("b", "a", 5)]
-    assert plots.confused([[1, 0], [0, 1]], ["a", "b"]) == []
 
 
 def test_scatter_has_a_limited_number_of_points():

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_transfer.evaluation.page import document
+from keras_transfer.pages import document
 
 
 def test_texts_are_escaped_and_numbers_embedded():

@@ -15,7 +15,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "STYLE", "canvas", "confused", "confusion", "residuals", "scatter", "svg"]
+__all__ = ["COLOURS", "STYLE", "canvas", "confusion", "residuals", "scatter", "svg"]
 
 COLOURS = {
     "ink": "#1c2431",
@@ -118,28 +118,6 @@ def _class_labels(axes: Axes, class_names: Sequence[str], cell: float) -> None:
     )
     axes.set_yticks(range(0, size, step), names, **style)
     axes.tick_params(length=0, pad=4)
-
-
-def confused(
-    matrix: Sequence[Sequence[int]], class_names: Sequence[str], *, limit: int = 3
-) -> list[tuple[str, str, int]]:
-    """Returns the class pairs of a confusion matrix that were mixed up most: (true, predicted, how often).
-
-    Example:
-        >>> confused([[5, 1], [2, 4]], ["cat", "dog"])
-        [('dog', 'cat', 2), ('cat', 'dog', 1)]
-    """
-    counts = np.array(matrix)
-    np.fill_diagonal(counts, 0)
-    cells = [
-        divmod(int(cell), len(counts))
-        for cell in np.argsort(-counts, axis=None, kind="stable")[:limit]
-    ]
-    return [
-        (class_names[row], class_names[column], int(counts[row, column]))
-        for row, column in cells
-        if counts[row, column]
-    ]
 
 
 @matplotlib.rc_context(STYLE)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any  # cells hold any plain value
 
 from keras_transfer.core import checks
-from keras_transfer.evaluation.page import styling
+from keras_transfer.pages import styling
 from keras_transfer.storage import files
 
 __all__ = ["box", "escape", "number", "render", "save", "slug", "table", "text"]

@@ -1,0 +1,48 @@
+"""A report as one self-contained page: what was measured of each task, how the training went, and the run."""
+
+from collections.abc import Mapping, Sequence
+
+from keras_transfer.evaluation import answers
+from keras_transfer.evaluation.page import results, run, training
+from keras_transfer.pages import document
+
+__all__ = ["render"]
+
+
+def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], values: Mapping) -> str:
+    """Returns the page.
+
+    Args:
+        tasks: Name, result and scores as plain values, of each task; the name of a single task may be "".
+        values: All numbers, embedded as JSON; `values["about"]` tells about model, data and training.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> result = answers.Result(kt.tasks.Regression(), {"mae": 0.5}, [])
+        >>> page = render([("", result, result.scores)], {"mae": 0.5, "about": {}})
+        >>> 'data-metric="mae" data-value="0.5"' in page
+        True
+    """
+    about = values["about"]
+    model = about.get("model", {})
+    names = [model.get("name"), model.get("backbone")]
+    title = " · ".join(dict.fromkeys(filter(None, names))) or "Report"
+
+    parts = {}
+    for index, (name, result, scores) in enumerate(tasks):
+        parts[name or "Results"] = results.part(index, name, result, scores)
+    parts["Training"] = training.part(about)
+    parts["Run"] = run.part(about)
+    return document.render(title, parts, subtitle=_subtitle(about), values=values)
+
+
+def _subtitle(about: Mapping) -> str:
+    data, speed = about.get("data", {}), about.get("speed", {})
+    parts = []
+    if "examples" in data:
+        split = f" of the {data['split']} split" if data.get("split") else ""
+        parts.append(f"{data['examples']:,} images{split}")
+    if speed.get("images_per_second"):
+        parts.append(f"{document.number(speed['images_per_second'])} images per second")
+    parts.append(about.get("created", "").replace("T", " ")[:16])
+    return " · ".join(parts).strip(" ·")

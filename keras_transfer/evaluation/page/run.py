@@ -1,0 +1,56 @@
+"""The part of the page that tells about the run: what was decided, the model, the data, arguments, versions."""
+
+from collections.abc import Mapping
+
+from keras_transfer.pages import document
+from keras_transfer.pages.document import escape
+
+__all__ = ["part"]
+
+TITLES = {
+    "val_loss": "validation loss",
+    "lr": "learning rate",
+    "megabytes": "size (MB)",
+    "digest": "data digest",
+}
+SHOWN_ELSEWHERE = {
+    "arguments",
+    "best_epoch",
+    "history",
+    "insight",
+    "notes",
+    "refit",
+    "source",
+    "stages",
+    "versions",
+}  # of the run record
+
+
+def part(about: Mapping) -> str:
+    """Returns the part as HTML, of the facts about a report."""
+    record = about.get("training") or {}
+    groups = {
+        "Model": about.get("model"),
+        "Measured on": {**(about.get("data") or {}), **(about.get("speed") or {})},
+        "Training": {key: value for key, value in record.items() if key not in SHOWN_ELSEWHERE},
+        "Arguments": record.get("arguments"),
+        "Versions": {**(record.get("versions") or {}), **(about.get("versions") or {})},
+    }
+    boxes = "".join(_facts(title, facts) for title, facts in groups.items() if facts)
+
+    notes = dict.fromkeys([*(record.get("notes") or ()), *(about.get("notes") or ())])
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    decided = ""
+    if items:
+        decided = document.box("Decided on the way", f'<ul class="notes">{items}</ul>')
+    return decided + (f'<div class="pair">{boxes}</div>' if boxes else "")
+
+
+def _facts(title: str, facts: Mapping) -> str:
+    rows = []
+    for key, value in facts.items():
+        if value is not None:
+            name = escape(TITLES.get(key, key.replace("_", " ")))
+            cell = escape(document.text(value))
+            rows.append(f'<tr><th scope="row">{name}</th><td>{cell}</td></tr>')
+    return document.box(title, f'<table class="facts">{"".join(rows)}</table>') if rows else ""

@@ -1,0 +1,63 @@
+"""Tables of what was measured of each class, as text and as a part of the page."""
+
+from collections.abc import Mapping, Sequence
+
+from keras_transfer.pages import document
+
+__all__ = ["lines", "table"]
+
+ROWS = 30  # text tables of more classes show the weakest only
+COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1"}
+
+
+def lines(classes: Mapping[str, Mapping], *, columns: Sequence[str] = tuple(COLUMNS)) -> list[str]:
+    """Returns an aligned text table of the scores of each class, of the weakest ones if there are many.
+
+    Example:
+        >>> lines({"cat": {"precision": 1.0, "recall": None, "f1": 0.5, "support": 4}})[1].split()
+        ['cat', '1.000', '–', '0.500', '4']
+    """
+    rows = list(classes.items())
+    hidden = len(rows) - ROWS
+    if hidden > 0:
+        rows = sorted(rows, key=lambda row: (row[1]["f1"] is None, row[1]["f1"]))[:ROWS]
+    titles = [*columns, "support"]
+    widths = [max(11, len(title) + 2) for title in titles]
+    first = max(len("class"), *(len(name) for name, _ in rows))
+
+    texts = [[title.rjust(width) for title, width in zip(titles, widths, strict=True)]]
+    for _, row in rows:
+        cells = ["–" if row[key] is None else f"{row[key]:.3f}" for key in columns]
+        cells.append(str(row["support"]))
+        texts.append([cell.rjust(width) for cell, width in zip(cells, widths, strict=True)])
+    names = ["class", *(name for name, _ in rows)]
+    result = [f"{name:<{first}}{''.join(cells)}" for name, cells in zip(names, texts, strict=True)]
+    return [*result, f"(the weakest {ROWS} of {len(classes)} classes)"] if hidden > 0 else result
+
+
+def table(classes: Mapping[str, Mapping], *, columns: Mapping[str, str] = COLUMNS) -> str:
+    """Returns a table of bars that a click on a heading sorts, as HTML.
+
+    Args:
+        classes: The scores of each class, `support` among them.
+        columns: Titles of the scores to show.
+    """
+    rows = []
+    for name, row in classes.items():
+        cells = "".join(_bar(row[key]) for key in columns)
+        cells += f"<td>{row['support']}</td>"
+        rows.append(f'<tr><th scope="row">{document.escape(name)}</th>{cells}</tr>')
+    titles = ("class", *columns.values(), "images")
+    head = "".join(
+        f'<th scope="col"><button type="button">{title}</button></th>' for title in titles
+    )
+    caption = f"<caption>{len(rows)} classes; click a heading to sort.</caption>"
+    body = f"{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    scroll = '<div class="scroll" tabindex="0" role="region" aria-label="Each class">'
+    return document.box("Each class", f'{scroll}<table class="bars">{body}</table></div>')
+
+
+def _bar(value: float | None) -> str:
+    if value is None:
+        return '<td data-value="-1">–</td>'
+    return f'<td class="bar" style="--share:{value:.4f}" data-value="{value}">{value:.3f}</td>'
