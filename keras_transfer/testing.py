@@ -99,8 +99,8 @@ def _answers_each_image_by_itself(backbone: keras.Model) -> None:
 
 
 def _blocks_hold_every_layer_once(backbone: keras.Model) -> None:
-    listed = [path for block in kt.layers.blocks(backbone) for path in block.layers]
-    mark = kt.layers.representation(backbone)
+    listed = [path for block in kt.models.blocks(backbone) for path in block.layers]
+    mark = kt.models.representation(backbone)
     trunk = [path for path, layer in paths.leaves(backbone).items() if layer is not mark]
     _require(
         sorted(listed) == sorted(trunk), f"{set(trunk) ^ set(listed)} not in exactly one block"
@@ -156,7 +156,7 @@ def _a_frozen_trunk_stays_bit_equal(backbone: keras.Model) -> None:
 
 def _what_is_thawed_moves_and_nothing_else(backbone: keras.Model) -> None:
     able = set(kt.unfreeze(backbone))
-    blocks = [block.name for block in kt.layers.blocks(backbone) if able & set(block.layers)]
+    blocks = [block.name for block in kt.models.blocks(backbone) if able & set(block.layers)]
     model, before, after = _trained(backbone, blocks[-1] if blocks else "all")
     moved = _moved(before, after)
     names = {id(variable): path for path, variable in paths.variables(model).items()}
@@ -272,7 +272,7 @@ def _scores_go_into_json(task: object, targets: np.ndarray) -> None:
 def _a_model_with_it_reloads_equal(task: object, targets: np.ndarray) -> None:
     model = _task_model(task)
     _reloads_equal(model)
-    again = next(iter(kt.layers.outputs(_reloaded(model)).values())).task
+    again = next(iter(kt.models.outputs(_reloaded(model)).values())).task
     _require(again.get_config() == task.get_config(), f"{again.get_config()}")
 
 

@@ -58,5 +58,5 @@ def test_caltech_photos(real_data, tmp_path):
     answers = np.load(tmp_path / "answers.npz")
     expected = model.predict(kt.data.load_images(files, 160), verbose=0)
     np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-4)
-    names = np.array(kt.layers.outputs(model)["classification"].task.class_names)
+    names = np.array(kt.models.outputs(model)["classification"].task.class_names)
     assert (answers["label"] == names[expected.argmax(axis=1)]).sum() == 418

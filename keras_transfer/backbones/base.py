@@ -4,6 +4,7 @@ import keras
 
 from keras_transfer import layers
 from keras_transfer.graphs import blocks as core_blocks
+from keras_transfer.layers import marks
 
 __all__ = ["Backbone"]
 
@@ -45,15 +46,15 @@ class Backbone(keras.Model):
     @property
     def source(self) -> dict:
         """Where it comes from: name, weights, arguments."""
-        return layers.representation(self).source
+        return marks.representation(self).source
 
     @property
     def blocks(self) -> list[core_blocks.Block]:
         """Its blocks bottom to top; no block cuts a residual connection, and each layer is in exactly one."""
-        return layers.blocks(self)
+        return marks.blocks(self)
 
     @property
     def levels(self) -> dict[str, str]:
         """The operation that ends each resolution: `{"P2": ..., "P5": ...}`, P3 having stride 8."""
-        mark = layers.representation(self)
+        mark = marks.representation(self)
         return core_blocks.levels(self, pattern=self.source.get("blocks"), until=mark.input)

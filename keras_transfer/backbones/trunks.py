@@ -9,6 +9,7 @@ from keras_transfer import layers
 from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.layers import marks
 
 __all__ = ["Trunk", "find"]
 
@@ -65,7 +66,7 @@ def find(
     _check_images(network)
     flat = _flat(_nested(network) if _has_own_config(network) else network)
     order = nodes.nodes(flat)
-    mark = layers.representation(flat)
+    mark = marks.representation(flat)
     is_opaque = not nodes.is_functional(model)  # a sequential model has a graph once it was called
     end = _named_end(order, network, output) if output else _end(flat, order, mark, is_opaque)
     below = nodes.ancestors(order, [end])

@@ -45,7 +45,7 @@ def _class_names(model: object) -> list[str]:
 
     found = [
         layer.task
-        for layer in kt.layers.outputs(model).values()
+        for layer in kt.models.outputs(model).values()
         if layer.task.kind == "classification"
     ]
     if len(found) != 1:

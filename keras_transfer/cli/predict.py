@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     paths = _files(arguments.images)
     model, _ = options.load_run(arguments)
-    if not kt.layers.outputs(model):
+    if not kt.models.outputs(model):
         raise checks.error(
             "RUN must be a model of kt.build_model", given=f"{str(arguments.run)!r}, without tasks"
         )
@@ -77,7 +77,7 @@ def _answer(model: object, outputs: object, row: int, top: int) -> dict:
     import keras_transfer as kt
 
     found = {}
-    for name, layer in kt.layers.outputs(model).items():
+    for name, layer in kt.models.outputs(model).items():
         values = (outputs[name] if isinstance(outputs, dict) else outputs)[row]
         if layer.task.kind == "classification":
             best = values.argsort()[::-1][:top]

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import layers, tasks
+from keras_transfer import tasks
 from keras_transfer.core import checks
 from keras_transfer.evaluation import answers, report
 from keras_transfer.graphs import pixel_range
+from keras_transfer.layers import marks
 
 __all__ = ["evaluate"]
 
@@ -206,7 +207,7 @@ def _batches(
 ) -> Iterator[tuple]:
     """Yields (index of the first example, images, targets, weights, outputs by name) for each batch."""
     predict = tf.function(lambda images: model(images, training=False), input_signature=[signature])
-    named = list(layers.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
+    named = list(marks.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
     for batch in source.dataset:
         images, truth, weights = keras.utils.unpack_x_y_sample_weight(batch)
         if not len(images):
@@ -255,7 +256,7 @@ def _open(
         raise checks.error(
             "no task may be named 'about', the report's key for the rest", given=", ".join(names)
         )
-    by_name = {name: output.task for name, output in layers.outputs(model).items()}
+    by_name = {name: output.task for name, output in marks.outputs(model).items()}
     if task is not None:
         by_name |= _by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks")
     for one in by_name.values():
@@ -322,7 +323,7 @@ def _training(model: keras.Model, history: Any) -> dict:
 
 
 def _model_facts(model: keras.Model) -> dict:
-    trunk = layers.representation(model)
+    trunk = marks.representation(model)
     source = dict(getattr(trunk, "source", None) or {})
     return {
         "name": model.name,

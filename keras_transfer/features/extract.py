@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import layers as marks
 from keras_transfer.core import checks, lookup
 from keras_transfer.features import batches, store, writers
 from keras_transfer.graphs import blocks, nodes, paths, pixel_range
+from keras_transfer.layers import trunk_end
 
 __all__ = ["POOLING", "extract"]
 
@@ -141,7 +141,7 @@ def _taps(
         marked = [
             path
             for path, layer in paths.leaves(model).items()
-            if isinstance(layer, marks.Representation)
+            if isinstance(layer, trunk_end.Representation)
         ]
         if marked:
             return nodes.tap(model, marked), {}
@@ -173,7 +173,9 @@ def _places(model: keras.Model, patterns: list[str]) -> dict[str, str]:
     ):  # layers of that name
         return {}
     flat = nodes.flatten(model)
-    trunk = [node for node in nodes.nodes(flat) if isinstance(node.operation, marks.Representation)]
+    trunk = [
+        node for node in nodes.nodes(flat) if isinstance(node.operation, trunk_end.Representation)
+    ]
     pattern = trunk[0].operation.source.get("blocks") if trunk else None
     found = blocks.levels(flat, pattern=pattern, until=trunk[0].inputs[0] if trunk else None)
     for level in wanted:
@@ -326,7 +328,9 @@ def _joined(*parts: np.ndarray) -> np.ndarray:
 
 def _about(model: keras.Model, pooling: str | None, dtype: str) -> dict:
     found = [
-        layer for layer in paths.leaves(model).values() if isinstance(layer, marks.Representation)
+        layer
+        for layer in paths.leaves(model).values()
+        if isinstance(layer, trunk_end.Representation)
     ]
     return {
         "model": model.name,

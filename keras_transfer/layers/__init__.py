@@ -1,27 +1,18 @@
-"""Keras layers of the package's own, and the two marks that they leave in a model."""
+"""The package's own Keras layers."""
 
-from keras_transfer.layers.balance import Balance, balance, over_replicas
+import warnings
+
+from keras_transfer.layers import marks
 from keras_transfer.layers.cross_stitch import CrossStitch
 from keras_transfer.layers.gate import Gate
 from keras_transfer.layers.penalised import Penalised
 from keras_transfer.layers.preprocess import Preprocess
 from keras_transfer.layers.preprocess_function import PreprocessFunction
-from keras_transfer.layers.representation import (
-    Representation,
-    blocks,
-    representation,
-    representations,
-)
 from keras_transfer.layers.saved_model import SavedModelLayer
-from keras_transfer.layers.shared import shared
 from keras_transfer.layers.stop_gradient import StopGradient
-from keras_transfer.layers.task_output import (
-    TaskOutput,
-    check_labelled,
-    outputs,
-    settled_losses,
-    targets_by_task,
-)
+from keras_transfer.layers.task_balance import Balance
+from keras_transfer.layers.task_output import TaskOutput
+from keras_transfer.layers.trunk_end import Representation
 
 __all__ = [
     "Balance",
@@ -34,14 +25,15 @@ __all__ = [
     "SavedModelLayer",
     "StopGradient",
     "TaskOutput",
-    "balance",
-    "blocks",
-    "check_labelled",
-    "outputs",
-    "over_replicas",
-    "representation",
-    "representations",
-    "settled_losses",
-    "shared",
-    "targets_by_task",
 ]
+_IN_MODELS = ("blocks", "outputs", "representation", "shared")
+
+
+def __getattr__(name: str) -> object:
+    """Finds the verbs that were in this room before, for one release."""
+    if name not in marks.__all__:
+        raise AttributeError(f"module 'keras_transfer.layers' has no attribute {name!r}")
+    place = "models" if name in _IN_MODELS else "layers.marks"
+    message = f"`kt.layers.{name}` moves; use `keras_transfer.{place}.{name}`"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return getattr(marks, name)

@@ -1,13 +1,9 @@
 """The mark in a model where a task's answer comes out."""
 
-from collections.abc import Mapping
-
 import keras
 from keras import ops
 
-from keras_transfer.core import checks, labelled
-
-__all__ = ["TaskOutput", "check_labelled", "outputs", "settled_losses", "targets_by_task"]
+__all__ = ["TaskOutput"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -67,89 +63,3 @@ class TaskOutput(keras.layers.Layer):
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         return {**super().get_config(), "task": keras.saving.serialize_keras_object(self.task)}
-
-
-def outputs(model: keras.Model) -> dict[str, TaskOutput]:
-    """Returns the task outputs of `model` by name, in the order of its outputs; empty for a plain Keras model.
-
-    Example:
-        >>> outputs(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
-        {}
-    """
-    found = {layer.name: layer for layer in model.layers if isinstance(layer, TaskOutput)}
-    order = list(model.output) if isinstance(getattr(model, "output", None), dict) else list(found)
-    return {name: found[name] for name in order if name in found}
-
-
-def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:
-    """Returns the targets of each task of `model`; targets of no task are left out.
-
-    Args:
-        model: A model with task outputs.
-        targets: As the model is trained on: an array for one task, a dict by name for several.
-
-    Raises:
-        InputError: If a task has no targets, or there is one unnamed target too few or too many.
-    """
-    found = outputs(model)
-    if not isinstance(model.output, Mapping):
-        if isinstance(targets, Mapping):
-            raise checks.error(
-                "`data` must have one target for a model with one task",
-                given=f"targets {', '.join(targets)}",
-            )
-        return {next(iter(found)): targets}
-    if not isinstance(targets, Mapping) or not set(found) <= set(targets):
-        given = (
-            ", ".join(map(str, targets)) if isinstance(targets, Mapping) else "one unnamed target"
-        )
-        raise checks.error(
-            f"`data` must have a target for each task: {', '.join(found)}", given=given
-        )
-    return {name: targets[name] for name in found}
-
-
-def check_labelled(name: str, targets: object) -> None:
-    """Raises an error where a task has no label at all.
-
-    Args:
-        name: Of the task.
-        targets: Those training targets that have a label.
-
-    Example:
-        >>> check_labelled("age", [])
-        Traceback (most recent call last):
-        keras_transfer.core.checks.InputError: `data` must have a label of some training image for 'age'. Given: none.
-    """
-    if not len(targets):
-        raise checks.error(
-            f"`data` must have a label of some training image for {name!r}",
-            given="none",
-            fix="Leave the task out, or look for what is taken as a missing label.",
-        )
-
-
-def settled_losses(
-    model: keras.Model, targets: object, weights: object = None
-) -> dict[str, object]:
-    """Returns a loss for each task with what depends on the training targets settled; sets the units, too.
-
-    A model that was trained without a unit keeps its answers as they are.
-
-    Args:
-        model: A model with task outputs.
-        targets: As for `targets_by_task`.
-        weights: 0 for a missing label, which nothing depends on: for all tasks, or a dict by task.
-    """
-    trained = getattr(model, "optimizer", None) is not None and int(
-        ops.convert_to_numpy(model.optimizer.iterations)
-    )
-    losses = {}
-    for name, mine in targets_by_task(model, targets).items():
-        layer = outputs(model)[name]
-        mine = labelled.known(mine, labelled.of_task(weights, name))
-        check_labelled(name, mine)
-        if not trained:
-            layer.take_unit(mine)
-        losses[name] = layer.task.loss(mine)
-    return losses

@@ -1,5 +1,6 @@
-"""Builders: a backbone and tasks become one Keras model."""
+"""Builds a Keras model of a backbone and tasks, loads it, and finds its parts."""
 
+from keras_transfer.layers.marks import blocks, outputs, representation, shared
 from keras_transfer.models.build import build_model, compile
 from keras_transfer.models.load import load_model
 from keras_transfer.models.sharing import (
@@ -22,7 +23,11 @@ __all__ = [
     "Features",
     "Hard",
     "Sharing",
+    "blocks",
     "build_model",
     "compile",
     "load_model",
+    "outputs",
+    "representation",
+    "shared",
 ]

@@ -9,6 +9,7 @@ from keras_transfer import balancing as balancers
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import compiling, nodes
+from keras_transfer.layers import marks
 from keras_transfer.models import joint
 from keras_transfer.models import sharing as schemes
 
@@ -124,7 +125,7 @@ def compile(
         >>> type(model.optimizer).__name__
         'SGD'
     """
-    found = layers.outputs(model)
+    found = marks.outputs(model)
     if not found:
         raise checks.error(
             "`model` must have task outputs",
@@ -136,7 +137,7 @@ def compile(
         losses = {name: layer.task.loss() for name, layer in found.items()}
     else:
         weights = getattr(data, "weights", None)
-        losses = layers.settled_losses(model, data.targets["train"], weights and weights["train"])
+        losses = marks.settled_losses(model, data.targets["train"], weights and weights["train"])
     metrics = {name: layer.task.metrics() for name, layer in found.items()}
     only = next(iter(found))
     model.compile(

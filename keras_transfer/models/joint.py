@@ -13,6 +13,8 @@ from keras_transfer import balancing as balancers
 from keras_transfer import layers
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import compiling, nodes
+from keras_transfer.layers import marks
+from keras_transfer.machine.replicas import sum_over_replicas
 
 __all__ = ["JointModel", "balanced", "note_memory"]
 
@@ -45,7 +47,7 @@ class JointModel(keras.Model):
 
     @property
     def _balance(self) -> layers.Balance:
-        return layers.balance(self) or vars(self).get("_lent", [None])[0]
+        return marks.balance(self) or vars(self).get("_lent", [None])[0]
 
     def compile(
         self, optimizer: object = "rmsprop", loss: object = None, **options: object
@@ -127,23 +129,23 @@ class JointModel(keras.Model):
                 if masked
                 else ops.cast(ops.shape(y_pred[name])[0], "float32")
             )
-            whole = layers.over_replicas(mine)
+            whole = sum_over_replicas(mine)
             if (
                 replicas > 1 and loss.reduction in MEANS
             ):  # Keras takes the mean of the replicas' means
                 value = ops.divide_no_nan(value * replicas * mine, whole)
-            metric.update_state(layers.over_replicas(value), sample_weight=whole)
+            metric.update_state(sum_over_replicas(value), sample_weight=whole)
             values.append(value * scale.get(name, 1.0))
             seen = (
                 whole
                 if weights is None
-                else layers.over_replicas(ops.sum(ops.cast(weights != 0, "float32")))
+                else sum_over_replicas(ops.sum(ops.cast(weights != 0, "float32")))
             )
             known.append((seen > 0) & (scale.get(name, 1.0) > 0))
         return values, known
 
     def _weights(self, values: Sequence, known: Sequence) -> object:
-        return self._balance.weigh([layers.over_replicas(value) for value in values], known)
+        return self._balance.weigh([sum_over_replicas(value) for value in values], known)
 
     def _additional(self) -> object:
         """What regularisers and layers add to the loss."""
@@ -194,7 +196,7 @@ class JointModel(keras.Model):
         rows = []
         for gradients in by_task:
             parts = [
-                layers.over_replicas(
+                sum_over_replicas(
                     tf.zeros_like(self.trainable_variables[at]) if found is None else found
                 )
                 for at, found in ((at, gradients[at]) for at in shared)
@@ -251,12 +253,12 @@ def note_memory(model: JointModel) -> int:
     Returns:
         Bytes: two copies of these gradients for each task, one by weight and one in a row; 0 where none are kept.
     """
-    balance = layers.balance(model)
+    balance = marks.balance(model)
     if not balance.looks_at_gradients or balance.on != "weights":
         return 0
     order = nodes.nodes(model)
     count = collections.Counter()
-    for layer in layers.outputs(model).values():
+    for layer in marks.outputs(model).values():
         reached = nodes.ancestors(order, [layer.output])
         count.update(
             {order[at].operation for at in reached if getattr(order[at].operation, "weights", ())}

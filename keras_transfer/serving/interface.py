@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import nodes as graph
+from keras_transfer.layers import marks
 from keras_transfer.storage import images
 
 __all__ = ["Interface"]
@@ -150,7 +151,7 @@ def _features(
     model: keras.Model, nodes: Sequence[graph.Node]
 ) -> tuple[graph.Node, keras.KerasTensor]:
     """Where the features come out: at the mark; without one, below the last layer that has weights."""
-    mark = layers.representation(model)
+    mark = marks.representation(model)
     for node in nodes:
         if mark is not None and node.operation is mark:
             return node, node.outputs[0]

@@ -9,6 +9,7 @@ import tensorflow as tf
 import keras_transfer
 from keras_transfer import layers
 from keras_transfer.core import checks
+from keras_transfer.layers import marks
 from keras_transfer.serving import interface, warmup
 
 __all__ = ["signatures", "write"]
@@ -93,7 +94,7 @@ def _write_labels(face: interface.Interface, folder: pathlib.Path) -> None:
 
 
 def _facts(face: interface.Interface) -> dict:
-    mark = layers.representation(face.model)
+    mark = marks.representation(face.model)
     modes = [layer.mode for layer in face.model.layers if isinstance(layer, layers.Preprocess)]
     return {
         "format": "saved_model",

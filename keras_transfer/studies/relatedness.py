@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import layers
 from keras_transfer.core import labelled
 from keras_transfer.graphs import compiling
+from keras_transfer.layers import marks
 
 __all__ = ["Similarity", "groups", "inner_products"]
 
@@ -48,7 +48,7 @@ class Similarity(keras.callbacks.Callback):
         self.whole, self.batches = model, batches
         self.seconds = 0.0
         self._products = None
-        count = len(layers.outputs(model))
+        count = len(marks.outputs(model))
         self._sums, self._counts = np.zeros((count, count)), np.zeros((count, count))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -83,7 +83,7 @@ def inner_products(model: keras.Model) -> Callable:
         model: With task outputs, compiled with a loss by task.
     """
     losses = compiling.arguments(model)["loss"]
-    names = list(layers.outputs(model))
+    names = list(marks.outputs(model))
     weights = [
         each.value
         for each in model.weights
@@ -124,7 +124,7 @@ def inner_products(model: keras.Model) -> Callable:
 @contextlib.contextmanager
 def _untouched(model: keras.Model) -> Iterator[None]:
     """Keeps a balancer of gradients from taking the looking, should it be traced now, for a training step."""
-    balance = layers.balance(model)
+    balance = marks.balance(model)
     if balance is None:
         yield
         return

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from keras_transfer import layers, losses
+from keras_transfer import losses
 from keras_transfer.core import checks
 from keras_transfer.data.changes import augment, mixup
 from keras_transfer.graphs import compiling
+from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 
 __all__ = ["applied", "chosen", "smoothing"]
@@ -44,7 +45,7 @@ def chosen(
             return None
         found = RECIPE
         if not _takes_shares(model) or any(
-            layer.task.label_smoothing for layer in layers.outputs(model).values()
+            layer.task.label_smoothing for layer in marks.outputs(model).values()
         ):
             found = dataclasses.replace(found, label_smoothing=0.0)
         decided.append(
@@ -52,13 +53,13 @@ def chosen(
         )
     else:
         found = augment.Augment.of(asked)
-    for name, layer in layers.outputs(model).items():
+    for name, layer in marks.outputs(model).items():
         if layer.task.kind not in KINDS:
             raise checks.error(
                 "`augment` must be None where answers have places in the image",
                 given=f"{name!r}, which is {layer.task.kind}",
             )
-    if found.softens and layers.outputs(model) and not _takes_shares(model):
+    if found.softens and marks.outputs(model) and not _takes_shares(model):
         raise checks.error(
             "the model's loss and metrics must take shares of classes where labels are mixed or smoothed",
             given=repr(found),
@@ -85,7 +86,7 @@ def applied(
 def _takes_shares(model: keras.Model) -> bool:
     """Whether losses and metrics of classes are those of the package, which take class ids and shares of classes."""
     config = compiling.arguments(model)
-    classified = [name for name, layer in layers.outputs(model).items() if layer.task.kind == MIXED]
+    classified = [name for name, layer in marks.outputs(model).items() if layer.task.kind == MIXED]
 
     def mine(name: str) -> list:
         given = config.get(name)
@@ -117,7 +118,7 @@ def _classes(model: keras.Model, given: inputs.Inputs) -> object:
     """The numbers of classes, by task where targets are a dict."""
     found = {
         name: layer.task.units
-        for name, layer in layers.outputs(model).items()
+        for name, layer in marks.outputs(model).items()
         if layer.task.kind == MIXED
     }
     return (
@@ -128,7 +129,7 @@ def _classes(model: keras.Model, given: inputs.Inputs) -> object:
 
 
 def _is_classified(model: keras.Model) -> bool:
-    kinds = {layer.task.kind for layer in layers.outputs(model).values()}
+    kinds = {layer.task.kind for layer in marks.outputs(model).values()}
     return kinds == {MIXED}
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.layers import marks
 from keras_transfer.training import freezing
 from keras_transfer.training.methods import head_fitting, vehicles
 from keras_transfer.training.stages import Stage
@@ -52,7 +52,7 @@ def _try(model: keras.Model, stage: Stage, number: int) -> None:
         given = f"{stage.title!r}, of which batch_norm={stage.batch_norm!r} leaves nothing"
         raise checks.error(f"stage {number} must train something", given=given)
     if stage.solve:
-        if not layers.outputs(model):
+        if not marks.outputs(model):
             raise checks.error(
                 "`model` must have tasks where its head is solved for",
                 given=repr(model.name),

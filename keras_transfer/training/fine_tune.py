@@ -10,9 +10,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_transfer import layers, losses
+from keras_transfer import losses
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes, paths
+from keras_transfer.layers import marks
 from keras_transfer.machine import kernels
 from keras_transfer.storage import files
 from keras_transfer.training import augmenting, inputs, plans, refitting
@@ -252,7 +253,7 @@ def _record(
         checks.note(remark)
     for note in decided.notes:
         record.note(note)
-    mark = layers.representation(model)
+    mark = marks.representation(model)
     source = None if mark is None else dict(mark.source)
     record.update(digest=decided.given.digest, source=source, examples=decided.given.examples)
     return record
@@ -394,7 +395,7 @@ def _one_example(given: inputs.Inputs) -> bool:
 
 def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> None:
     """Settles what depends on the training targets in the model's loss; one that the user compiled with is kept."""
-    found = layers.outputs(model)
+    found = marks.outputs(model)
     present = (
         model.loss
         if isinstance(getattr(model, "loss", None), dict)
@@ -407,7 +408,7 @@ def _settle_loss(model: keras.Model, given: inputs.Inputs, record: Record) -> No
     }
     if not any(found[name].task.needs_targets() for name in ours):
         return
-    settled = layers.settled_losses(model, given.targets, given.weights)
+    settled = marks.settled_losses(model, given.targets, given.weights)
     for name, layer in found.items():
         if layer.task.has_unit and layer.unit_is_known():
             scale, offset = (

@@ -14,6 +14,7 @@ import keras
 from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.layers import marks
 
 __all__ = [
     "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "keep_kernels", "ordered", "pick", "pick_only",
@@ -28,7 +29,7 @@ def ordered(model: keras.Model) -> list[str]:
     """Returns the paths of all innermost layers, bottom to top: the trunk block by block, then the heads."""
     leaves = paths.leaves(model)
     nodes.check_functional(model)
-    trunk = [path for block in layers.blocks(model) for path in block.layers]
+    trunk = [path for block in marks.blocks(model) for path in block.layers]
     known = set(trunk)
     return trunk + [path for path in leaves if path not in known]
 
@@ -47,7 +48,7 @@ def head(model: keras.Model) -> list[str]:
 def _trunks(model: keras.Model) -> list[set[str]]:
     """The names of the operations below each mark; several trunks have their lower part in common, or nothing."""
     order = nodes.lanes(nodes.nodes(model))
-    ends = [[mark.output] for mark in layers.representations(model)] or [blocks.trunk_end(order)]
+    ends = [[mark.output] for mark in marks.representations(model)] or [blocks.trunk_end(order)]
     below = [
         [order[position].operation for position in nodes.ancestors(order, end)] for end in ends
     ]
@@ -75,7 +76,7 @@ def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
     mine = set(head(model))
     inside = {
         block.name: [path for path in block.layers if path not in mine]
-        for block in layers.blocks(model)
+        for block in marks.blocks(model)
     }
     names = [
         name
@@ -101,7 +102,7 @@ def pick_only(
     everything = ordered(model)
     if only == NORMS_AND_BIASES:
         return everything
-    inside = {block.name: block.layers for block in layers.blocks(model)}
+    inside = {block.name: block.layers for block in marks.blocks(model)}
     chosen = set()
     for pattern in [only] if isinstance(only, str) else only:
         if pattern == "head":
@@ -154,7 +155,7 @@ def pick(
                 f"`{argument}` must be at most the number of blocks, {len(names)}", given=train
             )
         train = names[-train]
-    inside = {block.name: block.layers for block in layers.blocks(model)}
+    inside = {block.name: block.layers for block in marks.blocks(model)}
     names = [*inside, *everything]
     hits = paths.match(names, train, argument=argument, what="a block or layer")
     if not hits:

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import layers
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import pixel_range
+from keras_transfer.layers import marks
 
 __all__ = ["Inputs", "checked", "inputs", "narrowed"]
 
@@ -133,16 +133,16 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
         if dataset is not None:
             _check_spec(model, dataset, name)
     given = _with(given, *_seen(model, given))
-    found = layers.outputs(model)
+    found = marks.outputs(model)
     if not found:
         return given
     if given.targets is None:
         targets, *weights = _read_answers(given.train)
         given = given._replace(targets=targets, weights=weights[0] if weights else None)
-    by_task = layers.targets_by_task(model, given.targets)
+    by_task = marks.targets_by_task(model, given.targets)
     for name, targets in by_task.items():
         _check_encoded(found[name].task, targets, name if len(found) > 1 else "")
-        layers.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
+        marks.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
         names = (
             given.class_names.get(name)
             if isinstance(given.class_names, Mapping)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_transfer import layers
 from keras_transfer.core import checks, lookup
+from keras_transfer.layers import marks
 from keras_transfer.training import freezing
 from keras_transfer.training.methods import solved_head
 from keras_transfer.training.stages import Stage
@@ -152,7 +152,7 @@ def lp_ft(model: keras.Model, asked: Asked) -> list[Stage]:
 def surgical(model: keras.Model, asked: Asked) -> list[Stage]:
     """The head first, then it and chosen blocks only (Lee et al. 2023); `unfreeze` names them."""
     if asked.unfreeze is None:
-        names = [block.name for block in layers.blocks(model)]
+        names = [block.name for block in marks.blocks(model)]
         raise checks.error(
             "`unfreeze` must name the blocks that the surgical plan trains",
             given=None,

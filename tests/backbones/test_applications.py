@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import layers
 from keras_transfer.graphs import nodes, paths
+from keras_transfer.layers import marks
 
 # Networks that take longer than 20 seconds on two cores.
 LARGE = {
@@ -148,4 +148,4 @@ def test_preprocessing_inside_the_network_is_there():
         backbone = kt.backbone(name, weights=None, image_size=32)
         kinds = {type(layer).__name__ for layer in backbone.layers}
         assert kinds & {"Rescaling", "Normalization"}, name
-        assert layers.representation(backbone).source["preprocessing"] == "inside"
+        assert marks.representation(backbone).source["preprocessing"] == "inside"

@@ -12,6 +12,7 @@ from keras_transfer import layers, testing
 from keras_transfer.backbones import custom
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.layers import marks
 
 SIZE = 32
 backbone = kt.backbone
@@ -534,7 +535,7 @@ def test_the_trunk_of_a_model_of_the_package():
     assert [layer.name for layer in pooled.layers if isinstance(layer, layers.Representation)] == [
         "representation"
     ]
-    assert layers.representation(pooled) is not layers.representation(model)
+    assert marks.representation(pooled) is not marks.representation(model)
     bitwise(
         run(pooled, pixels()),
         np.asarray(keras.layers.GlobalAveragePooling2D()(run(first, pixels()))),

@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pytest
 
 from keras_transfer import layers, tasks, testing
 
@@ -23,22 +22,6 @@ def test_unit_is_taken_once():
     np.testing.assert_allclose(float(layer(np.zeros((1, 1), "float32"))[0, 0]), 20)
 
 
-def test_outputs_are_in_the_order_of_the_model():
-    inputs = keras.Input((3,))
-    tasks_by_name = {
-        name: layers.TaskOutput(tasks.Classification(3), name=name)(inputs)
-        for name in ("z", "a", "m")
-    }
-    assert list(layers.outputs(keras.Model(inputs, tasks_by_name))) == list(
-        keras.Model(inputs, tasks_by_name).output
-    )
-
-
 def test_float32_out_of_float16():
     keras.mixed_precision.set_global_policy("mixed_float16")
     assert layers.TaskOutput(tasks.Classification(3))(np.ones((1, 3), "float16")).dtype == "float32"
-
-
-@pytest.mark.parametrize("model", [keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])])
-def test_a_plain_model_has_no_outputs(model):
-    assert layers.outputs(model) == {}

@@ -91,7 +91,7 @@ def test_compile_with_data_settles_what_comes_from_targets():
     kt.compile(model, data=data)
     assert np.isfinite(model.fit(data.train, shuffle=False, verbose=0).history["loss"][0])
     np.testing.assert_allclose(
-        float(np.asarray(kt.layers.outputs(model)["age"].offset)[0]), 85, rtol=1e-5
+        float(np.asarray(kt.models.outputs(model)["age"].offset)[0]), 85, rtol=1e-5
     )
 
 
@@ -109,7 +109,7 @@ def test_a_plain_keras_model_as_backbone():
         [keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, name="conv")], name="mine"
     )
     model = kt.build_model(mine, kt.tasks.Classification(2))
-    assert kt.layers.representation(model).source == {"name": "mine"}
+    assert kt.models.representation(model).source == {"name": "mine"}
 
 
 @pytest.mark.parametrize(

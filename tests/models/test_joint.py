@@ -199,7 +199,7 @@ def test_a_batch_without_labels_is_not_a_loss_of_0(balancing):
 def gradients(model, names):
     """Of each task's loss, at the weights of the trunk and at the representation; by a model taken apart."""
     config = model._compile_config.config
-    mark = kt.layers.representation(model)
+    mark = kt.models.representation(model)
     lower = keras.Model(model.inputs, mark.output)
     kernels = [
         weight.value

@@ -27,7 +27,7 @@ def test_a_trained_model_comes_back_whole(tmp_path):
     assert again.evaluate(PIXELS, np.array([0, 1, 0, 1]), verbose=0) == model.evaluate(
         PIXELS, np.array([0, 1, 0, 1]), verbose=0
     )
-    assert kt.layers.outputs(again)["classification"].task.class_names == ["cat", "dog"]
+    assert kt.models.outputs(again)["classification"].task.class_names == ["cat", "dog"]
     first = [again.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"] for _ in range(1)]
     assert first == [model.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0).history["loss"]], (
         "optimizer state too"

@@ -84,7 +84,7 @@ def test_bytes_that_are_no_image_are_refused(loaded):
 
 
 def test_features_are_the_averaged_representation(loaded, model, pictures):
-    trunk = keras.Model(model.input, kt.layers.representation(model).output)
+    trunk = keras.Model(model.input, kt.models.representation(model).output)
     maps = trunk.predict(core_images.resize(pictures, (32, 32)).numpy(), verbose=0)
     assert maps.shape == (12, 4, 4, 256)
     answers = call(loaded, "features", images=pictures)
@@ -300,7 +300,7 @@ def test_mixed_precision_answers_in_float32(small, pictures, tmp_path):
     keras.mixed_precision.set_global_policy("mixed_float16")
     marked, (unmarked, _, _) = small(), plain("single")
     keras.mixed_precision.set_global_policy("float32")
-    assert kt.layers.representation(marked).output.dtype == "float16"
+    assert kt.models.representation(marked).output.dtype == "float16"
     assert unmarked.output.dtype == "float16"
     inputs = core_images.resize(pictures, (8, 8)).numpy()
     for model, key in ((marked, "probabilities"), (unmarked, "output_0")):

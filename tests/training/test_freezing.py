@@ -120,7 +120,7 @@ def test_head_of_models_with_and_without_the_mark():
 def test_a_block_name_means_the_whole_block():
     model = model_of("InceptionV3", 75)
     chosen = freezing.pick(model, "mixed9")
-    block = next(block for block in kt.layers.blocks(model) if block.name == "mixed9")
+    block = next(block for block in kt.models.blocks(model) if block.name == "mixed9")
     assert chosen[: len(block.layers)] == list(block.layers)
     assert "classification_logits" in chosen
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from keras_transfer import layers, tasks
+from keras_transfer import tasks
 from keras_transfer.core import checks
+from keras_transfer.layers import marks
 from keras_transfer.models.sharing import base
 
 __all__ = ["Attention", "pooling"]
@@ -66,7 +67,7 @@ class Attention(base.Sharing):
                 fix="Build it with `image_size=`, or share in another way.",
             )
         found = base.places(backbone, self.at)
-        last = layers.representation(backbone).input
+        last = marks.representation(backbone).input
         below = {name: tensor for name, tensor in found.items() if tensor is not last}
         for name, tensor in below.items():
             if len(tensor.shape) != 4:

@@ -11,6 +11,7 @@ from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import ancestors as shared
 from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.layers import marks
 
 __all__ = [
     "Copies",
@@ -35,7 +36,7 @@ class Features(NamedTuple):
     starts: dict[str, keras.KerasTensor]
     """For each task the tensor that its head starts from; all depend on the backbone's input."""
     shared: list[keras.KerasTensor]
-    """The deepest tensors through which the gradients of all tasks pass, see `layers.shared`."""
+    """The deepest tensors through which the gradients of all tasks pass, see `kt.models.shared`."""
 
 
 class Sharing:
@@ -71,10 +72,10 @@ def marked(backbone: keras.Model) -> keras.Model:
     Example:
         >>> images = keras.Input((8, 8, 3))
         >>> model = keras.Model(images, keras.layers.Conv2D(4, 3)(images), name="mine")
-        >>> layers.representation(marked(model)).source
+        >>> marks.representation(marked(model)).source
         {'name': 'mine'}
     """
-    if layers.representation(backbone) is not None:
+    if marks.representation(backbone) is not None:
         return backbone
     end = layers.Representation({"name": backbone.name}, name="representation")(backbone.outputs[0])
     return keras.Model(backbone.inputs[0], end, name=backbone.name)
@@ -204,7 +205,7 @@ def place(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
     end = backbone.outputs[0]
     if level is None:
         return end
-    mark = layers.representation(backbone)
+    mark = marks.representation(backbone)
     found = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
     name = lookup.find(level, found, argument="level")
     tensor = next(node.outputs[0] for node in nodes.nodes(backbone) if node.operation.name == name)
@@ -228,7 +229,7 @@ def places(backbone: keras.Model, at: str | Iterable[str] | None) -> dict[str, k
         >>> list(places(network, None)), list(places(network, "block*"))
         (['block2_relu', 'block4_1_relu'], ['block1', 'block2', 'block3', 'block4'])
     """
-    mark = layers.representation(backbone)
+    mark = marks.representation(backbone)
     options = {"pattern": mark.source.get("blocks"), "until": mark.input}
     order = nodes.nodes(backbone)
     trunk = [

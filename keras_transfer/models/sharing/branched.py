@@ -7,6 +7,7 @@ import keras
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import nodes, paths
+from keras_transfer.layers import marks
 from keras_transfer.models.sharing import base, hard
 
 __all__ = ["Branched"]
@@ -94,7 +95,7 @@ def _branch(
     copies.fill()
     if end is backbone.outputs[0]:
         return start  # behind a copy of the mark
-    mark = layers.representation(backbone)
+    mark = marks.representation(backbone)
     return layers.Representation(
         mark.source, branch=task, name=names.free(f"{task}_{mark.name}_{level}")
     )(start)
@@ -104,7 +105,7 @@ def _above(
     backbone: keras.Model, order: list[nodes.Node], pattern: str | Iterable[str]
 ) -> set[int]:
     """The positions of the first block or layer that matches, and of everything above it."""
-    blocks = {block.name: block.layers for block in layers.blocks(backbone)}
+    blocks = {block.name: block.layers for block in marks.blocks(backbone)}
     trunk = list(
         dict.fromkeys(path.partition("/")[0] for inside in blocks.values() for path in inside)
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import keras
 
 from keras_transfer import layers, tasks
+from keras_transfer.layers import marks
 from keras_transfer.models.sharing import base
 
 __all__ = ["Hard", "starts"]
@@ -41,7 +42,7 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
         True
     """
     names = base.Names(backbone, named)
-    source = layers.representation(backbone).source
+    source = marks.representation(backbone).source
     ends: dict[str | None, keras.KerasTensor] = {}
     for level in {task.level: None for task in named.values()}:
         end = base.place(backbone, level)

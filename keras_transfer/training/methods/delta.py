@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.layers import marks
 from keras_transfer.training.methods import penalties
 
 __all__ = ["Delta", "channel_importance"]
@@ -134,7 +134,7 @@ def tapped(
     made = {node.operation.name: node.outputs[0] for node in nodes.nodes(model) if node.inputs}
     if patterns is not None:
         return {name: made[name] for name in paths.match(made, patterns, argument="layers")}
-    mark = layers.representation(model)
+    mark = marks.representation(model)
     if mark is not None:
         found = blocks.levels(model, pattern=mark.source.get("blocks"), until=mark.input).values()
         if found:

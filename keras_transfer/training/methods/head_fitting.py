@@ -10,6 +10,7 @@ import numpy as np
 from keras_transfer import layers, losses
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import nodes
+from keras_transfer.layers import marks
 from keras_transfer.training.methods import linear_models
 
 __all__ = ["STRENGTHS", "Head", "heads", "solvable", "solve_head"]
@@ -33,7 +34,7 @@ def solve_head(
 ) -> dict:
     """Puts the best linear head on frozen features into `model`.
 
-    The features are those at the end of the trunk (`kt.layers.representation(model)`): maps, which the head
+    The features are those at the end of the trunk (`kt.models.representation(model)`): maps, which the head
     pools, or vectors that are pooled already. A classification gets softmax regression with the task's
     class weights and label smoothing (shifted for its `LogitAdjusted` loss; a focal or foreign loss counts
     as cross-entropy), a regression gets ridge regression. The strength of the L2 penalty is the one with
@@ -70,7 +71,7 @@ def solve_head(
         >>> model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(["dark", "light"]))
         >>> shades = np.repeat([0, 200], 5) + np.arange(10)
         >>> images = shades[:, None, None, None] * np.ones((32, 32, 3))
-        >>> trunk = keras.Model(model.input, kt.layers.representation(model).output)
+        >>> trunk = keras.Model(model.input, kt.models.representation(model).output)
         >>> solve_head(model, trunk.predict(images, verbose=0), np.repeat([0, 1], 5))["accuracy"]
         1.0
     """
@@ -91,10 +92,10 @@ def solve_head(
             fix="Train the head instead of solving for it.",
         )
     found, skipped = solvable(model)
-    targets = layers.targets_by_task(model, train_targets)
-    others = None if val_targets is None else layers.targets_by_task(model, val_targets)
+    targets = marks.targets_by_task(model, train_targets)
+    others = None if val_targets is None else marks.targets_by_task(model, val_targets)
     facts = {}
-    for name, output in layers.outputs(model).items():
+    for name, output in marks.outputs(model).items():
         if name in skipped:
             facts[name] = {
                 "skipped": checks.note(f"the head of {name!r} is not solved: {skipped[name]}")
@@ -102,7 +103,7 @@ def solve_head(
             continue
         own = labelled.of_task(weights, name)
         raw = labelled.known(targets[name], own)
-        layers.check_labelled(name, raw)
+        marks.check_labelled(name, raw)
         train = _rows(
             found[name],
             name,
@@ -160,8 +161,8 @@ def solvable(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
 def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     """Returns the heads that can be solved for, and why the others cannot."""
     nodes.check_functional(model)
-    found = layers.outputs(model)
-    if not found or layers.representation(model) is None:
+    found = marks.outputs(model)
+    if not found or marks.representation(model) is None:
         raise checks.error(
             "`model` must have tasks on a trunk", given=repr(model.name), fix="Use kt.build_model."
         )
@@ -169,7 +170,7 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     order = nodes.nodes(model)
     for name, output in found.items():
         (asked,) = [node.inputs[0] for node in order if node.operation is output]
-        mark = layers.representation(model, below=asked)
+        mark = marks.representation(model, below=asked)
         trunk = nodes.ancestors(order, [mark.output])
         last = next(node for node in order if any(tensor is asked for tensor in node.outputs))
         between = nodes.ancestors(order, last.inputs) - trunk

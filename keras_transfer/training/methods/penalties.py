@@ -12,10 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, compiling, nodes, paths
-from keras_transfer.layers import penalised
+from keras_transfer.layers import marks, penalised
 from keras_transfer.training import freezing
 
 __all__ = [
@@ -161,7 +160,7 @@ def trunk_end(model: keras.Model) -> keras.KerasTensor:
     Raises:
         InputError: If the model has no weights below its head.
     """
-    mark = layers.representation(model)
+    mark = marks.representation(model)
     found = [mark.output] if mark is not None else blocks.trunk_end(nodes.nodes(model))
     if not found:
         raise checks.error("`model` must have a trunk with weights", given=repr(model.name))

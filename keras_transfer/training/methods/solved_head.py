@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import features, layers
+from keras_transfer import features
 from keras_transfer.core import labelled
+from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 from keras_transfer.training.methods import head_fitting
 
@@ -16,7 +17,7 @@ __all__ = ["can_be_solved", "solve_heads", "told"]
 
 def can_be_solved(model: keras.Model) -> bool:
     """Whether all heads of `model` are linear."""
-    if not layers.outputs(model) or layers.representation(model) is None:
+    if not marks.outputs(model) or marks.representation(model) is None:
         return False
     return not head_fitting.heads(model)[1]
 
@@ -62,7 +63,7 @@ def solve_heads(
     val_values, val_targets, val_weights = passed(given.validation, "validation")
     counts = [
         len(labelled.known(mine, labelled.of_task(weights, name)))
-        for name, mine in layers.targets_by_task(model, targets).items()
+        for name, mine in marks.targets_by_task(model, targets).items()
     ]
     return head_fitting.solve_head(
         model,

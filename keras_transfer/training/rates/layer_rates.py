@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import keras
 
-from keras_transfer import layers
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.layers import marks
 from keras_transfer.training import freezing
 from keras_transfer.training.rates import schedules
 from keras_transfer.training.rates.optimizers import NAMES, Row, Scaled, rounded, scaled
@@ -261,7 +261,7 @@ def _by_layer(model: keras.Model) -> dict[str, tuple[str, int]]:
 def _blocks(model: keras.Model, prefix: str = "") -> list[blocks.Block]:
     """The blocks of a model, bottom to top; where one is a whole nested model, those of that."""
     found = []
-    for block in layers.blocks(model):
+    for block in marks.blocks(model):
         tops = [
             model.get_layer(name)
             for name in dict.fromkeys(path.partition("/")[0] for path in block.layers)

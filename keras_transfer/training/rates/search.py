@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras import ops
 from matplotlib.figure import Figure
 
-from keras_transfer import layers
 from keras_transfer.core import checks
+from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 
 __all__ = ["RateSearch", "find_learning_rate", "smooth", "suggest"]
@@ -215,7 +215,7 @@ def _batches(model: keras.Model, dataset: object) -> tf.data.Dataset:
             "`dataset` must give (images, targets) or (images, targets, weights)",
             given=type(spec).__name__,
         )
-    names = set(layers.outputs(model)) if hasattr(model, "layers") else set()
+    names = set(marks.outputs(model)) if hasattr(model, "layers") else set()
     if isinstance(spec[1], Mapping) and names and names < set(spec[1]):
         return found.map(lambda x, *rest: (x, *inputs.narrowed(rest, names)))
     return found

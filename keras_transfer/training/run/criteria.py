@@ -4,8 +4,8 @@ import math
 
 import keras
 
-from keras_transfer import layers
 from keras_transfer.graphs import compiling
+from keras_transfer.layers import marks
 
 __all__ = ["ERROR", "JointError", "add_error", "monitor"]
 
@@ -25,7 +25,7 @@ def monitor(model: keras.Model) -> str:
         >>> monitor(kt.build_model(kt.backbone("tiny", weights=None), tasks))
         'val_error'
     """
-    found = layers.outputs(model)
+    found = marks.outputs(model)
     if len(found) == 1:
         return "val_accuracy" if _has_accuracy(model, next(iter(found))) else "val_loss"
     losses = compiling.arguments(model).get("loss")
@@ -51,7 +51,7 @@ def add_error(model: keras.Model, logs: dict) -> None:
         return
     weights = _weights(model)
     errors = []
-    for name in layers.outputs(model):
+    for name in marks.outputs(model):
         if weights.get(name, 1.0):
             is_measured = _has_accuracy(model, name)
             errors.append(
@@ -66,7 +66,7 @@ def add_error(model: keras.Model, logs: dict) -> None:
 def _weights(model: keras.Model) -> dict[str, float]:
     """By task, what its loss is multiplied by, 1 where nothing is said."""
     weights = dict(compiling.arguments(model).get("loss_weights") or {})
-    balance = layers.balance(model)
+    balance = marks.balance(model)
     if balance is not None:
         for name, factor in zip(balance.names, balance.fixed(), strict=True):
             weights[name] = weights.get(name, 1.0) * float(factor)
@@ -96,9 +96,9 @@ class JointError(keras.callbacks.Callback):
 
 def _has_accuracy(model: keras.Model, name: str) -> bool:
     """Whether the accuracy of a task, a classification, is measured."""
-    if layers.outputs(model)[name].task.kind != "classification":
+    if marks.outputs(model)[name].task.kind != "classification":
         return False
-    several = len(layers.outputs(model)) > 1
+    several = len(marks.outputs(model)) > 1
     for kind in ("metrics", "weighted_metrics"):
         mine = compiling.arguments(model).get(kind)
         if several and not isinstance(mine, dict):

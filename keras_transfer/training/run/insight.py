@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.layers import marks
 from keras_transfer.training import freezing
 
 __all__ = ["WATCHED", "Insight", "check"]
@@ -136,7 +137,7 @@ def _blocks(model: keras.Model) -> dict[str, list[str]]:
     mine = set(freezing.head(model))
     parts = {
         block.name: [path for path in block.layers if path not in mine]
-        for block in layers.blocks(model)
+        for block in marks.blocks(model)
     }
     if mine:
         parts["head"] = [path for path in leaves if path in mine]

@@ -62,7 +62,7 @@ def gradients(model, name):
     """The gradient of a task's loss for each trainable weight, by path; None where there is none."""
     import tensorflow as tf
 
-    loss = kt.layers.outputs(model)[name].task.loss()
+    loss = kt.models.outputs(model)[name].task.loss()
     variables = {path: each for path, each in paths.variables(model).items() if each.trainable}
     with tf.GradientTape() as tape:
         value = loss(TARGETS[name], model(PIXELS, training=True)[name])

@@ -30,7 +30,7 @@ def test_what_a_task_carries_up_reaches_its_mask_only(small):
     after = small.answers(model)
     np.testing.assert_array_equal(after["kind"], before["kind"])
     assert np.abs(after["age"] - before["age"]).max() > 0
-    taps = {tensor._keras_history.operation.name for tensor in kt.layers.shared(model)}
+    taps = {tensor._keras_history.operation.name for tensor in kt.models.shared(model)}
     assert taps == {"block1_relu", "block2_relu", "representation"}
 
 

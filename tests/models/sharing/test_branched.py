@@ -5,6 +5,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.layers import marks
 from keras_transfer.training import freezing
 from keras_transfer.training.methods import head_fitting
 
@@ -36,12 +37,12 @@ def test_below_a_branch_layers_are_shared_and_above_they_are_not(small):
     before = np.array(model.get_layer("block2_conv").kernel)
     model.get_layer("age_block2_conv").kernel.assign(before + 1)
     np.testing.assert_array_equal(np.array(model.get_layer("block2_conv").kernel), before)
-    assert kt.layers.shared(model) == [model.get_layer("block1_relu").output]
+    assert kt.models.shared(model) == [model.get_layer("block1_relu").output]
 
 
 def test_within_a_residual_block_two_tensors_are_shared(small):
     model = branched(small, {"age": "block1_b"})
-    assert kt.layers.shared(model) == [
+    assert kt.models.shared(model) == [
         model.get_layer(name).output for name in ("stem_bn", "block1_a")
     ]
 
@@ -50,7 +51,7 @@ def test_branched_at_the_input_are_two_models(small):
     """The same answers; and the same weights after steps of SGD, but for the order in which sums are formed."""
     network = small.network()
     model = kt.build_model(network, small.tasks(), sharing={"kind": "stem*", "age": "stem*"})
-    assert kt.layers.shared(model) == []
+    assert kt.models.shared(model) == []
     alone = {}
     for name, task in small.tasks().items():
         copy = kt.backbones.base.Backbone.from_config(network.get_config())
@@ -90,8 +91,8 @@ def test_several_tasks_branch_at_different_places(small):
     small.same_heads(model, plain)
     for key, values in small.answers(plain).items():
         np.testing.assert_array_equal(small.answers(model)[key], values)
-    assert kt.layers.shared(model) == [model.get_layer("block1_relu").output]
-    inside = {block.name: block.layers for block in kt.layers.blocks(model)}
+    assert kt.models.shared(model) == [model.get_layer("block1_relu").output]
+    inside = {block.name: block.layers for block in kt.models.blocks(model)}
     assert set(inside["block3"]) == {"block3_conv", "age_block3_conv", "mood_block3_conv"}
     assert {path for path in inside["block2"] if path.startswith("mood")} == {
         "mood_block2_conv", "mood_block2_bn", "mood_block2_relu",
@@ -176,8 +177,8 @@ def test_cached_training_is_uncached_training(small):
 
 def test_a_level_within_the_branch(small):
     model = branched(small, {"age": "block1*"}, level="P2")
-    marks = [mark.name for mark in kt.layers.representations(model)]
-    assert marks == ["representation", "age_representation_P2"]
+    ends = [mark.name for mark in marks.representations(model)]
+    assert ends == ["representation", "age_representation_P2"]
     assert "age_block3_conv" not in {layer.name for layer in model.layers}
     kt.Stage(epochs=1, train="head").apply(model)
     assert set(small.trains(model)) == HEADS
@@ -218,7 +219,7 @@ def test_copies_keep_their_flags_and_options(small):
 def test_a_saved_model_is_copied_as_a_whole(small, module_folders, capsys):
     network = kt.backbone(str(module_folders["plain"]), image_size=16, trust=True, preprocess="0-1")
     plain = kt.build_model(network, small.tasks())
-    block = kt.layers.blocks(plain)[-1].name
+    block = kt.models.blocks(plain)[-1].name
     model = kt.build_model(network, small.tasks(), sharing={"age": block})
     small.same_heads(model, plain)
     for key, values in small.answers(plain).items():

@@ -50,8 +50,8 @@ def test_where_it_mixes(small, capsys):
     assert [tensor.shape for tensor in model.get_layer("cross_stitch_2").output] == [
         (None, 8, 8, 8)
     ] * 2
-    assert [t.shape for t in kt.layers.shared(model)] == [(None, 8, 8, 8)] * 2
-    assert kt.layers.shared(model) == list(model.get_layer("cross_stitch_2").input)
+    assert [t.shape for t in kt.models.shared(model)] == [(None, 8, 8, 8)] * 2
+    assert kt.models.shared(model) == list(model.get_layer("cross_stitch_2").input)
 
 
 def test_stages_go_through_all_trunks_alike(small):
@@ -91,7 +91,7 @@ def test_a_stitch_within_a_block_leaves_it_whole(small):
     scheme = kt.models.CrossStitched("one_norm")
     model = kt.build_model(keras.Model(image, x, name="plain"), small.tasks(), sharing=scheme)
     first = image._keras_history.operation.name
-    assert {block.name: set(block.layers) - {first} for block in kt.layers.blocks(model)} == {
+    assert {block.name: set(block.layers) - {first} for block in kt.models.blocks(model)} == {
         name: {
             f"{task}_{name}{part}" for task in ("kind", "age") for part in ("", "_norm", "_relu")
         }

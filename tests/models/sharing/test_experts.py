@@ -35,7 +35,7 @@ def test_tasks_choose_for_themselves(small):
     after = small.answers(model)
     np.testing.assert_array_equal(after["kind"], before["kind"])
     assert np.abs(after["age"] - before["age"]).max() > 0
-    names = {tensor._keras_history.operation.name for tensor in kt.layers.shared(model)}
+    names = {tensor._keras_history.operation.name for tensor in kt.models.shared(model)}
     assert names == {"experts_pool", "expert_1", "expert_2", "expert_3"}
 
 

@@ -3,6 +3,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.core import checks
+from keras_transfer.layers import marks
 from keras_transfer.training.methods import head_fitting
 
 
@@ -10,25 +11,25 @@ def test_a_head_starts_at_its_level(small):
     model = kt.build_model(small.network(), small.tasks(level="P2"))
     assert model.get_layer("age_logits").kernel.shape == (8, 1)
     assert model.get_layer("kind_logits").kernel.shape == (16, 3)
-    mark = kt.layers.representation(model, below=model.get_layer("age").output)
+    mark = kt.models.representation(model, below=model.get_layer("age").output)
     assert mark.name == "representation_P2"
     assert mark.input is model.get_layer("block2_relu").output
-    assert kt.layers.representation(model).name == "representation"
-    assert kt.layers.shared(model) == [mark.input]
+    assert kt.models.representation(model).name == "representation"
+    assert kt.models.shared(model) == [mark.input]
 
 
 def test_what_no_head_needs_is_left_out(small):
     both = {"kind": kt.tasks.Classification(3, level="P2"), "age": kt.tasks.Regression(level="P2")}
     model = kt.build_model(small.network(), both)
-    assert [block.name for block in kt.layers.blocks(model)] == ["stem", "block1", "block2"]
+    assert [block.name for block in kt.models.blocks(model)] == ["stem", "block1", "block2"]
     kt.Stage(epochs=1, train="head").apply(model)
     assert small.trains(model) == {"kind_logits", "age_logits"}
-    assert kt.layers.representation(model).source["name"] == "small"
+    assert kt.models.representation(model).source["name"] == "small"
 
 
 def test_the_uppermost_level_is_the_end(small):
     model = kt.build_model(small.network(), kt.tasks.Classification(3, level="P3"))
-    assert [mark.name for mark in kt.layers.representations(model)] == ["representation"]
+    assert [mark.name for mark in marks.representations(model)] == ["representation"]
 
 
 def test_a_level_above_a_frozen_one_thaws_alone(small):

@@ -10,6 +10,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import nodes
+from keras_transfer.layers import marks
 from keras_transfer.models import sharing as schemes
 from keras_transfer.training import freezing
 from keras_transfer.training.cache import prefixes
@@ -45,10 +46,10 @@ def test_it_is_flat_and_reloads_equal(small, name, tmp_path):
     again = kt.load_model(tmp_path / "m.keras")
     for key, values in small.answers(model).items():
         np.testing.assert_array_equal(small.answers(again)[key], values)
-    assert kt.layers.blocks(again) == kt.layers.blocks(model)
+    assert kt.models.blocks(again) == kt.models.blocks(model)
     assert freezing.head(again) == freezing.head(model)
-    assert [tensor.shape for tensor in kt.layers.shared(again)] == [
-        t.shape for t in kt.layers.shared(model)
+    assert [tensor.shape for tensor in kt.models.shared(again)] == [
+        t.shape for t in kt.models.shared(model)
     ]
 
 
@@ -85,12 +86,12 @@ def test_the_head_stage_freezes_all_that_is_pretrained_and_nothing_else(small, n
 @pytest.mark.parametrize("name", SHARING)
 def test_blocks_hold_the_trunk_once(small, name):
     model = build(small, name)
-    blocks = kt.layers.blocks(model)
+    blocks = kt.models.blocks(model)
     assert [block.name for block in blocks] == ["stem", "block1", "block2", "block3"]
     inside = [path for block in blocks for path in block.layers]
     assert len(inside) == len(set(inside))
-    marks = [mark.name for mark in kt.layers.representations(model)]
-    assert set(freezing.ordered(model)) == set(inside) | set(freezing.head(model)) | set(marks)
+    ends = [mark.name for mark in marks.representations(model)]
+    assert set(freezing.ordered(model)) == set(inside) | set(freezing.head(model)) | set(ends)
 
 
 @pytest.mark.parametrize("name", SHARING)
@@ -138,7 +139,7 @@ def test_a_task_that_stops_its_gradient_leaves_the_trunk_alone(small, name):
     learns = {path for path, gradient in found.items() if gradient is not None and gradient.any()}
     assert learns
     assert all(path.startswith(("age_logits", "age_gate", "age_mask")) for path in learns), learns
-    assert kt.layers.shared(model) == []
+    assert kt.models.shared(model) == []
     other = small.gradients(model, "kind")
     assert any(
         gradient is not None and gradient.any()

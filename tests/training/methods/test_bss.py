@@ -19,7 +19,7 @@ def by_definition(features, weight, k):
 
 def features_of(model, images):
     return (
-        keras.Model(model.input, kt.layers.representation(model).output)
+        keras.Model(model.input, kt.models.representation(model).output)
         .predict(images, verbose=0)
         .astype("float64")
     )

@@ -30,7 +30,7 @@ def model_of(task=None, **options):
 
 
 def trunk(model, images=IMAGES):
-    return keras.Model(model.input, kt.layers.representation(model).output).predict(
+    return keras.Model(model.input, kt.models.representation(model).output).predict(
         images, verbose=0
     )
 
@@ -333,7 +333,7 @@ def test_caltech_through_tiny(real_data):
         real_data / "caltech24" / "train", test=real_data / "caltech24" / "test", image_size=32
     )
     model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(data.class_names))
-    lower = keras.Model(model.input, kt.layers.representation(model).output)
+    lower = keras.Model(model.input, kt.models.representation(model).output)
     parts = [lower.predict(data.ordered(split), verbose=0) for split in ("train", "validation")]
     facts = head_fitting.solve_head(
         model, parts[0], data.targets["train"], parts[1], data.targets["validation"]

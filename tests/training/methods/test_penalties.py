@@ -149,7 +149,7 @@ def test_several_tasks_keep_their_names(kind, build, images, labels):
     expected = fitted(plain, images, targets)
     with strong(kind).attached(model) as training_model:
         assert list(training_model.output) == ["kind", "size"]
-        assert list(kt.layers.outputs(training_model)) == ["kind", "size"]
+        assert list(kt.models.outputs(training_model)) == ["kind", "size"]
         history = fitted(training_model, images, targets)
     assert set(history) == set(expected)
     assert 0.5 < history["kind_loss"][0] / expected["kind_loss"][0] < 2

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.layers import marks
 from keras_transfer.training.rates import layer_rates as rates
 from keras_transfer.training.rates import schedules
 from keras_transfer.training.rates.layer_rates import layer_rates, learning_rates, multi_optimizer
@@ -52,7 +52,7 @@ def timm_scales(names, decay):
 @pytest.mark.parametrize("decay", [0.5, 0.75, 0.9])
 def test_layer_wise_decay_is_timms(decay):
     model = model_of()
-    blocks = {path: block.name for block in layers.blocks(model) for path in block.layers}
+    blocks = {path: block.name for block in marks.blocks(model) for path in block.layers}
     expected = timm_scales(dict.fromkeys(blocks.values()), decay)
     optimizer = layer_rates("adam", model, decay=decay, learning_rate=1.0)
     assert optimizer.learning_rates == pytest.approx(expected, rel=1e-6)
@@ -64,7 +64,7 @@ def test_layer_wise_decay_of_a_deep_network():
     model = kt.build_model(
         kt.backbone("MobileNetV2", weights=None, image_size=32, alpha=0.35), kt.tasks.Regression()
     )
-    names = [block.name for block in layers.blocks(model)]
+    names = [block.name for block in marks.blocks(model)]
     found = layer_rates("adam", model, decay=0.8, learning_rate=1.0).learning_rates
     assert found == pytest.approx(timm_scales(names, 0.8), rel=1e-6)
     assert len(found) == len(names) + 1 >= 18
@@ -119,7 +119,7 @@ def test_rates_by_pattern():
             model.trainable_variables, rate_of(optimizer, model).values(), strict=True
         )
     }
-    block2 = next(block.layers for block in layers.blocks(model) if block.name == "block2")
+    block2 = next(block.layers for block in marks.blocks(model) if block.name == "block2")
     seen = set()
     for path, key in of.items():
         if key not in by_id:

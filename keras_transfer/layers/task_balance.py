@@ -9,8 +9,9 @@ import tensorflow as tf
 from keras import ops
 
 from keras_transfer.core import checks
+from keras_transfer.machine.replicas import sum_over_replicas
 
-__all__ = ["Balance", "balance"]
+__all__ = ["Balance"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -110,7 +111,7 @@ class Balance(keras.layers.Layer):
     def _joined(self, dtype: tf.DType, *gradients: tf.Tensor) -> tf.Tensor:
         """The gradient below of those above."""
         rows = tf.stack([tf.reshape(tf.cast(each, tf.float32), (-1,)) for each in gradients])
-        factors = self.combine(over_replicas(tf.matmul(rows, rows, transpose_b=True)))
+        factors = self.combine(sum_over_replicas(tf.matmul(rows, rows, transpose_b=True)))
         joined = tf.linalg.matvec(rows, factors, transpose_a=True)
         return tf.cast(tf.reshape(joined, tf.shape(gradients[0])), dtype)
 
@@ -162,20 +163,3 @@ class Balance(keras.layers.Layer):
         """Returns what the constructor takes."""
         balancer = keras.saving.serialize_keras_object(self.balancer)
         return {**super().get_config(), "names": self.names, "balancer": balancer, "on": self.on}
-
-
-def over_replicas(value: object) -> object:
-    """The sum of `value` over the replicas of a distributed step; `value` where there is only one."""
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        return value
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-
-def balance(model: keras.Model) -> Balance | None:
-    """Returns the layer of `model`'s own graph that balances its tasks, or None where there is none.
-
-    Example:
-        >>> balance(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) is None
-        True
-    """
-    return next((layer for layer in model.layers if isinstance(layer, Balance)), None)
