@@ -1,0 +1,108 @@
+"""The contract of a task."""
+
+import json
+
+import keras
+import numpy as np
+
+import keras_transfer as kt
+from keras_transfer.testing.running import (
+    check_reloads_equal,
+    make_images,
+    rebuild,
+    reload,
+    require,
+    run,
+)
+
+__all__ = ["check_task"]
+
+
+def check_task(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks a task: it builds, trains, answers, scores, and survives saving.
+
+    Args:
+        task: The task.
+        targets: Some valid targets for it, at least four.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+
+    Example:
+        >>> check_task(kt.tasks.Classification(["cat", "dog"]), np.array([0, 1, 1, 0]))
+    """
+    checks = (
+        config_makes_the_task_again,
+        gradients_reach_every_weight,
+        answers_are_float32_under_mixed_precision,
+        answers_decode_row_by_row,
+        scores_go_into_json,
+        reloads_equal,
+    )
+    run(checks, task, np.asarray(targets))
+
+
+def config_makes_the_task_again(task: kt.tasks.Task, _: np.ndarray) -> None:
+    """Checks that the config gives a task of the same class and config."""
+    again = rebuild(task)
+    same = type(again) is type(task) and again.get_config() == task.get_config()
+    require(same, f"{again.get_config()}")
+
+
+def gradients_reach_every_weight(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that loss and gradients are finite, for every weight of the trunk and the head."""
+    import tensorflow as tf
+
+    model = build_model(task)
+    loss = task.loss(targets)
+    with tf.GradientTape() as tape:
+        outputs = model(make_images(model, len(targets)), training=True)
+        value = loss(task.encode(targets), outputs)
+    gradients = tape.gradient(value, [variable.value for variable in model.trainable_variables])
+
+    lost = [
+        variable.path
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+        if gradient is None or not np.isfinite(np.array(gradient)).all()
+    ]
+    require(not lost and np.isfinite(float(value)), f"no gradient for {lost}, loss {float(value)}")
+
+
+def answers_are_float32_under_mixed_precision(task: kt.tasks.Task, _: np.ndarray) -> None:
+    """Checks that the model's output is float32 when its layers compute in bfloat16."""
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_model(task)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+    require(model.output.dtype == "float32", f"{model.output.dtype}")
+
+
+def answers_decode_row_by_row(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that `decode` gives a row for each image."""
+    model = build_model(task)
+    answers = task.decode(model(make_images(model, len(targets)), training=False))
+    require(bool(answers), "no answers")
+    require({len(value) for value in answers.values()} == {len(targets)}, "one row an image")
+
+
+def scores_go_into_json(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that `measure` gives plain values that JSON keeps."""
+    model = build_model(task)
+    outputs = model.predict(make_images(model, len(targets)), verbose=0)
+    scores = task.measure(task.encode(targets), outputs)
+    require(bool(scores) and json.loads(json.dumps(scores)) == scores, "not plain values")
+
+
+def reloads_equal(task: kt.tasks.Task, _: np.ndarray) -> None:
+    """Checks that a model with the task gives the same answers after saving, and keeps the task's config."""
+    model = build_model(task)
+    check_reloads_equal(model)
+    (output,) = kt.models.outputs(reload(model)).values()
+    require(output.task.get_config() == task.get_config(), f"{output.task.get_config()}")
+
+
+def build_model(task: kt.tasks.Task) -> keras.Model:
+    """Puts the task on a small untrained network."""
+    return kt.build_model(kt.backbone("tiny", weights=None), task)
