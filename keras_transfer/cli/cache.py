@@ -1,4 +1,4 @@
-"""`keras-transfer cache`: what is kept on disk of what frozen layers give."""
+"""`keras-transfer cache`: lists or deletes the outputs of frozen layers that are stored on disk."""
 
 import argparse
 
@@ -6,23 +6,31 @@ __all__ = ["add_arguments", "main"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     parser.add_argument(
-        "--folder", help="where (KERAS_TRANSFER_CACHE, else ~/.cache/keras_transfer)"
+        "--folder", help="the cache (default: KERAS_TRANSFER_CACHE, else ~/.cache/keras_transfer)"
     )
     parser.add_argument(
-        "--clear", action="store_true", help="remove everything, as far as the options below let it"
+        "--clear",
+        action="store_true",
+        help="delete all entries, but for what the options below keep",
     )
     parser.add_argument(
-        "--keep-mb", type=float, default=0.0, help="with --clear: megabytes that may stay (0)"
+        "--keep-mb",
+        type=float,
+        default=0.0,
+        help="with --clear: keep the most recently used entries up to so many megabytes (0)",
     )
     parser.add_argument(
-        "--unused-days", type=float, default=0.0, help="with --clear: what was used since stays (0)"
+        "--unused-days",
+        type=float,
+        default=0.0,
+        help="with --clear: keep entries used within so many days (0)",
     )
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Prints the entries, last used first, or removes them."""
+    """Deletes entries if asked to, and prints those that are left, last used first."""
     import keras_transfer as kt
     from keras_transfer.core import checks
 
@@ -33,12 +41,11 @@ def main(arguments: argparse.Namespace) -> None:
     entries = folder.entries()
     for entry in entries:
         try:
-            found = kt.features.load(entry.path)
-            what = f"{found.about['examples']:,} rows of {', '.join(found.arrays)}"
+            features = kt.features.load(entry.path)
+            content = f"{features.about['examples']:,} rows of {', '.join(features.arrays)}"
         except checks.InputError:
-            what = "damaged" if entry.is_finished else "not finished"
-        print(
-            f"{entry.key}  {entry.bytes / 1e6:>10,.1f} MB  {entry.used.astimezone():%Y-%m-%d %H:%M}  {what}"
-        )
+            content = "damaged" if entry.is_finished else "not finished"
+        size, used = f"{entry.bytes / 1e6:>10,.1f} MB", f"{entry.used.astimezone():%Y-%m-%d %H:%M}"
+        print(f"{entry.key}  {size}  {used}  {content}")
     total = sum(entry.bytes for entry in entries)
-    print(f"keras_transfer: {len(entries)} kept in {folder.path}, {total / 1e6:,.1f} MB")
+    print(f"keras_transfer: {len(entries)} entries in {folder.path}, {total / 1e6:,.1f} MB")

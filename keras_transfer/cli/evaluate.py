@@ -1,15 +1,19 @@
-"""`keras-transfer evaluate`: a trained run, measured on another folder."""
+"""`keras-transfer evaluate`: measures a trained run on another folder."""
 
 import argparse
 import pathlib
+from typing import TYPE_CHECKING
 
 from keras_transfer.cli import options
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["add_arguments", "main"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     options.add_run(parser)
     parser.add_argument(
         "folder", help="one subfolder of images for each class; classes may be absent"
@@ -18,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=pathlib.Path, metavar="FILE", help="also write the report: .html or .json"
     )
     options.add_images(parser)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error if there is no run or no folder."""
+    options.check_run(arguments)
+    options.check_folder(arguments.folder, name="FOLDER")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -39,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
         report.save(arguments.out)
 
 
-def _class_names(model: object) -> list[str]:
+def _class_names(model: "keras.Model") -> list[str]:
     import keras_transfer as kt
     from keras_transfer.core import checks
 

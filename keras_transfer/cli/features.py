@@ -1,4 +1,4 @@
-"""`keras-transfer features`: what the layers of a backbone give for images, as arrays in a folder."""
+"""`keras-transfer features`: computes a backbone's features of images and saves them as arrays."""
 
 import argparse
 
@@ -8,7 +8,7 @@ __all__ = ["add_arguments", "main"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     parser.add_argument(
         "images",
         nargs="+",
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="paths, patterns or levels such as P4 (the last feature map)",
     )
     parser.add_argument(
-        "--pooling", choices=("avg", "max", "concat"), help="over the places of a map (none)"
+        "--pooling", choices=("avg", "max", "concat"), help="over each feature map (none)"
     )
     parser.add_argument(
         "--dtype", default="float32", choices=("float32", "float16"), help="(float32)"
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Extracts, and prints what lies in the folder."""
+    """Extracts the features and prints the shape of each array."""
     import keras_transfer as kt
 
     images = arguments.images

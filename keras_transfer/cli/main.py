@@ -1,4 +1,4 @@
-"""The table of commands, and what their ends mean to the shell."""
+"""The table of commands, and their exit codes."""
 
 import argparse
 import importlib
@@ -6,35 +6,35 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import keras_transfer
+from keras_transfer.cli import wording
 
 __all__ = ["COMMANDS", "main", "run"]
 
-# name: one line for --help. The command is in the module of that name: `add_arguments(parser)` and `main(arguments)`.
+# name: one line for --help. The module of that name has `add_arguments(parser)` and `main(arguments)`, and may have
+# `check(arguments)`, which raises the errors that can be found before TensorFlow is loaded.
 COMMANDS = {
-    "demo": "the main job on data and a backbone that ship with the package, offline, about a minute",
-    "train": "fine-tune a backbone on a folder of photos; writes model, SavedModel, report and run record",
-    "evaluate": "measure a trained run on another folder",
-    "predict": "label image files with a trained run",
-    "features": "write what a backbone sees in images to a folder of arrays",
-    "cache": "list what frozen layers gave in earlier runs and is kept on disk, or remove it",
-    "export": "write a SavedModel of a trained run and verify it",
+    "demo": "show transfer learning on data and a backbone that come with the package, offline, in about a minute",
+    "train": "fine-tune a backbone on a folder of photos; write the model, a SavedModel, a report and a record",
+    "evaluate": "measure a trained model on another folder",
+    "predict": "label image files with a trained model",
+    "features": "compute a backbone's features of images and save them as arrays",
+    "cache": "list or delete the outputs of frozen layers that earlier runs stored on disk",
+    "export": "write a SavedModel of a trained model and check that it gives the same answers",
 }
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the parser of all commands; building it imports no command's needs."""
+    """Returns the parser of all commands; loads nothing that only a command needs."""
     top = argparse.ArgumentParser(prog="keras-transfer", description="Transfer learning for Keras.")
-    top.add_argument(
-        "--version", action="version", version=f"keras-transfer {keras_transfer.__version__}"
-    )
+    version = f"keras-transfer {keras_transfer.__version__}"
+    top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, line in COMMANDS.items():
-        module = importlib.import_module(f"keras_transfer.cli.{name}")
         own = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
-        module.add_arguments(own)
-        own.set_defaults(main=module.main)
+        _module(name).add_arguments(own)
     return top
 
 
@@ -50,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = parser().parse_args(arguments)
     try:
-        _load_quietly()
         return _run(chosen)
     except KeyboardInterrupt:
         print("\nkeras-transfer: interrupted; what was finished is kept", file=sys.stderr)
@@ -60,19 +59,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from keras_transfer.core import checks, optional
 
+    command = _module(chosen.command)
     try:
-        chosen.main(chosen)
+        if hasattr(command, "check"):
+            command.check(chosen)
+        _load_quietly()
+        command.main(chosen)
     except (checks.InputError, optional.MissingExtraError) as wrong:
-        print(f"keras-transfer: {' '.join(str(wrong).split())}", file=sys.stderr)
+        own = argparse.ArgumentParser()
+        command.add_arguments(own)
+        print(f"keras-transfer: {_one_line(wording.to_options(str(wrong), own))}", file=sys.stderr)
         return 2
     except OSError as refused:
-        print(f"keras-transfer: {' '.join(str(refused).split())}", file=sys.stderr)
+        print(f"keras-transfer: {_one_line(str(refused))}", file=sys.stderr)
         return 1
     return 0
 
 
+def _module(name: str) -> Any:  # a module: its functions are told beside COMMANDS
+    return importlib.import_module(f"keras_transfer.cli.{name}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _load_quietly() -> None:
-    """Imports TensorFlow without its start-up lines, which no log level silences; they are shown if it fails."""
+    """Imports TensorFlow without its start-up lines, which no log level silences; shows them if the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     terminal = os.dup(2)

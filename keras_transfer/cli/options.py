@@ -4,11 +4,17 @@ import argparse
 import ast
 import json
 import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = [
     "add_backbone",
     "add_images",
     "add_run",
+    "check_folder",
+    "check_run",
     "load_backbone",
     "load_run",
     "positive",
@@ -16,9 +22,11 @@ __all__ = [
     "sides",
 ]
 
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Reads a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
@@ -26,18 +34,18 @@ def positive(text: str) -> int:
 
 
 def rate(text: str) -> float | str:
-    """A learning rate, or auto."""
+    """Reads a learning rate, or auto."""
     return text if text == "auto" else float(text)
 
 
 def sides(text: str) -> int | tuple[int, int]:
-    """One side, or HEIGHTxWIDTH."""
+    """Reads one side, or HEIGHTxWIDTH."""
     height, times, width = text.partition("x")
     return (positive(height), positive(width)) if times else positive(height)
 
 
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command that reads a folder of images takes."""
+def add_images(parser: Parser) -> None:
+    """Adds the options of every command that reads a folder of images."""
     parser.add_argument(
         "--batch-size", type=positive, default=32, metavar="N", help="images in a batch (32)"
     )
@@ -46,8 +54,8 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_backbone(parser: argparse.ArgumentParser) -> None:
-    """Adds the network that a command builds."""
+def add_backbone(parser: Parser) -> None:
+    """Adds the options of the network that a command builds."""
     parser.add_argument(
         "--backbone",
         default="MobileNetV2",
@@ -64,33 +72,35 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
         "--channels", type=positive, metavar="N", help="1 for grey images, 4 for RGB and alpha (3)"
     )
     parser.add_argument(
-        "--channel-mode", metavar="MODE", help="filters of other channels: mean, tile or zero-extra"
+        "--channel-mode",
+        metavar="MODE",
+        help="how the first filters fit other channels: mean, tile or zero-extra",
     )
     parser.add_argument(
         "--backbone-argument",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="such as alpha=0.35; repeatable",
+        help="such as alpha=0.35; may be repeated",
     )
     parser.add_argument(
         "--preprocess",
         metavar="MODE",
-        help="what a network from a file expects: tf, torch, caffe, 0-1 or inside",
+        help="preprocessing that a network from a file expects: tf, torch, caffe, 0-1 or inside",
     )
     parser.add_argument(
-        "--backbone-output", metavar="LAYER", help="where a network from a file ends"
+        "--backbone-output", metavar="LAYER", help="last layer to use of a network from a file"
     )
     parser.add_argument(
-        "--trust-backbone", action="store_true", help="let code inside the network's file run"
+        "--trust-backbone", action="store_true", help="allow code inside the network's file to run"
     )
 
 
-def load_backbone(arguments: argparse.Namespace) -> object:
+def load_backbone(arguments: argparse.Namespace) -> "keras.Model":
     """Builds the network that the options name."""
     import keras_transfer as kt
 
-    own = {
+    chosen = {
         "channels": arguments.channels,
         "channel_mode": arguments.channel_mode,
         "preprocess": arguments.preprocess,
@@ -101,48 +111,66 @@ def load_backbone(arguments: argparse.Namespace) -> object:
         arguments.backbone,
         weights=None if arguments.weights == "none" else arguments.weights,
         image_size=arguments.image_size,
-        **{
-            name: value for name, value in own.items() if value
-        },  # what was not given is kt.backbone's to decide
+        **{name: value for name, value in chosen.items() if value},  # kt.backbone decides the rest
         **_pairs(arguments.backbone_argument),
     )
 
 
 def _pairs(texts: list[str]) -> dict:
-    """NAME=VALUE texts as a dict; values are Python's, or text."""
+    """Returns NAME=VALUE texts as a dict; values that are not Python's stay text."""
     from keras_transfer.core import checks
 
-    found = {}
+    values = {}
     for pair in texts:
         name, equals, text = pair.partition("=")
         if not equals:
             raise checks.error("--backbone-argument must be NAME=VALUE", given=repr(pair))
         try:
-            found[name] = ast.literal_eval(text)
+            values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            found[name] = text
-    return found
+            values[name] = text
+    return values
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
+def add_run(parser: Parser) -> None:
     """Adds the trained run that a command works on."""
     parser.add_argument(
         "run", type=pathlib.Path, help="folder that `train` wrote, or a .keras file"
     )
-    parser.add_argument("--trust", action="store_true", help="let code inside the model file run")
+    parser.add_argument(
+        "--trust", action="store_true", help="allow code inside the model file to run"
+    )
 
 
-def load_run(arguments: argparse.Namespace) -> tuple[object, dict | None]:
-    """Returns the model of a run and its record, None for a bare model file."""
-    import keras_transfer as kt
+def check_run(arguments: argparse.Namespace) -> pathlib.Path:
+    """Returns the model file of the run, or raises an error if there is none."""
     from keras_transfer.core import checks
 
-    run = arguments.run
+    run: pathlib.Path = arguments.run
     file = run / "model.keras" if run.is_dir() else run
     if not file.is_file():
-        raise checks.error(
-            "RUN must be a folder that `train` wrote, or a .keras file", given=repr(str(run))
-        )
-    model = kt.load_model(file, trust=arguments.trust)
-    record = run / "run.json"
+        expected = "RUN must be a folder that `train` wrote, or a .keras file"
+        raise checks.error(expected, given=repr(str(run)))
+    return file
+
+
+def check_folder(path: str, *, name: str) -> None:
+    """Raises an error if there is no folder at `path`; `kt.data` checks what is in it."""
+    from keras_transfer.core import checks, lookup
+
+    folder = pathlib.Path(path).expanduser()
+    if folder.exists():
+        return
+    neighbours = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    close = lookup.close(folder.name, [neighbour.name for neighbour in neighbours])
+    fix = f"Close names there: {', '.join(map(repr, close))}." if close else "Check the path."
+    raise checks.error(f"{name} must be a folder that exists", given=repr(path), fix=fix)
+
+
+def load_run(arguments: argparse.Namespace) -> tuple["keras.Model", dict | None]:
+    """Returns the model of a run and its record, None for a model file without a run."""
+    import keras_transfer as kt
+
+    model = kt.load_model(check_run(arguments), trust=arguments.trust)
+    record = arguments.run / "run.json"
     return model, json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None

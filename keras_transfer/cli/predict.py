@@ -1,10 +1,14 @@
-"""`keras-transfer predict`: labels for image files."""
+"""`keras-transfer predict`: labels image files."""
 
 import argparse
 import json
 import pathlib
+from typing import TYPE_CHECKING
 
 from keras_transfer.cli import options
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["add_arguments", "main"]
 
@@ -12,7 +16,7 @@ BATCH = 64  # images decoded and answered at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     options.add_run(parser)
     parser.add_argument(
         "images", nargs="+", type=pathlib.Path, help="image files, or folders of them"
@@ -23,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line instead of a table"
     )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error if there is no run."""
+    options.check_run(arguments)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -72,7 +81,7 @@ def _is_image(file: pathlib.Path, extensions: tuple[str, ...]) -> bool:
     return file.suffix.lower() in extensions and not file.name.startswith(".")
 
 
-def _answer(model: object, outputs: object, row: int, top: int) -> dict:
+def _answer(model: "keras.Model", outputs: object, row: int, top: int) -> dict:
     """The answers of all tasks for one image, as JSON has them."""
     import keras_transfer as kt
 

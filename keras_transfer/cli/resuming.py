@@ -1,4 +1,4 @@
-"""How `keras-transfer train` goes on with a run: the folder keeps its arguments until everything is written."""
+"""How `keras-transfer train` resumes a run: the folder keeps the command's arguments until everything is written."""
 
 import argparse
 import contextlib
@@ -8,79 +8,85 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-__all__ = ["FILE", "STATE", "explained", "forget", "is_begun", "plain", "read", "write"]
+__all__ = [
+    "FILE",
+    "STATE",
+    "arguments_as_json",
+    "delete_resume_files",
+    "is_begun",
+    "read",
+    "telling_how_to_resume",
+    "write",
+]
 
 FILE = "command.json"
 STATE = "state.npz"  # which kt.fine_tune writes after every epoch
-OWN = ("out", "overwrite", "resume", "quiet")  # may differ when the run goes on
+CHANGEABLE = ("out", "overwrite", "resume", "quiet")  # may differ when the run is resumed
 
 
-def plain(arguments: argparse.Namespace) -> dict:
-    """The command's arguments as JSON has them."""
-    values = {
-        name: value for name, value in vars(arguments).items() if name not in {"main", "command"}
-    }
+def arguments_as_json(arguments: argparse.Namespace) -> dict:
+    """Returns the command's arguments as JSON would give them back."""
+    values = {name: value for name, value in vars(arguments).items() if name != "command"}
     return json.loads(json.dumps(values, default=str))
 
 
 def write(arguments: argparse.Namespace, *, trained: bool = False) -> None:
-    """Keeps the arguments in the run's folder, and whether its model is trained."""
+    """Writes the arguments into the run's folder, and whether its model is trained."""
     from keras_transfer.storage import files
 
-    facts = {"arguments": plain(arguments), "trained": trained}
+    facts = {"arguments": arguments_as_json(arguments), "trained": trained}
     files.write_text(arguments.out / FILE, json.dumps(facts, indent=1) + "\n")
 
 
-def forget(out: pathlib.Path) -> None:
-    """Removes what a run that is over has no more use for: model.keras has the best weights."""
+def delete_resume_files(out: pathlib.Path) -> None:
+    """Deletes what a finished run does not need; `model.keras` has the best weights."""
     for name in (FILE, "best.npz"):
         (out / name).unlink(missing_ok=True)
 
 
 def is_begun(out: pathlib.Path) -> bool:
-    """Whether the folder has a run that was interrupted."""
+    """Returns whether the folder has a run that was interrupted."""
     return (out / FILE).is_file()
 
 
 def read(
     arguments: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> tuple[argparse.Namespace, bool]:
-    """Returns the arguments of the run in the folder, and whether its model is trained.
+    """Returns the arguments of the interrupted run in the folder, and whether its model is trained.
 
     Args:
-        arguments: Those given now. What is given must be as it was.
-        parser: Of the command, for what is meant where nothing is given.
+        arguments: Those of this call; one that is given must be as it was.
+        parser: The command's, whose defaults tell which arguments were left out.
     """
     from keras_transfer.core import checks
 
     if not is_begun(arguments.out):
-        given = repr(str(arguments.out))
-        raise checks.error(
-            "--out must hold a run that was interrupted", given=given, fix="Leave out --resume."
-        )
+        expected, out = "--out must hold a run that was interrupted", repr(str(arguments.out))
+        raise checks.error(expected, given=out, fix="Leave out --resume.")
     facts = json.loads((arguments.out / FILE).read_text(encoding="utf-8"))
-    then = {name: value for name, value in facts["arguments"].items() if name not in OWN}
-    for name, value in plain(arguments).items():
+    earlier = {name: value for name, value in facts["arguments"].items() if name not in CHANGEABLE}
+
+    for name, value in arguments_as_json(arguments).items():
         default = json.loads(json.dumps(parser.get_default(name), default=str))
-        if name not in OWN and value not in (default, then.get(name, default)):
+        before = earlier.get(name, default)
+        if name not in CHANGEABLE and value not in (default, before):
             option = "FOLDER" if name == "folder" else f"--{name.replace('_', '-')}"
-            raise checks.error(
-                f"{option} must be as it was, {then.get(name, default)!r}, or left out",
-                given=repr(value),
-            )
-    then = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in then.items()
-    }
-    return argparse.Namespace(**{**vars(arguments), **then}), facts["trained"]
+            expected = f"{option} must be as it was, {before!r}, or left out"
+            raise checks.error(expected, given=repr(value))
+
+    for name, value in earlier.items():
+        if isinstance(value, list):  # JSON has no tuples
+            earlier[name] = tuple(value)
+    return argparse.Namespace(**{**vars(arguments), **earlier}), facts["trained"]
 
 
 @contextlib.contextmanager
-def explained(out: pathlib.Path) -> Iterator[None]:
-    """Says how to go on when Ctrl-C ends the block."""
+def telling_how_to_resume(out: pathlib.Path) -> Iterator[None]:
+    """Prints the command that resumes the run if Ctrl-C ends the block."""
     try:
         yield
     except KeyboardInterrupt:
         if is_begun(out):
             command = shlex.join(["keras-transfer", "train", "--out", str(out), "--resume"])
-            print(f"\nkeras-transfer: {command} goes on", file=sys.stderr, end="")
+            print(f"\nkeras-transfer: resume with: {command}", file=sys.stderr, end="")
         raise

@@ -1,13 +1,19 @@
-"""`keras-transfer train`: a folder of photos becomes a fine-tuned, measured, served model."""
+"""`keras-transfer train`: fine-tunes a backbone on a folder of photos, measures it and exports it."""
 
 import argparse
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_transfer.cli import options, resuming
 
-__all__ = ["PLANS", "add_arguments", "main"]
+if TYPE_CHECKING:
+    import keras
+
+    import keras_transfer as kt
+
+__all__ = ["PLANS", "add_arguments", "check", "main"]
 
 # For --help, which loads nothing; the plans are in kt.training.PLANS.
 PLANS = (
@@ -23,126 +29,82 @@ PLANS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
-    parser.add_argument(
-        "folder", nargs="?", help="one subfolder of images for each class; not with --resume"
-    )
-    parser.add_argument(
-        "--out", required=True, type=pathlib.Path, help="folder for everything that the run writes"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace what an earlier run wrote there"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the interrupted run there, as it was begun",
-    )
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--test",
-        metavar="SHARE|FOLDER",
-        help="images to measure on (default: the validation images)",
-    )
-    data.add_argument(
-        "--validation",
-        metavar="SHARE|FOLDER",
-        default="0.2",
-        help="images to choose the best epoch with (0.2)",
-    )
-    options.add_images(data)
-    model = parser.add_argument_group("model")
-    options.add_backbone(model)
-    model.add_argument(
-        "--hidden",
-        type=options.positive,
-        nargs="*",
-        default=[],
-        metavar="N",
-        help="hidden layers of the head",
-    )
-    model.add_argument(
-        "--dropout", type=float, default=0.0, metavar="SHARE", help="in the head (0)"
-    )
-    model.add_argument(
-        "--pooling",
-        default="avg",
-        choices=("avg", "max", "concat"),
-        help="over the feature map (avg)",
-    )
-    model.add_argument("--balanced", action="store_true", help="let each class count alike")
-    model.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE", help="(0)")
-    training = parser.add_argument_group(
-        "training", "What is left out is chosen from the data, and printed."
-    )
-    training.add_argument(
-        "--plan", metavar="NAME", help=f"{', '.join(PLANS[:-1])} or {PLANS[-1]}; {PLANS[0]}"
-    )
-    training.add_argument(
-        "--epochs", type=int, nargs="+", metavar="N", help="of each stage, such as 10 10"
-    )
-    training.add_argument(
-        "--unfreeze", metavar="PATTERN", help="lowest block that trains after the head, or all"
-    )
-    training.add_argument(
-        "--learning-rate",
-        type=options.rate,
-        nargs="+",
-        metavar="RATE",
-        help="of each stage, such as 1e-3 1e-4; auto: found",
-    )
-    training.add_argument(
-        "--batch-norm",
-        choices=("inference", "train", "recalibrate"),
-        help="of the pretrained part (inference)",
-    )
-    training.add_argument(
-        "--augment", choices=("light", "strong", "none"), help="random changes to training images"
-    )
-    training.add_argument(
-        "--cache",
-        choices=("auto", "memory", "disk", "off"),
-        help="where to keep what frozen layers give, instead of computing it in every epoch (auto)",
-    )
-    training.add_argument(
-        "--views",
-        type=int,
-        metavar="N",
-        help="random views of each training image to keep, with --augment (1: none)",
-    )
-    training.add_argument(
-        "--refit",
-        action=argparse.BooleanOptionalAction,
-        help="train on the validation images, too, in the end",
-    )
-    training.add_argument(
-        "--watch",
-        nargs="*",
-        choices=("distance", "gradient"),
-        help="curves by block in the report (distance)",
-    )
-    training.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)"
-    )
-    training.add_argument("--quiet", action="store_true", help="no progress bars")
+    """Adds the command's arguments."""
+    add = parser.add_argument
+    add("folder", nargs="?", help="one subfolder of images for each class; not with --resume")
+    add("--out", required=True, type=pathlib.Path, help="folder for everything that is written")
+    add("--overwrite", action="store_true", help="replace what an earlier run wrote there")
+    add("--resume", action="store_true", help="continue the interrupted run in --out as it began")
+    add("--quiet", action="store_true", help="no progress bars")
+    _add_data(parser.add_argument_group("data"))
+    _add_model(parser.add_argument_group("model"))
+    text = "What is left out is chosen from the data, and printed."
+    _add_training(parser.add_argument_group("training", text))
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Runs the whole job; what is finished lies in the folder at once."""
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    add, kind = group.add_argument, "SHARE|FOLDER"
+    add("--test", metavar=kind, help="images to measure on (default: the validation images)")
+    chosen = "images that choose the best epoch (0.2)"
+    add("--validation", metavar=kind, default="0.2", help=chosen)
+    options.add_images(group)
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    options.add_backbone(group)
+    add, widths = group.add_argument, "widths of the head's hidden layers (none)"
+    add("--hidden", type=options.positive, nargs="*", default=[], metavar="N", help=widths)
+    add("--dropout", type=float, default=0.0, metavar="SHARE", help="in the head (0)")
+    add("--pooling", default="avg", choices=("avg", "max", "concat"), help="before the head (avg)")
+    add("--balanced", action="store_true", help="weight classes by 1 / their number of images")
+    add("--label-smoothing", type=float, default=0.0, metavar="SHARE", help="(0)")
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add, flag = group.add_argument, argparse.BooleanOptionalAction
+    norms, augment = ("inference", "train", "recalibrate"), ("light", "strong", "none")
+    cache = "where to store frozen layers' outputs, which are then computed once (auto)"
+    views = "random views of each training image to cache, with --augment (1: no views)"
+    plans = f"{', '.join(PLANS[:-1])} or {PLANS[-1]} ({PLANS[0]})"
+
+    add("--plan", metavar="NAME", help=plans)
+    add("--epochs", type=int, nargs="+", metavar="N", help="of each stage, such as 10 10")
+    add("--unfreeze", metavar="PATTERN", help="lowest block to train after the head, or all")
+    rates = "of each stage, such as 1e-3 1e-4; auto searches one"
+    add("--learning-rate", type=options.rate, nargs="+", metavar="RATE", help=rates)
+    add("--batch-norm", choices=norms, help="of the pretrained part (inference)")
+    add("--augment", choices=augment, help="random changes to training images")
+    add("--cache", choices=("auto", "memory", "disk", "off"), help=cache)
+    add("--views", type=int, metavar="N", help=views)
+    add("--refit", action=flag, help="train once more, on training and validation images together")
+    watched = "curves by block in the report (distance)"
+    add("--watch", nargs="*", choices=("distance", "gradient"), help=watched)
+    add("--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error if --out cannot be used, or there is no folder of images."""
     from keras_transfer.core import checks
     from keras_transfer.storage import files
 
-    files.check_writable(arguments.out, argument="--out")
+    checks.integer(arguments.seed, name="seed", minimum=0, below=checks.SEEDS)
+    files.check_writable(arguments.out, argument="out")
+    if arguments.resume:
+        resuming.read(arguments, _parser())
+        return
+    _check_free(arguments.out, arguments.overwrite)
+    if arguments.folder is None:
+        fix = "Or add --resume to continue a run."
+        raise checks.error("FOLDER must be given", given="none", fix=fix)
+    options.check_folder(arguments.folder, name="FOLDER")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Trains, measures and exports; each result is written as soon as it is there."""
     trained = False
     if arguments.resume:
         arguments, trained = resuming.read(arguments, _parser())
-    else:
-        _check_free(arguments.out, arguments.overwrite)
-        if arguments.folder is None:
-            raise checks.error(
-                "FOLDER must be given", given="none", fix="Or add --resume to go on with a run."
-            )
-    with resuming.explained(arguments.out):
+    with resuming.telling_how_to_resume(arguments.out):
         _run(arguments, trained)
 
 
@@ -153,57 +115,49 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     from keras_transfer.core import checks, lookup
 
     out = arguments.out
-    keras.utils.set_random_seed(
-        checks.integer(arguments.seed, name="--seed", minimum=0, below=checks.SEEDS)
-    )
+    keras.utils.set_random_seed(arguments.seed)
     if arguments.plan is not None:
-        lookup.find(arguments.plan, kt.training.PLANS, argument="--plan")
-    kt.data.class_names_of(
-        arguments.folder
-    )  # says what is wrong with it before weights are downloaded
+        lookup.find(arguments.plan, kt.training.PLANS, argument="plan")
+    kt.data.class_names_of(arguments.folder)  # finds a wrong folder before weights are downloaded
     backbone = options.load_backbone(arguments)
-    data = _data(arguments, backbone.input_shape)
+    data = _load_data(arguments, backbone.input_shape)
     print(data.summary())
+
     record = None
     if trained:
-        checks.note(f"{out / 'model.keras'} is trained; going on with measuring it")
-        model, record = options.load_run(
-            argparse.Namespace(run=out, trust=arguments.trust_backbone)
-        )
+        checks.note(f"{out / 'model.keras'} is trained already; next it is measured")
+        run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
+        model, record = options.load_run(run)
     else:
-        model = kt.build_model(backbone, _task(arguments, data.class_names))
+        model = kt.build_model(backbone, _make_task(arguments, data.class_names))
         _train(model, data, arguments)
+
     _measure(model, data, out, record)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
     parity = kt.verify(out / "export" / "1", model, data)
-    _add_to_record(out / "run.json", command=resuming.plain(arguments), verify=parity)
-    resuming.forget(out)
+    command = resuming.arguments_as_json(arguments)
+    _add_to_record(out / "run.json", command=command, verify=parity)
+    resuming.delete_resume_files(out)
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
 def _check_free(out: pathlib.Path, overwrite: bool) -> None:
-    """Raises an error if there is something in the folder that the user may not want to lose."""
+    """Raises an error if the folder has something that the user may not want to lose."""
     from keras_transfer.core import checks
 
     if overwrite:
         return
+    results = ("model.keras", "report.html", "report.json", "export/1")
+    earlier, fix = [name for name in results if (out / name).exists()], "Add --overwrite."
     if resuming.is_begun(out):
-        given, fix = "an interrupted run", "Add --resume to go on with it, or --overwrite."
-        raise checks.error(
-            "--out must be a new folder", given=f"'{out}', which holds {given}", fix=fix
-        )
-    earlier = [
-        name
-        for name in ("model.keras", "report.html", "report.json", "export/1")
-        if (out / name).exists()
-    ]
+        earlier, fix = ["an interrupted run"], "Add --resume to continue it, or --overwrite."
     if earlier:
         given = f"'{out}', which holds {', '.join(earlier)}"
-        raise checks.error("--out must be a new folder", given=given, fix="Add --overwrite.")
+        raise checks.error("--out must be a new folder", given=given, fix=fix)
 
 
-def _train(model: object, data: object, arguments: argparse.Namespace) -> None:
-    """Fine-tunes from the start or from where the run was interrupted, and writes `model.keras`."""
+def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Namespace) -> None:
+    """Fine-tunes from the start, or from where the run was interrupted, and writes `model.keras`."""
     import keras
 
     import keras_transfer as kt
@@ -212,22 +166,12 @@ def _train(model: object, data: object, arguments: argparse.Namespace) -> None:
     out = arguments.out
     for name in ("report.html", "report.json"):
         (out / name).unlink(missing_ok=True)  # of an earlier run
-    asked = {
-        name: getattr(arguments, name)
-        for name in ("plan", "unfreeze", "batch_norm", "refit", "watch", "cache", "views")
-    }
-    asked |= {name: _alone(getattr(arguments, name)) for name in ("epochs", "learning_rate")}
-    asked = {
-        name: value for name, value in asked.items() if value is not None
-    }  # the rest is fine_tune's to decide
-    if arguments.augment is not None:
-        asked["augment"] = None if arguments.augment == "none" else arguments.augment
-    # Everything was checked when training begins; from here on there is something to go on with.
+    # The command may be resumed from here on: fine_tune has checked everything when training begins.
     begun = keras.callbacks.LambdaCallback(on_train_begin=lambda _: resuming.write(arguments))
     kt.fine_tune(
         model,
         data,
-        **asked,
+        **_chosen_options(arguments),
         callbacks=[begun],
         seed=arguments.seed,
         run_dir=out,
@@ -239,18 +183,32 @@ def _train(model: object, data: object, arguments: argparse.Namespace) -> None:
     resuming.write(arguments, trained=True)
 
 
+def _chosen_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the arguments of `kt.fine_tune` that the user gave; it decides on the others."""
+    names = ("plan", "unfreeze", "batch_norm", "refit", "watch", "cache", "views")
+    values = {name: getattr(arguments, name) for name in names}
+    for name in ("epochs", "learning_rate"):
+        values[name] = _unpack_single(getattr(arguments, name))
+    values = {name: value for name, value in values.items() if value is not None}
+    if arguments.augment is not None:
+        values["augment"] = None if arguments.augment == "none" else arguments.augment
+    return values
+
+
+def _unpack_single(values: Sequence | None) -> object:
+    """Returns the value of a list of one, a longer list as a tuple."""
+    if values is None:
+        return None
+    return values[0] if len(values) == 1 else tuple(values)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     return parser
 
 
-def _alone(values: Sequence | None) -> object:
-    """One value by itself, several as a tuple."""
-    return None if values is None else values[0] if len(values) == 1 else tuple(values)
-
-
-def _data(arguments: argparse.Namespace, shape: tuple) -> object:
+def _load_data(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
     import keras_transfer as kt
 
     return kt.data.from_folder(
@@ -265,7 +223,7 @@ def _data(arguments: argparse.Namespace, shape: tuple) -> object:
     )
 
 
-def _task(arguments: argparse.Namespace, class_names: list[str]) -> object:
+def _make_task(arguments: argparse.Namespace, class_names: list[str]) -> "kt.tasks.Task":
     import keras_transfer as kt
 
     return kt.tasks.Classification(
@@ -278,12 +236,14 @@ def _task(arguments: argparse.Namespace, class_names: list[str]) -> object:
     )
 
 
-def _measure(model: object, data: object, out: pathlib.Path, record: dict | None) -> None:
+def _measure(
+    model: "keras.Model", data: "kt.data.Data", out: pathlib.Path, record: dict | None
+) -> None:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
     if data.test is None and data.validation is None:
-        checks.note("neither test nor validation images: nothing was measured")
+        checks.note("nothing was measured, as there are neither test nor validation images")
         return
     report = kt.evaluate(model, data, history=record)
     print(report)
@@ -299,8 +259,10 @@ def _add_to_record(path: pathlib.Path, **facts: object) -> None:
 
 
 def _share_or_folder(text: str | None) -> float | str | None:
-    """A number is a share, anything else a folder."""
+    """Reads a number as a share and anything else as a folder."""
+    if text is None:
+        return None
     try:
-        return None if text is None else float(text) or None
+        return float(text) or None
     except ValueError:
         return text

@@ -160,7 +160,7 @@ def test_earlier_features_are_kept_without_overwrite(photos, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--backbone", "MobilNetV2"], "Close names: 'MobileNetV2'"),
-        ([*TINY, "--layers", "blok2*"], "`layers` must match a layer"),
+        ([*TINY, "--layers", "blok2*"], "--layers must match a layer"),
         ([*TINY, "--layers", "P7"], "with P2, P3"),
         ([*TINY, "--backbone-argument", "alpha"], "--backbone-argument must be NAME=VALUE"),
         ([*TINY, "--image-size", "16"], "must be at least 32"),

@@ -14,6 +14,19 @@ from keras_transfer.cli import main, resuming, train
 from keras_transfer.core import checks
 from keras_transfer.training.run import log, state
 
+SMALL = [
+    "--backbone",
+    "tiny",
+    "--image-size",
+    "32",
+    "--epochs",
+    "2",
+    "1",
+    "--quiet",
+    "--batch-size",
+    "8",
+]
+
 
 def write_photos(folder, per_class, seed=0, first=0):
     scenes = kt.data.render_scenes(
@@ -35,32 +48,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     write_photos(folder / "train", 12)
     write_photos(folder / "test", 6, first=12)
-    arguments = [
-        "--backbone",
-        "tiny",
-        "--image-size",
-        "32",
-        "--epochs",
-        "2",
-        "1",
-        "--quiet",
-        "--batch-size",
-        "8",
-    ]
-    assert (
-        main.main(
-            [
-                "train",
-                f"{folder}/train",
-                "--test",
-                f"{folder}/test",
-                *arguments,
-                "--out",
-                f"{folder}/run",
-            ]
-        )
-        == 0
-    )
+    command = ["train", f"{folder}/train", "--test", f"{folder}/test", "--out", f"{folder}/run"]
+    assert main.main([*command, *SMALL]) == 0
     return folder
 
 
@@ -106,19 +95,7 @@ def test_export_writes_and_verifies(run, capsys):
 
 
 def test_the_same_seed_trains_the_same_model(run):
-    arguments = [
-        "--backbone",
-        "tiny",
-        "--image-size",
-        "32",
-        "--epochs",
-        "2",
-        "1",
-        "--quiet",
-        "--batch-size",
-        "8",
-    ]
-    code = ["train", f"{run}/train", "--test", f"{run}/test", *arguments, "--out", f"{run}/twin"]
+    code = ["train", f"{run}/train", "--test", f"{run}/test", *SMALL, "--out", f"{run}/twin"]
     done = subprocess.run(
         [sys.executable, "-m", "keras_transfer", *code], capture_output=True, text=True, check=False
     )
@@ -136,19 +113,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(
     run, tmp_path, capsys, monkeypatch
 ):
     out = tmp_path / "out"
-    arguments = [
-        "--backbone",
-        "tiny",
-        "--image-size",
-        "32",
-        "--epochs",
-        "2",
-        "1",
-        "--quiet",
-        "--batch-size",
-        "8",
-    ]
-    command = ["train", f"{run}/train", "--test", f"{run}/test", *arguments, "--out", str(out)]
+    command = ["train", f"{run}/train", "--test", f"{run}/test", *SMALL, "--out", str(out)]
     with monkeypatch.context() as patch:  # in the second epoch, before its state is written
         write = log.Log.on_epoch_end
         patch.setattr(
@@ -157,9 +122,9 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(
             lambda self, epoch, logs: (interrupted if epoch else write)(self, epoch, logs),
         )
         assert main.main(command) == 1
-    assert f"keras-transfer train --out {out} --resume goes on\n" in capsys.readouterr().err
+    assert f"resume with: keras-transfer train --out {out} --resume\n" in capsys.readouterr().err
     assert (out / resuming.STATE).is_file()
-    assert "an interrupted run. Add --resume to go on with it" in fails(capsys, *command)
+    assert "an interrupted run. Add --resume to continue it" in fails(capsys, *command)
     other = fails(capsys, "train", "--resume", "--out", out, "--epochs", "2", "2")
     assert "--epochs must be as it was, [2, 1], or left out. Given: [2, 2]" in other
     with monkeypatch.context() as patch:
@@ -351,11 +316,11 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
         (["--backbone", "MobilNetV2"], "Close names: 'MobileNetV2'"),
         (
             ["--backbone", "tiny", "--image-size", "16"],
-            "`image_size` must be at least 32 for tiny. Given: 16",
+            "--image-size must be at least 32 for tiny. Given: 16",
         ),
         (
             ["--backbone", "tiny", "--epochs", "0", "5"],
-            "`epochs` must be a whole number of at least 1. Given: 0",
+            "--epochs must be a whole number of at least 1. Given: 0",
         ),
         (["--backbone", "tiny", "--weights", "nowhere.h5"], "an existing file"),
         (["--backbone", "tiny", "--unfreeze", "blok3"], "Close: 'block3'"),
@@ -363,7 +328,7 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
         (["--backbone", "tiny", "--backbone-argument", "alpha=0.35"], "It takes none"),
         (
             ["--backbone", "tiny", "--learning-rate", "-1", "1"],
-            "`learning_rate` must be a number above 0",
+            "--learning-rate must be a number above 0",
         ),
         (["--backbone", "tiny", "--plan", "two_stages"], "Close names: 'two_stage'"),
         (["--backbone", "tiny", "--resume"], "--out must hold a run that was interrupted"),
@@ -432,6 +397,38 @@ def test_no_such_run(command, tmp_path, capsys):
 def test_unknown_class_folder(run, tmp_path, capsys):
     folder = photos(tmp_path / "p", cat=GOOD)
     assert "known classes only" in fails(capsys, "evaluate", run / "run", folder)
+
+
+def test_an_existing_export_is_told_in_the_commands_words(run, tmp_path, capsys):
+    line = fails(capsys, "export", run / "run", tmp_path)
+    assert line.endswith(
+        f"PATH must be new. Given: '{tmp_path}'. Choose the next version, or add --overwrite."
+    )
+    assert "--overwrite replaces an earlier export only" in fails(
+        capsys, "export", run / "run", tmp_path, "--overwrite"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "nowhere", "--out", "out"],
+        ["train", "--resume", "--out", "out"],
+        ["train", ".", "--out", "full"],
+        ["evaluate", "nowhere", "."],
+        ["evaluate", "full", "nowhere"],
+        ["predict", "nowhere", "a.jpg"],
+        ["export", "nowhere", "new"],
+        ["export", "full", "full"],
+    ],
+    ids=" ".join,
+)
+def test_cheap_checks_come_before_tensorflow_is_loaded(arguments, tmp_path, monkeypatch, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "model.keras").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(main, "_load_quietly", lambda: pytest.fail("TensorFlow is loaded"))
+    fails(capsys, *arguments)
 
 
 def test_usage_errors_exit_with_2():

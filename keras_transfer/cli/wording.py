@@ -1,0 +1,47 @@
+"""Errors in the words of the command line: the package speaks of arguments, a command of its options."""
+
+import argparse
+import re
+
+__all__ = ["to_options"]
+
+# An argument of the package: the command's option that sets it, where the two have different names.
+OPTIONS = {
+    "corrupt": "skip_corrupt",
+    "output": "backbone_output",
+    "path": "out",
+    "root": "folder",
+    "run_dir": "out",
+    "source": "backbone",
+    "to": "out",
+    "trust": "trust_backbone",
+}
+# `name`, name=value or `name=value`
+ARGUMENT = re.compile(r"`(\w+)`|`?\b(\w+)=('[^']*'|[\w./]*)`?")
+
+
+def to_options(text: str, parser: argparse.ArgumentParser) -> str:
+    """Replaces the names of arguments by the options of a command; what has no option stays.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> _ = parser.add_argument("--overwrite", action="store_true")
+        >>> _ = parser.add_argument("--image-size")
+        >>> to_options("`image_size` must be at least 32. Or set `overwrite=True`.", parser)
+        '--image-size must be at least 32. Or set --overwrite.'
+    """
+    actions = {action.dest: action for action in parser._actions}
+
+    def replace(match: re.Match[str]) -> str:
+        name, value = match[1] or match[2], (match[3] or "").strip("'")
+        action = actions.get(name) or actions.get(OPTIONS.get(name, ""))
+        if action is None:
+            return match[0]
+        if not action.option_strings:
+            return str(action.metavar or action.dest.upper())
+        if isinstance(action, argparse.BooleanOptionalAction) and value == "False":
+            return action.option_strings[1]  # --no-refit
+        is_switch = action.nargs == 0 or value == ""
+        return action.option_strings[0] if is_switch else f"{action.option_strings[0]} {value}"
+
+    return ARGUMENT.sub(replace, text).replace("--weights None", "--weights none")
