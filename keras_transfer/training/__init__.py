@@ -4,7 +4,19 @@ from keras_transfer.training.cache.policy import Cache
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
 from keras_transfer.training.freezing import freeze, trainable_table, unfreeze
-from keras_transfer.training.methods import BSS, L2SP, REGULARISERS, Delta, Penalty, Regulariser
+from keras_transfer.training.methods import (
+    BSS,
+    L2SP,
+    METHODS,
+    REGULARISERS,
+    Delta,
+    LowRank,
+    Method,
+    Penalty,
+    Regulariser,
+    SolvedHead,
+    Trainee,
+)  # fmt: skip
 from keras_transfer.training.methods.head_fitting import solve_head
 from keras_transfer.training.plans import PLANS
 from keras_transfer.training.rates.layer_rates import (
@@ -22,8 +34,9 @@ from keras_transfer.training.soups import SoupResult, soup
 from keras_transfer.training.stages import Stage
 
 __all__ = [
-    "BSS", "L2SP", "PLANS", "REGULARISERS", "SCHEDULES", "Cache", "Delta", "GradualUnfreeze", "LogRates", "OneCycle",
-    "Penalty", "RateSearch", "Regulariser", "SoupResult", "Stage", "TwoStage", "WarmUp", "decayed",
+    "BSS", "L2SP", "METHODS", "PLANS", "REGULARISERS", "SCHEDULES", "Cache", "Delta", "GradualUnfreeze", "LogRates",
+    "LowRank", "Method", "OneCycle", "Penalty", "RateSearch", "Regulariser", "SolvedHead", "SoupResult", "Stage",
+    "Trainee", "TwoStage", "WarmUp", "decayed",
     "find_learning_rate", "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer",
     "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
 ]  # fmt: skip

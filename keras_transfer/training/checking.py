@@ -6,9 +6,7 @@ import keras
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
-from keras_transfer.layers import marks
 from keras_transfer.training import freezing
-from keras_transfer.training.methods import head_fitting, vehicles
 from keras_transfer.training.stages import Stage
 
 __all__ = ["check_plan"]
@@ -51,17 +49,8 @@ def _try(model: keras.Model, stage: Stage, number: int) -> None:
     if not stage.apply(model):
         given = f"{stage.title!r}, of which batch_norm={stage.batch_norm!r} leaves nothing"
         raise checks.error(f"stage {number} must train something", given=given)
-    if stage.solve:
-        if not marks.outputs(model):
-            raise checks.error(
-                "`model` must have tasks where its head is solved for",
-                given=repr(model.name),
-                fix="Use kt.build_model.",
-            )
-        head_fitting.solvable(model)
-        return
-    vehicles.check(model, stage)
-    if stage.lora is None:  # updates of low rank are variables that do not exist yet
-        stage.new_optimizer(
-            model, per_epoch=1, rate=1e-3 if stage.learning_rate == "auto" else None
-        )
+    method = stage.applied_method
+    method.check(model)
+    if not method.replaces_fit and not method.adds_variables:
+        rate = 1e-3 if stage.learning_rate == "auto" else None
+        stage.new_optimizer(model, per_epoch=1, rate=rate)

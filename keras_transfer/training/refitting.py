@@ -2,15 +2,15 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+
+import keras
 
 from keras_transfer.core import checks
-from keras_transfer.graphs import paths
-from keras_transfer.training import augmenting, inputs
 from keras_transfer.training.run.best import Best
-from keras_transfer.training.run.engine import Position, Run
 from keras_transfer.training.stages import Stage
 
-__all__ = ["refit", "wanted"]
+__all__ = ["stages_to_repeat", "wanted"]
 
 MANY = 5000  # images; above, a share more of them is worth less than the time
 
@@ -25,108 +25,67 @@ def wanted(asked: bool | None, data: object, *, is_open: bool) -> bool:
     """
     if asked not in (None, True, False):
         raise checks.error("`refit` must be True, False or None", given=repr(asked))
-    possible = hasattr(data, "joined") and data.validation is not None and data.is_own
-    if asked and not possible:
+    is_possible = hasattr(data, "joined") and data.validation is not None and data.is_own
+    if asked and not is_possible:
         fix = "Batches of your own cannot be dealt anew: leave `data.train` as it was made, or use `refit=False`."
         raise checks.error(
             "`refit` needs data from kt.data with a validation part",
             given=type(data).__name__,
             fix=fix,
         )
-    if asked is None:
-        return bool(is_open and possible and data.test is not None and _size(data) <= MANY)
-    return asked
+    if asked is not None:
+        return asked
+    if not is_open or not is_possible or data.test is None:
+        return False
+    return sum(len(data.examples[split]) for split in ("train", "validation")) <= MANY
 
 
-def _size(data: object) -> int:
-    return sum(len(data.examples[split]) for split in ("train", "validation"))
+def stages_to_repeat(
+    plan: Sequence[Stage],
+    stages: Sequence[Mapping],
+    history: keras.callbacks.History,
+    best: Best,
+    *,
+    held_out: int,
+    per_epoch: int,
+) -> list[Stage]:
+    """Returns the stages for a run on all images, each as long as it was.
 
-
-def refit(run: Run, data: object) -> None:
-    """Runs the stages again from where the run began, on training and validation images together.
-
-    As far as validation says: up to the stage that was best, or a later one that is not worse by more than chance. The
-    user's callbacks run again, too; epochs are counted on, and there is no validation any more.
+    The last one is that with the best epoch, or a later one whose end is not worse by more than chance. If it is that
+    with the best epoch and its rate does not fall, it ends with the best epoch.
 
     Args:
-        run: Finished; its model has the best weights.
-        data: Of the run, with validation.
+        plan: Of the first run.
+        stages: What was recorded of them, with their first and last epochs.
+        history: Of the first run.
+        best: Its best epoch.
+        held_out: The number of validation images.
+        per_epoch: Steps in an epoch of the first run.
     """
-    given = inputs.checked(run.model, inputs.inputs(data.joined()))
-    given = augmenting.applied(run.given.changes, run.model, given, seed=run.seed)
-    told = run.record.facts["stages"]
-    plan = _as_far(run, len(data.examples["validation"]))
-    again = dataclasses.replace(
-        run,
-        given=given,
-        plan=plan,
-        keeper=dataclasses.replace(run.keeper, given=given, plan=plan),
-        best=Best(run.model, None, folder=run.folder),
-        at=Position(epoch=run.at.epoch, first=run.at.epoch),
-        saved=None,
-        watch=(),
-        chosen={
-            "at": run.at.__dict__,
-            "epochs": run.history.epoch,
-            "history": run.history.history,
-            "stages": told,
-            "best": run.best.facts(),
-        },
-    )
-    run.record.note(
-        f"again from the start on the {given.examples} training and validation images together, "
-        f"{len(plan)} of {len(run.plan)} stages: refit=False leaves this out"
-    )
-    run.record.facts["stages"] = []
-    for path, variable in paths.variables(run.model).items():
-        variable.assign(run.start[path])
-    try:
-        if run.pending is not None:
-            again.take_up(run.pending)
-        history = again.go()
-        again.best.finish()
-    except BaseException:
-        run.best.finish()  # what validation chose
-        raise
-    finally:
-        done, run.record.facts["stages"] = run.record.facts["stages"], told
-    run.record.update(
-        refit={
-            "examples": given.examples,
-            "stages": done,
-            "history": history.history,
-            "cache": again.keeper.facts,
-        }
-    )
-    run.record.note(f"the model has the weights of the run on all {given.examples} images")
+    spans = [stage["epochs"] for stage in stages]
+    best_stage = next(at for at, (_, end) in enumerate(spans) if best.epoch <= end)
+    last = best_stage
+    if "accuracy" in best.monitor:
+        values = dict(zip(history.epoch, history.history[best.monitor], strict=True))
+        accuracy = -best.value[0]
+        standard_error = math.sqrt(accuracy * (1.0 - accuracy) / held_out)
+        for at, (_, end) in enumerate(spans):
+            if at > best_stage and values[end] >= accuracy - standard_error:
+                last = at
 
-
-def _as_far(run: Run, examples: int) -> list[Stage]:
-    """The stages to run again, each as long as it was; at an even rate the last one up to the best epoch."""
-    spans = [told["epochs"] for told in run.record.facts["stages"]]
-    best = next(at for at, span in enumerate(spans) if run.best.epoch <= span[1])
-    last = best
-    if "accuracy" in run.best.monitor:
-        values = dict(zip(run.history.epoch, run.history.history[run.best.monitor], strict=True))
-        share = -run.best.value[0]
-        chance = math.sqrt(share * (1.0 - share) / examples)  # the standard error
-        last = max(
-            at for at, span in enumerate(spans) if values[span[1]] >= share - chance or at == best
-        )
     lengths = [end - first + 1 for first, end in spans[: last + 1]]
-    if last == best and not run.plan[last].is_falling:
-        lengths[last] = run.best.epoch - spans[last][0] + 1
+    if last == best_stage and not plan[last].is_falling:
+        lengths[last] = best.epoch - spans[last][0] + 1
     return [
-        _cut(stage, length, run.steps) for stage, length in zip(run.plan, lengths, strict=False)
+        _shorten(stage, epochs, per_epoch) for stage, epochs in zip(plan, lengths, strict=False)
     ]
 
 
-def _cut(stage: Stage, epochs: int, per_epoch: int) -> Stage:
-    """The stage without early stopping, for as many epochs as it ran; a falling rate falls in that time."""
-    if stage.solve:
+def _shorten(stage: Stage, epochs: int, per_epoch: int) -> Stage:
+    """Returns the stage without early stopping, for so many epochs; a falling rate falls in that time."""
+    if stage.applied_method.replaces_fit:
         return stage
-    if stage.steps is not None:
-        return dataclasses.replace(
-            stage, steps=min(stage.steps, epochs * per_epoch), early_stopping=None
-        )
-    return dataclasses.replace(stage, epochs=epochs, early_stopping=None)
+    if stage.steps is None:
+        return dataclasses.replace(stage, epochs=epochs, early_stopping=None)
+    steps = min(stage.steps, epochs * per_epoch)
+    return dataclasses.replace(stage, steps=steps, early_stopping=None)

@@ -1,13 +1,14 @@
 """A stage of training: what trains, for how long, at which rates, with which precautions."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import compiling
-from keras_transfer.training import freezing
+from keras_transfer.training import freezing, methods
 from keras_transfer.training.rates import layer_rates, schedules
 
 __all__ = ["Stage"]
@@ -39,10 +40,11 @@ class Stage:
         ema: Momentum of the weights' moving average, which is measured and kept in their place.
         early_stopping: Epochs without improvement after which the stage ends, or
             `{"monitor": "val_loss", "patience": 3}`.
-        solve: Whether a linear head is solved for instead of trained (logistic or ridge regression on the
-            frozen features); takes no epochs.
-        lora: Rank of Keras's low-rank updates, which train instead of the kernels and are merged into them.
-        regulariser: Of `kt.training`: keeps the weights or features near the pretrained ones.
+        method: What changes a training step or replaces it: a name of `kt.training.METHODS` or an object of that kind;
+            plain training by default. The next three are short for the usual ones.
+        solve: `SolvedHead()`: a linear head is fitted on the frozen features by regression, in no epochs.
+        lora: `LowRank(rank)`: low-rank updates train instead of the kernels and are merged into them.
+        regulariser: A `Regulariser`, which keeps the weights or features near the pretrained ones.
         name: For the record; by default what it trains.
 
     Example:
@@ -64,6 +66,7 @@ class Stage:
     clip_norm: float | None = None
     ema: float | None = None
     early_stopping: int | Mapping | None = None
+    method: str | methods.Method | None = None
     solve: bool = False
     lora: int | None = None
     regulariser: object = None
@@ -83,8 +86,6 @@ class Stage:
             checks.number(self.clip_norm, name="clip_norm", above=0)
         if self.ema is not None:
             checks.number(self.ema, name="ema", above=0, below=1)
-        if self.lora is not None:
-            checks.integer(self.lora, name="lora")
         if isinstance(self.train, int):
             checks.integer(self.train, name="train")
         self.stopping()
@@ -92,10 +93,10 @@ class Stage:
             raise checks.error(
                 "`optimizer` must be the name of a Keras optimizer", given=repr(self.optimizer)
             )
-        self._plain_optimizer(1e-3)
+        self._keras_optimizer(1e-3)
 
     def _check_length(self) -> None:
-        if self.solve:
+        if self.applied_method.replaces_fit:
             if self.epochs or self.steps:
                 raise checks.error(
                     "`epochs` must be left out where the head is solved",
@@ -129,6 +130,43 @@ class Stage:
                 given=repr(self.schedule),
             )
 
+    def __repr__(self) -> str:
+        """Shows what differs from the defaults, a schedule in words."""
+        changed = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                text = schedules.describe(value) if isinstance(value, Schedule) else repr(value)
+                changed.append(f"{field.name}={text}")
+        return f"Stage({', '.join(changed)})"
+
+    @functools.cached_property
+    def applied_method(self) -> methods.Method:
+        """The method that trains the stage, however it was asked for."""
+        asked = []
+        if self.method is not None:
+            asked.append(self.method)
+        if self.solve:
+            asked.append(methods.SolvedHead())
+        if self.lora is not None:
+            asked.append(methods.LowRank(self.lora))
+        if self.regulariser is not None:
+            asked.append(self.regulariser)
+        if len(asked) > 1:
+            raise checks.error(
+                "a stage must have one of `method`, `solve`, `lora` and `regulariser`",
+                given=" and ".join(map(repr, asked)),
+                fix="Make a stage of each.",
+            )
+
+        method = asked[0] if asked else methods.Method()
+        if isinstance(method, str):
+            method = lookup.find(method, methods.METHODS, argument="method")()
+        if not isinstance(method, methods.Method):
+            name = "method" if self.regulariser is None else "regulariser"
+            raise checks.error(f"`{name}` must be of kt.training.METHODS", given=repr(method))
+        return method
+
     @property
     def title(self) -> str:
         """The name, or what it trains."""
@@ -139,20 +177,20 @@ class Stage:
 
     @property
     def is_falling(self) -> bool:
-        """Whether the rate falls to the end, so that the end is what counts."""
+        """Whether the rate falls towards the end, so that an earlier epoch is not worth less than the last."""
         return self.schedule != "constant" or isinstance(self.learning_rate, Schedule)
 
     def stopping(self) -> dict | None:
-        """Returns what stops the stage early: patience, and the metric where one is named."""
+        """Returns the options of early stopping, patience among them; None without it."""
         if self.early_stopping is None:
             return None
-        asked = self.early_stopping
-        asked = dict(asked) if isinstance(asked, Mapping) else {"patience": asked}
-        for key in asked:
+        options = self.early_stopping
+        options = dict(options) if isinstance(options, Mapping) else {"patience": options}
+        for key in options:
             checks.choice(key, ("monitor", "patience", "min_delta", "mode"), name="early_stopping")
-        checks.choice(asked.get("mode", "min"), ("min", "max"), name="early_stopping's mode")
-        checks.integer(asked.setdefault("patience", 3), name="early_stopping")
-        return asked
+        checks.choice(options.get("mode", "min"), ("min", "max"), name="early_stopping's mode")
+        checks.integer(options.setdefault("patience", 3), name="early_stopping")
+        return options
 
     def pick(self, model: keras.Model, *, argument: str = "train") -> list[str]:
         """Returns the paths of the layers that train, bottom to top; `argument` is the user's, for the error."""
@@ -179,30 +217,37 @@ class Stage:
         Args:
             model: The model to train.
             per_epoch: Steps in an epoch.
-            rate: What "auto" came to.
+            rate: The rate that "auto" found.
         """
         with compiling.scope(model):  # of a strategy, where an optimizer belongs from its beginning
-            return self._made(model, per_epoch, self.learning_rate if rate is None else rate)
-
-    def _made(self, model: keras.Model, per_epoch: int, base: object) -> keras.optimizers.Optimizer:
-        by_pattern = None
-        if isinstance(base, Mapping):
-            by_pattern, base = dict(base), max(base.values())
-        if not isinstance(base, Schedule):
-            base = schedules.make(
-                self.schedule, base, steps=self.total_steps(per_epoch), warmup=self.warmup
+            by_pattern = None
+            if isinstance(self.learning_rate, Mapping):
+                by_pattern = dict(self.learning_rate)
+            optimizer = self._keras_optimizer(self.planned_rate(per_epoch=per_epoch, rate=rate))
+            if getattr(optimizer, "weight_decay", None):
+                kernels = {id(variable) for variable in layer_rates.decayed(model)}
+                others = [each for each in model.trainable_variables if id(each) not in kernels]
+                optimizer.exclude_from_weight_decay(others)
+            return layer_rates.layer_rates(
+                optimizer, model, rates=by_pattern, decay=self.decay, argument="learning_rate"
             )
-        optimizer = self._plain_optimizer(base)
-        if getattr(optimizer, "weight_decay", None):
-            kernels = {id(variable) for variable in layer_rates.decayed(model)}
-            optimizer.exclude_from_weight_decay(
-                [v for v in model.trainable_variables if id(v) not in kernels]
-            )
-        return layer_rates.layer_rates(
-            optimizer, model, rates=by_pattern, decay=self.decay, argument="learning_rate"
-        )
 
-    def _plain_optimizer(self, rate: object) -> keras.optimizers.Optimizer:
+    def planned_rate(self, *, per_epoch: int, rate: float | None = None) -> schedules.Rate:
+        """Returns the rate or schedule of the layers that train fastest.
+
+        Args:
+            per_epoch: Steps in an epoch.
+            rate: The rate that "auto" found.
+        """
+        highest = self.learning_rate if rate is None else rate
+        if isinstance(highest, Mapping):
+            highest = max(highest.values())
+        if isinstance(highest, Schedule):
+            return highest
+        steps = self.total_steps(per_epoch)
+        return schedules.make(self.schedule, highest, steps=steps, warmup=self.warmup)
+
+    def _keras_optimizer(self, rate: object) -> keras.optimizers.Optimizer:
         config = {"learning_rate": rate}
         if self.weight_decay is not None:
             config["weight_decay"] = self.weight_decay

@@ -130,7 +130,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_unbroken_one(
     with monkeypatch.context() as patch:
         patch.setattr(kt, "evaluate", interrupted)
         assert main.main(["train", "--resume", "--out", str(out), "--quiet"]) == 1
-    assert "going on with epoch 2, in stage 1 of 2" in capsys.readouterr().out
+    assert "Going on with epoch 2, in stage 1 of 2" in capsys.readouterr().out
     with monkeypatch.context() as patch:
         patch.setattr(kt, "fine_tune", None)  # nothing is left to train
         assert main.main(["train", "--resume", "--out", str(out), "--quiet"]) == 0

@@ -113,7 +113,7 @@ def test_without_validation_the_last_epoch_stays():
     data = kt.data.from_arrays(PIXELS, LABELS, validation=0, batch_size=6)
     history = kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=0)
     assert history.record["best_epoch"] == 1
-    assert "no validation data" in history.record["notes"][-1]
+    assert "No validation data" in history.record["notes"][-1]
 
 
 def test_equal_seeds_give_equal_weights():
@@ -220,7 +220,7 @@ def test_weights_of_0_and_1_are_missing_labels_and_solved_with(data):
 def test_early_stopping_without_validation_is_said(data):
     stage = kt.Stage(epochs=2, train="head", early_stopping=1)
     history = kt.fine_tune(model_of(), data.train, stages=[stage], verbose=0)
-    assert any("no early stopping" in line for line in history.record["notes"])
+    assert any("No early stopping" in line for line in history.record["notes"])
     with pytest.raises(
         checks.InputError, match="`early_stopping's mode` must be one of 'min', 'max'"
     ):
@@ -251,7 +251,7 @@ def test_decisions_are_printed_and_recorded(data, capsys):
     printed = capsys.readouterr().out
     for note in history.record["notes"][len(data.notes) :]:
         assert f"keras_transfer: {note}" in printed
-    assert "stage 1 of 2 (head): " in printed
+    assert "Stage 1 of 2 (head): " in printed
     assert "is the best" in printed
 
 
@@ -269,7 +269,7 @@ def test_a_full_disk_costs_notes_not_the_run(data, tmp_path, capsys, monkeypatch
     monkeypatch.setattr("pathlib.Path.open", full)
     history = kt.fine_tune(model_of(), data, epochs=(1, 1), run_dir=tmp_path, verbose=0)
     printed = capsys.readouterr().out
-    for what in ("the best weights", "epoch 1", "the run record"):
+    for what in ("The best weights", "Epoch 1", "The run record"):
         assert f"{what} could not be written" in printed
     assert history.epoch == [0, 1]
     assert list(tmp_path.iterdir()) == []

@@ -394,12 +394,12 @@ def test_losses_and_metrics_of_the_user_that_count_missing_labels_are_named():
     (note,) = [
         note
         for note in history.record["notes"]
-        if note.startswith("missing labels count as examples")
+        if note.startswith("Missing labels count as examples")
     ]
     assert "the loss sparse_categorical_crossentropy" in note
     assert "the metric accuracy" in note
     plain = kt.fine_tune(model_of(), arrays(blank(KINDS)), stages=[HEAD], verbose=0)
-    assert not [note for note in plain.record["notes"] if note.startswith("missing labels count")]
+    assert not [note for note in plain.record["notes"] if note.startswith("Missing labels count")]
 
 
 def test_a_task_without_any_label_is_refused():

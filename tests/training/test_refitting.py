@@ -96,9 +96,9 @@ def test_how_far(values, schedule, expected, data):
         monitor="val_accuracy", epoch=int(np.argmax(values)), value=(-max(values), 0.0)
     )
     history = SimpleNamespace(epoch=[0, 1, 2, 3], history={"val_accuracy": values})
-    record = SimpleNamespace(facts={"stages": [{"epochs": [0, 1]}, {"epochs": [2, 3]}]})
-    run = SimpleNamespace(plan=plan, best=best, history=history, record=record, steps=3)
-    assert [stage.epochs for stage in refitting._as_far(run, 12)] == expected
+    stages = [{"epochs": [0, 1]}, {"epochs": [2, 3]}]
+    repeated = refitting.stages_to_repeat(plan, stages, history, best, held_out=12, per_epoch=3)
+    assert [stage.epochs for stage in repeated] == expected
 
 
 def test_stages_are_as_long_as_they_were():
@@ -108,13 +108,10 @@ def test_stages_are_as_long_as_they_were():
         kt.Stage(steps=10, train="block4*", schedule="cosine"),
         kt.Stage(steps=10, train="block4*"),
     ]
-    record = SimpleNamespace(
-        facts={"stages": [{"epochs": [0, 2]}, {"epochs": [3, 6]}, {"epochs": [7, 10]}]}
-    )
+    stages = [{"epochs": [0, 2]}, {"epochs": [3, 6]}, {"epochs": [7, 10]}]
     best = SimpleNamespace(monitor="val_loss", epoch=8, value=(0.1, 0.1))
-    run = SimpleNamespace(plan=plan, best=best, history=None, record=record, steps=3)
-    found = refitting._as_far(run, 12)
-    assert [(stage.epochs, stage.steps, stage.early_stopping) for stage in found] == [
+    repeated = refitting.stages_to_repeat(plan, stages, None, best, held_out=12, per_epoch=3)
+    assert [(stage.epochs, stage.steps, stage.early_stopping) for stage in repeated] == [
         (3, None, None),
         (None, 10, None),
         (None, 6, None),

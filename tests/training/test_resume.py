@@ -82,13 +82,17 @@ def test_a_run_killed_at_random_moments_ends_bit_equal(unbroken, tmp_path, fork)
             process.kill()
             process.join()
             kills += 1
-            told = state.read(folder)
+            saved = state.read(folder)
             places.add(
-                (told[1]["chosen"] is None, told[1]["at"]["stage"], told[1]["at"]["epoch"])
-                if told
+                (
+                    saved.is_of_second_run,
+                    saved.facts["at"]["stage"],
+                    saved.facts["at"]["epoch"],
+                )
+                if saved
                 else None
             )
-            process = fork(SCRIPT, folder, out, "resume" if told else "new")
+            process = fork(SCRIPT, folder, out, "resume" if saved else "new")
         found, resumed = finish(process, out)
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value, err_msg=name)

@@ -12,8 +12,8 @@ def model():
 
 
 def plan(model, name="two_stage", **asked):
-    wishes = plans.Asked(**{"examples": 1000, "batches": 32, **asked})
-    return plans.make(name, model, wishes), wishes.decided
+    request = plans.Request(**{"examples": 1000, "batches": 32, **asked})
+    return plans.make(name, model, request), request.notes
 
 
 def test_the_default_solves_for_the_head_first(model):

@@ -186,14 +186,14 @@ class Keeper:
 
     def _kind(self, number: int) -> str:
         """Which training rows a stage wants."""
-        return PLAIN if self.plan[number].solve else self._fitted
+        return PLAIN if self.plan[number].applied_method.replaces_fit else self._fitted
 
     def _is_kept(self, number: int, *, tell: bool = False) -> bool:
         """Whether a stage is to train on kept rows; says why not where that may surprise."""
         if self.cache.where == "off" or number in self._refused:
             return False
         stage, prefix = self.plan[number], self._prefixes[number]
-        if stage.solve:
+        if stage.applied_method.replaces_fit:
             return self.given.source is not None and not self._is_ambiguous(number)
         if not (prefix.crossing or prefix.reason) or not self._gains(stage):
             return False
@@ -207,7 +207,12 @@ class Keeper:
         if self.cache.where == "disk":
             return True
         if self._fitted == VIEWS and self.views > 1:
-            return sum(self._epochs(each) for each in self.plan if not each.solve) > self.views
+            return (
+                sum(
+                    self._epochs(each) for each in self.plan if not each.applied_method.replaces_fit
+                )
+                > self.views
+            )
         return self._epochs(stage) > 1
 
     def _is_ambiguous(self, number: int) -> bool:
@@ -228,7 +233,7 @@ class Keeper:
             return f"{type(self.model).__name__} has its own `{name}`"
         if self.given.source is None:
             return "the order of a plain data set is not known (data from kt.data can be kept)"
-        if stage.lora is not None or stage.regulariser is not None:
+        if stage.applied_method.needs_images:
             return "a stage with `lora` or `regulariser` trains on images"
         if changes is not None and changes.mixes:
             return "MixUp and CutMix blend images with others"
@@ -246,7 +251,7 @@ class Keeper:
 
     def _needs(self, number: int) -> list[str]:
         """Names of the operations whose outputs a stage wants."""
-        if self.plan[number].solve:
+        if self.plan[number].applied_method.replaces_fit:
             return list(self._heads.values())
         return [self._made[id(tensor)] for tensor in self._prefixes[number].crossing]
 

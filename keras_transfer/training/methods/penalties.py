@@ -1,4 +1,4 @@
-"""The protocol of a regulariser: a training model that shares all layers with the user's and adds a penalty.
+"""Methods that add a penalty to the loss: a training model shares all layers with the user's and computes it.
 
 The penalty sits in a layer that passes the model's outputs through as they are, so Keras's own `fit`,
 `jit_compile`, `steps_per_execution`, loss scaling and `tf.distribute` treat it as any other loss of a layer.
@@ -16,6 +16,7 @@ from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, compiling, nodes, paths
 from keras_transfer.layers import marks, penalised
 from keras_transfer.training import freezing
+from keras_transfer.training.methods.base import Method, Reference, Trainee
 
 __all__ = [
     "Penalty",
@@ -27,8 +28,6 @@ __all__ = [
     "variables_below",
 ]
 
-Reference = keras.Model | Mapping[str, np.ndarray] | None
-
 
 class Penalty(NamedTuple):
     """What a regulariser computes in a training step."""
@@ -39,7 +38,7 @@ class Penalty(NamedTuple):
     """From their values (any float type) to a float32 scalar, or to None where nothing that trains is concerned."""
 
 
-class Regulariser:
+class Regulariser(Method):
     """Keeps a network near its pretrained state; subclass it for one of your own.
 
     A subclass overrides `penalty`; `get_config` returns what its constructor takes, and the class is
@@ -54,6 +53,8 @@ class Regulariser:
         >>> with Small().attached(model) as training_model:
         ...     history = training_model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
     """
+
+    needs_images = True
 
     def penalty(self, model: keras.Model, reference: Reference) -> Penalty | None:
         """Returns what to compute, or None for nothing; called once, when attached.
@@ -102,6 +103,13 @@ class Regulariser:
             layer.value = _ended
             training_model.train_function = None  # what was traced holds the penalty
 
+    @contextlib.contextmanager
+    def attach(self, model: keras.Model, *, reference: Reference = None) -> Iterator[Trainee]:
+        """Gives the training model of `attached`, compiled for a stage."""
+        with self.attached(model, reference=reference) as training_model:
+            compiling.compile_like(training_model, model)
+            yield Trainee(training_model)
+
     def check(self, model: keras.Model) -> None:
         """Raises an error if the regulariser cannot be attached to `model`; called before training starts."""
         nodes.check_functional(model)
@@ -113,18 +121,9 @@ class Regulariser:
                 fix="Attach the regulariser to a plain keras.Model(inputs, outputs) of the same layers.",
             )
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict) -> "Regulariser":
-        """Makes the regulariser again from its config."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+    def facts(self) -> dict:
+        """Returns the class and its arguments."""
+        return {"regulariser": {"class": type(self).__name__, **self.get_config()}}
 
 
 def _ended(_: list) -> None:

@@ -1,4 +1,4 @@
-"""The stage that solves for heads instead of training them."""
+"""A head that is fitted on the frozen trunk's features in one go, instead of trained."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,60 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import features
-from keras_transfer.core import labelled
+from keras_transfer.core import checks, labelled
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
-from keras_transfer.training.methods import head_fitting
+from keras_transfer.training.methods import base, head_fitting
 
-__all__ = ["can_be_solved", "solve_heads", "told"]
+__all__ = ["SolvedHead", "can_be_solved", "solve_heads"]
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+class SolvedHead(base.Method):
+    """Fits linear heads by logistic or ridge regression; the stage takes no epochs.
+
+    Example:
+        >>> SolvedHead().replaces_fit
+        True
+    """
+
+    replaces_fit = True
+
+    def check(self, model: keras.Model) -> None:
+        """Raises an error if `model` has no head that is linear."""
+        if not marks.outputs(model):
+            raise checks.error(
+                "`model` must have tasks where its head is solved for",
+                given=repr(model.name),
+                fix="Use kt.build_model.",
+            )
+        head_fitting.solvable(model)
+
+    def solve(self, model: keras.Model, data: object, *, cached: Mapping | None = None) -> dict:
+        """Fits the heads; returns what `kt.training.solve_head` does."""
+        return solve_heads(model, data, cached=cached)
+
+    def describe(self, facts: dict) -> str:
+        """Returns how each head was fitted."""
+        by_task = {"": facts} if "strength" in facts or "skipped" in facts else facts
+        lines = []
+        for name, fit in by_task.items():
+            if "skipped" in fit:
+                continue
+            head = f"Head of {name!r}" if name else "Head"
+            regression = "logistic" if "val_accuracy" in fit else "ridge"
+            how = fit["chosen_by"].replace(" folds", "-fold CV")
+            measured = "".join(
+                f", {key} {fit[key]:.4f}" for key in ("val_accuracy", "val_mae") if key in fit
+            )
+            lines.append(
+                f"{head} fitted by {regression} regression (L2 {fit['strength']:.3g}, {how}){measured}."
+            )
+        return " ".join(lines)
+
+    def facts(self) -> dict:
+        """Returns nothing: the record of the stage holds what `solve` returned."""
+        return {}
 
 
 def can_be_solved(model: keras.Model) -> bool:
@@ -24,46 +72,45 @@ def can_be_solved(model: keras.Model) -> bool:
 
 def solve_heads(
     model: keras.Model,
-    given: inputs.Inputs,
+    data: inputs.Inputs,
     *,
-    kept: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    cached: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     seed: int = 0,
 ) -> dict:
-    """Solves for the heads on the frozen trunk's features of the training data, in one pass over them.
+    """Fits the heads on the frozen trunk's features of the training data, in one pass over them.
 
     Args:
         model: Its heads are changed in place.
-        given: Checked data; validation chooses the strength of the penalty.
-        kept: What enters the heads, by split and task, where that is known.
+        data: Checked data; validation chooses the strength of the penalty.
+        cached: What enters the heads, by split and task, where that is known.
         seed: Of the folds where there is no validation.
 
     Returns:
-        What was found, see `head_fitting.solve_head`.
+        What `head_fitting.solve_head` returns.
     """
-    found, _ = head_fitting.solvable(model)
+    heads, _ = head_fitting.solvable(model)
 
-    def passed(dataset: tf.data.Dataset | None, split: str) -> tuple:
+    def read(dataset: tf.data.Dataset | None, split: str) -> tuple:
+        """Returns features, targets and weights of a split."""
         if dataset is None:
             return None, None, None
-        if kept is not None:
-            weights = given.source.weights
-            return kept[split], given.source.targets[split], weights and weights[split]
-        images = (
-            dataset if given.source is None else given.source.ordered(split)
-        )  # one order, so one sum, to the bit
+        if cached is not None:
+            weights = data.source.weights
+            return cached[split], data.source.targets[split], weights and weights[split]
+        # Always in one order, so that sums are equal to the bit.
+        images = dataset if data.source is None else data.source.ordered(split)
         images = images.map(lambda pixels, *answers: (pixels, answers))
-        below = features.extract(
-            model, images, layers=[head.below for head in found.values()], verbose=0
-        )
-        targets, *weights = below.targets
-        values = {name: below.arrays[head.below] for name, head in found.items()}
+        wanted = [head.below for head in heads.values()]
+        extracted = features.extract(model, images, layers=wanted, verbose=0)
+        targets, *weights = extracted.targets
+        values = {name: extracted.arrays[head.below] for name, head in heads.items()}
         return values, targets, weights[0] if weights else None
 
-    values, targets, weights = passed(given.plain, "train")
-    val_values, val_targets, val_weights = passed(given.validation, "validation")
+    values, targets, weights = read(data.plain, "train")
+    val_values, val_targets, val_weights = read(data.validation, "validation")
     counts = [
-        len(labelled.known(mine, labelled.of_task(weights, name)))
-        for name, mine in marks.targets_by_task(model, targets).items()
+        len(labelled.known(of_task, labelled.of_task(weights, name)))
+        for name, of_task in marks.targets_by_task(model, targets).items()
     ]
     return head_fitting.solve_head(
         model,
@@ -75,19 +122,5 @@ def solve_heads(
         val_weights=val_weights,
         folds=max(2, min(5, min(counts) // 2)),
         seed=seed,
-        label_smoothing=getattr(given.changes, "label_smoothing", 0.0) or None,
+        label_smoothing=getattr(data.changes, "label_smoothing", 0.0) or None,
     )
-
-
-def told(facts: dict) -> str:
-    """The line that is printed about solved heads."""
-    one = {"": facts} if "strength" in facts or "skipped" in facts else facts
-    lines = []
-    for name, found in one.items():
-        if "skipped" not in found:
-            measured = [
-                f"{key} {found[key]:.4f}" for key in ("val_accuracy", "val_mae") if key in found
-            ]
-            penalty = f"penalty {found['strength']:.3g} by {found['chosen_by']}"
-            lines.append(f"{name and name + ': '}head solved, {', '.join([penalty, *measured])}")
-    return "; ".join(lines)

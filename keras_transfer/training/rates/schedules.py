@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_transfer.core import checks, lookup
 
-__all__ = ["SCHEDULES", "OneCycle", "Rate", "WarmUp", "make", "peak"]
+__all__ = ["SCHEDULES", "OneCycle", "Rate", "WarmUp", "describe", "make", "peak"]
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 Rate = float | Schedule
@@ -191,3 +191,27 @@ def peak(rate: Rate) -> float:
             fix=f"Use one of {', '.join(map(repr, SCHEDULES))}.",
         )
     return float(highest)
+
+
+def describe(rate: Rate) -> str:
+    """Says in a few words how a rate changes.
+
+    Example:
+        >>> describe(make("cosine", 0.003, steps=200, warmup=0.1))
+        'cosine from 0.003 over 200 steps after a rise over the first 20 steps'
+        >>> describe(0.003)
+        '0.003'
+    """
+    if not isinstance(rate, Schedule):
+        return f"{rate:g}"
+    if isinstance(rate, WarmUp):
+        return f"{describe(rate.schedule)} after a rise over the first {rate.steps} steps"
+    if isinstance(rate, OneCycle):
+        return f"one cycle up to {rate.rate:g} over {rate.steps} steps"
+    if isinstance(rate, keras.optimizers.schedules.CosineDecay):
+        rise = f" after a rise over {rate.warmup_steps} steps" if rate.warmup_target else ""
+        return f"cosine from {peak(rate):g} over {rate.decay_steps} steps{rise}"
+    if isinstance(rate, keras.optimizers.schedules.PolynomialDecay) and rate.power == 1:
+        end = f" to {rate.end_learning_rate:g}" if rate.end_learning_rate else ""
+        return f"straight line from {peak(rate):g}{end} over {rate.decay_steps} steps"
+    return f"{type(rate).__name__}, a schedule"

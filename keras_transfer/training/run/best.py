@@ -44,7 +44,13 @@ class Best:
         self.is_written = True
 
     def consider(self, epoch: int, logs: dict, *, is_exact: bool = False) -> None:
-        """Keeps the model's weights if they are the best so far; says whether images were measured, not kept rows."""
+        """Keeps the model's weights if they are the best so far.
+
+        Args:
+            epoch: Whose weights they are.
+            logs: Of the epoch.
+            is_exact: Whether the logs come from images, not from cached features.
+        """
         if self.monitor is None:
             self.epoch = epoch
             return
@@ -70,14 +76,14 @@ class Best:
             "exact": self.is_exact,
         }
 
-    def take_up(self, facts: dict) -> None:
+    def resume(self, facts: dict) -> None:
         """Goes on from `facts()` and the weights in the file."""
         if self.monitor is None or facts["epoch"] is None:
             self.epoch = facts["epoch"]
             return
         if not facts["written"] or not self.file.is_file():
             checks.note(
-                f"the weights of epoch {facts['epoch'] + 1}, the best so far, were not written: later ones count"
+                f"The weights of epoch {facts['epoch'] + 1}, the best so far, were not written; later epochs count."
             )
             return
         self.epoch, self.value, self.is_exact = (
@@ -110,7 +116,7 @@ class Best:
         except OSError as failed:
             reason = failed.strerror or str(failed).splitlines()[0]
             checks.note(
-                f"the best weights could not be written to {self.file} ({reason}); training goes on"
+                f"The best weights could not be written to {self.file} ({reason}); training goes on."
             )
 
     def finish(self) -> None:

@@ -7,7 +7,7 @@ import keras
 from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
 
-__all__ = ["ERROR", "JointError", "add_error", "monitor"]
+__all__ = ["ERROR", "JointError", "add_error", "evaluate", "monitor"]
 
 ERROR = "val_error"
 PERFECT = 0.01  # stands beside the share of wrong answers: none at all is not worth more than all other tasks
@@ -61,6 +61,14 @@ def add_error(model: keras.Model, logs: dict) -> None:
             )
     if errors:
         logs[ERROR] = math.exp(sum(math.log(max(error, 1e-12)) for error in errors) / len(errors))
+
+
+def evaluate(model: keras.Model, validation: object) -> dict[str, float]:
+    """Returns what the logs of an epoch say of validation, measured outside `fit`."""
+    logs = model.evaluate(validation, return_dict=True, verbose=0)
+    logs = {f"val_{name}": value for name, value in logs.items()}
+    add_error(model, logs)
+    return logs
 
 
 def _weights(model: keras.Model) -> dict[str, float]:

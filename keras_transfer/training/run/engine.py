@@ -1,34 +1,32 @@
-"""Running a plan: one `fit` a stage, over one epoch counter, with a state on disk after every epoch."""
+"""One run of a plan: a `fit` for each stage, over one epoch counter, with a state on disk after every epoch."""
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 
-from keras_transfer.core import checks
 from keras_transfer.graphs import compiling
-from keras_transfer.storage import files
 from keras_transfer.training import inputs, recalibration
 from keras_transfer.training.cache import policy
-from keras_transfer.training.methods import solved_head, vehicles
-from keras_transfer.training.rates import layer_rates, search
+from keras_transfer.training.methods import Trainee
+from keras_transfer.training.rates import search
 from keras_transfer.training.run import criteria, facts, state
 from keras_transfer.training.run.averages import Averages
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.run.insight import Insight
-from keras_transfer.training.run.progress import Limit, Passes, Patience, Seen
-from keras_transfer.training.run.record import Record, plain
+from keras_transfer.training.run.progress import EpochNumber, Patience, StepLimit, WholeModel
+from keras_transfer.training.run.record import plain
 from keras_transfer.training.stages import Stage
 
-__all__ = ["Run"]
+__all__ = ["Position", "Run"]
 
 
 @dataclass
 class Position:
-    """Where a run is."""
+    """How far a run is."""
 
     stage: int = 0
     """The stage that runs, from 0."""
@@ -39,53 +37,52 @@ class Position:
     is_stopped: bool = False
     """Whether the stage that runs was stopped early."""
     rate: float | None = None
-    """What `learning_rate="auto"` came to in the stage that runs."""
+    """The rate that `learning_rate="auto"` found for the stage that runs."""
 
 
 @dataclass
 class Run:
-    """A plan on its way.
+    """Trains the stages of a plan one after the other.
 
     Attributes:
         model: The user's model.
-        given: The data.
+        data: What it trains on.
         plan: The stages.
-        record: Of what happens.
         best: Keeps the best weights.
-        keeper: Of what frozen layers give.
+        keeper: Keeps the outputs of frozen layers.
+        note: Prints and records a line.
         start: The weights when the run began, by path.
-        watch: What to measure by block in every epoch.
+        watch: What to measure by block after every epoch.
         callbacks: The user's.
-        folder: For the state, or None.
-        fingerprint: What a state must have in common with this run.
-        seed: Of the run, or None.
+        checkpoint: Writes the state, or None.
+        on_stage_end: Called with the run after every stage.
         verbose: As in `fit`.
+        at: Where to begin.
+
+    After and while it trains, `history` has all epochs, `stages` what to record of each finished stage, and `insight`
+    what was watched, a dict an epoch.
     """
 
     model: keras.Model
-    given: inputs.Inputs
+    data: inputs.Inputs
     plan: Sequence[Stage]
-    record: Record
     best: Best
     keeper: policy.Keeper
-    start: Mapping[str, np.ndarray] = field(default_factory=dict)
+    note: Callable[[str], None]
+    start: Mapping[str, np.ndarray]
     watch: Sequence[str] = ()
     callbacks: Sequence[keras.callbacks.Callback] = ()
-    folder: object = None
-    fingerprint: dict = field(default_factory=dict)
-    seed: int | None = None
+    checkpoint: state.Checkpoint | None = None
+    on_stage_end: Callable[["Run"], None] = lambda run: None
     verbose: str | int = "auto"
     at: Position = field(default_factory=Position)
-    saved: tuple[dict, dict] | None = None
-    """Arrays and facts of the state to go on from."""
-    chosen: dict | None = None
-    """In a second run, on all data: how the first one ended."""
-    pending: tuple[dict, dict] | None = None
-    """The state for that second run, where it was killed."""
 
     def __post_init__(self) -> None:
-        self.passes = Passes([*self.given.passes, self.keeper.passes])
-        self.insight = Insight(self.model, self.start, self.watch) if self.watch else None
+        self.stages: list[dict] = []
+        self.insight: list[dict] = []
+        self._resumed: state.Saved | None = None
+        self._epoch_number = EpochNumber([*self.data.passes, self.keeper.passes])
+        self._blocks = Insight(self.model, self.start, self.watch) if self.watch else None
         self.history = keras.callbacks.History()
         self.history.set_model(self.model)
         self.history.epoch, self.history.history = [], {}
@@ -93,243 +90,227 @@ class Run:
     @functools.cached_property
     def steps(self) -> int:
         """Batches in an epoch; counted where the data set does not know."""
-        return self.given.steps
+        return self.data.steps
 
     @functools.cached_property
     def first_batch(self) -> tuple:
-        """Of the training data; read once, for a plain dataset may shuffle anew whenever it is read."""
-        return next(
-            iter(
-                self.given.plain.take(1) if self.given.sample is None else self.given.sample.take(1)
-            )
-        )
+        """The first training batch, kept because a plain dataset may reshuffle."""
+        dataset = self.data.plain if self.data.sample is None else self.data.sample
+        return next(iter(dataset.take(1)))
 
-    def take_up(self, saved: tuple[dict, dict]) -> None:
-        """Makes ready to go on from a state."""
-        told = saved[1]
-        if (
-            told["chosen"] is not None and self.chosen is None
-        ):  # killed in the second run: the first is over
-            told, self.pending = {**told, **told["chosen"]}, saved
-        else:
-            self.saved = saved
-        self.at = Position(**told["at"])
-        self.history.epoch, self.history.history = told["epochs"], told["history"]
-        self.record.facts["stages"] = told["stages"]
-        if self.chosen is None:
-            self.record.facts["insight"] = told["insight"]
-            self.best.take_up(told["best"])
+    def resume(self, saved: state.Saved) -> None:
+        """Prepares to go on from a state."""
+        self._resumed = saved
+        self.at = Position(**saved.facts["at"])
+        self.history.epoch, self.history.history = saved.facts["epochs"], saved.facts["history"]
+        self.stages, self.insight = saved.facts["stages"], saved.facts["insight"]
+        self.best.resume(saved.facts["best"])
 
-    def go(self) -> keras.callbacks.History:
-        """Runs what is still to do, and returns the history of all."""
+    def train(self) -> None:
+        """Trains all stages that are still to train."""
         while self.at.stage < len(self.plan):
             stage = self.plan[self.at.stage]
             trained = stage.apply(self.model)
+
             started = time.perf_counter()
-            about = self._solve(stage) if stage.solve else self._fit(stage, trained)
-            self.record.facts["stages"].append(
-                plain({**about, "seconds": round(time.perf_counter() - started, 3)})
-            )
-            if self.chosen is None:
-                self.record.update(history=self.history.history, cache=self.keeper.facts)
+            replaces_fit = stage.applied_method.replaces_fit
+            about = self._solve(stage) if replaces_fit else self._fit(stage, trained)
+            about["seconds"] = round(time.perf_counter() - started, 3)
+
+            self.stages.append(plain(about))
+            self.on_stage_end(self)
             self.keeper.finished(self.at.stage)
             self.at = Position(stage=self.at.stage + 1, epoch=self.at.epoch, first=self.at.epoch)
-        return self.history
+
+    def _solve(self, stage: Stage) -> dict:
+        """Lets the method of the stage change the model; this counts as one epoch."""
+        self._epoch_number.on_epoch_begin(self.at.epoch)
+        method = stage.applied_method
+        cached = self.keeper.heads(self.at.stage)
+        solved = method.solve(self.model, self.data, cached=cached)
+        self.note(f"{self._stage_of(stage)}: {method.describe(solved)}")
+
+        logs = self._measure("After that", epoch=self.at.epoch)
+        self._add_epoch(logs)
+        self.at.epoch += 1
+        return {
+            "name": stage.title,
+            "epochs": [self.at.first, self.at.first],
+            "solved": solved,
+        }
 
     def _fit(self, stage: Stage, trained: list[str]) -> dict:
-        """Trains one stage, from its start or from the state, and returns what it was."""
-        if self.insight is not None:
-            self.insight.new_stage()
-        with vehicles.vehicle(self.model, stage, start=self.start) as vehicle:
+        """Trains a stage by `fit`, from its start or from the state, and returns what to record."""
+        if self._blocks is not None:
+            self._blocks.new_stage()
+        reference = self.start or None
+        with stage.applied_method.attach(self.model, reference=reference) as trainee:
             if stage.learning_rate == "auto" and self.at.rate is None:
-                self.at.rate = self._find_rate(vehicle.model, stage)
-            compiling.recompile(vehicle.model, self._optimizer(vehicle.model, stage))
+                self.at.rate = self._find_rate(trainee.model, stage)
+            optimizer = stage.new_optimizer(trainee.model, per_epoch=self.steps, rate=self.at.rate)
+            compiling.recompile(trainee.model, optimizer)
+
             about = facts.of_stage(
-                self.model, stage, trained, first=self.at.first, rate=self.at.rate
+                self.model,
+                stage,
+                trained,
+                first=self.at.first,
+                rate=self.at.rate,
+                per_epoch=self.steps,
             )
-            self.record.note(facts.headline(about, self.at.stage + 1, len(self.plan)))
+            self.note(f"{self._stage_of(stage)}: {facts.headline(stage, about)}")
+
             patience = self._patience(stage)
-            if self.saved is not None:
-                state.restore(vehicle.model, *self.saved)
-                patience.take_up(self.saved[1]["patience"])
-                vehicle.settle()
-                self.saved = None
-            self._train(vehicle, self.keeper.lend(self.at.stage, vehicle.model), stage, patience)
-            vehicle.settle()
+            if self._resumed is not None:
+                state.restore(trainee.model, self._resumed)
+                patience.resume(self._resumed.facts["patience"])
+                trainee.settle()
+                self._resumed = None
+            self._run_epochs(stage, trainee, patience)
+            trainee.settle()
+
         if stage.batch_norm == "recalibrate":
-            self.passes.on_epoch_begin(self.at.epoch)
-            recalibration.recalibrate(self.model, self.given.plain)
-            self._offer(
-                "after the batch-norm statistics were estimated again",
-                epoch=max(self.at.epoch - 1, 0),
-            )
+            self._epoch_number.on_epoch_begin(self.at.epoch)
+            recalibration.recalibrate(self.model, self.data.plain)
+            last = max(self.at.epoch - 1, 0)
+            self._measure("With batch-norm statistics estimated again", epoch=last)
         return about | {"epochs": [self.at.first, self.at.epoch - 1]}
 
-    def _train(
-        self, vehicle: vehicles.Vehicle, lent: policy.Lent, stage: Stage, patience: Patience
-    ) -> None:
-        last = self.at.epoch if self.at.is_stopped else self._last(stage)
-        averages = Averages()
-        if hasattr(
-            lent.model, "_initial_epoch"
-        ):  # what a BackupAndRestore left beats `initial_epoch`
+    def _run_epochs(self, stage: Stage, trainee: Trainee, patience: Patience) -> None:
+        """Calls `fit` for the epochs of a stage, on the upper part of the model where frozen outputs are cached."""
+        lent = self.keeper.lend(self.at.stage, trainee.model)
+        # What a BackupAndRestore left in the model would beat `initial_epoch`.
+        if hasattr(lent.model, "_initial_epoch"):
             lent.model._initial_epoch = None
-        theirs = Seen(self.callbacks, vehicle.model)
+
+        averages = Averages()
+        is_exact = lent.model is trainee.model
+        whole = WholeModel(self.callbacks, trainee.model)
+        callbacks = [
+            self._epoch_number,
+            averages,
+            StepLimit(stage.steps),
+            criteria.JointError(self.model),
+            _KeepBest(self.best, trainee, averages, is_exact=is_exact),
+            whole.begin,
+            *self.callbacks,
+            whole.end,
+            patience,
+            _EndEpoch(self, trainee.model, patience),
+        ]
         lent.model.fit(
             lent.train,
             validation_data=lent.validation,
             initial_epoch=self.at.epoch,
-            epochs=last,
-            callbacks=[
-                self.passes,
-                averages,
-                Limit(stage.steps),
-                criteria.JointError(self.model),
-                _Settled(vehicle, averages, self.best, is_exact=lent.model is vehicle.model),
-                theirs.begin,
-                *self.callbacks,
-                theirs.end,
-                patience,
-                _EpochEnd(self, vehicle.model, patience),
-            ],
+            epochs=self.at.epoch if self.at.is_stopped else self._last_epoch(stage),
+            callbacks=callbacks,
             shuffle=False,  # data sets shuffle themselves
             verbose=self.verbose,
         )
 
-    def _last(self, stage: Stage) -> int:
+    def _last_epoch(self, stage: Stage) -> int:
         """The epoch counter when the stage is over."""
         if stage.steps is None:
             return self.at.first + stage.epochs
         return self.at.first + -(-stage.steps // self.steps)
 
-    def _optimizer(self, model: keras.Model, stage: Stage) -> keras.optimizers.Optimizer:
-        return stage.new_optimizer(model, per_epoch=self.steps, rate=self.at.rate)
+    def _stage_of(self, stage: Stage) -> str:
+        return f"Stage {self.at.stage + 1} of {len(self.plan)} ({stage.title})"
 
     def _patience(self, stage: Stage) -> Patience:
-        asked = stage.stopping()
-        if asked is None:
+        """The early stopping of a stage."""
+        options = stage.stopping()
+        if options is None:
             return Patience(None)
-        asked = {"monitor": self.best.monitor or "val_loss", **asked}
-        if asked["monitor"].startswith("val_") and self.given.validation is None:
-            if self.chosen is None:
-                self.record.note(
-                    f"no early stopping: there is no validation to measure {asked['monitor']} on"
-                )
+        options = {"monitor": self.best.monitor or "val_loss", **options}
+        monitor = options["monitor"]
+        if monitor.startswith("val_") and self.data.validation is None:
+            self.note(f"No early stopping: there is no validation data to measure {monitor} on.")
             return Patience(None)
-        return Patience(**{"mode": "max" if "accuracy" in asked["monitor"] else "min", **asked})
+        mode = "max" if "accuracy" in monitor else "min"
+        return Patience(**{"mode": mode, **options})
 
     def _find_rate(self, model: keras.Model, stage: Stage) -> float:
+        """Runs a range test for a stage with `learning_rate="auto"`."""
         compiling.recompile(model, stage.new_optimizer(model, per_epoch=self.steps, rate=1e-3))
         lent = self.keeper.lend(self.at.stage, model)
-        self.passes.on_epoch_begin(self.at.first)
-        found = search.find_learning_rate(lent.model, lent.train, verbose=0)
-        self.record.note(f"learning_rate={found.suggestion:.2g} found by a range test")
-        return float(found.suggestion)
+        self._epoch_number.on_epoch_begin(self.at.first)
+        result = search.find_learning_rate(lent.model, lent.train, verbose=0)
+        self.note(f"Learning rate {result.suggestion:.2g} found by a range test.")
+        return float(result.suggestion)
 
-    def _solve(self, stage: Stage) -> dict:
-        """Solves for the heads; counts as one epoch."""
-        self.passes.on_epoch_begin(self.at.epoch)
-        facts_of_it = solved_head.solve_heads(
-            self.model, self.given, kept=self.keeper.heads(self.at.stage)
-        )
-        self.record.note(
-            f"stage {self.at.stage + 1} of {len(self.plan)} ({stage.title}): {solved_head.told(facts_of_it)}"
-        )
-        logs = self._offer("after the head was solved for", epoch=self.at.epoch)
-        self.note_epoch(logs)
-        self.at.epoch += 1
-        return {
-            "name": stage.title,
-            "epochs": [self.at.first, self.at.first],
-            "solved": facts_of_it,
-        }
-
-    def _offer(self, when: str, *, epoch: int) -> dict:
+    def _measure(self, when: str, *, epoch: int) -> dict:
         """Measures the model outside `fit`, and keeps its weights if they are the best."""
-        if self.given.validation is None:
+        if self.data.validation is None:
             return {}
-        logs = self.model.evaluate(self.given.validation, return_dict=True, verbose=0)
-        logs = {f"val_{name}": value for name, value in logs.items()}
-        criteria.add_error(self.model, logs)
+        logs = criteria.evaluate(self.model, self.data.validation)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-        self.record.note(f"{when}: {shown}")
+        self.note(f"{when}: {shown}.")
         self.best.consider(epoch, logs, is_exact=True)
         return logs
 
-    def note_epoch(self, logs: dict) -> None:
+    def _add_epoch(self, logs: dict) -> None:
         """Adds an epoch to the history."""
         self.history.epoch.append(self.at.epoch)
         for name, value in (logs or {}).items():
             self.history.history.setdefault(name, []).append(float(value))
 
-    def look(self) -> None:
-        """Measures the model block by block."""
-        if self.insight is None:
-            return
-        batch = self.first_batch if "gradient" in self.watch else None
-        found = {"epoch": self.at.epoch, "stage": self.at.stage, **self.insight.measure(batch)}
-        self.record.facts.setdefault("insight", []).append(plain(found))
+    def finish_epoch(
+        self, model: keras.Model, logs: dict | None, patience: Patience, *, is_stopped: bool
+    ) -> None:
+        """Adds an epoch to what is known of the run, and writes the state.
 
-    def leave_plain_optimizer(self) -> None:
-        """Gives the model an optimizer that fits whichever layers will train: one with rates by layer does not."""
-        with compiling.scope(self.model):
-            plain_one = layer_rates.without_layers(self.model.optimizer)
-        if plain_one is not None:
-            compiling.recompile(self.model, plain_one)
+        Args:
+            model: What the stage trains.
+            logs: Of the epoch.
+            patience: Of the stage.
+            is_stopped: Whether it was the last epoch of the stage because a callback said so.
+        """
+        self._add_epoch(logs)
+        if self._blocks is not None:
+            batch = self.first_batch if "gradient" in self.watch else None
+            measured = self._blocks.measure(batch)
+            self.insight.append(plain({"epoch": self.at.epoch, "stage": self.at.stage, **measured}))
+        self.at.epoch += 1
+        self.at.is_stopped = is_stopped
+        if self.checkpoint is not None:
+            self.checkpoint.write(model, {**self.facts(), "patience": patience.facts()})
 
-    def save(self, model: keras.Model, patience: Patience) -> None:
-        """Writes the state; a full disk costs a note, not the run."""
-        if self.folder is None:
-            return
-        told = {
-            "fingerprint": self.fingerprint,
+    def facts(self) -> dict:
+        """What has to survive a kill, beside variables and patience."""
+        return {
             "at": self.at.__dict__,
             "epochs": self.history.epoch,
             "history": self.history.history,
-            "stages": self.record.facts["stages"],
-            "insight": self.record.facts.get("insight", []),
+            "stages": self.stages,
+            "insight": self.insight,
             "best": self.best.facts(),
-            "chosen": self.chosen,
-            "patience": patience.facts(),
         }
-        try:
-            with files.undisturbed():
-                state.write(self.folder, model, plain(told))
-        except OSError as failed:
-            reason = failed.strerror or str(failed).splitlines()[0]
-            checks.note(
-                f"the state could not be written to {self.folder} ({reason}); training goes on"
-            )
 
 
-class _Settled(keras.callbacks.Callback):
-    """At the end of an epoch, shows the model with what the vehicle learned to the keeper of the best weights."""
+class _KeepBest(keras.callbacks.Callback):
+    """Offers the weights of an epoch, the averages where there are any, as the best ones."""
 
-    def __init__(
-        self, vehicle: vehicles.Vehicle, averages: Averages, best: Best, *, is_exact: bool
-    ) -> None:
+    def __init__(self, best: Best, trainee: Trainee, averages: Averages, *, is_exact: bool) -> None:
         super().__init__()
-        self.vehicle, self.averages, self.best, self.is_exact = vehicle, averages, best, is_exact
+        self.best, self.trainee, self.averages, self.is_exact = best, trainee, averages, is_exact
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
         with self.averages.in_model():
-            self.vehicle.settle()
+            self.trainee.settle()
             self.best.consider(epoch, logs or {}, is_exact=self.is_exact)
-        self.vehicle.settle()
+        self.trainee.settle()
 
 
-class _EpochEnd(keras.callbacks.Callback):
-    """The last callback: notes the epoch and writes the state."""
+class _EndEpoch(keras.callbacks.Callback):
+    """The last callback: when everything that an epoch changes has changed."""
 
     def __init__(self, run: Run, trained: keras.Model, patience: Patience) -> None:
         super().__init__()
         self.run, self.trained, self.patience = run, trained, patience
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Everything that this epoch changed is settled now."""
-        self.run.note_epoch(logs)
-        self.run.look()
-        self.run.at.epoch = epoch + 1
-        self.run.at.is_stopped = bool(self.model.stop_training)
-        self.run.save(self.trained, self.patience)
+        """Adds the epoch to the run."""
+        is_stopped = bool(self.model.stop_training)
+        self.run.finish_epoch(self.trained, logs, self.patience, is_stopped=is_stopped)

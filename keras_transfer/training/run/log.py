@@ -58,5 +58,5 @@ class Log(keras.callbacks.Callback):
                 log.write(text.getvalue())
         except OSError as failed:
             checks.note(
-                f"epoch {epoch + 1} could not be written to {self.file} ({failed.strerror}); training goes on"
+                f"Epoch {epoch + 1} could not be written to {self.file} ({failed.strerror}); training goes on."
             )

@@ -1,21 +1,21 @@
-"""Callbacks that know how far a stage is: the data's pass, the last step, the patience, and what users see of it."""
+"""Callbacks of a stage: the number of its epoch, its last step, its early stopping, the model that users see."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-__all__ = ["Limit", "Passes", "Patience", "Seen"]
+__all__ = ["EpochNumber", "Patience", "StepLimit", "WholeModel"]
 
 
-class Passes(keras.callbacks.Callback):
-    """Tells what counts passes over the data which one comes next: an epoch's data depend on its number only.
+class EpochNumber(keras.callbacks.Callback):
+    """Tells the data which epoch comes next: order and random changes depend on its number only.
 
     Args:
-        counters: Objects whose `next` is the number of the next pass.
+        counters: Objects whose `next` is the number of the next pass over the data.
 
     Example:
-        >>> Passes([]).counters
+        >>> EpochNumber([]).counters
         []
     """
 
@@ -29,11 +29,11 @@ class Passes(keras.callbacks.Callback):
             counter.next = epoch
 
 
-class Limit(keras.callbacks.Callback):
+class StepLimit(keras.callbacks.Callback):
     """Ends the stage after a number of steps, None for no limit.
 
     Example:
-        >>> Limit(10).steps
+        >>> StepLimit(10).steps
         10
     """
 
@@ -43,15 +43,14 @@ class Limit(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Stops when the optimizer has made so many steps."""
-        if (
-            self.steps is not None
-            and int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) >= self.steps
-        ):
+        if self.steps is None:
+            return
+        if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) >= self.steps:
             self.model.stop_training = True
 
 
 class Patience(keras.callbacks.EarlyStopping):
-    """Keras's early stopping, which a resumed run can take up; None as monitor for none at all.
+    """Keras's early stopping, which a resumed run goes on with; None as monitor turns it off.
 
     Example:
         >>> Patience("val_loss", patience=2).patience
@@ -61,11 +60,11 @@ class Patience(keras.callbacks.EarlyStopping):
     def __init__(self, monitor: str | None, **options: object) -> None:
         super().__init__(monitor=monitor or "val_loss", **options)
         self.is_used = monitor is not None
-        self.told: dict | None = None
+        self.resumed: dict | None = None
 
-    def take_up(self, told: dict | None) -> None:
+    def resume(self, facts: dict | None) -> None:
         """Goes on from `facts()` when training begins."""
-        self.told = told
+        self.resumed = facts
 
     def facts(self) -> dict | None:
         """What has to survive a kill."""
@@ -77,19 +76,19 @@ class Patience(keras.callbacks.EarlyStopping):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts anew, or where the state was."""
         super().on_train_begin(logs)
-        if self.told is not None:
-            self.wait, self.best_epoch = self.told["wait"], self.told["best_epoch"]
-            if self.told["best"] is not None:
-                self.best = self.told["best"]
-            self.told = None
+        if self.resumed is not None:
+            self.wait, self.best_epoch = self.resumed["wait"], self.resumed["best_epoch"]
+            if self.resumed["best"] is not None:
+                self.best = self.resumed["best"]
+            self.resumed = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Counts the epoch, if it is asked to."""
+        """Stops when there was no improvement for too long."""
         if self.is_used:
             super().on_epoch_end(epoch, logs)
 
 
-class Seen:
+class WholeModel:
     """Lets the user's callbacks see the whole model where `fit` trains the upper part of it.
 
     `begin` comes before them, `end` after them: Keras gives every callback the model that it trains.
@@ -99,14 +98,14 @@ class Seen:
         model: The one that they are to see.
 
     Example:
-        >>> Seen([], keras.Sequential()).end.model is None
+        >>> WholeModel([], keras.Sequential()).end.model is None
         True
     """
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) -> None:
         self.begin = keras.callbacks.LambdaCallback(on_train_begin=self._show)
         self.end = keras.callbacks.LambdaCallback(
-            on_epoch_end=self._tell, on_train_batch_end=self._tell
+            on_epoch_end=self._pass_on_stop, on_train_batch_end=self._pass_on_stop
         )
         self.callbacks, self.model = keras.tree.flatten(callbacks), model
 
@@ -116,7 +115,7 @@ class Seen:
         for callback in self.callbacks:
             callback.set_model(self.model)
 
-    def _tell(self, number: int, logs: dict | None = None) -> None:
-        """Hands on that training is to stop."""
+    def _pass_on_stop(self, number: int, logs: dict | None = None) -> None:
+        """Stops `fit` when a callback has stopped the whole model."""
         if self.model.stop_training:
             self.end.model.stop_training = True

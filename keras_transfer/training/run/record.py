@@ -78,7 +78,7 @@ class Record:
             files.write_text(self.file, json.dumps(self.facts, indent=1, allow_nan=False) + "\n")
         except OSError as failed:
             checks.note(
-                f"the run record could not be written to {self.file} ({failed}); training goes on"
+                f"The run record could not be written to {self.file} ({failed}); training goes on."
             )
 
 

@@ -5,11 +5,13 @@ random layers, the optimizer's slots and counters.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
 import random
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -17,13 +19,59 @@ import numpy as np
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.storage import files
+from keras_transfer.training.run.record import plain
 
-__all__ = ["FILE", "forget", "lock", "read", "restore", "start", "write"]
+__all__ = [
+    "FILE", "Checkpoint", "Saved", "forget", "lock", "read", "restore", "start", "write",
+]  # fmt: skip
 
 FILE = "state.npz"
 START = "start.npz"
 LOCK = "run.lock"
 _FACTS = "facts"
+
+
+class Saved(NamedTuple):
+    """A state as it was written."""
+
+    arrays: dict[str, np.ndarray]
+    facts: dict
+
+    @property
+    def is_of_second_run(self) -> bool:
+        """Whether the run that trains on all images was killed."""
+        return self.facts["chosen"] is not None
+
+    def of_first_run(self) -> "Saved":
+        """The state of the first run; its end, where the second one was killed."""
+        return self._replace(facts={**self.facts, **(self.facts["chosen"] or {})})
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """Writes the state of a run at the end of every epoch; a full disk costs a note, not the run.
+
+    Attributes:
+        folder: Where.
+        fingerprint: What a run that goes on must have in common with this one.
+        first_run: In a second run, the facts of the first one at its end.
+    """
+
+    folder: pathlib.Path
+    fingerprint: dict
+    first_run: dict | None = None
+
+    def write(self, model: keras.Model, facts: dict) -> None:
+        """Writes the variables of what trains, and the facts of its run."""
+        facts = {**facts, "fingerprint": self.fingerprint, "chosen": self.first_run}
+        try:
+            with files.undisturbed():
+                write(self.folder, model, plain(facts))
+        except OSError as failed:
+            reason = failed.strerror or str(failed).splitlines()[0]
+            checks.note(
+                f"The state could not be written to {self.folder} ({reason}); training goes on."
+            )
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -60,22 +108,24 @@ def write(folder: str | os.PathLike, model: keras.Model, facts: dict) -> None:
         np.savez(temporary, **values, **{_FACTS: np.frombuffer(text.encode(), np.uint8)})
 
 
-def read(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict] | None:
-    """Returns the arrays and the facts of a state, None where there is none."""
+def read(folder: str | os.PathLike) -> Saved | None:
+    """Returns the state in a folder, None where there is none."""
     file = pathlib.Path(folder) / FILE
     if not file.is_file():
         return None
     with np.load(file, allow_pickle=False) as saved:
         values = {name: saved[name] for name in saved.files}
-    return values, json.loads(values.pop(_FACTS).tobytes())
+    facts = json.loads(values.pop(_FACTS).tobytes())
+    return Saved(values, facts)
 
 
-def restore(model: keras.Model, values: dict[str, np.ndarray], facts: dict) -> None:
+def restore(model: keras.Model, saved: Saved) -> None:
     """Puts a state into a model that is compiled as it was when the state was written.
 
     Raises:
         InputError: If the state is of another model or optimizer; nothing has been changed then.
     """
+    values, facts = saved
     variables = _variables(model)
     if list(variables) != [name for name in values if not name.startswith(_FACTS)]:
         other = sorted(set(variables) ^ set(values))
@@ -118,13 +168,13 @@ def start(
         except OSError as failed:
             reason = failed.strerror or str(failed).splitlines()[0]
             checks.note(
-                f"the first weights could not be written to {folder} ({reason}); training goes on"
+                f"The first weights could not be written to {folder} ({reason}); training goes on."
             )
     return values
 
 
 def forget(folder: pathlib.Path) -> None:
-    """Removes what a run that is over, or not to be gone on with, left to go on from."""
+    """Deletes the resume files of a finished or abandoned run."""
     for name in (FILE, START):
         (folder / name).unlink(missing_ok=True)
         for half in folder.glob(f".*.{name}"):  # of a process that was killed while it wrote
@@ -148,7 +198,7 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
         file = path.open("a+")
     except OSError as failed:
         checks.note(
-            f"{path} could not be written ({failed.strerror}): a second run there would not be noticed"
+            f"{path} could not be written ({failed.strerror}): a second run there would not be noticed."
         )
         yield
         return

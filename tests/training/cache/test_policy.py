@@ -706,7 +706,7 @@ def test_bfloat16_by_choice_is_near_and_the_difference_is_told(data):
         True,
     ]
     told = [
-        line for line in near.record["notes"] if "on rounded rows the best epoch had val_" in line
+        line for line in near.record["notes"] if "On rounded rows the best epoch had val_" in line
     ]
     assert len(told) == 1
     assert not any("rounded rows" in line for line in exact.record["notes"])

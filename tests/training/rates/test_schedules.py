@@ -151,3 +151,25 @@ def test_wrong_arguments(arguments, message):
 
 def test_a_warm_up_that_is_shorter_than_a_step_is_none():
     assert schedules.make("constant", 1e-3, steps=3, warmup=0.1) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (0.1, "0.1"),
+        (
+            schedules.make("constant", 0.1, steps=20, warmup=0.5),
+            "0.1 after a rise over the first 10 steps",
+        ),
+        (schedules.make("cosine", 3e-3, steps=200), "cosine from 0.003 over 200 steps"),
+        (schedules.make("one_cycle", 0.1, steps=20), "one cycle up to 0.1 over 20 steps"),
+        (schedules.make("polynomial", 0.1, steps=20), "straight line from 0.1 over 20 steps"),
+        (
+            keras.optimizers.schedules.CosineDecay(0.0, 9, warmup_target=0.1, warmup_steps=3),
+            "cosine from 0.1 over 9 steps after a rise over 3 steps",
+        ),
+        (keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5), "ExponentialDecay, a schedule"),
+    ],
+)
+def test_schedules_in_words(schedule, words):
+    assert schedules.describe(schedule) == words

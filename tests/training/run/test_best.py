@@ -59,11 +59,11 @@ def test_weights_of_another_epoch_are_not_taken_for_the_best(tmp_path, capsys):
     considered(first, 0, 3.0)
     facts = {"epoch": 4, "value": [0.5, 0.5], "written": False}  # as a full disk leaves them
     again = best.Best(model_of(), "val_loss", folder=tmp_path)
-    again.take_up(facts)
+    again.resume(facts)
     assert (again.epoch, again.weights) == (None, None)
-    assert "the weights of epoch 5, the best so far, were not written" in capsys.readouterr().out
+    assert "The weights of epoch 5, the best so far, were not written" in capsys.readouterr().out
     again = best.Best(model_of(), "val_loss", folder=tmp_path)
-    again.take_up(first.facts())
+    again.resume(first.facts())
     assert (again.epoch, again.value) == (0, (3.0, 3.0))
     assert all((value == 0.0).all() for value in again.weights)
 

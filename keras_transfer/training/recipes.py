@@ -1,0 +1,161 @@
+"""What `kt.fine_tune` will do, checked and chosen as a whole before anything trains."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import keras
+
+from keras_transfer.core import checks
+from keras_transfer.graphs import compiling, paths
+from keras_transfer.training import augmenting, inputs, plans, refitting
+from keras_transfer.training.cache.policy import Cache
+from keras_transfer.training.checking import check_plan
+from keras_transfer.training.run import facts
+from keras_transfer.training.run.record import plain
+from keras_transfer.training.stages import Stage
+
+__all__ = ["Recipe", "decide"]
+
+# Arguments of `kt.fine_tune` that make a plan, so `stages` takes their place.
+PLANNING = ("epochs", "unfreeze", "learning_rate", "batch_norm")
+
+
+class Recipe(NamedTuple):
+    """What a call of `kt.fine_tune` will do.
+
+    Attributes:
+        source: The data as the user gave it.
+        data: The same, checked, with random changes.
+        plan: The stages.
+        cache: Where outputs of frozen layers are kept.
+        views: How many random views of each training image are kept.
+        seed: Of the user, or None.
+        refit: Whether a second run trains on all images.
+        notes: What was chosen for the user, a line each.
+    """
+
+    source: object
+    data: inputs.Inputs
+    plan: list[Stage]
+    cache: Cache
+    views: int
+    seed: int | None
+    refit: bool
+    notes: list[str]
+
+    def fingerprint(self, model: keras.Model) -> dict:
+        """Returns what two runs must have in common for one to go on where the other stopped."""
+        weights = [[path, list(value.shape)] for path, value in paths.variables(model).items()]
+        changes = self.data.changes
+        arguments = {
+            "stages": facts.of_plan(self.plan),
+            "augment": None if changes is None else changes.get_config(),
+            "refit": self.refit,
+        }
+        if self.views != 1:
+            arguments["views"] = self.views
+        return {
+            "model": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
+            "data": self.data.identity,
+            "arguments": json.loads(json.dumps(plain(arguments))),
+            "seed": self.seed,
+        }
+
+
+def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
+    """Checks everything that was asked for, and chooses what was left open.
+
+    Args:
+        model: The model to train; it stays as it is.
+        source: The data as the user gave it.
+        arguments: Of `kt.fine_tune`, by name.
+
+    Raises:
+        InputError: If something cannot work.
+    """
+    data = inputs.checked(model, inputs.inputs(source))
+    plan, notes = _make_plan(model, data, arguments)
+    has_weights = data.is_weighted and not data.is_masked
+    if has_weights and any(stage.applied_method.replaces_fit for stage in plan):
+        raise checks.error(
+            "a head must be trained where examples have weights other than 0 and 1",
+            given="a plan that solves for it",
+            fix="Use a plan without `solve`.",
+        )
+
+    is_open = arguments["epochs"] is None and arguments["stages"] is None
+    changes = augmenting.chosen(arguments["augment"], model, data, is_open=is_open, decided=notes)
+    notes += _note_ignored_masks(model, data)
+    data = augmenting.applied(changes, model, data, seed=arguments["seed"])
+
+    return Recipe(
+        source=source,
+        data=data,
+        plan=plan,
+        views=checks.integer(arguments["views"], name="views"),
+        cache=Cache.of(arguments["cache"]),
+        seed=arguments["seed"],
+        refit=refitting.wanted(arguments["refit"], source, is_open=is_open),
+        notes=notes,
+    )
+
+
+def _make_plan(
+    model: keras.Model, data: inputs.Inputs, arguments: Mapping
+) -> tuple[list[Stage], list[str]]:
+    """Returns the stages, and a line for everything that was chosen for the user."""
+    if arguments["stages"] is None:
+        request = plans.Request(
+            **{name: arguments[name] for name in PLANNING},
+            examples=data.examples,
+            batches=data.known_steps,
+            is_weighted=data.is_weighted and not data.is_masked,
+        )
+        plan = plans.make(arguments["plan"], model, request)
+        check_plan(model, plan, argument="unfreeze", one_example=_has_single_examples(data))
+        return plan, request.notes
+
+    if arguments["plan"] != "two_stage":
+        raise checks.error(
+            "`plan` must be left out where `stages` is given", given=repr(arguments["plan"])
+        )
+    for name in PLANNING:
+        if arguments[name] is not None:
+            raise checks.error(
+                f"`{name}` must be None where `stages` is given", given=repr(arguments[name])
+            )
+    check_plan(model, arguments["stages"], one_example=_has_single_examples(data))
+    return list(arguments["stages"]), []
+
+
+def _has_single_examples(data: inputs.Inputs) -> bool:
+    """Whether the training batches hold one example each."""
+    shape = keras.tree.flatten(data.train.element_spec)[0].shape
+    if shape.rank and shape[0] is not None:
+        return shape[0] == 1
+    if data.dealing[1:2] not in ((), (None,)):
+        return data.dealing[1] == 1
+    if data.known_steps is not None and data.examples is not None:
+        return data.known_steps == data.examples
+    first = next(iter((data.sample or data.train).take(1)))
+    return int(keras.tree.flatten(first)[0].shape[0]) == 1
+
+
+def _note_ignored_masks(model: keras.Model, data: inputs.Inputs) -> list[str]:
+    """Returns a note on the user's losses and metrics that count missing labels as examples."""
+    if data.weights is None:
+        return []
+    arguments = compiling.arguments(model)
+    names = []
+    for loss in keras.tree.flatten(arguments.get("loss")):
+        reduction = getattr(loss, "reduction", "sum_over_batch_size")
+        if loss is not None and reduction in ("sum_over_batch_size", "mean"):
+            name = getattr(loss, "name", loss)
+            names.append(f"the loss {name} (unless its reduction is 'mean_with_sample_weight')")
+    for metric in keras.tree.flatten(arguments.get("metrics")):
+        if metric is not None:
+            name = getattr(metric, "name", metric)
+            names.append(f"the metric {name} (unless it is one of `weighted_metrics`)")
+    return [f"Missing labels count as examples in {', '.join(names)}."] if names else []

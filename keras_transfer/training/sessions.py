@@ -1,0 +1,253 @@
+"""A call of `kt.fine_tune`: a run whose validation chooses the epoch, then one on all images where that is wanted."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_transfer.graphs import compiling, paths
+from keras_transfer.training import augmenting, inputs, refitting
+from keras_transfer.training.cache.policy import Keeper
+from keras_transfer.training.rates import layer_rates
+from keras_transfer.training.recipes import Recipe
+from keras_transfer.training.run import criteria, state
+from keras_transfer.training.run.best import Best
+from keras_transfer.training.run.engine import Position, Run
+from keras_transfer.training.run.record import Record
+
+__all__ = ["Session"]
+
+
+@dataclasses.dataclass
+class Session:
+    """What the runs of one call have in common.
+
+    Attributes:
+        model: The user's model.
+        recipe: What to do.
+        record: Of the call.
+        start: The weights when the first run began, by path.
+        watch: What the first run measures by block.
+        callbacks: The user's, and the log's.
+        folder: Of the run, or None.
+        verbose: As in `fit`.
+    """
+
+    model: keras.Model
+    recipe: Recipe
+    record: Record
+    start: dict[str, np.ndarray]
+    watch: Sequence[str]
+    callbacks: Sequence[keras.callbacks.Callback]
+    folder: pathlib.Path | None
+    verbose: str | int
+
+    def train(self, saved: state.Saved | None) -> keras.callbacks.History:
+        """Trains to the end, and returns the history of the first run.
+
+        Args:
+            saved: The state to go on from, or None.
+        """
+        validation = self.recipe.data.validation
+        first = self._new_run(
+            self.recipe.data,
+            self.recipe.plan,
+            monitor=None if validation is None else criteria.monitor(self.model),
+            watch=self.watch,
+            on_stage_end=self._record_stages,
+        )
+        if saved is not None:
+            self._resume(first, saved)
+
+        try:
+            self._choose_epoch(first)
+            if self.recipe.refit and first.best.epoch is not None:
+                self._train_on_all(first, saved)
+        except BaseException:  # Ctrl-C as well: the record says how far the run came
+            self._record_interruption(first)
+            raise
+
+        self._drop_rates_by_layer()
+        self.record.update(
+            status="finished",
+            best_epoch=first.best.epoch,
+            monitor=first.best.monitor,
+            history=first.history.history,
+        )
+        if self.folder is not None:
+            state.forget(self.folder)
+        first.history.record = self.record.facts
+        self.model.history = first.history
+        return first.history
+
+    def _new_run(
+        self,
+        data: inputs.Inputs,
+        plan: Sequence,
+        *,
+        monitor: str | None,
+        first_run: dict | None = None,
+        **options: object,
+    ) -> Run:
+        """Returns a run over `plan` that has not begun.
+
+        Args:
+            data: To train on.
+            plan: The stages.
+            monitor: Chooses the best epoch; None for the last one.
+            first_run: How the first run ended, for the state of the second one.
+            **options: Of `Run`.
+        """
+        keeper = Keeper(
+            self.model,
+            data,
+            plan,
+            self.recipe.cache,
+            views=self.recipe.views,
+            seed=self.recipe.seed,
+            note=self.record.note,
+            verbose=self.verbose,
+        )
+        checkpoint = None
+        if self.folder is not None:
+            fingerprint = self.recipe.fingerprint(self.model)
+            checkpoint = state.Checkpoint(self.folder, fingerprint, first_run)
+        return Run(
+            model=self.model,
+            data=data,
+            plan=plan,
+            best=Best(self.model, monitor, folder=self.folder),
+            keeper=keeper,
+            note=self.record.note,
+            start=self.start,
+            callbacks=self.callbacks,
+            checkpoint=checkpoint,
+            verbose=self.verbose,
+            **options,
+        )
+
+    def _resume(self, first: Run, saved: state.Saved) -> None:
+        """Lets the first run go on where it was killed, or from its end where the second one was."""
+        first.resume(saved.of_first_run())
+        self.record.update(stages=first.stages, insight=first.insight)
+        epoch, stage = (saved.facts["at"][name] + 1 for name in ("epoch", "stage"))
+        where = "the run on all images" if saved.is_of_second_run else str(len(first.plan))
+        self.record.note(f"Going on with epoch {epoch}, in stage {stage} of {where}.")
+
+    def _record_stages(self, run: Run) -> None:
+        self.record.update(stages=run.stages, history=run.history.history, cache=run.keeper.facts)
+        if run.insight:
+            self.record.update(insight=run.insight)
+
+    def _choose_epoch(self, run: Run) -> None:
+        """Trains the first run and puts the weights of its best epoch into the model."""
+        run.train()
+        run.best.finish()
+        self.record.note(_describe_outcome(run, is_delivered=not self.recipe.refit))
+        is_rounded = run.keeper.is_rounded and run.best.weights is not None
+        if is_rounded and not run.best.is_exact:
+            self._note_exact_value(run)
+
+    def _note_exact_value(self, run: Run) -> None:
+        """Notes how far a measurement on rounded rows is from what the model does with images."""
+        name = run.best.monitor
+        exact = criteria.evaluate(self.model, run.data.validation)[name]
+        values = dict(zip(run.history.epoch, run.history.history[name], strict=True))
+        rounded = values[run.best.epoch]
+        self.record.note(
+            f"On rounded rows the best epoch had {name} {rounded:.4f}; "
+            f"computed exactly it is {exact:.4f}."
+        )
+
+    def _train_on_all(self, first: Run, saved: state.Saved | None) -> None:
+        """Trains a second run from the first weights, on training and validation images together.
+
+        It goes as far as validation said. The user's callbacks run again, and epochs are counted on.
+        """
+        source = self.recipe.source
+        data = inputs.checked(self.model, inputs.inputs(source.joined()))
+        changes = self.recipe.data.changes
+        data = augmenting.applied(changes, self.model, data, seed=self.recipe.seed)
+        plan = refitting.stages_to_repeat(
+            first.plan,
+            first.stages,
+            first.history,
+            first.best,
+            held_out=len(source.examples["validation"]),
+            per_epoch=first.steps,
+        )
+        second = self._new_run(
+            data,
+            plan,
+            monitor=None,
+            first_run=first.facts(),
+            at=Position(epoch=first.at.epoch, first=first.at.epoch),
+        )
+        self.record.note(
+            f"Training again from the start, on the {data.examples} training and validation images "
+            f"together, {len(plan)} of {len(first.plan)} stages; refit=False leaves this out."
+        )
+
+        for path, variable in paths.variables(self.model).items():
+            variable.assign(self.start[path])
+        if saved is not None and saved.is_of_second_run:
+            second.resume(saved)
+        try:
+            second.train()
+            second.best.finish()
+        except BaseException:  # Ctrl-C as well: the model keeps what validation chose
+            first.best.finish()
+            raise
+
+        self.record.update(
+            refit={
+                "examples": data.examples,
+                "stages": second.stages,
+                "history": second.history.history,
+                "cache": second.keeper.facts,
+            }
+        )
+        self.record.note(f"The model has the weights of the run on all {data.examples} images.")
+
+    def _record_interruption(self, first: Run) -> None:
+        self.record.update(status="interrupted", best_epoch=first.best.epoch)
+        if first.insight:
+            self.record.update(insight=first.insight)
+        if self.folder is not None and (self.folder / state.FILE).is_file():
+            self.record.note(
+                f"Interrupted; the same call with run_dir={str(self.folder)!r}, resume=True goes on."
+            )
+
+    def _drop_rates_by_layer(self) -> None:
+        """Gives the model an optimizer for whichever layers train next; one with rates by layer refuses others."""
+        with compiling.scope(self.model):
+            optimizer = layer_rates.without_layers(self.model.optimizer)
+        if optimizer is not None:
+            compiling.recompile(self.model, optimizer)
+
+
+def _describe_outcome(run: Run, *, is_delivered: bool) -> str:
+    """Returns a line about the best epoch.
+
+    Args:
+        run: The first one, at its end.
+        is_delivered: Whether its weights stay in the model.
+    """
+    if run.best.monitor is None:
+        return "No validation data: the model keeps the weights of the last epoch."
+    if run.best.epoch is None:
+        return (
+            "The validation loss was never a number: lower the learning rate. "
+            "The model keeps its last weights."
+        )
+    epochs = run.history.epoch
+    at = epochs.index(run.best.epoch)
+    measured = [
+        f"{name} {values[at]:.4f}"
+        for name, values in run.history.history.items()
+        if name.startswith("val_") and len(values) == len(epochs)
+    ]
+    end = "; the model has its weights" if is_delivered else ""
+    return f"Epoch {run.best.epoch + 1} is the best ({', '.join(measured)}){end}."
