@@ -69,7 +69,7 @@ def _stages(stages: Sequence[Mapping]) -> str:
             _parameters(stage.get("trainable_parameters"), trained),
             _parameters(stage.get("frozen_parameters"), frozen),
             stage.get("optimizer", "solved" if "solved" in stage else ""),
-            stage.get("learning_rate"),
+            stage.get("rate_in_words", stage.get("learning_rate")),
             stage.get("batch_norm", ""),
             stage.get("seconds"),
         )
