@@ -9,6 +9,28 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # what users get, on every 
 
 import keras
 import pytest
+import tensorflow as tf
+
+
+def _set_eager(node):
+    tf.config.run_functions_eagerly(node.get_closest_marker("compiled") is None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _eager_module(request):
+    """For the module's own fixtures: they are compiled where `pytestmark` says so."""
+    _set_eager(request.node)
+
+
+@pytest.fixture(autouse=True)
+def _eager(request):
+    """Runs TensorFlow's functions eagerly: most of a small test's time would go into tracing them.
+
+    A test with the mark `compiled` runs as users run.
+    """
+    _set_eager(request.node)
+    yield
+    _set_eager(request.node.getparent(pytest.Module))
 
 
 @pytest.fixture(autouse=True)

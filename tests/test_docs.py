@@ -33,6 +33,7 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     assert runner.summarize(verbose=False).failed == 0
 
 
+@pytest.mark.compiled
 @pytest.mark.docs
 def test_the_readmes_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

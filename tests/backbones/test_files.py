@@ -15,6 +15,8 @@ from keras_transfer.backbones import files
 from keras_transfer.core import checks
 from keras_transfer.storage import saved_models
 
+pytestmark = pytest.mark.compiled
+
 backbone = kt.backbone
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype="uint8")
 

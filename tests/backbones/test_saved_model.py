@@ -17,6 +17,8 @@ import keras_transfer as kt
 from keras_transfer.core import checks, optional
 from keras_transfer.graphs import paths
 
+pytestmark = pytest.mark.compiled
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
 NAMES = ["plain", "tf_keras"]
 

@@ -26,6 +26,7 @@ SMALL = [
     "--batch-size",
     "8",
 ]
+pytestmark = pytest.mark.compiled
 
 
 def write_photos(folder, per_class, seed=0, first=0):

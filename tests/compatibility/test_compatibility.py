@@ -11,6 +11,8 @@ from compatibility import make_files
 
 import keras_transfer as kt
 
+pytestmark = pytest.mark.compiled
+
 VERSIONS = ["0.1.0"]
 
 

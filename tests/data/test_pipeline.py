@@ -149,6 +149,7 @@ class Seen(keras.layers.Layer):
         return inputs
 
 
+@pytest.mark.compiled
 def test_fit_runs_over_it_without_retracing_between_epochs():
     pixels = np.repeat(np.arange(11, dtype=np.uint8), 90).reshape(11, 6, 5, 3)
     own = pipeline.Examples(pipeline.on_cpu(pixels), np.arange(11), np.arange(11))

@@ -47,6 +47,7 @@ def several():
     return kt.build_model(kt.backbone("tiny", weights=None), tasks)
 
 
+@pytest.mark.compiled
 def test_scores_are_those_of_the_models_predictions(tiny):
     images, labels = colours(50, size=32)
     report = kt.evaluate(tiny, tf.data.Dataset.from_tensor_slices((images, labels)).batch(16))
@@ -76,6 +77,7 @@ def test_dataset_arrays_and_batch_sizes_agree():
     assert batched == whole
 
 
+@pytest.mark.compiled
 def test_model_is_traced_once_although_the_last_batch_is_smaller():
     traces = []
 

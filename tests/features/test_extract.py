@@ -30,6 +30,7 @@ def submodel(model, layer):
     return keras.Model(model.inputs, model.get_layer(layer).output)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "wanted", [["block5_conv3", "block4_pool"], ["block4_pool", "block5_conv3"], "block[45]_*[l3]"]
 )
@@ -237,6 +238,7 @@ def test_inference_whatever_the_flags_say():
     assert all(np.array_equal(old, new) for old, new in zip(before, model.weights, strict=True))
 
 
+@pytest.mark.compiled
 def test_the_network_is_traced_once():
     traces = []
 
@@ -269,6 +271,7 @@ def test_float16(tiny, tmp_path):
     assert not (tmp_path / "large").exists()
 
 
+@pytest.mark.compiled
 def test_mixed_precision_gives_float32():
     keras.mixed_precision.set_global_policy("mixed_float16")
     model = kt.backbone("tiny", weights=None)

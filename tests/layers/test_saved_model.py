@@ -16,6 +16,8 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.storage import archives, saved_models
 
+pytestmark = pytest.mark.compiled
+
 IMAGES = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
 LABELS = np.arange(8) % 2
 TRAINABLE = {

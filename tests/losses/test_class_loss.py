@@ -79,6 +79,7 @@ def test_weights_must_be_settled_first(name, weights):
         make(name, class_weights=weights)(LABELS, PROBABILITIES)
 
 
+@pytest.mark.compiled
 @every_loss
 def test_equals_itself_in_a_model_with_and_without_xla(name):
     """In a graph Keras finds the logits behind the softmax; the values stay those of the probabilities."""
@@ -92,6 +93,7 @@ def test_equals_itself_in_a_model_with_and_without_xla(name):
         np.testing.assert_allclose(model.evaluate(logits, LABELS, verbose=0), expected, rtol=1e-5)
 
 
+@pytest.mark.compiled
 @every_loss
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_the_gradient_is_that_of_the_definition(name, label):

@@ -53,6 +53,7 @@ def test_a_certain_mistake_costs_its_logits():
     np.testing.assert_allclose(value, 400.0, rtol=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 10.0])
 @pytest.mark.parametrize("label", [0, 2])
 def test_gradients_at_certain_answers_are_numbers(gamma, label):

@@ -34,7 +34,7 @@ def run(loss, targets, weights=None, *, graph=False, rows=slice(None)):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("graph", [False, pytest.param(True, marks=pytest.mark.compiled)])
 def test_without_weights_it_is_keras_mean_to_the_bit(name, graph):
     kind, options, targets = LOSSES[name]
     mine = run(kind(**options), targets, graph=graph)
@@ -45,7 +45,7 @@ def test_without_weights_it_is_keras_mean_to_the_bit(name, graph):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("graph", [False, pytest.param(True, marks=pytest.mark.compiled)])
 def test_weight_0_is_the_same_as_left_out(name, graph):
     kind, options, targets = LOSSES[name]
     weights = np.array([1, 0, 1, 0, 0, 1, 1], "float32")
@@ -60,7 +60,7 @@ def test_weight_0_is_the_same_as_left_out(name, graph):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("graph", [False, pytest.param(True, marks=pytest.mark.compiled)])
 def test_a_batch_without_labels_costs_nothing(name, graph):
     kind, options, targets = LOSSES[name]
     value, gradient = run(

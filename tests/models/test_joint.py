@@ -75,6 +75,7 @@ def same(one, other, *, skip="balance/", **tolerance):
 # What is known.
 
 
+@pytest.mark.compiled
 def test_one_task_in_a_dict_is_that_task_alone():
     joint, _ = trained(model_of("kind", balancing="sum"), only(arrays(), "kind"))
     alone = kt.build_model(trunk(), kt.tasks.Classification(3))
@@ -221,7 +222,13 @@ def gradients(model, names):
 
 
 @pytest.mark.parametrize("on", ["representation", "weights"])
-@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.compiled) if name == "cagrad" else name
+        for name in GRADIENTS
+    ],
+)
 def test_the_trunk_moves_by_the_common_direction(name, on):
     names = ["kind", "age", "again"]
     model = model_of(*names, balancing=name, balance_on=on)
@@ -264,7 +271,8 @@ def test_the_trunk_moves_by_the_common_direction(name, on):
 # In everything that trains.
 
 
-@pytest.mark.parametrize("name", ["dwa", "gradvac"])  # states by task and by pair
+# States by task and by pair.
+@pytest.mark.parametrize("name", ["dwa", pytest.param("gradvac", marks=pytest.mark.compiled)])
 def test_fine_tuning_cached_is_uncached_and_can_be_resumed(name, tmp_path):
     data = arrays(
         {"kind": KIND, "age": np.where(np.arange(22) % 4 == 1, np.nan, AGE), "again": KIND[::-1]}
@@ -325,6 +333,7 @@ def test_state_is_saved_and_steps_may_be_put_together(tmp_path):
     loaded.fit(only(arrays(), "kind", "age"), shuffle=False, verbose=0)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["uncertainty", "pcgrad"])
 def test_mixed_precision(name):
     keras.mixed_precision.set_global_policy("mixed_float16")

@@ -6,6 +6,8 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.core import checks
 
+pytestmark = pytest.mark.compiled
+
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_train_export_verify(channels, tmp_path):

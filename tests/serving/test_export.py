@@ -8,6 +8,8 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.core import checks
 
+pytestmark = pytest.mark.compiled
+
 
 def error(model, path, **options):
     with pytest.raises(checks.InputError) as raised:

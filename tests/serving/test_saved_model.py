@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 import keras_transfer as kt
 from keras_transfer.storage import images as core_images
 
+pytestmark = pytest.mark.compiled
+
 NAMES = ["cat", "dog", "Löwe"]  # those of the model in conftest.py
 
 

@@ -8,6 +8,8 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.core import checks
 
+pytestmark = pytest.mark.compiled
+
 
 def error(path, model, *arguments, kind=checks.InputError, **options):
     with pytest.raises(kind) as raised:

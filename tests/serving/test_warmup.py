@@ -6,6 +6,8 @@ from tensorflow.core.framework import tensor_pb2
 import keras_transfer as kt
 from keras_transfer.serving import warmup
 
+pytestmark = pytest.mark.compiled
+
 # Field numbers as in prediction_log.proto and predict.proto of the tensorflow-serving-api 2.21, whose classes read
 # these records and write the same bytes.
 

@@ -14,6 +14,8 @@ import pytest
 from keras_transfer.core import checks
 from keras_transfer.storage import archives
 
+pytestmark = pytest.mark.compiled
+
 UNSAFE = ["../evil", "a/../../evil", "/evil", "a//evil", "..\\evil", "C:/evil", "C:\\evil"]
 
 

@@ -9,6 +9,8 @@ from PIL import Image, ImageOps
 from keras_transfer.core import checks
 from keras_transfer.storage import images
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
 ALPHA = RNG.integers(0, 256, (20, 30, 1), dtype=np.uint8)

@@ -10,6 +10,8 @@ import tensorflow as tf
 from keras_transfer.core import checks, optional
 from keras_transfer.storage import archives, keras_files, saved_models
 
+pytestmark = pytest.mark.compiled
+
 LAMBDA = {
     "class_name": "Lambda",
     "config": {"function": {"class_name": "__lambda__", "config": {"code": "4wEA"}}},

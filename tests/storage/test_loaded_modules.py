@@ -7,6 +7,8 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.storage import loaded_modules, saved_models
 
+pytestmark = pytest.mark.compiled
+
 IMAGES = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
 
 

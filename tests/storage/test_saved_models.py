@@ -10,6 +10,8 @@ from keras_transfer.core import checks
 from keras_transfer.storage import archives, saved_models
 from keras_transfer.storage.saved_models import Call, Spec
 
+pytestmark = pytest.mark.compiled
+
 
 @pytest.fixture(autouse=True)
 def _nothing_is_loaded(monkeypatch):

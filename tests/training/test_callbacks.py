@@ -66,6 +66,7 @@ CASES = {
 }
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("case", CASES)
 def test_one_fit_equals_two_consecutive_fits(case):
     one, two = build(**CASES[case]), build(**CASES[case])
@@ -85,6 +86,7 @@ def test_it_holds_with_moving_averages_and_ragged_batches():
     assert distance(weights(one), weights(two)) <= 1e-6
 
 
+@pytest.mark.compiled
 def test_it_holds_with_mixed_precision():
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     one, two = build(), build()
@@ -93,6 +95,7 @@ def test_it_holds_with_mixed_precision():
     assert distance(weights(one), weights(two)) <= 1e-6
 
 
+@pytest.mark.compiled
 def test_loss_scaling_goes_on_around_the_new_optimizer():
     keras.mixed_precision.set_global_policy("mixed_float16")
     model = build()
@@ -158,6 +161,7 @@ def test_gradual_thaws_block_by_block():
     assert counts == [2, 4, 6, 8]
 
 
+@pytest.mark.compiled
 def test_the_naive_callback_trains_nothing():
     """Setting flags within `fit` leaves the traced step as it is: what the callback is there for."""
     model = build()

@@ -16,6 +16,8 @@ from keras_transfer.graphs import paths
 from keras_transfer.training import methods
 from keras_transfer.training.rates import layer_rates
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((16, 6, 6, 3), "float32")
 LABELS = np.arange(16) % 3

@@ -51,6 +51,7 @@ def test_one_history_over_both_stages(data, tmp_path):
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 6
 
 
+@pytest.mark.compiled
 def test_equals_two_fits_by_hand(data):
     """The definition, written out: freeze, compile, fit; thaw, compile, fit."""
     ours = model_of()
@@ -116,6 +117,7 @@ def test_without_validation_the_last_epoch_stays():
     assert "No validation data" in history.record["notes"][-1]
 
 
+@pytest.mark.compiled
 def test_equal_seeds_give_equal_weights():
     results = []
     for _ in range(2):
@@ -240,6 +242,7 @@ def test_a_users_own_model_and_dataset():
     ]
 
 
+@pytest.mark.compiled
 def test_mixed_precision(data):
     keras.mixed_precision.set_global_policy("mixed_float16")
     history = kt.fine_tune(model_of(), data, epochs=(1, 1), verbose=0)
@@ -381,13 +384,15 @@ def test_schedules_and_numpy_rates_are_recorded(data, tmp_path):
         kt.Stage(epochs=1, train="head", learning_rate=Own()),
     ]
     kt.fine_tune(model_of(), data, stages=plan, run_dir=tmp_path, verbose=0)
-    rates = [
-        stage["learning_rate"]
-        for stage in json.loads((tmp_path / "run.json").read_text())["stages"]
-    ]
+    record = json.loads((tmp_path / "run.json").read_text())
+    rates = [stage["learning_rate"] for stage in record["stages"]]
     assert rates[0]["schedule"] == "CosineDecay"
     assert rates[1] == pytest.approx(1e-3)
     assert "Own" in rates[2]
+    words = ["cosine from 0.001 over 10 steps", "0.001", "Own, a schedule"]
+    assert [stage["rate_in_words"] for stage in record["stages"]] == words
+    assert any("adam at cosine from 0.001 over 10 steps" in note for note in record["notes"])
+    assert "learning_rate=cosine from 0.001 over 10 steps" in record["arguments"]["stages"][0]
 
 
 def test_a_pooled_nested_network_is_trunk_not_head():

@@ -38,7 +38,13 @@ FAMILIES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "above"), FAMILIES.items())
+@pytest.mark.parametrize(
+    ("name", "above"),
+    [
+        pytest.param(*family, marks=[pytest.mark.compiled] * (family[0] == "ResNet50"))
+        for family in FAMILIES.items()
+    ],
+)
 def test_frozen_is_bit_equal_and_unfrozen_moved(name, above):
     """Batch-norm statistics included; with SGD and noise as images every trainable weight gets a gradient."""
     model = model_of(name)
@@ -69,6 +75,7 @@ def test_training_batch_norm_moves_its_statistics():
     assert {path for path in before if "moving" in path} <= moved(before, snapshot(model))
 
 
+@pytest.mark.compiled
 def test_calling_with_training_false_does_not_freeze_but_our_flags_do():
     """The naive way of many tutorials: the functional graph is called by `fit` with training=True all the same."""
     backbone = kt.backbone("tiny", weights=None)

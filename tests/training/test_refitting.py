@@ -28,6 +28,7 @@ def weights(model):
     return {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
 
 
+@pytest.mark.compiled
 def test_equals_a_fit_on_all_images_from_the_first_weights(data):
     stage = kt.Stage(epochs=5, train="head", learning_rate=1e-2)
     mine, other = model_of(data), model_of(data)

@@ -35,6 +35,8 @@ from keras_transfer.graphs import paths
 from keras_transfer.training import freezing
 from keras_transfer.training.run import state
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((24, 8, 8, 3), "float32")
 LABELS = np.arange(24) % 3

@@ -220,6 +220,7 @@ def test_erased_boxes_have_one_colour_and_the_papers_areas():
         assert mask.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
 
+@pytest.mark.compiled
 def test_eager_and_graph_agree():
     function = tf.function(lambda images, seed: EVERYTHING.images(images, seed))
     one, other = (step(tf.constant(IMAGES), (3, 4)) for step in (EVERYTHING.images, function))
@@ -227,6 +228,7 @@ def test_eager_and_graph_agree():
     np.testing.assert_array_equal(EVERYTHING.images(IMAGES, (3, 4)), one)
 
 
+@pytest.mark.compiled
 def test_a_compiled_function_can_use_it():
     function = tf.function(
         lambda images, seed: EVERYTHING.images(images, seed, jit=True), jit_compile=True

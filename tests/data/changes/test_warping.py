@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from keras_transfer.data.changes import warping
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (3, 7, 9, 2)).astype("float32")
 SIZE = (7, 9)

@@ -6,6 +6,8 @@ import tensorflow as tf
 from keras_transfer import data
 from keras_transfer.core import checks
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
 NAMES = np.array(["ant", "bee", "cow", "dog"])[np.arange(40) % 4]

@@ -9,6 +9,8 @@ from keras_transfer.core import checks
 from keras_transfer.data.sources import decoding
 from keras_transfer.storage import images
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 
 

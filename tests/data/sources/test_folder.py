@@ -12,6 +12,8 @@ from keras_transfer.core import checks
 from keras_transfer.machine import memory
 from keras_transfer.storage import images
 
+pytestmark = pytest.mark.compiled
+
 CLASSES = ("ant", "bee", "cow")
 
 

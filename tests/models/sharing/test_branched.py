@@ -47,6 +47,7 @@ def test_within_a_residual_block_two_tensors_are_shared(small):
     ]
 
 
+@pytest.mark.compiled
 def test_branched_at_the_input_are_two_models(small):
     """The same answers; and the same weights after steps of SGD, but for the order in which sums are formed."""
     network = small.network()

@@ -115,6 +115,7 @@ def test_the_frozen_part_can_be_cut_off(small, name):
         np.testing.assert_array_equal(np.asarray(above[key]), np.asarray(values))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["cross_stitch", "experts"])
 def test_it_exports(small, name, tmp_path):
     model = build(small, name)

@@ -13,6 +13,8 @@ from keras_transfer.graphs import nodes
 from keras_transfer.machine import kernels
 from keras_transfer.training.cache import keys
 
+pytestmark = pytest.mark.compiled
+
 SCALE = 1.0
 TABLE = np.ones(3, "float32")
 

@@ -19,6 +19,8 @@ from keras_transfer.training import freezing, inputs
 from keras_transfer.training.cache import policy as caching
 from keras_transfer.training.cache import prefixes
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (22, 32, 32, 3), dtype="uint8")
 LABELS = np.arange(22) % 3

@@ -7,6 +7,8 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.training.methods import head_fitting
 
+pytestmark = pytest.mark.compiled
+
 RNG = np.random.default_rng(0)
 CLASSES = 4
 LABELS = np.arange(80) % CLASSES

@@ -102,6 +102,7 @@ def test_nothing_frozen_is_penalised(kind, build, images):
         assert training_model.losses == []
 
 
+@pytest.mark.compiled
 @every_kind
 def test_mixed_precision_computes_in_float32(kind, build, images, labels):
     """That of float32 weights, up to what the features of a float16 network differ by."""
@@ -119,6 +120,7 @@ def test_mixed_precision_computes_in_float32(kind, build, images, labels):
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6 if kind == "l2_sp" else 0.03)
 
 
+@pytest.mark.compiled
 @every_kind
 def test_compiled_by_xla_it_is_the_same(kind, build, images, labels):
     losses = []
@@ -133,6 +135,7 @@ def test_compiled_by_xla_it_is_the_same(kind, build, images, labels):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+@pytest.mark.compiled
 def test_steps_per_execution(build, images, labels):
     losses = []
     for steps in (1, 2):

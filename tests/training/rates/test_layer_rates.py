@@ -281,7 +281,9 @@ def test_equal_names_in_two_nested_networks():
         np.testing.assert_allclose(value - start, factor * (plain - start), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_float16", marks=pytest.mark.compiled)]
+)
 def test_the_history_has_the_rates(policy):
     keras.mixed_precision.set_global_policy(policy)
     model = model_of()

@@ -236,6 +236,7 @@ def test_wrong_arguments(arguments, message):
         SCALED["Adam"](**{"factors": {"a": 1.0}, "rows": [], **arguments})
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "settings", [{}, {"jit_compile": True}, {"steps_per_execution": 2}, {"run_eagerly": True}]
 )
@@ -259,6 +260,7 @@ def test_in_fit(settings):
         assert np.abs(step).max() > 5e-4
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy):
     keras.mixed_precision.set_global_policy(policy)
@@ -273,6 +275,7 @@ def test_mixed_precision(policy):
         np.testing.assert_allclose(step, 1e-2 * FALLING[path.split("/")[0]], rtol=2e-2)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -309,6 +312,7 @@ def test_an_average_is_that_of_the_scaled_run():
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("name", "policy"),
     [

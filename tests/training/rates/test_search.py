@@ -66,6 +66,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_everything_is_as_before(name, policy):
@@ -374,6 +375,7 @@ def test_models_that_cannot_be_searched():
         finder.find_learning_rate(model, types.SimpleNamespace(train=None))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "compiled", [{"jit_compile": True}, {"steps_per_execution": 4}, {"run_eagerly": True}]
 )
