@@ -98,7 +98,7 @@ def test_every_schedule_is_saved_with_its_optimizer(name, warmup, tmp_path):
 
 
 @pytest.mark.parametrize("name", schedules.SCHEDULES)
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.compiled)])
 def test_an_optimizer_follows_every_schedule(name, jit):
     """The gradient of `w` for the loss `w` is 1, so SGD's steps are the rates."""
     inputs = keras.Input((1,))
