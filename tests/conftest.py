@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import pathlib
+import subprocess
+import textwrap
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # what users get, on every processor
@@ -56,13 +58,39 @@ def fork():
     )
 
     def start(code, *arguments):
-        process = context.Process(
-            target=exec, args=(code, {"arguments": [str(each) for each in arguments]})
-        )
+        names = {"__name__": "__main__", "arguments": [str(each) for each in arguments]}
+        process = context.Process(target=exec, args=(textwrap.dedent(code), names))
         process.start()
         return process
 
     return start
+
+
+REDIRECT = """
+import os, sys
+for number in (1, 2):
+    os.dup2(os.open(arguments.pop(0), os.O_WRONLY | os.O_CREAT), number)
+sys.argv = ["-c", *arguments]
+"""
+
+
+@pytest.fixture
+def run_code(fork, tmp_path_factory):
+    """Runs code as `subprocess.run([sys.executable, "-c", code, *arguments])` would, without importing TensorFlow anew.
+
+    Functions that are registered with `atexit` do not run.
+    """
+
+    def run(code, *arguments):
+        folder = tmp_path_factory.mktemp("process")
+        stdout, stderr = folder / "stdout", folder / "stderr"
+        process = fork(REDIRECT + textwrap.dedent(code), stdout, stderr, *arguments)
+        process.join()
+        return subprocess.CompletedProcess(
+            ["python"], process.exitcode, stdout.read_text(), stderr.read_text()
+        )
+
+    return run
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Each example runs at its smallest."""
 
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +13,13 @@ SMALLEST = {
     "two_sets_one_trunk.py": ["--images", "120", "--epochs", "1", "1", "--report", "report.html"],
     "pretrain_tiny.py": None,  # its own test in tests/backbones/test_tiny.py
 }
+AS_MAIN = """
+import os, runpy
+file, folder = sys.argv[1:3]
+os.chdir(folder)
+sys.argv = sys.argv[2:]
+runpy.run_path(file, run_name="__main__")
+"""
 
 
 def test_no_example_is_forgotten():
@@ -24,8 +29,7 @@ def test_no_example_is_forgotten():
 @pytest.mark.parametrize(
     "name", [name for name, arguments in SMALLEST.items() if arguments is not None]
 )
-def test_example(name, tmp_path):
-    command = [sys.executable, str(EXAMPLES / name), *SMALLEST[name]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_example(name, tmp_path, run_code):
+    done = run_code(AS_MAIN, EXAMPLES / name, tmp_path, *SMALLEST[name])
     assert done.returncode == 0, done.stderr[-2000:]
     assert "accuracy" in done.stdout

@@ -41,21 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Prints a line as each step is done and a table, and leaves a report and a SavedModel of the fine-tuned model."""
-    begin = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"{time.perf_counter() - begin:4.0f} s  {text}", flush=True)
-
-    print(
-        f"Real 8 x 8 digits from scikit-learn: {arguments.shots} training images of each, all others for the test.\n"
-        "The pretrained network has never seen a digit: it learned from characters and scenes that the package draws.",
-        flush=True,
-    )
     import keras_transfer as kt
     from keras_transfer.storage import files
 
     out = arguments.out
     files.check_writable(out, argument="--out")
+    print(
+        f"Real 8 x 8 digits from scikit-learn: {arguments.shots} training images of each, all others for the test.\n"
+        "The pretrained network has never seen a digit: it learned from characters and scenes that the package draws.",
+        flush=True,
+    )
+    begin = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"{time.perf_counter() - begin:4.0f} s  {text}", flush=True)
+
     scores, model, data = compare(shots=arguments.shots, seeds=arguments.seeds, out=out, say=say)
 
     model.save(out / "model.keras")
@@ -65,9 +65,8 @@ def main(arguments: argparse.Namespace) -> None:
     say(f"report      {out / 'report.html'}")
 
     kt.export(model, out / "export" / "1", overwrite=True)
-    kt.verify(
-        out / "export" / "1", model, data.test.unbatch().batch(BATCH).take(VERIFIED_IMAGES // BATCH)
-    )
+    some = data.test.unbatch().take(VERIFIED_IMAGES).batch(32)
+    kt.verify(out / "export" / "1", model, some)
     say(f"SavedModel  {out / 'export' / '1'} gives the same answers")
     print(table(scores))
 

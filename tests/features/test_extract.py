@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import types
 
 import keras
@@ -396,13 +393,8 @@ MEMORY = """
 """
 
 
-def run(code, *arguments):
-    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path):
-    done = run(FULL, tmp_path / "out")
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, run_code):
+    done = run_code(FULL, tmp_path / "out")
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("OSError: ")
     assert "images were written and are removed again" in last
@@ -410,11 +402,11 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["new folder", "over finished features"])
-def test_a_killed_extraction_leaves_nothing_that_looks_complete(tiny, tmp_path, earlier):
+def test_a_killed_extraction_leaves_nothing_that_looks_complete(tiny, tmp_path, earlier, run_code):
     out = tmp_path / "out"
     if earlier:
         kt.features.extract(tiny, pictures(3), layers="P2", to=out, verbose=0)
-    assert run(KILLED, out).returncode == -signal.SIGKILL
+    assert run_code(KILLED, out).returncode == -signal.SIGKILL
     assert (out / "features.partial").is_file()
     with pytest.raises(checks.InputError, match="an extraction was interrupted"):
         kt.features.load(out)
@@ -428,8 +420,8 @@ def test_a_killed_extraction_leaves_nothing_that_looks_complete(tiny, tmp_path, 
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/status"), reason="resident memory is read from /proc"
 )
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
-    done = run(MEMORY, tmp_path / "out")
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, run_code):
+    done = run_code(MEMORY, tmp_path / "out")
     assert done.returncode == 0, done.stderr[-2000:]
     grown, written = map(float, done.stdout.split())
     assert written > 95

@@ -463,8 +463,10 @@ for folder, flags in zip(sys.argv[1:], ((True, False), (True,))):
 
 
 @pytest.mark.slow
-def test_two_devices_train_it_as_one(module_folders):
+def test_two_devices_train_it_as_one(module_folders, run_code):
     """In inference mode, as batch statistics are those of each device's share; the loss of the weights counts once."""
-    moved = python(MIRRORED, *module_folders.values())
+    done = run_code(MIRRORED, *module_folders.values())
+    assert done.returncode == 0, done.stderr[-3000:]
+    moved = done.stdout.split()
     expected = [len(TRAINABLE["plain"]) + 2, 2, len(TRAINABLE["tf_keras"]) + 2]
     assert [int(line) for line in moved if line.isdigit()] == expected

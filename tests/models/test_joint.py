@@ -1,8 +1,5 @@
 """Several tasks on one trunk: equal to what is known, whatever balances them."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -379,13 +376,11 @@ assert max(worst.values()) < 2e-5
 
 
 @pytest.mark.slow
-def test_two_devices_are_one():
+def test_two_devices_are_one(run_code):
     import pathlib
 
     folder = str(pathlib.Path(__file__).parent)
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, folder], capture_output=True, text=True, check=False
-    )
+    done = run_code(REPLICAS, folder)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 

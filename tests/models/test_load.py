@@ -111,7 +111,7 @@ def test_files_that_are_damaged_inside(tmp_path):
 
 
 @pytest.mark.slow
-def test_parts_of_keras_hub_are_found(tmp_path):
+def test_parts_of_keras_hub_are_found(tmp_path, run_code):
     """By a process that has not imported it."""
     pytest.importorskip("keras_hub")
     save = (
@@ -125,9 +125,7 @@ def test_parts_of_keras_hub_are_found(tmp_path):
         "assert type(model.layers[0]).__module__.startswith('keras_hub')"
     )
     for code in (save, load):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "m.keras")], capture_output=True, text=True
-        )
+        done = run_code(code, tmp_path / "m.keras")
         assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -66,8 +66,14 @@ CASES = {
 }
 
 
-@pytest.mark.compiled
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "plain",
+        pytest.param("jit", marks=pytest.mark.compiled),
+        pytest.param("several steps at once", marks=pytest.mark.compiled),
+    ],
+)
 def test_one_fit_equals_two_consecutive_fits(case):
     one, two = build(**CASES[case]), build(**CASES[case])
     in_one_fit(one, dataset())

@@ -11,10 +11,12 @@ import pytest
 from keras_transfer.training.run import state
 
 # Three stages with dropout, shuffling, augmentation, a moving average, early stopping, a schedule, rates by layer and
-# mixed precision, what frozen layers give kept; then again on all images.
+# mixed precision, what frozen layers give kept; then again on all images. Functions run eagerly: compiled runs that go
+# on are in tests/cli/test_main.py.
 SCRIPT = """
-import numpy as np, keras, keras_transfer as kt
+import numpy as np, keras, tensorflow as tf, keras_transfer as kt
 from keras_transfer.graphs import paths
+tf.config.run_functions_eagerly(True)
 folder, out, resume = arguments[0], arguments[1], arguments[2] == "resume"
 keras.mixed_precision.set_global_policy("mixed_bfloat16")
 keras.utils.set_random_seed(1)

@@ -1,8 +1,6 @@
 """`kt.fine_tune` under a distribution strategy: two virtual devices give what one gives."""
 
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -78,13 +76,6 @@ print("equal")
 
 
 @pytest.mark.slow
-def test_two_devices_are_one(tmp_path):
-    command = [
-        sys.executable,
-        "-c",
-        SCRIPT,
-        str(pathlib.Path(__file__).parent),
-        str(tmp_path / "cache"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_two_devices_are_one(run_code, tmp_path):
+    done = run_code(SCRIPT, pathlib.Path(__file__).parent, tmp_path / "cache")
     assert done.stdout.split()[-1:] == ["equal"], done.stdout[-2000:] + done.stderr[-3000:]

@@ -1,9 +1,5 @@
 """What holds for every row of the table of regularisers."""
 
-import os
-import subprocess
-import sys
-import textwrap
 import zipfile
 
 import keras
@@ -338,15 +334,10 @@ for regulariser in (r.L2SP(0.5, beta=0.5), r.Delta(0.5, beta=0.5), r.BSS(0.01)):
 
 
 @pytest.mark.slow
-def test_two_devices_are_one():
+def test_two_devices_are_one(run_code):
     """Singular values of half a batch are others than those of the whole: BSS only has to work."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MIRRORED)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    done = run_code(MIRRORED)
+    assert done.returncode == 0, done.stderr[-2000:]
     rows = {
         row.split()[0]: [float(value) for value in row.split()[1:]]
         for row in done.stdout.splitlines()

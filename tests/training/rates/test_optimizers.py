@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
 import pytest
@@ -457,14 +452,9 @@ for name in ("AdamW", "Muon"):
 
 
 @pytest.mark.slow
-def test_two_devices_are_one():
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MIRRORED)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+def test_two_devices_are_one(run_code):
+    done = run_code(MIRRORED)
+    assert done.returncode == 0, done.stderr[-2000:]
     found = [row.split() for row in done.stdout.splitlines()]
     assert [row[0] for row in found] == ["AdamW", "AdamW", "Muon"]
     for _, policy, one, two, difference in found:
