@@ -1,12 +1,18 @@
-"""The demo, with one epoch a stage in place of its own."""
+"""The demo, with one epoch a stage and 300 digits in place of its own."""
 
 import json
 import re
+
+import sklearn.datasets
+import sklearn.utils
 
 from keras_transfer.cli import demo, main
 
 
 def test_each_step_has_a_line_and_everything_is_left_in_the_folder(tmp_path, capsys, monkeypatch):
+    digits = sklearn.datasets.load_digits()
+    few = sklearn.utils.Bunch(**{name: digits[name][:300] for name in ("images", "data", "target")})
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
     monkeypatch.setattr(demo, "EPOCHS", dict.fromkeys(demo.EPOCHS, 1))
     monkeypatch.setattr(demo, "VERIFIED_IMAGES", 32)
     assert main.main(["demo", "--shots", "2", "--out", f"{tmp_path}/out"]) == 0
