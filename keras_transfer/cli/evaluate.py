@@ -53,13 +53,14 @@ def _class_names(model: "keras.Model") -> list[str]:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
-    found = [
-        layer.task
-        for layer in kt.models.outputs(model).values()
-        if layer.task.kind == "classification"
+    # A folder for each class holds class ids: the targets that mixing makes distributions of.
+    classified = [
+        output.task
+        for output in kt.models.outputs(model).values()
+        if output.task.mixed_classes is not None
     ]
-    if len(found) != 1:
+    if len(classified) != 1:
         raise checks.error(
-            "RUN must be a model with one classification", given=f"{len(found)} of them"
+            "RUN must be a model with one classification", given=f"{len(classified)} of them"
         )
-    return found[0].class_names
+    return classified[0].class_names

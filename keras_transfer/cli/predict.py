@@ -85,26 +85,20 @@ def _answer(model: "keras.Model", outputs: object, row: int, top: int) -> dict:
     """The answers of all tasks for one image, as JSON has them."""
     import keras_transfer as kt
 
-    found = {}
+    answers = {}
     for name, layer in kt.models.outputs(model).items():
-        values = (outputs[name] if isinstance(outputs, dict) else outputs)[row]
-        if layer.task.kind == "classification":
-            best = values.argsort()[::-1][:top]
-            found[name] = {
-                layer.task.class_names[index]: round(float(values[index]), 6) for index in best
-            }
-        else:
-            found[name] = [float(value) for value in values]
-    return found
+        values = outputs[name] if isinstance(outputs, dict) else outputs
+        answers[name] = layer.task.answer(values[row], top=top)
+    return answers
 
 
-def _line(answer: dict) -> str:
+def _line(answers: dict) -> str:
     parts = []
-    for name, value in answer.items():
-        shown = (
-            [f"{label} {share:6.1%}" for label, share in value.items()]
-            if isinstance(value, dict)
-            else map(str, value)
-        )
-        parts.append((f"{name}: " if len(answer) > 1 else "") + "   ".join(shown))
+    for name, value in answers.items():
+        if isinstance(value, dict):
+            shown = [f"{label} {share:6.1%}" for label, share in value.items()] or ["none"]
+        else:
+            shown = map(str, value)
+        prefix = f"{name}: " if len(answers) > 1 else ""
+        parts.append(prefix + "   ".join(shown))
     return "   ".join(parts)

@@ -260,8 +260,7 @@ def _open(
     if task is not None:
         by_name |= _by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks")
     for one in by_name.values():
-        if not isinstance(one, tasks.Task):
-            raise checks.error("`task` must be a task or a dict of tasks", given=repr(one))
+        tasks.require(one)
     measured = [name for name in names if name in truth]
     if not measured:
         expected = f"`data` must have targets of {', '.join(names)}"

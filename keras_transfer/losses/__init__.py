@@ -1,11 +1,13 @@
 """Keras losses of the package's own."""
 
+from keras_transfer.losses.base import TaskLoss
 from keras_transfer.losses.class_loss import ClassLoss
 from keras_transfer.losses.class_weights import WEIGHTS, balanced_weights, effective_weights
 from keras_transfer.losses.crossentropy import Crossentropy
 from keras_transfer.losses.focal import Focal
 from keras_transfer.losses.huber import ScaledHuber
 from keras_transfer.losses.logit_adjustment import LogitAdjusted
+from keras_transfer.losses.tags import TagCrossentropy
 
 __all__ = [
     "LOSSES",
@@ -15,6 +17,8 @@ __all__ = [
     "Focal",
     "LogitAdjusted",
     "ScaledHuber",
+    "TagCrossentropy",
+    "TaskLoss",
     "balanced_weights",
     "effective_weights",
 ]
@@ -24,4 +28,5 @@ LOSSES = {
     "focal": Focal,
     "logit_adjusted": LogitAdjusted,
     "scaled_huber": ScaledHuber,
+    "tag_crossentropy": TagCrossentropy,
 }

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_transfer.core import checks
+from keras_transfer.losses import base
 
 __all__ = ["ClassLoss"]
 
 
-class ClassLoss(keras.losses.Loss):
+class ClassLoss(base.TaskLoss):
     """A loss of probabilities against class ids or distributions; a subclass says what one example costs.
 
     Class weights multiply an example's loss. A distribution q (of MixUp, say) has the loss of its

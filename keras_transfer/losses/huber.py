@@ -6,11 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transfer.losses import base
+
 __all__ = ["ScaledHuber"]
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
-class ScaledHuber(keras.losses.Loss):
+class ScaledHuber(base.TaskLoss):
     """Huber loss of `(y_true - y_pred) / scale`: quadratic to `delta`, then linear.
 
     With the targets' standard deviation as scale, a loss of 0.5 is that of guessing the mean

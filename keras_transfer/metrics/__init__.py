@@ -1,7 +1,8 @@
-"""Scores of finished predictions: pure functions from arrays to plain dicts; and the accuracy shown while training."""
+"""Scores of finished predictions: pure functions from arrays to plain dicts; and the metrics shown while training."""
 
 from keras_transfer.metrics.accuracy import Accuracy
 from keras_transfer.metrics.classification import classification_scores
 from keras_transfer.metrics.regression import regression_scores
+from keras_transfer.metrics.tags import TagAccuracy, tag_scores
 
-__all__ = ["Accuracy", "classification_scores", "regression_scores"]
+__all__ = ["Accuracy", "TagAccuracy", "classification_scores", "regression_scores", "tag_scores"]

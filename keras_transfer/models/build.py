@@ -158,12 +158,7 @@ def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
             "`task` must be a task or a dict of tasks by name", given="an empty dict"
         )
     for name, one in task.items():
-        if not isinstance(one, tasks.Task):
-            raise checks.error(
-                "`task` must be a task or a dict of tasks by name",
-                given=f"{one!r}",
-                fix=f"Use kt.tasks.{', kt.tasks.'.join(kind.__name__ for kind in tasks.TASKS.values())} or a subclass.",
-            )
+        tasks.require(one)
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise checks.error(
                 "a task's name must be of letters, digits, '_', '-' and '.'", given=repr(name)

@@ -7,15 +7,25 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn import metrics
 
-__all__ = ["COLOURS", "STYLE", "canvas", "confusion", "residuals", "scatter", "svg"]
+__all__ = [
+    "COLOURS",
+    "STYLE",
+    "canvas",
+    "confusion",
+    "precision_recall",
+    "residuals",
+    "scatter",
+    "svg",
+]
 
 COLOURS = {
     "ink": "#1c2431",
@@ -173,6 +183,36 @@ def residuals(targets: np.ndarray, values: np.ndarray) -> Figure:
     axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axes.set_xlabel("predicted − true")
     axes.set_ylabel("examples")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draws precision against recall of several tags, from dark to light.
+
+    Args:
+        curves: By name, whether each example has the tag (NaN where that is not known), and its probability.
+
+    Example:
+        >>> precision_recall({"red": (np.array([1, 0]), np.array([0.9, 0.2]))}).axes[0].get_xlabel()
+        'recall'
+    """
+    figure, axes = canvas((4.2, 3.6))
+    axes.grid(linewidth=0.8)
+    axes.set_axisbelow(True)
+    shades = np.linspace(1, 0.3, max(len(curves), 2))
+    for number, (name, (targets, scores)) in enumerate(curves.items()):
+        known = np.isfinite(targets)
+        precision, recall, _ = metrics.precision_recall_curve(targets[known], scores[known])
+        colour = COLOURS["first" if number % 2 == 0 else "second"]
+        style = {"color": colour, "alpha": shades[number], "drawstyle": "steps-post"}
+        axes.plot(recall, precision, label=name, **style)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    if curves:
+        axes.legend(loc="lower left", fontsize=8)
     return figure
 
 

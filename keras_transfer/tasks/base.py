@@ -11,7 +11,7 @@ import numpy as np
 from keras_transfer import layers
 from keras_transfer.core import checks
 
-__all__ = ["POOLING", "Task"]
+__all__ = ["POOLING", "Task", "require"]
 
 POOLING = ("avg", "max", "concat")
 
@@ -267,3 +267,14 @@ class Task:
     def example(cls, **options: Any) -> tuple["Task", np.ndarray]:
         """Returns a small task of this kind with four or more targets, for checks; `options` go to the constructor."""
         raise NotImplementedError
+
+
+def require(task: Any) -> Task:
+    """Returns `task` if it is one."""
+    if not isinstance(task, Task):
+        raise checks.error(
+            "`task` must be a task or a dict of tasks by name",
+            given=repr(task),
+            fix="Use one of kt.tasks, or a subclass of kt.tasks.Task.",
+        )
+    return task

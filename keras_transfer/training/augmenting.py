@@ -18,12 +18,6 @@ __all__ = ["applied", "chosen", "smoothing"]
 
 AUTO = "auto"
 RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
-MIXED = "classification"  # whose labels are mixed with the images, and smoothed
-KINDS = (
-    MIXED,
-    "multi_label",
-    "regression",
-)  # targets that stay what they are when an image is changed
 
 
 def chosen(
@@ -41,12 +35,12 @@ def chosen(
     if asked is None:
         return None
     if isinstance(asked, str) and asked == AUTO:
-        if not is_open or not _is_classified(model) or not _is_coloured(given):
+        outputs = marks.outputs(model).values()
+        is_default = bool(outputs) and all(each.task.default_augmentation for each in outputs)
+        if not is_open or not is_default or not _is_coloured(given):
             return None
         found = RECIPE
-        if not _takes_shares(model) or any(
-            layer.task.label_smoothing for layer in marks.outputs(model).values()
-        ):
+        if not _takes_shares(model) or any(each.task.label_smoothing for each in outputs):
             found = dataclasses.replace(found, label_smoothing=0.0)
         decided.append(
             f"augment={found!r} chosen for colour pictures; None where they must not be mirrored"
@@ -54,7 +48,7 @@ def chosen(
     else:
         found = augment.Augment.of(asked)
     for name, layer in marks.outputs(model).items():
-        if layer.task.kind not in KINDS:
+        if layer.task.moves_with_image:
             raise checks.error(
                 "`augment` must be None where answers have places in the image",
                 given=f"{name!r}, which is {layer.task.kind}",
@@ -84,24 +78,23 @@ def applied(
 
 
 def _takes_shares(model: keras.Model) -> bool:
-    """Whether losses and metrics of classes are those of the package, which take class ids and shares of classes."""
-    config = compiling.arguments(model)
-    classified = [name for name, layer in marks.outputs(model).items() if layer.task.kind == MIXED]
+    """Returns whether losses and metrics of classes are the package's, which take class ids and shares of classes."""
+    arguments = compiling.arguments(model)
+    classified = _class_counts(model)
+    if not classified:
+        return True
 
-    def mine(name: str) -> list:
-        given = config.get(name)
-        if isinstance(given, Mapping):
-            given = [given.get(task) for task in classified]
-        return [each for each in keras.tree.flatten(given) if each]
+    def of_classes(name: str) -> list:
+        values = arguments.get(name)
+        if isinstance(values, Mapping):
+            values = [values.get(task) for task in classified]
+        return [each for each in keras.tree.flatten(values) if each]
 
-    trained, measured = mine("loss"), [*mine("metrics"), *mine("weighted_metrics")]
-    own = [
-        isinstance(each, keras.Metric) and not type(each).__module__.startswith("keras.")
-        for each in measured
-    ]
-    return all(own) and all(
-        isinstance(each, losses.ClassLoss | losses.ScaledHuber) for each in trained
-    )
+    metrics = [*of_classes("metrics"), *of_classes("weighted_metrics")]
+    for metric in metrics:
+        if not isinstance(metric, keras.Metric) or type(metric).__module__.startswith("keras."):
+            return False
+    return all(isinstance(loss, losses.TaskLoss) for loss in of_classes("loss"))
 
 
 def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], object] | None:
@@ -115,22 +108,17 @@ def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], ob
 
 
 def _classes(model: keras.Model, given: inputs.Inputs) -> object:
-    """The numbers of classes, by task where targets are a dict."""
-    found = {
-        name: layer.task.units
-        for name, layer in marks.outputs(model).items()
-        if layer.task.kind == MIXED
-    }
-    return (
-        found
-        if isinstance(given.plain.element_spec[1], Mapping)
-        else next(iter(found.values()), None)
-    )
+    """Returns the number of classes, or by task where targets are a dict."""
+    counts = _class_counts(model)
+    if isinstance(given.plain.element_spec[1], Mapping):
+        return counts
+    return next(iter(counts.values()), None)
 
 
-def _is_classified(model: keras.Model) -> bool:
-    kinds = {layer.task.kind for layer in marks.outputs(model).values()}
-    return kinds == {MIXED}
+def _class_counts(model: keras.Model) -> dict[str, int]:
+    """Returns the number of classes of each task whose class ids become distributions when mixed or smoothed."""
+    counts = {name: layer.task.mixed_classes for name, layer in marks.outputs(model).items()}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _is_coloured(given: inputs.Inputs) -> bool:

@@ -225,11 +225,7 @@ def _settle_loss(model: keras.Model, data: inputs.Inputs, note: Callable[[str], 
     outputs = marks.outputs(model)
     loss = getattr(model, "loss", None)
     present = loss if isinstance(loss, dict) else dict.fromkeys(outputs, loss)
-    ours = {
-        name
-        for name in outputs
-        if isinstance(present.get(name), (losses.ClassLoss, losses.ScaledHuber))
-    }
+    ours = {name for name in outputs if isinstance(present.get(name), losses.TaskLoss)}
     if not any(outputs[name].task.needs_targets() for name in ours):
         return
 

@@ -132,3 +132,20 @@ def test_bad_arguments():
     ):
         with pytest.raises(checks.InputError, match=message):
             kt.fine_tune(model, data, epochs=(1, 1), augment=wrong, verbose=0)
+
+
+def test_targets_with_places_are_not_augmented():
+    class Corner(kt.tasks.Regression):
+        moves_with_image = True
+
+    with pytest.raises(checks.InputError, match="must be None where answers have places"):
+        chosen("light", model_of(Corner()), arrays(COLOURED, np.arange(12.0)))
+
+
+def test_numbers_are_mixed_with_metrics_of_keras():
+    found, _ = chosen(
+        kt.data.Augment(mixup=0.2),
+        model_of(kt.tasks.Regression()),
+        arrays(COLOURED, np.arange(12.0)),
+    )
+    assert found.mixes

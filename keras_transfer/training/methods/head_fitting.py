@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_transfer import layers, losses
+from keras_transfer import layers
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
@@ -35,9 +35,9 @@ def solve_head(
     """Puts the best linear head on frozen features into `model`.
 
     The features are those at the end of the trunk (`kt.models.representation(model)`): maps, which the head
-    pools, or vectors that are pooled already. A classification gets softmax regression with the task's
-    class weights and label smoothing (shifted for its `LogitAdjusted` loss; a focal or foreign loss counts
-    as cross-entropy), a regression gets ridge regression. The strength of the L2 penalty is the one with
+    pools, or vectors that are pooled already. A classification gets softmax regression with the task's class weights
+    and label smoothing (shifted for its `LogitAdjusted` loss; a focal or foreign loss counts as cross-entropy), tags
+    get a logistic regression each, a regression gets ridge regression. The strength of the L2 penalty is the one with
     the lowest loss on the validation data, or in cross-validation where there are none; the head is then
     solved on the training data. Its kernel and bias are in the features' own scale: nothing is added
     to the model. A head with hidden layers has no such solution: an error, or with several tasks a note.
@@ -119,13 +119,9 @@ def solve_head(
                 encoded = output.task.encode(others[name])
                 held_out = _rows(found[name], name, val_features, encoded, own, "val_features")
         started = time.perf_counter()
-        if output.task.kind == "classification":
-            options = {"smoothing": label_smoothing}
-            head, facts[name] = _classify(
-                output, raw, train, held_out, strengths, folds, seed, **options
-            )
-        else:
-            head, facts[name] = _regress(output, raw, train, held_out, strengths, folds, seed)
+        splits = _splits(train, held_out, folds, seed)
+        head, facts[name] = _fit(output, raw, train, splits, strengths, smoothing=label_smoothing)
+        facts[name]["chosen_by"] = f"{folds} folds" if held_out is None else "validation"
         found[name].dense.kernel.assign(head.kernel)
         found[name].dense.bias.assign(head.bias)
         facts[name]["seconds"] = round(time.perf_counter() - started, 3)
@@ -174,8 +170,8 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
         trunk = nodes.ancestors(order, [mark.output])
         last = next(node for node in order if any(tensor is asked for tensor in node.outputs))
         between = nodes.ancestors(order, last.inputs) - trunk
-        if output.task.kind not in ("classification", "regression"):
-            skipped[name] = f"only classification and regression can be, not {output.task.kind}"
+        if output.task.link is None:
+            skipped[name] = f"{type(output.task).__name__} has no `link` that can be solved for"
         elif type(last.operation) is not keras.layers.Dense or not last.operation.use_bias:
             skipped[name] = "it does not end in a dense layer with a bias"
         elif any(_has_weights(order[position].operation) for position in between):
@@ -224,15 +220,16 @@ def _rows(
 
 
 def _splits(
-    train: _Rows, held_out: _Rows | None, folds: int, seed: int, labels: object
+    train: _Rows, held_out: _Rows | None, folds: int, seed: int
 ) -> list[tuple[_Rows, _Rows]]:
-    """What to fit on and what to measure on: the two given, or each fold against the others."""
+    """Returns pairs to fit and to measure on: the two given, or the others and each fold."""
     if held_out is not None:
         return [(train, held_out)]
     if len(train.features) < 2 * folds:
         raise checks.error(
             f"there must be {2 * folds} rows for {folds} folds", given=len(train.features)
         )
+    labels = train.targets if train.targets.dtype.kind == "i" else None
     at = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
     parts = [(at != fold, at == fold) for fold in range(folds)]
     return [
@@ -240,109 +237,68 @@ def _splits(
     ]
 
 
-def _chosen(
-    strengths: list[float], measured: np.ndarray, held_out: _Rows | None, folds: int
-) -> tuple[float, dict]:
-    """Returns the strength with the lowest loss, of equals the strongest, and the facts of the choice."""
-    best = strengths[int(np.argmin(measured))]
-    facts = {
-        "strength": best,
-        "losses": {
-            each: round(float(loss), 6) for each, loss in zip(strengths, measured, strict=True)
-        },
-        "chosen_by": f"{folds} folds" if held_out is None else "validation",
-    }
-    return best, facts
-
-
-def _classify(
+def _fit(
     output: layers.TaskOutput,
     raw: object,
     train: _Rows,
-    held_out: _Rows | None,
+    splits: list[tuple[_Rows, _Rows]],
     strengths: list[float],
-    folds: int,
-    seed: int,
     *,
     smoothing: float | None,
 ) -> tuple[linear_models.Linear, dict]:
-    """Softmax regression."""
-    loss = output.task.loss(raw)
-    own = loss.get_config()
-    smoothing = own.get("label_smoothing", 0.0) if smoothing is None else smoothing
-    weights = own.get("class_weights")
-    classes = output.task.units
-    shift = np.zeros(classes)
-    if isinstance(loss, losses.LogitAdjusted):
-        # Its logits in training are the answer's plus tau log(prior): the answer's bias is the solution's less these.
-        shift = loss.tau * np.log(np.array(loss.priors) / sum(loss.priors))
-    weights = np.ones(classes) if weights is None else np.array(weights)
+    """Returns the head with the best strength of the penalty, and what was measured.
 
-    def wanted(labels: np.ndarray, smoothing: float) -> np.ndarray:
-        rows = np.eye(classes)[labels] * (1 - smoothing) + smoothing / classes
-        return rows * weights[labels][:, None]
+    Args:
+        output: Of the task; its unit is taken from the targets.
+        raw: All labelled training targets, as the user gave them.
+        train: The labelled training examples.
+        splits: Pairs of examples to fit and to measure on.
+        strengths: Candidates, strongest first.
+        smoothing: Of the labels; None for that of the task's loss.
+    """
+    task = output.task
+    loss = task.loss(raw)
+    family = linear_models.FAMILIES[task.link]
+    unit, offset = 1.0, 0.0
+    if task.has_unit:
+        output.take_unit(raw)
+        unit, offset = (
+            keras.ops.convert_to_numpy(part).astype("float64")
+            for part in (output.scale, output.offset)
+        )
+    # A loss may add something to the logits: the answer's bias is the solution's without it.
+    shift = task.logit_shift(loss)
 
-    measured = np.zeros(len(strengths))
-    hits = np.zeros(len(strengths))
-    for fit, rest in _splits(train, held_out, folds, seed, train.targets):
+    def rows(targets: np.ndarray, smoothing: float | None) -> np.ndarray:
+        return (task.linear_rows(targets, loss, smoothing=smoothing) - offset) / unit
+
+    def score(outputs: np.ndarray, targets: np.ndarray) -> float:
+        return family.score_sum((outputs - shift) * unit + offset, targets)
+
+    measured, scores, entries = np.zeros(len(strengths)), np.zeros(len(strengths)), 0
+    for fit, rest in splits:
         scale = linear_models.scaling(fit.features)
         x, y = scale(fit.features), scale(rest.features)
-        targets = wanted(rest.targets, 0.0)
-        for at, head in enumerate(
-            linear_models.softmax_path(x, wanted(fit.targets, smoothing), strengths)
-        ):
+        wanted = rows(rest.targets, 0.0)
+        entries += np.isfinite(rest.targets).sum()
+        for at, head in enumerate(family.path(x, rows(fit.targets, smoothing), strengths)):
             outputs = head(y)
-            measured[at] += linear_models.log_loss(outputs, targets) * len(y)
-            hits[at] += np.sum((outputs - shift).argmax(axis=1) == rest.targets)
-    rows = len(train.targets) if held_out is None else len(held_out.targets)
-    strength, facts = _chosen(strengths, measured / rows, held_out, folds)
+            measured[at] += family.loss_sum(outputs, wanted)
+            scores[at] += score(outputs, rest.targets)
+
+    best = int(np.argmin(measured))  # of equals the strongest
+    losses = {
+        strength: round(float(value), 6)
+        for strength, value in zip(strengths, measured / entries, strict=True)
+    }
+    facts = {"strength": strengths[best], "losses": losses, "chosen_by": ""}
+
     scale = linear_models.scaling(train.features)
-    x, targets = scale(train.features), wanted(train.targets, smoothing)
-    rough = linear_models.softmax(x.astype("float32"), targets, strength, tolerance=1e-5)
-    head = linear_models.softmax(x, targets, strength, start=rough)
-    facts["iterations"], facts["converged"] = rough.iterations + head.iterations, head.converged
-    facts["val_accuracy"] = round(float(hits[strengths.index(strength)] / rows), 6)
+    head = family.solve(scale(train.features), rows(train.targets, smoothing), strengths[best])
+    if head.iterations:
+        facts |= {"iterations": head.iterations, "converged": head.converged}
     head = scale.folded(head)
-    head = head._replace(bias=head.bias - shift)
-    facts["accuracy"] = round(
-        float(np.mean(head(train.features).argmax(axis=1) == train.targets)), 6
-    )
-    return head, facts
-
-
-def _regress(
-    output: layers.TaskOutput,
-    raw: object,
-    train: _Rows,
-    held_out: _Rows | None,
-    strengths: list[float],
-    folds: int,
-    seed: int,
-) -> tuple[linear_models.Linear, dict]:
-    """Ridge regression, in the unit that the head's layer is turned back from."""
-    output.take_unit(raw)
-    unit, offset = (
-        keras.ops.convert_to_numpy(part).astype("float64") for part in (output.scale, output.offset)
-    )
-
-    def inside(rows: _Rows) -> np.ndarray:
-        return (rows.targets.astype("float64") - offset) / unit
-
-    measured, errors = np.zeros(len(strengths)), np.zeros(len(strengths))
-    for fit, rest in _splits(train, held_out, folds, seed, None):
-        scale = linear_models.scaling(fit.features)
-        y = scale(rest.features)
-        for at, head in enumerate(
-            linear_models.ridge_path(scale(fit.features), inside(fit), strengths)
-        ):
-            error = head(y) - inside(rest)
-            measured[at] += np.sum(error**2)
-            errors[at] += np.sum(np.abs(error * unit))
-    entries = (train if held_out is None else held_out).targets.size
-    strength, facts = _chosen(strengths, measured / entries, held_out, folds)
-    scale = linear_models.scaling(train.features)
-    (head,) = linear_models.ridge_path(scale(train.features), inside(train), [strength])
-    head = scale.folded(head)
-    facts["val_mae"] = round(float(errors[strengths.index(strength)] / entries), 6)
-    facts["mae"] = round(float(np.mean(np.abs((head(train.features) - inside(train)) * unit))), 6)
-    return head, facts
+    share = score(head(train.features), train.targets) / np.isfinite(train.targets).sum()
+    facts[f"val_{family.score}"] = round(float(scores[best] / entries), 6)
+    facts[family.score] = round(float(share), 6)
+    return head._replace(bias=head.bias - shift), facts

@@ -1,19 +1,23 @@
-"""Linear heads in closed form or to the optimum: softmax regression by L-BFGS, ridge regression by SVD.
+"""Linear heads in closed form or to the optimum: softmax and logistic regression by L-BFGS, ridge regression by SVD.
 
 Arrays in, arrays out; nothing here knows a model. A head's kernel is penalised, its bias is not.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 __all__ = [
+    "FAMILIES",
+    "Family",
     "Linear",
     "Scaling",
     "folds",
     "log_loss",
+    "logistic",
     "ridge_path",
     "scaling",
     "softmax",
@@ -93,21 +97,69 @@ def softmax(
         >>> bool(head.kernel[0, 1] > head.kernel[0, 0])
         True
     """
-    rows, classes = targets.shape
     totals = targets.sum(axis=1)
 
-    def value_and_slope(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel, bias = _unpacked(flat, classes)
-        z = x @ kernel.astype(x.dtype) + bias
+    def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
         z -= z.max(axis=1, keepdims=True)
         exponentials = np.exp(z)
         sums = exponentials.sum(axis=1)
-        value = totals @ np.log(sums) - np.sum(targets * z) + strength / 2 * np.sum(kernel**2)
-        errors = exponentials * (totals / sums)[:, None] - targets
+        value = totals @ np.log(sums) - np.sum(targets * z)
+        return value, exponentials * (totals / sums)[:, None] - targets
+
+    return _minimise(cost, x, targets.shape[1], strength, start, tolerance)
+
+
+def logistic(
+    x: np.ndarray,
+    targets: np.ndarray,
+    strength: float,
+    *,
+    start: Linear | None = None,
+    tolerance: float = 1e-7,
+) -> Linear:
+    """Returns the head whose outputs are logistic regressions of their own, as `softmax` does for one distribution.
+
+    Args:
+        x: As for `softmax`.
+        targets: In [0, 1], (rows, outputs); NaN is unknown and does not count.
+        strength: As for `softmax`.
+        start: As for `softmax`.
+        tolerance: As for `softmax`.
+
+    Example:
+        >>> head = logistic(np.array([[-1.0], [1.0]]), np.array([[0.0], [1.0]]), 1.0)
+        >>> bool(head.kernel[0, 0] > 0)
+        True
+    """
+    known = np.isfinite(targets)
+    wanted = np.where(known, targets, 0.0)
+
+    def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value = np.sum(known * (np.logaddexp(0.0, z) - wanted * z))
+        return value, known * (special.expit(z) - wanted)
+
+    return _minimise(cost, x, targets.shape[1], strength, start, tolerance)
+
+
+def _minimise(
+    cost: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    x: np.ndarray,
+    outputs: int,
+    strength: float,
+    start: Linear | None,
+    tolerance: float,
+) -> Linear:
+    """Returns the head with the least cost plus penalty; `cost` gives the sum over rows, and its slope by output."""
+    rows = len(x)
+
+    def value_and_slope(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        kernel, bias = _unpacked(flat, outputs)
+        value, errors = cost(x @ kernel.astype(x.dtype) + bias)
+        value = value + strength / 2 * np.sum(kernel**2)
         slope = x.T @ errors.astype(x.dtype) + strength * kernel
         return value / rows, np.concatenate([slope.ravel(), errors.sum(axis=0)]) / rows
 
-    first = np.zeros((x.shape[1] + 1) * classes)
+    first = np.zeros((x.shape[1] + 1) * outputs)
     if start is not None:
         first = np.concatenate([start.kernel.ravel(), start.bias])
     slope = tolerance * min(1.0, max(strength, FLATTEST))
@@ -119,7 +171,7 @@ def softmax(
         "maxls": 50,
     }
     found = optimize.minimize(value_and_slope, first, jac=True, method="L-BFGS-B", options=options)
-    return Linear(*_unpacked(found.x, classes), int(found.nit), bool(found.success))
+    return Linear(*_unpacked(found.x, outputs), int(found.nit), bool(found.success))
 
 
 def _unpacked(flat: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,10 +182,25 @@ def softmax_path(
     x: np.ndarray, targets: np.ndarray, strengths: Iterable[float]
 ) -> Iterator[Linear]:
     """Gives the heads of several strengths, strongest first, each started from the one before; roughly solved."""
+    return _path(softmax, x, targets, strengths)
+
+
+def _path(
+    solve: Callable[..., Linear], x: np.ndarray, targets: np.ndarray, strengths: Iterable[float]
+) -> Iterator[Linear]:
     x, head = x.astype("float32"), None
     for strength in strengths:
-        head = softmax(x, targets, strength, start=head, tolerance=1e-4)
+        head = solve(x, targets, strength, start=head, tolerance=1e-4)
         yield head
+
+
+def _exact(
+    solve: Callable[..., Linear], x: np.ndarray, targets: np.ndarray, strength: float
+) -> Linear:
+    """Returns the solution to the optimum, started from a rough one in single precision."""
+    rough = solve(x.astype("float32"), targets, strength, tolerance=1e-5)
+    head = solve(x, targets, strength, start=rough)
+    return head._replace(iterations=rough.iterations + head.iterations)
 
 
 def ridge_path(x: np.ndarray, targets: np.ndarray, strengths: Iterable[float]) -> Iterator[Linear]:
@@ -162,6 +229,70 @@ def log_loss(outputs: np.ndarray, targets: np.ndarray) -> float:
     z = outputs - outputs.max(axis=1, keepdims=True)
     logarithms = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     return float(-np.sum(targets * logarithms) / targets.sum())
+
+
+class Family(NamedTuple):
+    """How to fit and to measure linear heads whose outputs become answers in one way, the `link` of a task."""
+
+    score: str
+    """What `score_sum` measures."""
+    path: Callable[[np.ndarray, np.ndarray, Iterable[float]], Iterator[Linear]]
+    """Rough heads of several strengths."""
+    solve: Callable[[np.ndarray, np.ndarray, float], Linear]
+    """The exact head of one strength."""
+    loss_sum: Callable[[np.ndarray, np.ndarray], float]
+    """Of outputs, against what a head is fitted to."""
+    score_sum: Callable[[np.ndarray, np.ndarray], float]
+    """Of answers before the link, against encoded targets."""
+
+
+def _softmax_loss(outputs: np.ndarray, rows: np.ndarray) -> float:
+    return log_loss(outputs, rows) * len(rows)
+
+
+def _logistic_loss(outputs: np.ndarray, rows: np.ndarray) -> float:
+    return float(np.nansum(np.logaddexp(0.0, outputs) - rows * outputs))
+
+
+def _squares(outputs: np.ndarray, rows: np.ndarray) -> float:
+    return float(np.sum((outputs - rows) ** 2))
+
+
+def _right_classes(answers: np.ndarray, targets: np.ndarray) -> float:
+    return float(np.sum(answers.argmax(axis=1) == targets))
+
+
+def _right_entries(answers: np.ndarray, targets: np.ndarray) -> float:
+    return float(np.sum(((answers > 0) == (targets > 0.5)) & np.isfinite(targets)))
+
+
+def _distances(answers: np.ndarray, targets: np.ndarray) -> float:
+    return float(np.sum(np.abs(answers - targets)))
+
+
+FAMILIES = {
+    "softmax": Family(
+        score="accuracy",
+        path=softmax_path,
+        solve=functools.partial(_exact, softmax),
+        loss_sum=_softmax_loss,
+        score_sum=_right_classes,
+    ),
+    "sigmoid": Family(
+        score="accuracy",
+        path=functools.partial(_path, logistic),
+        solve=functools.partial(_exact, logistic),
+        loss_sum=_logistic_loss,
+        score_sum=_right_entries,
+    ),
+    "identity": Family(
+        score="mae",
+        path=ridge_path,
+        solve=lambda x, rows, strength: next(ridge_path(x, rows, [strength])),
+        loss_sum=_squares,
+        score_sum=_distances,
+    ),
+}
 
 
 def folds(rows: int, count: int, *, seed: int, labels: Sequence[int] | None = None) -> np.ndarray:

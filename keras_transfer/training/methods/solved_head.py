@@ -51,7 +51,7 @@ class SolvedHead(base.Method):
             regression = "logistic" if "val_accuracy" in fit else "ridge"
             how = fit["chosen_by"].replace(" folds", "-fold CV")
             measured = "".join(
-                f", {key} {fit[key]:.4f}" for key in ("val_accuracy", "val_mae") if key in fit
+                f", {key} {value:.4f}" for key, value in fit.items() if key.startswith("val_")
             )
             lines.append(
                 f"{head} fitted by {regression} regression (L2 {fit['strength']:.3g}, {how}){measured}."

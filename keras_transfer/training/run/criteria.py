@@ -6,15 +6,16 @@ import keras
 
 from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
+from keras_transfer.losses import TaskLoss
 
 __all__ = ["ERROR", "JointError", "add_error", "evaluate", "monitor"]
 
 ERROR = "val_error"
-PERFECT = 0.01  # stands beside the share of wrong answers: none at all is not worth more than all other tasks
+PERFECT = 0.01  # added to the error rate, so that a perfect task does not decide the geometric mean
 
 
 def monitor(model: keras.Model) -> str:
-    """Returns what chooses the epoch: accuracy for one classification, `ERROR` for several tasks, else the loss.
+    """Returns what chooses the epoch: the metric of a single task, `ERROR` for several tasks, else the loss.
 
     A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better; in a sum,
     the loss of one task that does so decides for all others. Losses of the user's own are summed as they say.
@@ -27,12 +28,11 @@ def monitor(model: keras.Model) -> str:
     """
     found = marks.outputs(model)
     if len(found) == 1:
-        return "val_accuracy" if _has_accuracy(model, next(iter(found))) else "val_loss"
+        ((name, output),) = found.items()
+        return f"val_{output.task.monitor}" if _is_measured(model, name) else "val_loss"
     losses = compiling.arguments(model).get("loss")
     known = isinstance(losses, dict) and all(
-        _has_accuracy(model, name)
-        or type(losses.get(name)).__module__.startswith("keras_transfer.")
-        for name in found
+        _is_measured(model, name) or isinstance(losses.get(name), TaskLoss) for name in found
     )
     return ERROR if found and known else "val_loss"
 
@@ -40,7 +40,7 @@ def monitor(model: keras.Model) -> str:
 def add_error(model: keras.Model, logs: dict) -> None:
     """Adds the error of a model of several tasks to the logs of an epoch: the geometric mean of the tasks' errors.
 
-    A task's error is the share of wrong answers of a classification, the loss of any other task; tasks whose loss has
+    A task's error is the share of wrong answers where it has a metric for that, else its loss; tasks whose loss has
     the weight 0 do not count. Halving the error of any task is worth the same, whatever its unit and its size.
 
     Args:
@@ -51,14 +51,13 @@ def add_error(model: keras.Model, logs: dict) -> None:
         return
     weights = _weights(model)
     errors = []
-    for name in marks.outputs(model):
-        if weights.get(name, 1.0):
-            is_measured = _has_accuracy(model, name)
-            errors.append(
-                1.0 - logs[f"val_{name}_accuracy"] + PERFECT
-                if is_measured
-                else logs[f"val_{name}_loss"]
-            )
+    for name, output in marks.outputs(model).items():
+        if not weights.get(name, 1.0):
+            continue
+        if _is_measured(model, name):
+            errors.append(1.0 - logs[f"val_{name}_{output.task.monitor}"] + PERFECT)
+        else:
+            errors.append(logs[f"val_{name}_loss"])
     if errors:
         logs[ERROR] = math.exp(sum(math.log(max(error, 1e-12)) for error in errors) / len(errors))
 
@@ -102,16 +101,18 @@ class JointError(keras.callbacks.Callback):
             add_error(self.user_model, logs)
 
 
-def _has_accuracy(model: keras.Model, name: str) -> bool:
-    """Whether the accuracy of a task, a classification, is measured."""
-    if marks.outputs(model)[name].task.kind != "classification":
+def _is_measured(model: keras.Model, name: str) -> bool:
+    """Returns whether the metric that judges a task is among those that the model was compiled with."""
+    outputs = marks.outputs(model)
+    metric = outputs[name].task.monitor
+    if metric is None:
         return False
-    several = len(marks.outputs(model)) > 1
-    for kind in ("metrics", "weighted_metrics"):
-        mine = compiling.arguments(model).get(kind)
-        if several and not isinstance(mine, dict):
+    for argument in ("metrics", "weighted_metrics"):
+        metrics = compiling.arguments(model).get(argument)
+        if isinstance(metrics, dict):
+            metrics = metrics.get(name)
+        elif len(outputs) > 1:
             continue
-        mine = mine.get(name) if isinstance(mine, dict) else mine
-        if "accuracy" in [getattr(each, "name", each) for each in keras.tree.flatten(mine)]:
+        if metric in [getattr(each, "name", each) for each in keras.tree.flatten(metrics)]:
             return True
     return False

@@ -101,3 +101,17 @@ def test_folds_hold_each_label_alike():
     assert all(count[:2] == [4, 2] for count in counts)
     assert sorted(count[2] for count in counts) == [0, 0, 0, 0, 1]
     assert not np.array_equal(at, linear_models.folds(31, 5, seed=1, labels=labels))
+
+
+def test_logistic_regressions_are_those_of_scikit_learn_and_know_nothing_of_each_other():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    targets = (x @ rng.normal(size=(4, 2)) + rng.normal(size=(60, 2)) > 0).astype("float64")
+    targets[:20, 1] = np.nan  # not known
+    head = linear_models.logistic(x, targets, 2.0)
+    for column, rows in enumerate((slice(None), slice(20, None))):
+        theirs = LogisticRegression(C=0.5, tol=1e-9, max_iter=5000).fit(
+            x[rows], targets[rows, column]
+        )
+        np.testing.assert_allclose(head.kernel[:, column], theirs.coef_[0], atol=1e-4)
+        np.testing.assert_allclose(head.bias[column], theirs.intercept_[0], atol=1e-4)

@@ -94,3 +94,16 @@ def test_the_epoch_with_the_lowest_error_stays(balancing, solve):
     if best in kept:
         for mine, theirs in zip(model.get_weights(), kept[best], strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_task_names_the_metric_that_judges_it():
+    class Hits(kt.tasks.Classification):
+        monitor = "top_hits"
+
+        def metrics(self):
+            return [keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top_hits")]
+
+    model = kt.build_model(kt.backbone("tiny", weights=None), Hits(3))
+    assert criteria.monitor(model) == "val_top_hits"
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    assert criteria.monitor(model) == "val_loss"

@@ -1,0 +1,29 @@
+"""What the losses of tasks have in common."""
+
+import keras
+
+__all__ = ["TaskLoss"]
+
+
+class TaskLoss(keras.losses.Loss):
+    """A loss that a task may settle anew from the training targets, and that takes mixed and smoothed targets.
+
+    Its default mean is weighted: examples of weight 0 (missing labels) do not count, and a batch without any label
+    costs 0.
+
+    Example:
+        >>> class Zero(TaskLoss):
+        ...     def call(self, y_true, y_pred):
+        ...         return keras.ops.zeros(keras.ops.shape(y_pred)[:1])
+        >>> Zero().reduction
+        'mean_with_sample_weight'
+    """
+
+    def __init__(
+        self,
+        *,
+        reduction: str = "mean_with_sample_weight",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
