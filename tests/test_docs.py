@@ -17,7 +17,11 @@ MODULES = [
     for found in pkgutil.walk_packages(keras_transfer.__path__, "keras_transfer.")
     if "__main__" not in found.name
 ]
-DOCUMENTS = [ROOT / "README.md", ROOT / "examples" / "benchmarks" / "README.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / "examples" / "benchmarks" / "README.md",
+]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 
@@ -53,6 +57,17 @@ def test_documents_link_to_files_that_exist():
     for file in DOCUMENTS:
         links = re.findall(r"\]\((?!http)([^)#]+)\)", file.read_text())
         assert [link for link in links if not (file.parent / link).exists()] == [], file
+
+
+def test_contributing_names_files_that_exist_and_25_words_at_most():
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", "\n".join(rows))
+    assert len(names) > 30
+    for name in names:
+        assert (ROOT / name).exists() or (ROOT / "keras_transfer" / name).exists(), name
+    words = rows[rows.index("| word | meaning |") + 1 :]
+    assert len(words) <= 25
 
 
 def test_no_tracked_text_names_a_machine():
