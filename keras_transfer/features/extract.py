@@ -1,13 +1,11 @@
 """One pass of a network over images, kept as arrays: `kt.features.extract`."""
 
-import collections
 import datetime
 import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent import futures
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any  # data is duck-typed: another room's, or the user's own
 
 import keras
@@ -15,14 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.features import batches, store, writers
+from keras_transfer.features import batches, passes, store, writers
 from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 from keras_transfer.layers import trunk_end
 
 __all__ = ["POOLING", "extract"]
 
 DTYPES = ("float32", "float16")
-AT_ONCE = 3  # batches: operations of one that cannot use all cores leave them to the others
 LARGE = 1e9  # bytes in memory that are worth a line
 # pooling: what it makes of the places of a feature map, (batch, places, channels) in float32.
 POOLING = {
@@ -204,10 +201,9 @@ def _passed(
 
     def passed(batch: batches.Batch) -> dict[str, np.ndarray]:
         values = predict(batch.images)
-        return {path: _narrowed(path, np.asarray(values[path]), dtype) for path in order}
+        return {path: passes.narrow(path, np.asarray(values[path]), dtype) for path in order}
 
     order = [str(path) for path in taps.output]
-    progress = keras.utils.Progbar(source.batches, verbose=level, unit_name="batch")
     given = (batch for batch in source.read() if len(batch.images))
     first = next(given, None)
     if first is None:
@@ -217,30 +213,8 @@ def _passed(
     )
     if found:
         note(found)
-    at_once = 1 if tf.config.list_logical_devices("GPU") else AT_ONCE
-    alone = [(first, passed(first))]  # before the others: this traces
-    number = 0
-    for number, result in enumerate(itertools.chain(alone, _ahead(passed, given, at_once)), 1):
-        yield result
-        progress.update(number, finalize=False)
-    progress.update(number, finalize=True)
-
-
-def _ahead(work: Callable[[Any], Any], items: Iterable, at_once: int) -> Iterator[tuple[Any, Any]]:
-    """Yields each item with what `work` makes of it, in their order; some are worked on at the same time."""
-    with futures.ThreadPoolExecutor(at_once) as pool:
-        waiting: collections.deque = collections.deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) == at_once:
-                    done, found = waiting.popleft()
-                    yield done, found.result()
-            for done, found in waiting:
-                yield done, found.result()
-        finally:
-            for _, found in waiting:
-                found.cancel()
+    items = itertools.chain([first], given)
+    yield from passes.run(passed, items, total=source.batches, verbose=level)
 
 
 def _further(source: batches.Source) -> Iterator[np.ndarray]:
@@ -260,19 +234,6 @@ def _pooled(value: tf.Tensor, pooling: str | None) -> tf.Tensor:
     return POOLING[pooling](
         keras.ops.reshape(value, (keras.ops.shape(value)[0], -1, value.shape[-1]))
     )
-
-
-def _narrowed(path: str, value: np.ndarray, dtype: str) -> np.ndarray:
-    if dtype == "float32":
-        return value
-    with np.errstate(over="ignore"):  # said below
-        narrow = value.astype(dtype)
-    if not np.array_equal(np.isfinite(narrow), np.isfinite(value)):
-        given = f"'float16', up to {np.finfo(np.float16).max:g}, for {path!r} with values up to {np.abs(value).max():g}"
-        raise checks.error(
-            "`dtype` must hold the features", given=given, fix="Use dtype='float32'."
-        )
-    return narrow
 
 
 def _check_rows(values: Mapping[str, np.ndarray], specs: writers.Specs, count: int) -> None:
