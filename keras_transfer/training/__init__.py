@@ -1,6 +1,6 @@
 """Adapting a pretrained model in stages."""
 
-from keras_transfer.training.cache.policy import Cache
+from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
 from keras_transfer.training.freezing import freeze, trainable_table, unfreeze

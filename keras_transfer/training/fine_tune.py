@@ -14,7 +14,7 @@ from keras_transfer.layers import marks
 from keras_transfer.machine import kernels
 from keras_transfer.storage import files
 from keras_transfer.training import inputs, recipes
-from keras_transfer.training.cache.policy import Cache
+from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.run import best, insight, state
 from keras_transfer.training.run.log import Log
 from keras_transfer.training.run.record import Record

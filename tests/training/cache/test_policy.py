@@ -1,4 +1,4 @@
-"""What frozen layers give is kept, and nothing else changes: equal to the bit, or not done."""
+"""The outputs of frozen layers are cached, and nothing else changes: equal to the bit, or not done."""
 
 import dataclasses
 import shutil
@@ -16,8 +16,7 @@ from keras_transfer.core import checks
 from keras_transfer.graphs import nodes, paths
 from keras_transfer.machine import memory
 from keras_transfer.training import freezing, inputs
-from keras_transfer.training.cache import policy as caching
-from keras_transfer.training.cache import prefixes
+from keras_transfer.training.cache import frozen, graph_key, policy
 
 pytestmark = pytest.mark.compiled
 
@@ -181,10 +180,10 @@ def test_a_solved_head_and_the_stage_after_it_share_one_pass(data):
 
 
 def test_statistics_that_train_above_the_boundary(data):
-    for policy in ("train", "recalibrate"):
+    for batch_norm in ("train", "recalibrate"):
         plan = [
             HEAD,
-            kt.Stage(epochs=2, train="block4*", learning_rate=1e-3, batch_norm=policy),
+            kt.Stage(epochs=2, train="block4*", learning_rate=1e-3, batch_norm=batch_norm),
             HEAD,
         ]
         assert kept(both(model_of, data, stages=plan)[1])
@@ -229,7 +228,17 @@ def test_labels_are_smoothed_above_the_boundary(data):
     assert kept(both(model_of, data, epochs=(2, 2), unfreeze="block4*", augment=change)[1])
 
 
-# Not kept, with a line.
+# Not cached, with a line.
+
+ONLY_TOP = {"stages": [kt.Stage(epochs=2, only="top")], "epochs": None, "unfreeze": None}
+
+
+def frozen_part(model):
+    """What may be cached of a model whose flags are set."""
+    candidates = frozen.candidates(model)
+    images = tf.TensorSpec((None, *model.inputs[0].shape[1:]))
+    trace = graph_key.Trace(model, candidates.positions, images)
+    return frozen.find(model, candidates, trace.unstable)
 
 
 def refusal(capsys, model, data, **arguments):
@@ -237,7 +246,7 @@ def refusal(capsys, model, data, **arguments):
         model, data, **{"epochs": (2, 2), "unfreeze": "block4*", **arguments}, verbose=2
     )
     assert kept(history) == []
-    lines = [line for line in history.record["notes"] if "computed in every epoch" in line]
+    lines = [line for line in history.record["notes"] if "Not caching frozen layers" in line]
     assert all(line in capsys.readouterr().out for line in lines[:1])
     return lines
 
@@ -247,11 +256,11 @@ def refusal(capsys, model, data, **arguments):
     [
         (
             {"augment": kt.data.Augment(flip=True)},
-            "others in every epoch (views=4 keeps four random views of each)",
+            "augmentation changes images each epoch; views=4 is faster",
         ),
         (
             {"augment": kt.data.Augment(flip=True, mixup=0.2), "views": 2},
-            "MixUp and CutMix blend images with others",
+            "MixUp and CutMix blend other images in each epoch",
         ),
     ],
 )
@@ -263,7 +272,7 @@ def test_pictures_that_change(arguments, reason, data, capsys):
 
 def test_a_plain_dataset(data, capsys):
     lines = refusal(capsys, model_of(), (data.train, data.validation))
-    assert "the order of a plain data set is not known (data from kt.data can be kept)" in lines[0]
+    assert "the order of a plain data set is not known; data from kt.data can be cached" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -276,22 +285,20 @@ def test_stages_that_train_something_else(options, data, capsys):
 
 
 def test_dropout_in_the_frozen_part(data, capsys):
-    reason = "draws at random in training (with its `rate` set to 0 they could be kept)"
+    reason = "draws at random in training; with its `rate` set to 0 its output could be cached"
     model = own(keras.layers.Dropout(0.2, name="drop"), keras.layers.Conv2D(2, 3, strides=8))
-    lines = refusal(
-        capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None
-    )
+    lines = refusal(capsys, model, data, **ONLY_TOP)
     assert f"'drop' {reason}" in lines[0]
     network = kt.backbone("EfficientNetB0", weights=None, image_size=32)
     model = kt.build_model(network, kt.tasks.Classification(3, dropout=0.3))
     stage = kt.Stage(epochs=2, train="top*")
     with freezing.as_before(model):
         stage.apply(model)
-        assert prefixes.find(model).reason == f"'block2b_drop' {reason}"
+        assert frozen_part(model).reason == f"'block2b_drop' {reason}"
         for layer in paths.leaves(model).values():
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
-        assert prefixes.find(model).reason == ""
+        assert frozen_part(model).reason == ""
 
 
 def own(*layers, inputs=(32, 32, 3)):
@@ -305,9 +312,7 @@ def own(*layers, inputs=(32, 32, 3)):
 
 def test_random_changes_within_the_model(data, capsys):
     model = own(keras.layers.RandomFlip("horizontal"), keras.layers.Conv2D(2, 3, strides=8))
-    lines = refusal(
-        capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None
-    )
+    lines = refusal(capsys, model, data, **ONLY_TOP)
     assert "'random_flip" in lines[0]
 
 
@@ -317,10 +322,11 @@ def test_a_layer_of_ones_own_that_asks_whether_it_trains(data, capsys):
             return inputs * 2 if training else inputs
 
     model = own(Doubling(name="doubling"), keras.layers.Conv2D(2, 3, strides=8))
-    lines = refusal(
-        capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None
-    )
-    assert "'doubling' does something else" in lines[0]
+    lines = refusal(capsys, model, data, **ONLY_TOP)
+    assert "'doubling' gives something else in training" in lines[0]
+
+
+DRAWS = "draws at random in training"
 
 
 def flipped(images):
@@ -348,32 +354,25 @@ class Counting(keras.layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("make", "name"),
+    ("make", "reason"),
     [
-        (
-            lambda: keras.layers.Lambda(lambda x: tf.image.random_flip_left_right(x)),
-            "random_flip_left_right",
-        ),
-        (lambda: keras.layers.Lambda(lambda x: flipped(x)), "random_flip_left_right"),
-        (lambda: keras.layers.Lambda(tf.function(flipped)), "random_flip_left_right"),
-        (lambda: keras.layers.Lambda(lambda x: tf.nn.dropout(x, 0.5)), "dropout"),
-        (lambda: keras.layers.Lambda(lambda x: FLIP(x)), "FLIP"),
-        (
-            lambda: keras.layers.Lambda(lambda x: x + normal((32, 32, 3))),
-            "keras.src.random.random.normal",
-        ),
-        (Noisy, "random"),
-        (Counting, "assign_add"),
+        (lambda: keras.layers.Lambda(lambda x: tf.image.random_flip_left_right(x)), DRAWS),
+        (lambda: keras.layers.Lambda(lambda x: flipped(x)), DRAWS),
+        (lambda: keras.layers.Lambda(tf.function(flipped)), DRAWS),
+        (lambda: keras.layers.Lambda(lambda x: tf.nn.dropout(x, 0.5)), DRAWS),
+        (lambda: keras.layers.Lambda(lambda x: FLIP(x)), DRAWS),
+        (lambda: keras.layers.Lambda(lambda x: x + normal((32, 32, 3))), DRAWS),
+        (Noisy, DRAWS),
+        (Counting, "has a state that may change in every step (AssignVariableOp)"),
     ],
     ids=["lambda", "its function", "graph", "dropout", "layer", "a name", "method", "count"],
 )
-def test_code_of_ones_own_that_draws_or_counts(make, name, data, capsys):
+def test_code_of_ones_own_that_draws_or_counts(make, reason, data, capsys):
     """Without a `training` argument, in whatever function it stands."""
-    model = own(make(), keras.layers.Conv2D(2, 3, strides=8))
-    lines = refusal(
-        capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None
-    )
-    assert f"uses `{name}`" in lines[0]
+    layer = make()
+    model = own(layer, keras.layers.Conv2D(2, 3, strides=8))
+    lines = refusal(capsys, model, data, **ONLY_TOP)
+    assert f"{layer.name!r} {reason}" in lines[0]
 
 
 def drawn(shape, dtype=None):
@@ -403,16 +402,27 @@ class Careful(keras.layers.Layer):
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
 def test_code_of_ones_own_that_does_so_elsewhere(where, data, tmp_path):
-    """Kept in memory; for the disk nobody can say what it is."""
+    """Its settings cannot be read, but its graph can."""
     model = own(Careful(), keras.layers.Conv2D(2, 3, strides=8, kernel_initializer=drawn))
     cache = kt.training.Cache(where=where, folder=tmp_path)
-    history = kt.fine_tune(
-        model, data, stages=[kt.Stage(epochs=2, only="top")], cache=cache, verbose=0
-    )
+    assert kept(kt.fine_tune(model, data, cache=cache, verbose=0, **ONLY_TOP))
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_python_code_that_its_author_calls_stateless(where, data, tmp_path):
+    """It is trusted in memory; on disk nothing could tell it from other code."""
+
+    def negative(images):
+        result = tf.numpy_function(np.negative, [images], tf.float32, stateful=False)
+        return tf.ensure_shape(result, images.shape)
+
+    layer = keras.layers.Lambda(negative, output_shape=(32, 32, 3))
+    model = own(layer, keras.layers.Conv2D(2, 3, strides=8))
+    cache = kt.training.Cache(where=where, folder=tmp_path)
+    history = kt.fine_tune(model, data, cache=cache, verbose=0, **ONLY_TOP)
     assert bool(kept(history)) == (where == "memory")
-    assert any("what the layers do cannot be told" in line for line in history.record["notes"]) == (
-        where == "disk"
-    )
+    lines = [line for line in history.record["notes"] if "Python code, which has no key" in line]
+    assert len(lines) == (where == "disk")
 
 
 def test_a_layer_of_ones_own_that_adds_a_loss(data, capsys):
@@ -422,9 +432,7 @@ def test_a_layer_of_ones_own_that_adds_a_loss(data, capsys):
             return inputs
 
     model = own(Sparse(name="sparse"), keras.layers.Conv2D(2, 3, strides=8))
-    lines = refusal(
-        capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None
-    )
+    lines = refusal(capsys, model, data, **ONLY_TOP)
     assert "'sparse' adds a loss of its own" in lines[0]
 
 
@@ -439,9 +447,7 @@ def test_a_model_within_the_model_of_which_a_part_trains(data, capsys):
     )
     stage = kt.Stage(epochs=2, train="b")
     lines = refusal(capsys, own(inner), data, stages=[stage], epochs=None, unfreeze=None)
-    assert (
-        "'inner' is a model within the model (kt.build_model makes one of layers only)" in lines[0]
-    )
+    assert "'inner' is a model within the model; kt.build_model makes flat ones" in lines[0]
 
 
 def test_pixels_that_are_only_scaled_are_not_kept(data):
@@ -450,7 +456,7 @@ def test_pixels_that_are_only_scaled_are_not_kept(data):
         scale, keras.layers.BatchNormalization(name="bn"), keras.layers.Conv2D(2, 3, strides=8)
     )
     model.get_layer("bn").trainable = False
-    assert (prefixes.find(model).crossing, prefixes.find(model).reason) == ((), "")
+    assert (frozen_part(model).crossing, frozen_part(model).reason) == ((), "")
 
 
 def test_a_layer_that_is_called_twice(data, capsys):
@@ -461,13 +467,13 @@ def test_a_layer_that_is_called_twice(data, capsys):
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with freezing.as_before(model):
         shared.trainable = False
-        found = prefixes.find(model)  # `flatten` crosses
-        assert (len(found.crossing), found.reason) == (1, "")
+        part = frozen_part(model)  # `flatten` crosses
+        assert (len(part.crossing), part.reason) == (1, "")
     image = keras.Input((32, 32, 3))
     x = shared(shared(image))
     model = keras.Model(image, keras.layers.Conv2D(3, 32, name="top")(x))
     shared.trainable = False
-    assert prefixes.find(model).reason == "'shared' is called several times"
+    assert frozen_part(model).reason == "'shared' is called several times"
 
 
 def test_statistics_that_train_in_the_prefix(data):
@@ -476,10 +482,10 @@ def test_statistics_that_train_in_the_prefix(data):
         keras.layers.BatchNormalization(name="bn", scale=False, center=False),
     )
     model.layers[0].trainable = False
-    found = prefixes.find(model)
-    assert [nodes.nodes(model)[at].operation.name for at in found.changed] == ["bn", "top"]
+    part, changed = frozen_part(model), frozen.candidates(model).changed
+    assert [nodes.nodes(model)[at].operation.name for at in sorted(changed)] == ["bn", "top"]
     model.get_layer("bn").trainable = False
-    assert len(prefixes.find(model).lower) == len(found.lower) + 2
+    assert len(frozen_part(model).lower) == len(part.lower) + 2
 
 
 def test_one_epoch_is_computed_as_it_comes(data):
@@ -488,13 +494,13 @@ def test_one_epoch_is_computed_as_it_comes(data):
 
 def test_everything_trains_without_a_line(data):
     history = kt.fine_tune(model_of(), data, plan="full", epochs=2, verbose=0)
-    assert not any("frozen layers" in line for line in history.record["notes"])
+    assert not any("aching frozen" in line for line in history.record["notes"])
 
 
 def test_off(data):
     history = kt.fine_tune(model_of(), data, epochs=(2, 2), cache="off", verbose=0)
     assert kept(history) == []
-    assert not any("frozen layers" in line for line in history.record["notes"])
+    assert not any("aching frozen" in line for line in history.record["notes"])
 
 
 @pytest.mark.parametrize(
@@ -589,15 +595,15 @@ def test_views_are_drawn_once_and_cycled_through(data):
         data.targets["validation"]
     )
 
-    keeper = caching.Keeper(
+    keeper = policy.Keeper(
         model_of(kt.tasks.Classification(3)),
         inputs.inputs(arrays())._replace(changes=change),
         [stage],
-        caching.Cache(),
+        kt.training.Cache(),
         views=2,
         seed=0,
     )
-    pictures = np.concatenate([images.numpy() for images, _ in keeper._views()]).reshape(
+    pictures = np.concatenate([images.numpy() for images, _ in keeper.rows.all_views()]).reshape(
         2, -1, 32, 32, 3
     )
     assert np.abs(pictures[0] - pictures[1]).max() > 10
@@ -629,23 +635,23 @@ def test_auto_takes_memory_then_disk_then_nothing(data, tmp_path, monkeypatch):
         assert {facts["where"] for facts in history.record.get("cache", [])} == (
             {expected} - {None}
         )
-    assert any("could not be kept" in line for line in history.record["notes"])
+    assert any("no cache could be made" in line for line in history.record["notes"])
 
 
 def test_a_later_stage_that_has_no_room_does_not_hinder_the_first(data, monkeypatch):
-    from keras_transfer import features
+    from keras_transfer.features import writers
 
-    extract = features.extract
+    start = writers.Memory.open
 
-    def refuse(*given, layers, **options):
-        if any("block" in name for name in layers):
+    def refuse(self, specs, **options):
+        if any("block" in name for name in specs):
             raise OSError(28, "No space left on device")
-        return extract(*given, layers=layers, **options)
+        return start(self, specs, **options)
 
-    monkeypatch.setattr(features, "extract", refuse)
+    monkeypatch.setattr(writers.Memory, "open", refuse)
     history = kt.fine_tune(model_of(), data, epochs=(2, 2), unfreeze="block4*", seed=0, verbose=0)
     assert [layers for _, layers in kept(history)] == [["classification_pool"]]
-    lines = [line for line in history.record["notes"] if "could not be kept" in line]
+    lines = [line for line in history.record["notes"] if "no cache could be made" in line]
     assert [line.split(":")[0][-7:] for line in lines] == ["stage 2"]
 
 
@@ -788,7 +794,7 @@ def test_a_full_disk_costs_a_line(data, tmp_path, monkeypatch):
     history = kt.fine_tune(
         model, arrays(), cache=cache, epochs=(2, 2), unfreeze="block4*", seed=0, verbose=0
     )
-    lines = [line for line in history.record["notes"] if "could not be kept" in line]
+    lines = [line for line in history.record["notes"] if "no cache could be made" in line]
     assert len(lines) == 2
     assert "No space left on device" in lines[0]
     same(weights(expected), weights(model))
@@ -880,9 +886,7 @@ def test_a_model_with_a_step_of_its_own(data, capsys):
     plain = own(keras.layers.Conv2D(2, 3, strides=8))
     model = Doubled(plain.inputs, plain.outputs)
     model.compile("adam", plain.loss)
-    lines = refusal(
-        capsys, model, data, stages=[kt.Stage(epochs=2, only="top")], epochs=None, unfreeze=None
-    )
+    lines = refusal(capsys, model, data, **ONLY_TOP)
     assert "Doubled has its own `compute_loss`" in lines[0]
 
 
@@ -898,14 +902,7 @@ def test_dropout_within_a_layer_of_ones_own(data, capsys):
         def call(self, inputs):
             return self.drop(self.conv(inputs))
 
-    lines = refusal(
-        capsys,
-        own(Block()),
-        data,
-        stages=[kt.Stage(epochs=2, only="top")],
-        epochs=None,
-        unfreeze=None,
-    )
+    lines = refusal(capsys, own(Block()), data, **ONLY_TOP)
     assert "'within' draws at random in training" in lines[0]
 
 
@@ -916,8 +913,8 @@ def test_layers_that_only_look_as_if(data):
     )  # fmt: skip
     for layer in model.layers[:-1]:
         layer.trainable = False
-    assert prefixes.find(model).reason == ""
-    assert len(prefixes.find(model).crossing) == 1
+    assert frozen_part(model).reason == ""
+    assert len(frozen_part(model).crossing) == 1
 
 
 def test_batches_that_the_user_put_in(data, capsys):
