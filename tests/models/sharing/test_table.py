@@ -13,7 +13,7 @@ from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
 from keras_transfer.models import sharing as schemes
 from keras_transfer.training import freezing
-from keras_transfer.training.cache import prefixes
+from keras_transfer.training.cache import frozen
 
 SHARING = {
     "hard": "hard",
@@ -96,21 +96,19 @@ def test_blocks_hold_the_trunk_once(small, name):
 
 @pytest.mark.parametrize("name", SHARING)
 def test_the_frozen_part_can_be_cut_off(small, name):
-    """What `prefixes` finds is all that stays, and what lies above it makes the same of it."""
+    """What `frozen` finds is all that stays, and what lies above it makes the same of it."""
     model = build(small, name)
     freezing.set_trainable(model, freezing.pick(model, "head"))
-    found = prefixes.find(model)
+    part = frozen.find(model, frozen.candidates(model))
     order = nodes.nodes(model)
-    frozen = {order[position].operation.name for position in found.lower}
+    names = {order[position].operation.name for position in part.lower}
     pretrained = {row["path"] for row in kt.trainable_table(model) if not row["trainable"]}
     pretrained -= {"age", "balance"}
     behind_stitches = name == "cross_stitch"  # what reads a matrix that trains changes with it
-    assert (pretrained <= frozen) != behind_stitches
-    assert found.reason == ""
-    below = keras.Model(model.inputs[0], list(found.crossing))(small.pixels)
-    above = nodes.above(model, found.crossing)(
-        tuple(below) if len(found.crossing) > 1 else below[0]
-    )
+    assert (pretrained <= names) != behind_stitches
+    assert part.reason == ""
+    below = keras.Model(model.inputs[0], list(part.crossing))(small.pixels)
+    above = nodes.above(model, part.crossing)(tuple(below) if len(part.crossing) > 1 else below[0])
     for key, values in model(small.pixels).items():
         np.testing.assert_array_equal(np.asarray(above[key]), np.asarray(values))
 
