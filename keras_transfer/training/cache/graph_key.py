@@ -1,25 +1,18 @@
-"""The frozen part of a model as one TensorFlow graph, which answers two questions and then runs.
+"""Two questions about a TensorFlow graph: is it the same every time, and what is its key?
 
-Is the part the same in every epoch? It is, if its graph holds no stateful operation but reads of
-variables. What is its key? A hash of the graph and of the values that it reads. Both are asked of
-the graph and not of the Python that made it, so it does not matter how a layer was written.
+A graph is the same every time if it holds no stateful operation but reads of variables. Its key is a hash of its
+operations and of the values that it reads. How the Python was written that made the graph does not matter.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, function_pb2, graph_pb2, node_def_pb2
+from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.python.framework import op_def_registry
 
-from keras_transfer.core import checks
-from keras_transfer.graphs import nodes
-from keras_transfer.training.cache import keys
-
-__all__ = ["Trace", "hash_graph", "stateful"]
+__all__ = ["calls_python", "captured_value", "functions_in", "hash_graph", "stateful"]
 
 NodeDef = node_def_pb2.NodeDef
 Functions = Mapping[str, function_pb2.FunctionDef]
@@ -37,243 +30,18 @@ READS = {
     "VarIsInitializedOp",
     "VariableShape",
 }
+# These only call functions, and are as stateful as those are.
+CALLS = {"Case", "If", "PartitionedCall", "StatefulPartitionedCall", "While"}
 # Attributes that do not change the result; those that begin with "_" are left out as well.
-NEUTRAL = {"shared_name", "container", "debug_name", "config", "config_proto", "executor_type"}
-PACKAGES = ("keras.", "keras_transfer.")  # whose layers differ in training by stateful operations
-RATES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate")
-
-
-class Trace:
-    """Calls of a model, traced once as training runs them.
-
-    Args:
-        model: A functional model with one input; its `trainable` flags are those of the stage.
-        positions: The calls to trace, in `nodes.nodes(model)`, with all that they depend on.
-        images: Shape and type of a batch.
-        changing: The variables that the stage changes: a call that reads one is not the same in every epoch.
-        inference: Whether to trace what depends on unstable calls as well, as it is in inference.
-
-    Attributes:
-        unstable: The calls that may give another result in every epoch, each with the reason.
-
-    Example:
-        >>> layers = [keras.layers.Dense(2, name="dense"), keras.layers.Dropout(0.5, name="drop")]
-        >>> model = keras.Sequential([keras.Input((4,)), *layers])
-        >>> Trace(model, [0, 1, 2], tf.TensorSpec((None, 4))).unstable
-        {2: "'drop' draws at random in training; with its `rate` set to 0 its output could be cached"}
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        positions: Iterable[int],
-        images: tf.TensorSpec,
-        *,
-        changing: Iterable[keras.Variable] = (),
-        inference: bool = False,
-    ) -> None:
-        if len(model.inputs) != 1:
-            given = f"{len(model.inputs)} inputs"
-            raise checks.error("`model` must have one input, the images", given=given)
-        self.model, self.images, self.inference = model, images, inference
-        self.unstable: dict[int, str] = {}
-        self._order = nodes.nodes(model)
-        self._positions = sorted(positions)
-        self._traced: dict[int, tf.Tensor] = {}  # by the id of the model's own tensor
-        self._inferred: dict[int, tf.Tensor] = {}  # of what depends on unstable calls
-        self._operations: dict[int, list[tf.Operation]] = {}  # by position
-        function = tf.function(self._trace, input_signature=[images], autograph=False)
-        self._graph = function.get_concrete_function().graph
-        self._definition = self._graph.as_graph_def()
-        self._places = {node.name: at for at, node in enumerate(self._definition.node)}
-        self._functions = {each.signature.name: each for each in self._definition.library.function}
-        self._find_readers(changing)
-        self._find_different()
-
-    def gives(self, tensors: Iterable[keras.KerasTensor], *, inference: bool = False) -> bool:
-        """Whether all of the tensors are the same in every epoch, or, if `inference`, in inference only."""
-        tensors = list(tensors)
-        if not inference and nodes.ancestors(self._order, tensors) & set(self.unstable):
-            return False
-        if not all(id(tensor) in self._traced | self._inferred for tensor in tensors):
-            return False
-        return stateful(self._part(self._ends(tensors)), self._functions) is None
-
-    def key(self, tensors: Sequence[keras.KerasTensor]) -> str:
-        """Returns a hash of all that the tensors depend on, but for the images.
-
-        Raises:
-            NotImplementedError: If the graph calls Python, or reads something that has no value.
-        """
-        ends = self._ends(tensors)
-        part = self._part(ends)
-        present = {node.name for node in part}
-        known = {self._graph.inputs[0].op.name: "images"}
-        for outer, inner in self._graph.captures:
-            if inner.op.name in present:
-                known[inner.op.name] = keys.hash_array(_value(outer))
-        return hash_graph(part, self._functions, ends, known)
-
-    def function(
-        self, tensors: Mapping[str, keras.KerasTensor]
-    ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        """Returns a function from images to the values of the tensors, in float32; nothing is traced anew."""
-        if tf.config.functions_run_eagerly():  # then training runs eagerly, too
-            return lambda images: self._run_eagerly(images, tensors)
-        ends = self._ends(tensors.values())
-        part = self._part(ends)
-        present = {node.name for node in part}
-        definition = graph_pb2.GraphDef(node=part, library=self._definition.library)
-        definition.versions.CopyFrom(self._definition.versions)
-
-        @tf.function(input_signature=[self.images], autograph=False)
-        def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            graph = tf.compat.v1.get_default_graph()
-            inputs = {self._graph.inputs[0].name: images}
-            for outer, inner in self._graph.captures:
-                if inner.op.name in present:
-                    inputs[inner.name] = graph.capture(outer)
-            values = tf.graph_util.import_graph_def(
-                definition, inputs, return_elements=ends, name=""
-            )
-            values = [tf.cast(value, tf.float32) for value in values]
-            return dict(zip(tensors, values, strict=True))
-
-        return run.get_concrete_function()
-
-    def _ends(self, tensors: Iterable[keras.KerasTensor]) -> list[str]:
-        traced = self._inferred | self._traced
-        return [traced[id(tensor)].name for tensor in tensors]
-
-    def _part(self, ends: Iterable[str], *, above: Container[str] = ()) -> list[NodeDef]:
-        """The nodes that the ends depend on, in their order; not those that only nodes `above` depend on."""
-        waiting, reached = [_node_of(end) for end in ends], set()
-        while waiting:
-            name = waiting.pop()
-            if name not in reached:
-                reached.add(name)
-                node = self._definition.node[self._places[name]]
-                waiting += [] if name in above else map(_node_of, node.input)
-        return [self._definition.node[at] for at in sorted(self._places[each] for each in reached)]
-
-    def _trace(self, images: tf.Tensor) -> None:
-        self._again: dict[int, list[tf.Tensor]] = {}
-        _Within(self._call_in_training, self.model)(images, training=True)
-        _Within(self._call_in_inference, self.model)(images, training=False)
-
-    def _call_in_training(self, images: tf.Tensor) -> None:
-        """Calls one operation of the model after the other, and looks at what each adds to the graph."""
-        graph = tf.compat.v1.get_default_graph()
-        values = self._traced
-        values.update(self._start(images))
-        for position in self._positions:
-            node = self._order[position]
-            if not node.inputs or any(id(tensor) not in values for tensor in node.inputs):
-                continue
-            before, losses = len(graph.get_operations()), _count_losses(node.operation)
-            outputs = _call(node, values, training=True)
-            self._operations[position] = graph.get_operations()[before:]
-            self._note_state(position, losses)
-            if position not in self.unstable:
-                values.update(outputs)
-
-    def _call_in_inference(self, images: tf.Tensor) -> None:
-        """Calls operations with code that is not Keras's a second time, to compare; and what is unstable."""
-        values = dict(self._traced)
-        for position in self._positions:
-            node = self._order[position]
-            if not node.inputs or any(id(tensor) not in values for tensor in node.inputs):
-                continue
-            if position in self._operations and position not in self.unstable:
-                if _is_foreign(node.operation):
-                    again = _call(node, values, training=False)
-                    self._again[position] = [again[id(tensor)] for tensor in node.outputs]
-            elif self.inference:
-                self._inferred |= _call(node, values, training=False)
-                values |= self._inferred
-
-    def _start(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
-        """The model's input, converted as Keras converts it."""
-        (tensor,) = self.model.inputs
-        return {id(tensor): keras.ops.convert_to_tensor(images, dtype=tensor.dtype)}
-
-    def _run_eagerly(
-        self, images: tf.Tensor, tensors: Mapping[str, keras.KerasTensor]
-    ) -> dict[str, tf.Tensor]:
-        values: dict[int, tf.Tensor] = {}
-
-        def call_all(images: tf.Tensor) -> None:
-            values.update(self._start(images))
-            for position in sorted(nodes.ancestors(self._order, tensors.values())):
-                node = self._order[position]
-                if node.inputs:
-                    is_stable = all(id(tensor) in self._traced for tensor in node.outputs)
-                    values.update(_call(node, values, training=is_stable))
-
-        _Within(call_all, self.model)(images, training=True)
-        return {name: tf.cast(values[id(each)], tf.float32) for name, each in tensors.items()}
-
-    def _note_state(self, position: int, losses: int) -> None:
-        """Notes why the call at `position` is unstable, if it adds a loss or has a stateful operation."""
-        operation = self._order[position].operation
-        if _count_losses(operation) > losses:
-            adding = [layer for layer in operation._flatten_layers() if layer.losses][-1]
-            self.unstable[position] = f"{adding.name!r} adds a loss of its own"
-            return
-        made = [each.node_def for each in self._operations[position]]
-        library: Functions = {}
-        if any(_called(node) for node in made):
-            definition = tf.compat.v1.get_default_graph().as_graph_def()
-            library = {each.signature.name: each for each in definition.library.function}
-        reached = stateful(made, library)
-        if reached is not None:
-            layer = _layer_of(reached[0], operation)
-            self.unstable[position] = _reason(layer, reached[1], made)
-
-    def _find_readers(self, changing: Iterable[keras.Variable]) -> None:
-        """Notes the calls that read a variable which the stage, or an unstable call, changes."""
-        handles = {id(each) for variable in changing for each in _handles(variable)}
-        moving = {inner.op.name for outer, inner in self._graph.captures if id(outer) in handles}
-        for position in self.unstable:
-            for each in self._operations[position]:
-                if each.type not in READS:
-                    resources = [tensor for tensor in each.inputs if tensor.dtype == tf.resource]
-                    moving.update(tensor.op.name for tensor in resources)
-        if not moving:
-            return
-        for position, operations in self._operations.items():
-            inputs = {tensor.op.name for each in operations for tensor in each.inputs}
-            if inputs & moving:
-                name = self._order[position].operation.name
-                self.unstable.setdefault(position, f"{name!r} reads variables that change")
-
-    def _find_different(self) -> None:
-        """Notes the calls that made another graph when they were called again, in inference."""
-        for position, again in self._again.items():
-            node = self._order[position]
-            # What the call takes, and the variables, are the same both times.
-            known = {each.op.name: each.op.name for each in self._graph.inputs}
-            for each in node.inputs:
-                known[self._traced[id(each)].op.name] = self._traced[id(each)].op.name
-            hashes = set()
-            for ends in (self._ends(node.outputs), [each.name for each in again]):
-                part = self._part(ends, above=known)
-                hashes.add(hash_graph(part, self._functions, ends, known))
-            if len(hashes) > 1:
-                name = node.operation.name
-                self.unstable[position] = f"{name!r} gives something else in training, or each time"
-
-
-class _Within(keras.layers.Layer):
-    """Runs a function as the call of a layer, so that layers called within know whether they train."""
-
-    def __init__(self, function: Callable[[tf.Tensor], None], model: keras.Model) -> None:
-        super().__init__(name=model.name, autocast=False)
-        self.function = function
-
-    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        self.function(images)
-        return images
+NEUTRAL = {
+    "config",
+    "config_proto",
+    "container",
+    "debug_name",
+    "executor_type",
+    "shared_name",
+    "token",  # by which this process finds a Python function
+}
 
 
 def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] | None:
@@ -291,19 +59,34 @@ def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] 
         ('noise/RandomUniform', 'RandomUniform')
     """
     for node in graph:
-        called = _called(node)
-        if node.op in functions:  # TensorFlow also calls a function by naming it as the operation
-            called = [node.op]
-        if called:
-            inside = (stateful(functions[name].node_def, functions) for name in called)
-            kind = next((each[1] for each in inside if each is not None), None)
-            if kind is not None:
-                return node.name, kind
+        # TensorFlow also calls a function by naming it as the operation.
+        called = [node.op] if node.op in functions else functions_in(node)
+        for name in called:
+            inside = stateful(functions[name].node_def, functions)
+            if inside is not None:
+                return node.name, inside[1]
+        if node.op in READS | CALLS | set(functions):
             continue
         known = op_def_registry.get(node.op)
-        if known is None or (known.is_stateful and node.op not in READS):
+        if known is None or known.is_stateful:
             return node.name, node.op
     return None
+
+
+def calls_python(graph: Iterable[NodeDef], functions: Functions) -> bool:
+    """Whether an operation runs a Python function, which the graph does not show."""
+    inside = [node for each in functions.values() for node in each.node_def]
+    return any("PyFunc" in node.op for node in [*graph, *inside])
+
+
+def functions_in(node: NodeDef) -> list[str]:
+    """Returns the names of the functions that an operation calls: branches, the body of a loop."""
+    return [name for value in node.attr.values() for name in _functions_in_attribute(value)]
+
+
+def _functions_in_attribute(value: attr_value_pb2.AttrValue) -> list[str]:
+    listed = [each.name for each in value.list.func]
+    return listed + ([value.func.name] if value.HasField("func") else [])
 
 
 def hash_graph(
@@ -316,16 +99,11 @@ def hash_graph(
         functions: Those that they call, by name.
         ends: The names of the tensors.
         known: By the name of an operation, a hash that stands for all its outputs.
-
-    Raises:
-        NotImplementedError: If an operation calls Python.
     """
     hashes = dict(known)
     for node in graph:
         if node.name in hashes:
             continue
-        if node.op in ("PyFunc", "PyFuncStateless", "EagerPyFunc"):
-            raise NotImplementedError("a layer calls Python code, which has no key")
         result = hashlib.sha256(_hash_function(node.op, functions).encode())
         for name in sorted(node.attr):
             if not name.startswith("_") and name not in NEUTRAL:
@@ -337,44 +115,12 @@ def hash_graph(
     return hashlib.sha256(b"|".join(_hash_end(each, hashes) for each in ends)).hexdigest()
 
 
-def _hash_end(end: str, hashes: Mapping[str, str]) -> bytes:
-    name, _, output = end.partition(":")
-    return f"{hashes[name]}:{output or 0} ".encode()
+def captured_value(captured: tf.Tensor) -> np.ndarray:
+    """Returns what a tensor from outside the graph holds, or the variable behind it.
 
-
-def _hash_attribute(value: attr_value_pb2.AttrValue, functions: Functions) -> bytes:
-    if not _called_by(value):
-        return value.SerializeToString(deterministic=True)
-    return "".join(_hash_function(name, functions) for name in _called_by(value)).encode()
-
-
-def _hash_function(name: str, functions: Functions) -> str:
-    """A hash of what a function of a graph computes; of an operation, its name."""
-    if name not in functions:
-        return name
-    definition = functions[name]
-    arguments = [each.name for each in definition.signature.input_arg]
-    known = {each: f"argument {number}" for number, each in enumerate(arguments)}
-    ends = [definition.ret[each.name] for each in definition.signature.output_arg]
-    return hash_graph(definition.node_def, functions, ends, known)
-
-
-def _called(node: NodeDef) -> list[str]:
-    return [name for value in node.attr.values() for name in _called_by(value)]
-
-
-def _called_by(value: attr_value_pb2.AttrValue) -> list[str]:
-    """The names of the functions in an attribute."""
-    listed = [each.name for each in value.list.func]
-    return listed + ([value.func.name] if value.HasField("func") else [])
-
-
-def _node_of(name: str) -> str:
-    return name.lstrip("^").partition(":")[0]
-
-
-def _value(captured: tf.Tensor) -> np.ndarray:
-    """What a captured tensor holds, or the variable behind it."""
+    Raises:
+        NotImplementedError: If that is no array.
+    """
     if captured.dtype == tf.resource:
         shapes = getattr(captured, "_handle_data", None)
         if shapes is None or not shapes.shape_and_type:
@@ -386,55 +132,24 @@ def _value(captured: tf.Tensor) -> np.ndarray:
     return captured.numpy()
 
 
-def _handles(variable: keras.Variable) -> list[tf.Tensor]:
-    """The handles of a variable, one on each replica."""
-    value = variable.value
-    return [each.handle for each in getattr(value, "values", [value])]
+def _hash_end(end: str, hashes: Mapping[str, str]) -> bytes:
+    name, _, output = end.partition(":")
+    return f"{hashes[name]}:{output or 0} ".encode()
 
 
-def _call(node: nodes.Node, values: Mapping[int, tf.Tensor], *, training: bool) -> dict:
-    """Calls an operation as Keras's functional models do: their `training` goes before its own."""
-    operation = node.operation
-    arguments, keywords = node.call.arguments.fill_in(values)
-    if "training" in getattr(operation, "_call_context_args", ()):
-        keywords = {**keywords, "training": training}
-    outputs = keras.tree.flatten(operation(*arguments, **keywords))
-    return dict(zip(map(id, node.outputs), outputs, strict=True))
+def _hash_attribute(value: attr_value_pb2.AttrValue, functions: Functions) -> bytes:
+    called = _functions_in_attribute(value)
+    if not called:
+        return value.SerializeToString(deterministic=True)
+    return "".join(_hash_function(name, functions) for name in called).encode()
 
 
-def _count_losses(operation: keras.Operation) -> int:
-    return len(getattr(operation, "losses", ()))
-
-
-def _is_foreign(operation: keras.Operation) -> bool:
-    """Whether an operation runs code that is neither Keras's nor this package's."""
-    inside = [operation]
-    if isinstance(operation, keras.layers.Layer):
-        inside = operation._flatten_layers()
-    return any(
-        isinstance(each, keras.layers.Lambda) or not type(each).__module__.startswith(PACKAGES)
-        for each in inside
-    )
-
-
-def _layer_of(name: str, operation: keras.Operation) -> keras.Operation:
-    """The innermost layer in whose scope an operation of the graph was made."""
-    if not isinstance(operation, keras.layers.Layer):
-        return operation
-    inside = {layer.name: layer for layer in operation._flatten_layers()}
-    for scope in reversed(name.split("/")):
-        for each in (re.sub(r"_\d+$", "", scope), scope):  # a second scope of one name is numbered
-            if each in inside:
-                return inside[each]
-    return operation
-
-
-def _reason(layer: keras.Operation, kind: str, made: Sequence[NodeDef]) -> str:
-    if "PyFunc" in kind:
-        return f"{layer.name!r} calls Python code that TensorFlow cannot look into ({kind})"
-    draws = any("Random" in node.op for node in made) or "Random" in kind
-    if not draws:
-        return f"{layer.name!r} has a state that may change in every step ({kind})"
-    rate = next((name for name in RATES if getattr(layer, name, 0)), None)
-    hint = f"; with its `{rate}` set to 0 its output could be cached" if rate else ""
-    return f"{layer.name!r} draws at random in training{hint}"
+def _hash_function(name: str, functions: Functions) -> str:
+    """A hash of what a function of a graph computes; of an operation, its name."""
+    if name not in functions:
+        return name
+    definition = functions[name]
+    arguments = [each.name for each in definition.signature.input_arg]
+    known = {each: f"argument {number}" for number, each in enumerate(arguments)}
+    ends = [definition.ret[each.name] for each in definition.signature.output_arg]
+    return hash_graph(definition.node_def, functions, ends, known)

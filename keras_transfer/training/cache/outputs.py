@@ -14,7 +14,7 @@ from keras_transfer import features
 from keras_transfer.core import checks
 from keras_transfer.features import passes, writers
 from keras_transfer.machine import memory
-from keras_transfer.training.cache import graph_key, keys
+from keras_transfer.training.cache import keys, tracing
 from keras_transfer.training.cache.rows import TRAIN, VALIDATION, VIEWS, Rows
 from keras_transfer.training.cache.settings import Cache
 
@@ -65,7 +65,7 @@ class Outputs:
             raise checks.error("`max_bytes` must have room for frozen-layer outputs", given=given)
         return where
 
-    def compute(self, kind: str, tensors: Tensors, trace: graph_key.Trace, where: str) -> None:
+    def compute(self, kind: str, tensors: Tensors, trace: tracing.Trace, where: str) -> None:
         """Fills `arrays`.
 
         Args:
@@ -125,7 +125,7 @@ class Outputs:
         )
 
     def _run(
-        self, kind: str, tensors: Tensors, trace: graph_key.Trace, *, dtype: str, folder: object
+        self, kind: str, tensors: Tensors, trace: tracing.Trace, *, dtype: str, folder: object
     ) -> features.Features:
         """Runs the frozen layers over the images."""
         predict = trace.function(tensors)
@@ -166,7 +166,7 @@ class Outputs:
         values = sum(int(np.prod(tensor.shape[1:])) for tensor in tensors.values())
         return self.rows.total(kind) * values * np.dtype(self._dtype(tensors.values())).itemsize
 
-    def _key(self, kind: str, tensors: Tensors, trace: graph_key.Trace) -> str:
+    def _key(self, kind: str, tensors: Tensors, trace: tracing.Trace) -> str:
         """Returns a hash of everything that the cached outputs depend on."""
         given, rows = self.rows.given, self.rows
         source = given.source

@@ -18,7 +18,7 @@ from keras_transfer import features
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.training import augmenting, freezing, inputs
-from keras_transfer.training.cache import frozen, graph_key
+from keras_transfer.training.cache import frozen, tracing
 from keras_transfer.training.cache.outputs import Outputs
 from keras_transfer.training.cache.rows import IMAGES, TRAIN, VALIDATION, VIEWS, Read, Rows
 from keras_transfer.training.cache.settings import Cache
@@ -258,7 +258,7 @@ class Keeper:
             return False
         return True
 
-    def _trace(self, number: int) -> graph_key.Trace:
+    def _trace(self, number: int) -> tracing.Trace:
         """Traces what a stage leaves unchanged, and learns which calls may give another result in every epoch."""
         candidates = self._candidates[number]
         batch = self.rows.images(self._kind(number)).element_spec
@@ -267,7 +267,7 @@ class Keeper:
             for position in candidates.changed
             for variable in getattr(self._order[position].operation, "variables", ())
         ]
-        trace = graph_key.Trace(
+        trace = tracing.Trace(
             self.model,
             candidates.positions,
             tf.TensorSpec((None, *batch.shape[1:]), batch.dtype),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.training.cache import frozen, graph_key
+from keras_transfer.training.cache import frozen, tracing
 
 SCALE = 1.0
 TABLE = np.ones(3, "float32")
@@ -25,7 +25,7 @@ def trace(*layers, shape=(4,), **options):
         layer.trainable = False
     candidates = frozen.candidates(model)
     images = tf.TensorSpec((None, *shape))
-    made = graph_key.Trace(model, candidates.positions, images, **options)
+    made = tracing.Trace(model, candidates.positions, images, **options)
     return made, frozen.find(model, candidates, made.unstable)
 
 
@@ -233,7 +233,7 @@ def test_weights_constants_and_types_are_in_the_key():
 SCRIPT = """
 import dataclasses, keras, operator
 import tensorflow as tf
-from keras_transfer.training.cache import frozen, graph_key
+from keras_transfer.training.cache import frozen, tracing
 
 @dataclasses.dataclass
 class Settings:
@@ -262,7 +262,7 @@ def key():
     layers = [make(), dense, keras.layers.Lambda(loop), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((4,)), *layers])
     candidates = frozen.candidates(model)
-    trace = graph_key.Trace(model, candidates.positions, tf.TensorSpec((None, 4)))
+    trace = tracing.Trace(model, candidates.positions, tf.TensorSpec((None, 4)))
     return trace.key(frozen.find(model, candidates, trace.unstable).crossing)
 
 assert key() == key()
@@ -448,7 +448,7 @@ def test_variables_that_others_change():
         counting(image),
     ]
     model = keras.Model(image, keras.layers.Dense(1)(dense()(keras.layers.Add()(both))))
-    made = graph_key.Trace(model, range(4), tf.TensorSpec((None, 4)))
+    made = tracing.Trace(model, range(4), tf.TensorSpec((None, 4)))
     assert "'before' reads variables that change" in made.unstable.values()
 
 

@@ -16,7 +16,7 @@ from keras_transfer.core import checks
 from keras_transfer.graphs import nodes, paths
 from keras_transfer.machine import memory
 from keras_transfer.training import freezing, inputs
-from keras_transfer.training.cache import frozen, graph_key, policy
+from keras_transfer.training.cache import frozen, policy, tracing
 
 pytestmark = pytest.mark.compiled
 
@@ -237,7 +237,7 @@ def frozen_part(model):
     """What may be cached of a model whose flags are set."""
     candidates = frozen.candidates(model)
     images = tf.TensorSpec((None, *model.inputs[0].shape[1:]))
-    trace = graph_key.Trace(model, candidates.positions, images)
+    trace = tracing.Trace(model, candidates.positions, images)
     return frozen.find(model, candidates, trace.unstable)
 
 
