@@ -10,7 +10,7 @@ import keras
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, paths
 from keras_transfer.training import augmenting, inputs, plans, refitting
-from keras_transfer.training.cache.policy import Cache
+from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.checking import check_plan
 from keras_transfer.training.run import facts
 from keras_transfer.training.run.record import plain

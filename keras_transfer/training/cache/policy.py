@@ -204,7 +204,9 @@ class Keeper:
         if self.cache.where == "disk":  # for later runs
             return True
         if self.rows.fitted == VIEWS and self.views > 1:
-            epochs = [self._epochs(each) for each in self.plan if not each.applied_method.replaces_fit]
+            epochs = [
+                self._epochs(each) for each in self.plan if not each.applied_method.replaces_fit
+            ]
             return sum(epochs) > self.views
         return self._epochs(stage) > 1
 
@@ -239,7 +241,9 @@ class Keeper:
         if not self._may_cache(number, tell=True):
             return False
         own = self._missing(kind, self._needs(number))
-        is_solved = self.plan[number].applied_method.replaces_fit  # on what the model does in inference
+        is_solved = self.plan[
+            number
+        ].applied_method.replaces_fit  # on what the model does in inference
         if not own or not trace.gives(own.values(), inference=is_solved):
             return not own
 
