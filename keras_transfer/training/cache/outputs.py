@@ -79,12 +79,13 @@ class Outputs:
             NotImplementedError: If it must be found again on disk, and has no key.
         """
         size = self._size(kind, tensors)
+        shown = f"{size / 1e6:,.1f} MB" if size > 1e5 else f"{size / 1e3:,.1f} kB"
         dtype = self._dtype(tensors.values())
 
         def run(folder: object = None) -> features.Features:
             place = "in memory" if folder is None else f"in '{self._folder.path}'"
             self.note(
-                f"Caching frozen-layer outputs ({size / 1e6:,.1f} MB) of {self.rows.described(kind)} {place}; "
+                f"Caching frozen-layer outputs ({shown}) of {self.rows.described(kind)} {place}; "
                 "disable with cache='off'."
             )
             with memory.bfloat16() if self._precision != "float32" else contextlib.nullcontext():
@@ -97,9 +98,7 @@ class Outputs:
         else:
             result = run()
         if is_found:
-            self.note(
-                f"Using frozen-layer outputs ({size / 1e6:,.1f} MB) cached in '{self._folder.path}'."
-            )
+            self.note(f"Using frozen-layer outputs ({shown}) cached in '{self._folder.path}'.")
 
         for name in tensors:
             array = result.arrays.pop(name)
