@@ -1,36 +1,38 @@
 """The protocol of a balancer, and what holds for all of them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-__all__ = ["Balancer", "State", "draws", "shares"]
+__all__ = ["Balancer", "State", "Tensor", "draws", "shares"]
 
-State = Mapping[str, object]
+Tensor = Any  # of whichever backend Keras runs on
+State = Mapping[str, Tensor]
 """Arrays or tensors by name: scalars, (tasks,) or (tasks, tasks)."""
 
 _STILL = 1e-12  # squared length of a gradient, as a share of the longest one's; less is rounding
 
 
 class Balancer:
-    """Says how much each of several tasks counts in a training step; subclass it for one of your own.
+    """Decides how much each of several tasks counts in a training step; subclass it for one of your own.
 
-    Pure functions on small tensors: the caller keeps the state and multiplies. A balancer of the kind
-    "losses" weighs the losses, whose weighted sum is then trained on. One of the kind "gradients"
-    looks at the matrix G[i, j] = <g_i, g_j> of the tasks' gradients at what they share, which is all that
-    such a method needs, and answers with coefficients c of the common direction sum_i c_i g_i. All keep to
-    a plain sum's scale, 1 for each task, so that a learning rate keeps its meaning.
+    A balancer has pure functions on small tensors; the caller keeps the state and multiplies. A balancer of kind
+    "losses" weighs the losses, and training follows their weighted sum. One of kind "gradients" reads the matrix
+    G[i, j] = <g_i, g_j> of the tasks' gradients at what they share, which is all that such a method needs, and returns
+    coefficients c of the common direction sum_i c_i g_i. All keep to the scale of a plain sum, 1 for each task, so
+    that a learning rate keeps its meaning.
 
-    A subclass sets `kind` and overrides `weigh` or `combine`, and `initial` if it has a state;
-    `get_config` returns what its constructor takes, and the class is registered with
-    `keras.saving.register_keras_serializable`. The rest is taken care of:
+    A subclass sets `kind` and overrides `weigh` or `combine`, and `initial` if it has a state; `get_config` returns
+    the constructor's arguments, and the class is registered with `keras.saving.register_keras_serializable`. Compute
+    with `keras.ops`, so that it works on every backend. `weights` and `coefficients` do the rest:
 
-    - A task that is not known, because the batch has no labels for it, gets 0, has no say in what the others
-      get, and its part of the state stays. If none is known, all of the state stays.
-    - A known task whose loss or gradient is not a finite number is treated the same way, except that it
-      gets 1: the step then fails as it does without a balancer, and no state remembers it. Nor does a task
-      without a gradient take part; it gets 1.
+    - A task that is not known, because the batch has no labels for it, gets 0, does not change what the others get,
+      and its part of the state stays. If none is known, all of the state stays.
+    - A known task whose loss or gradient is not a finite number is treated the same way, but gets 1: the step then
+      fails as it would without a balancer, and the state does not remember it. A task without a gradient takes no part
+      either, and gets 1.
     - Gradients that are all multiplied by the same number, as for mixed precision, change nothing.
 
     Losses and matrix are float32: the squared lengths of gradients must lie between 1e-37 and 1e38.
@@ -61,7 +63,7 @@ class Balancer:
         """
         return {}
 
-    def weights(self, losses: object, known: object, state: State) -> tuple[tf.Tensor, dict]:
+    def weights(self, losses: Any, known: Any, state: State) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the tasks' weights in the sum of losses, and the state for the next step.
 
         Args:
@@ -69,15 +71,14 @@ class Balancer:
             known: One bool a task: whether the batch has labels for it.
             state: From `initial` or from the step before.
         """
-        losses, known = _vectors(losses, known)
-        state = {name: tf.convert_to_tensor(value) for name, value in state.items()}
-        part = known & tf.math.is_finite(losses)
-        found, new = self.weigh(tf.where(part, losses, 1.0), part, state)
-        return _spread(found, part, known), _kept(new, state, part)
+        losses, known, state = _tensors(losses, known, state)
+        active = known & ops.isfinite(losses)
+        weights, new_state = self.weigh(ops.where(active, losses, 1.0), active, state)
+        return _complete(weights, active, known), _keep_inactive(new_state, state, active)
 
     def coefficients(
-        self, gram: object, losses: object, known: object, state: State
-    ) -> tuple[tf.Tensor, dict]:
+        self, gram: Any, losses: Any, known: Any, state: State
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the coefficients of the tasks' gradients, and the state for the next step.
 
         Args:
@@ -86,22 +87,26 @@ class Balancer:
             known: One bool a task: whether the batch has labels for it.
             state: From `initial` or from the step before.
         """
-        losses, known = _vectors(losses, known)
-        state = {name: tf.convert_to_tensor(value) for name, value in state.items()}
-        gram = tf.stop_gradient(tf.convert_to_tensor(gram, tf.float32))
-        squares = tf.linalg.diag_part(gram)
-        finite = known & tf.math.is_finite(squares) & tf.math.is_finite(losses)
-        squares = tf.where(finite, squares, 0.0)
-        longest = tf.reduce_max(squares)
-        part = finite & (squares > _STILL * longest)
-        shares_of_longest = tf.where(part, squares / tf.where(longest > 0, longest, 1.0), 0.0)
-        mean = longest * tf.reduce_sum(shares_of_longest) / tf.maximum(_count(part), 1.0)
-        unit = tf.where(part[:, None] & part[None, :], gram / mean, 0.0)
-        found, new = self.combine(unit, tf.where(part, losses, 1.0), part, state)
-        return _spread(found, part, known), _kept(new, state, part)
+        losses, known, state = _tensors(losses, known, state)
+        gram = ops.stop_gradient(ops.convert_to_tensor(gram, "float32"))
 
-    def weigh(self, losses: tf.Tensor, known: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """Returns weights and new state for the tasks that are known; what stands at the others is not read.
+        squares = ops.diagonal(gram)
+        finite = known & ops.isfinite(squares) & ops.isfinite(losses)
+        squares = ops.where(finite, squares, 0.0)
+        longest = ops.max(squares)
+        active = finite & (squares > _STILL * longest)
+
+        # Shares first: a sum of squares could overflow.
+        shares_of_longest = ops.where(active, squares / ops.where(longest > 0, longest, 1.0), 0.0)
+        mean = longest * ops.sum(shares_of_longest) / ops.maximum(_count(active), 1.0)
+        unit = ops.where(active[:, None] & active[None, :], gram / mean, 0.0)
+
+        losses = ops.where(active, losses, 1.0)
+        coefficients, new_state = self.combine(unit, losses, active, state)
+        return _complete(coefficients, active, known), _keep_inactive(new_state, state, active)
+
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
+        """Returns weights and new state for the tasks that are known; other entries are not read.
 
         Args:
             losses: (tasks,) float32, finite; 1 where not known.
@@ -111,9 +116,9 @@ class Balancer:
         raise NotImplementedError
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: State
-    ) -> tuple[tf.Tensor, State]:
-        """Returns coefficients and new state for the tasks that are known; what stands at the others is not read.
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """Returns coefficients and new state for the tasks that are known; other entries are not read.
 
         Args:
             gram: (tasks, tasks) float32, with a diagonal of mean 1 over the known tasks; 0 where not known.
@@ -123,12 +128,12 @@ class Balancer:
         """
         raise NotImplementedError
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {}
 
     @classmethod
-    def from_config(cls, config: dict) -> "Balancer":
+    def from_config(cls, config: dict[str, Any]) -> "Balancer":
         """Makes the balancer again from its config."""
         return cls(**config)
 
@@ -137,65 +142,70 @@ class Balancer:
         return f"{type(self).__name__}({arguments})"
 
 
-def _vectors(losses: object, known: object) -> tuple[tf.Tensor, tf.Tensor]:
-    losses = tf.stop_gradient(tf.convert_to_tensor(losses, tf.float32))
-    return losses, tf.convert_to_tensor(known, tf.bool)
+def _tensors(losses: Any, known: Any, state: State) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    losses = ops.stop_gradient(ops.convert_to_tensor(losses, "float32"))
+    known = ops.convert_to_tensor(known, "bool")
+    return losses, known, {name: ops.convert_to_tensor(value) for name, value in state.items()}
 
 
-def _count(known: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(known, tf.float32))
+def _count(known: Tensor) -> Tensor:
+    return ops.sum(ops.cast(known, "float32"))
 
 
-def _spread(found: tf.Tensor, part: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    return tf.where(part, tf.cast(found, tf.float32), tf.cast(known, tf.float32))
+def _complete(numbers: Tensor, active: Tensor, known: Tensor) -> Tensor:
+    """Puts 1 at known tasks that took no part, 0 at those that are not known."""
+    return ops.where(active, ops.cast(numbers, "float32"), ops.cast(known, "float32"))
 
 
-def _kept(new: State, old: dict, part: tf.Tensor) -> dict:
-    """The new state, but the old one wherever a task that took no part is concerned."""
-    masks = (tf.reduce_any(part), part, part[:, None] & part[None, :])
+def _keep_inactive(new: State, old: State, active: Tensor) -> dict[str, Tensor]:
+    """Returns the new state, but the old one wherever a task that took no part is concerned."""
+    masks = (ops.any(active), active, active[:, None] & active[None, :])
     return {
-        name: tf.where(masks[value.shape.rank], new[name], value) for name, value in old.items()
+        name: ops.where(masks[len(value.shape)], new[name], value) for name, value in old.items()
     }
 
 
-def shares(logits: tf.Tensor, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def shares(logits: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the softmax over the known tasks, 0 for the others, and how many are known as a float.
 
     Example:
-        >>> shares(tf.constant([1.0, 1.0, 7.0]), tf.constant([True, True, False]))[0].numpy()
+        >>> logits, known = ops.convert_to_tensor([1.0, 1.0, 7.0]), ops.convert_to_tensor([True, True, False])
+        >>> shares(logits, known)[0].numpy()
         array([0.5, 0.5, 0. ], dtype=float32)
     """
-    return tf.nn.softmax(tf.where(known, logits, logits.dtype.min)), _count(known)
+    logits = ops.where(known, logits, float(np.finfo("float32").min))
+    powers = ops.exp(logits - ops.max(logits))  # `ops.softmax` warns where there is one task
+    return powers / ops.sum(powers), _count(known)
 
 
-def draws(known: tf.Tensor, seed: int, step: tf.Tensor, *, pairs: bool = False) -> tf.Tensor:
+def draws(known: Tensor, seed: int, step: Tensor, *, pairs: bool = False) -> Tensor:
     """Returns random numbers in (0, 1): the i-th known task gets the i-th one, whatever stands between.
 
-    The same on every device, and in graphs that are compiled, which TensorFlow's own are not.
+    The numbers are the same on every device and backend, and in compiled graphs, unlike those of the libraries.
 
     Args:
-        known: (tasks,) bool; what the others get means nothing.
-        seed: Together with `step` says which numbers.
+        known: (tasks,) bool; numbers at the other tasks mean nothing.
+        seed: Chooses the numbers together with `step`.
         step: Integer scalar.
-        pairs: Whether there is a number for each pair of tasks.
+        pairs: Whether to draw a number for each pair of tasks.
 
     Example:
-        >>> numbers = draws(tf.constant([True, False, True]), 0, tf.constant(0)).numpy()
-        >>> bool(numbers[2] == draws(tf.constant([True, True]), 0, tf.constant(0)).numpy()[1])
+        >>> numbers = draws(ops.convert_to_tensor([True, False, True]), 0, 0).numpy()
+        >>> bool(numbers[2] == draws(ops.convert_to_tensor([True, True]), 0, 0).numpy()[1])
         True
     """
-    rank = tf.cumsum(tf.cast(known, tf.int64))
-    mixed = _mixed(_mixed(_mixed(tf.constant(seed, tf.int64)) + tf.cast(step, tf.int64)) + rank)
+    rank = ops.cast(ops.cumsum(ops.cast(known, "int32")), "uint32")
+    mixed = _mix(ops.convert_to_tensor(np.uint32(seed)))
+    mixed = _mix(_mix(mixed + ops.cast(step, "uint32")) + rank)
     if pairs:
-        mixed = _mixed(mixed[:, None] + rank[None, :])
-    return (
-        tf.cast(mixed // 2**9, tf.float32) + 0.5
-    ) / 2.0**23  # 23 bits: with the half, a float32 holds them
+        mixed = _mix(mixed[:, None] + rank[None, :])
+    bits = ops.cast(mixed // np.uint32(2**9), "int32")  # 23: with the half, a float32 holds them
+    return (ops.cast(bits, "float32") + 0.5) / 2.0**23
 
 
-def _mixed(number: tf.Tensor) -> tf.Tensor:
-    """A number below 2**32 that looks random: the last steps of Appleby's MurmurHash3, in int64."""
-    number = (number + 0x9E3779B9) & 0xFFFFFFFF  # so that 0 is none that stays
+def _mix(number: Tensor) -> Tensor:
+    """Returns a uint32 that looks random: the last steps of Appleby's MurmurHash3. Overflow is intended."""
+    number = number + np.uint32(0x9E3779B9)  # 0 would stay 0
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        number = ((number ^ number // 2**shift) * factor) & 0xFFFFFFFF
-    return number ^ number // 2**16
+        number = (number ^ number // np.uint32(2**shift)) * np.uint32(factor)
+    return number ^ number // np.uint32(2**16)

@@ -1,9 +1,12 @@
 """Directions along which no task loses: the shortest in the gradients' hull, and the one near their mean."""
 
+from typing import Any
+
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import algebra, base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["MGDA", "CAGrad"]
@@ -26,13 +29,13 @@ class MGDA(base.Balancer):
     kind = "gradients"
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns n times the weights of the shortest vector."""
         _, found = algebra.steepest(gram, known, None)
-        found = tf.where(known, found, 0.0)
-        count = tf.reduce_sum(tf.cast(known, tf.float64))
-        return count * found / tf.reduce_sum(found), state
+        found = ops.where(known, found, 0.0)
+        count = ops.sum(ops.cast(known, algebra.PRECISE))
+        return count * found / ops.sum(found), state
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -60,13 +63,13 @@ class CAGrad(base.Balancer):
         self.c = checks.number(c, name="c", minimum=0)
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns (1 + n m) / (1 + c) with m what is added to the mean."""
         added, _ = algebra.steepest(gram, known, self.c)
-        count = tf.reduce_sum(tf.cast(known, tf.float64))
+        count = ops.sum(ops.cast(known, algebra.PRECISE))
         return (1 + count * added) / (1 + self.c), state
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"c": self.c}

@@ -1,10 +1,13 @@
 """Dynamic weight average: what stopped falling counts more."""
 
+from typing import Any
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["DWA"]
@@ -41,23 +44,23 @@ class DWA(base.Balancer):
         """Returns the running sum and its count, and the means of the last two windows (0: none yet)."""
         return {name: np.zeros(tasks, "float32") for name in ("sum", "count", "last", "before")}
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Returns weights by the windows so far, then takes the losses in."""
         last, before = state["last"], state["before"]
-        ratio = tf.where((last > 0) & (before > 0), last / tf.where(before > 0, before, 1.0), 1.0)
-        share, count = base.shares(tf.minimum(ratio, _STEEPEST) / self.temperature, known)
+        has_two = (last > 0) & (before > 0)
+        ratio = ops.where(has_two, last / ops.where(before > 0, before, 1.0), 1.0)
+        share, count = base.shares(ops.minimum(ratio, _STEEPEST) / self.temperature, known)
+
         total, seen = state["sum"] + losses, state["count"] + 1
         full = seen >= self.steps
         new = {
-            "sum": tf.where(full, 0.0, total),
-            "count": tf.where(full, 0.0, seen),
-            "last": tf.where(full, total / seen, last),
-            "before": tf.where(full, last, before),
+            "sum": ops.where(full, 0.0, total),
+            "count": ops.where(full, 0.0, seen),
+            "last": ops.where(full, total / seen, last),
+            "before": ops.where(full, last, before),
         }
         return count * share, new
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"steps": self.steps, "temperature": self.temperature}

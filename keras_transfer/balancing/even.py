@@ -1,9 +1,10 @@
 """Closed forms that give every gradient the same say: equal projections, equal lengths, equal components."""
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import algebra, base
+from keras_transfer.balancing.base import State, Tensor
 
 __all__ = ["DBMTL", "IMTLG", "AlignedMTL"]
 
@@ -28,15 +29,15 @@ class IMTLG(base.Balancer):
     kind = "gradients"
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns the solution of G c = |g|, scaled."""
         matrix, lengths = algebra.cosines(gram, known)
-        part = tf.cast(known, tf.float64)
-        (found,) = algebra.solve(matrix, part)
-        found = found / lengths
-        size = tf.maximum(tf.reduce_sum(found), _LEAST_SUM * tf.reduce_sum(tf.abs(found)))
-        return tf.reduce_sum(part) * found / size, state
+        ones = ops.cast(known, algebra.PRECISE)
+        (solution,) = algebra.solve(matrix, ones)
+        solution = solution / lengths
+        size = ops.maximum(ops.sum(solution), _LEAST_SUM * ops.sum(ops.abs(solution)))
+        return ops.sum(ones) * solution / size, state
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -56,11 +57,11 @@ class DBMTL(base.Balancer):
     kind = "gradients"
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns the longest length over each."""
-        squares = tf.linalg.diag_part(gram)
-        return tf.sqrt(tf.reduce_max(squares) / tf.where(known, squares, 1.0)), state
+        squares = ops.diagonal(gram)
+        return ops.sqrt(ops.max(squares) / ops.where(known, squares, 1.0)), state
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -80,12 +81,12 @@ class AlignedMTL(base.Balancer):
     kind = "gradients"
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns the formula's coefficients."""
-        values, vectors = tf.linalg.eigh(tf.cast(gram, tf.float64))
+        values, vectors = ops.linalg.eigh(ops.cast(gram, algebra.PRECISE))
         strong = values > _RANK * values[-1]
-        values = tf.where(strong, values, values[-1])
-        factors = tf.where(strong, tf.sqrt(tf.reduce_min(values) / values), 0.0)
-        along = tf.linalg.matvec(vectors, tf.cast(known, tf.float64), transpose_a=True)
-        return tf.linalg.matvec(vectors, factors * along), state
+        values = ops.where(strong, values, values[-1])
+        factors = ops.where(strong, ops.sqrt(ops.min(values) / values), 0.0)
+        along = algebra.matvec(ops.transpose(vectors), ops.cast(known, algebra.PRECISE))
+        return algebra.matvec(vectors, factors * along), state

@@ -1,11 +1,13 @@
 """Weights that stay as they are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["Fixed"]
@@ -34,19 +36,17 @@ class Fixed(base.Balancer):
         self.fixed = weights
         self.own_scale = weights is not None
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Returns the weights."""
         if self.fixed is None:
-            return tf.ones_like(losses), state
+            return ops.ones_like(losses), state
         if len(self.fixed) != losses.shape[0]:
             raise checks.error(
                 "`weights` must hold one a task",
                 given=f"{len(self.fixed)} for {losses.shape[0]} tasks",
             )
-        return tf.constant(self.fixed, tf.float32), state
+        return ops.convert_to_tensor(self.fixed, "float32"), state
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"weights": self.fixed}

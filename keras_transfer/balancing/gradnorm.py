@@ -1,10 +1,13 @@
 """GradNorm: weights that are learned so that the tasks' gradients have comparable lengths."""
 
+from typing import Any
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["GradNorm"]
@@ -47,38 +50,37 @@ class GradNorm(base.Balancer):
         """Returns weights of 1, and the first losses (0: none yet)."""
         return {"weights": np.ones(tasks, "float32"), "first": np.zeros(tasks, "float32")}
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
-        """Returns the weights as they stand, for losses of what the tasks do not share; nothing moves."""
-        return _present(known, state)[0], state
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
+        """Returns the weights as they stand, for the losses of what the tasks do not share; the state stays."""
+        return _scale_to_known(known, state)[0], state
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns the weights as they stand, then moves them."""
-        weights, scale = _present(known, state)
-        first = tf.where(state["first"] > 0, state["first"], losses)
-        left = tf.clip_by_value(
-            tf.where(first > 0, losses / tf.where(first > 0, first, 1.0), 1.0), _FASTEST, _SLOWEST
-        )
-        lengths = tf.sqrt(tf.linalg.diag_part(gram))
+        weights, scale = _scale_to_known(known, state)
+        first = ops.where(state["first"] > 0, state["first"], losses)
+        left = ops.where(first > 0, losses / ops.where(first > 0, first, 1.0), 1.0)
+        left = ops.clip(left, _FASTEST, _SLOWEST)
+
+        lengths = ops.sqrt(ops.diagonal(gram))
         target = _mean(weights * lengths, known) * (left / _mean(left, known)) ** self.alpha
-        moved = weights - self.rate * lengths * tf.sign(weights * lengths - target)
-        moved = tf.maximum(moved, _SMALLEST)
+        moved = weights - self.rate * lengths * ops.sign(weights * lengths - target)
+        moved = ops.maximum(moved, _SMALLEST)
+
         return weights, {"weights": scale * moved / _mean(moved, known), "first": first}
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"alpha": self.alpha, "rate": self.rate}
 
 
-def _mean(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    known = tf.cast(known, tf.float32)
-    return tf.reduce_sum(values * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    known = ops.cast(known, "float32")
+    return ops.sum(values * known) / ops.maximum(ops.sum(known), 1.0)
 
 
-def _present(known: tf.Tensor, state: base.State) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weights with a mean of 1 over the known tasks, and what they were divided by."""
+def _scale_to_known(known: Tensor, state: State) -> tuple[Tensor, Tensor]:
+    """Returns the weights with a mean of 1 over the known tasks, and what they were divided by."""
     scale = _mean(state["weights"], known)
     return state["weights"] / scale, scale

@@ -1,10 +1,13 @@
 """Weights by which relative changes count: the gradients of logarithms of losses."""
 
+from typing import Any
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["FAMO", "GeometricMean", "LogLosses"]
@@ -28,11 +31,9 @@ class LogLosses(base.Balancer):
 
     own_scale = True
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Returns the inverse losses."""
-        return 1 / tf.maximum(losses, _SMALLEST), state
+        return 1 / ops.maximum(losses, _SMALLEST), state
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -48,13 +49,11 @@ class GeometricMean(base.Balancer):
         array([0.5, 2. ], dtype=float32)
     """
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Returns the gradients of the geometric mean, n times."""
-        logs = tf.where(known, tf.math.log(tf.maximum(losses, _SMALLEST)), 0.0)
-        mean = tf.reduce_sum(logs) / tf.maximum(tf.reduce_sum(tf.cast(known, tf.float32)), 1.0)
-        return tf.exp(mean - logs), state
+        logs = ops.where(known, ops.log(ops.maximum(losses, _SMALLEST)), 0.0)
+        mean = ops.sum(logs) / ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
+        return ops.exp(mean - logs), state
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -91,28 +90,29 @@ class FAMO(base.Balancer):
         names = ("logits", "average", "squares", "moves", "last")
         return {name: np.zeros(tasks, "float32") for name in names}
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Moves the logits by how the losses changed since the step before, then returns the weights."""
-        losses = tf.maximum(losses, _SMALLEST)
-        new = {**self._moved(losses, known & (state["last"] > 0), state), "last": losses}
+        losses = ops.maximum(losses, _SMALLEST)
+        new = {**self._move_logits(losses, known & (state["last"] > 0), state), "last": losses}
         share, count = base.shares(new["logits"], known)
         weights = share / losses
-        return count * weights / tf.reduce_sum(weights), new
+        return count * weights / ops.sum(weights), new
 
-    def _moved(self, losses: tf.Tensor, compared: tf.Tensor, state: base.State) -> dict:
-        fallen = tf.math.log(tf.where(compared, state["last"] / losses, 1.0))
+    def _move_logits(self, losses: Tensor, compared: Tensor, state: State) -> dict[str, Tensor]:
+        """Takes a step of Adam for the tasks whose loss can be compared with the one before."""
+        fallen = ops.log(ops.where(compared, state["last"] / losses, 1.0))
         share, _ = base.shares(state["logits"], compared)
-        gradient = share * (fallen - tf.reduce_sum(share * fallen)) + self.decay * state["logits"]
+        gradient = share * (fallen - ops.sum(share * fallen)) + self.decay * state["logits"]
+
         moves = state["moves"] + 1
         average = _BETA * state["average"] + (1 - _BETA) * gradient
-        squares = _BETA_SQUARES * state["squares"] + (1 - _BETA_SQUARES) * tf.square(gradient)
-        size = tf.sqrt(squares / (1 - _BETA_SQUARES**moves)) + 1e-8
+        squares = _BETA_SQUARES * state["squares"] + (1 - _BETA_SQUARES) * ops.square(gradient)
+        size = ops.sqrt(squares / (1 - _BETA_SQUARES**moves)) + 1e-8
         logits = state["logits"] - self.rate * average / (1 - _BETA**moves) / size
-        new = {"logits": logits, "average": average, "squares": squares, "moves": moves}
-        return {name: tf.where(compared, value, state[name]) for name, value in new.items()}
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+        new = {"logits": logits, "average": average, "squares": squares, "moves": moves}
+        return {name: ops.where(compared, value, state[name]) for name, value in new.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"rate": self.rate, "decay": self.decay}

@@ -1,9 +1,10 @@
 """Nash-MTL: the tasks bargain for the direction."""
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import algebra, base
+from keras_transfer.balancing.base import State, Tensor
 
 __all__ = ["NashMTL"]
 
@@ -32,20 +33,20 @@ class NashMTL(base.Balancer):
     kind = "gradients"
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns the bargain's coefficients."""
         matrix, lengths = algebra.cosines(gram, known)
 
-        def step(found: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            gradient = tf.linalg.matvec(matrix, found) - 1 / found
-            (move,) = algebra.solve(matrix + tf.linalg.diag(found**-2.0), gradient)
-            decrement = tf.sqrt(tf.maximum(tf.reduce_sum(gradient * move), 0.0))
-            size = tf.where(decrement > _NEAR, 1 / (1 + decrement), 1.0)
-            return found - size * move, decrement
+        def step(bargain: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+            gradient = algebra.matvec(matrix, bargain) - 1 / bargain
+            (move,) = algebra.solve(matrix + ops.diag(bargain**-2.0), gradient)
+            decrement = ops.sqrt(ops.maximum(ops.sum(gradient * move), 0.0))
+            size = ops.where(decrement > _NEAR, 1 / (1 + decrement), 1.0)
+            return bargain - size * move, decrement
 
-        start = (tf.ones_like(lengths), tf.constant(1.0, tf.float64))
-        found, _ = tf.while_loop(
+        start = (ops.ones_like(lengths), ops.convert_to_tensor(1.0, algebra.PRECISE))
+        bargain, _ = ops.while_loop(
             lambda _, decrement: decrement > _CLOSE, step, start, maximum_iterations=_STEPS
         )
-        return found / lengths, state
+        return bargain / lengths, state

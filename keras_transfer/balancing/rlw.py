@@ -1,10 +1,13 @@
 """Random loss weighting: the baseline that a method should beat."""
 
+from typing import Any
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["RLW"]
@@ -18,12 +21,12 @@ class RLW(base.Balancer):
     Multi-Task Learning" (2022). The same seed and step give the same weights.
 
     Args:
-        seed: Says which weights.
+        seed: Chooses the weights.
 
     Example:
         >>> balancer = RLW(seed=1)
         >>> weights, state = balancer.weights([1.0, 1.0], [True, True], balancer.initial(2))
-        >>> round(float(tf.reduce_sum(weights)), 4), int(state["step"])
+        >>> round(float(weights.numpy().sum()), 4), int(state["step"])
         (2.0, 1)
     """
 
@@ -34,14 +37,13 @@ class RLW(base.Balancer):
         """Returns the counter of steps."""
         return {"step": np.zeros((), "int32")}
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Returns random weights."""
-        normal = tf.math.ndtri(base.draws(known, self.seed, state["step"]))
+        uniform = base.draws(known, self.seed, state["step"])
+        normal = 2.0**0.5 * ops.erfinv(2 * uniform - 1)
         share, count = base.shares(normal, known)
         return count * share, {"step": state["step"] + 1}
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"seed": self.seed}

@@ -1,15 +1,28 @@
 """Gradient surgery: each task's gradient is turned where it conflicts with another's."""
 
+from typing import Any, NamedTuple
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from keras_transfer.balancing import base
+from keras_transfer.balancing import algebra, base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["GradVac", "PCGrad"]
 
 _SHORTEST = 1e-12  # squared length of a turned gradient, to divide by
+
+
+class _Meeting(NamedTuple):
+    """Each task's gradient, as turned so far, meets the gradient of one other task; (tasks,) inner products."""
+
+    product: Tensor
+    square: Tensor
+    square_of_other: Tensor
+    other: Tensor
+    """(tasks, tasks), row i has its 1 at the task that task i meets."""
 
 
 class _Surgery(base.Balancer):
@@ -28,46 +41,42 @@ class _Surgery(base.Balancer):
         return {"step": np.zeros((), "int32")}
 
     def combine(
-        self, gram: tf.Tensor, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple:
+        self, gram: Tensor, losses: Tensor, known: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """Returns the sum of the turned gradients' coefficients."""
         tasks = known.shape[0]
+        eye = ops.eye(tasks)
+        pairs = known[:, None] & known[None, :] & (eye == 0)
         priority = base.draws(known, self.seed, state["step"], pairs=True)
-        order = tf.argsort(tf.where(known[None, :], priority, 2.0), axis=1, stable=True)
-        turned = tf.eye(tasks)
-        notes = self._notes(tasks)
+        order = ops.argsort(ops.where(known[None, :], priority, 2.0), axis=1)
+
+        turned, cosines = eye, ops.zeros((tasks, tasks))
         for place in range(tasks):
-            other = tf.one_hot(order[:, place], tasks)  # row i: which g_j it is for task i
-            pair = known[:, None] & known[None, :] & (other > 0) & ~tf.eye(tasks, dtype=tf.bool)
-            with_other = tf.reduce_sum(turned @ gram * other, axis=1)
-            square = tf.reduce_sum(turned @ gram * turned, axis=1)
-            square_of_other = tf.linalg.matvec(other, tf.linalg.diag_part(gram))
-            added, note = self._added(with_other, square, square_of_other, other, state)
-            turned += tf.where(pair, added[:, None], 0.0)
-            notes = tf.where(pair, note[:, None], notes)
-        known = tf.cast(known, tf.float32)
-        return tf.linalg.matvec(turned, known, transpose_a=True), self._after(notes, state)
+            other = ops.take(eye, order[:, place], axis=0)
+            products = ops.sum(turned[:, :, None] * gram[None], axis=1)  # of turned g_i and g_j
+            meeting = _Meeting(
+                product=ops.sum(products * other, axis=1),
+                square=ops.sum(products * turned, axis=1),
+                square_of_other=algebra.matvec(other, ops.diagonal(gram)),
+                other=other,
+            )
+            added, cosine = self._turn(meeting, state)
+            pair = pairs & (other > 0)
+            turned = turned + ops.where(pair, added[:, None], 0.0)
+            cosines = ops.where(pair, cosine[:, None], cosines)
 
-    def _notes(self, tasks: int) -> tf.Tensor:
-        """What `_added` notes of each pair, to begin with."""
-        return tf.zeros((tasks, tasks))
+        coefficients = algebra.matvec(ops.transpose(turned), ops.cast(known, "float32"))
+        return coefficients, self._next_state(cosines, state)
 
-    def _added(
-        self,
-        with_other: tf.Tensor,
-        square: tf.Tensor,
-        square_of_other: tf.Tensor,
-        other: tf.Tensor,
-        state: base.State,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """How much of the other gradient each one gets, and a number to note; from inner products."""
+    def _turn(self, meeting: _Meeting, state: State) -> tuple[Tensor, Tensor]:
+        """Returns how much of the other gradient each one gets, and the cosine between them; (tasks,) each."""
         raise NotImplementedError
 
-    def _after(self, notes: tf.Tensor, state: base.State) -> base.State:
+    def _next_state(self, cosines: Tensor, state: State) -> dict[str, Tensor]:
         return {"step": state["step"] + 1}
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"seed": self.seed}
 
 
@@ -80,7 +89,7 @@ class PCGrad(_Surgery):
     is drawn anew in each step, for each i.
 
     Args:
-        seed: Says which orders.
+        seed: Chooses the orders.
 
     Example:
         >>> balancer = PCGrad()
@@ -90,15 +99,9 @@ class PCGrad(_Surgery):
         array([2. , 1.5], dtype=float32)
     """
 
-    def _added(
-        self,
-        with_other: tf.Tensor,
-        square: tf.Tensor,
-        square_of_other: tf.Tensor,
-        other: tf.Tensor,
-        state: base.State,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        return -tf.minimum(with_other, 0.0) / square_of_other, with_other
+    def _turn(self, meeting: _Meeting, state: State) -> tuple[Tensor, Tensor]:
+        added = -ops.minimum(meeting.product, 0.0) / meeting.square_of_other
+        return added, ops.zeros_like(added)
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -113,7 +116,7 @@ class GradVac(_Surgery):
 
     Args:
         beta: How much one step counts in the running mean.
-        seed: Says in which order the others come.
+        seed: Chooses the orders in which the others come.
 
     Example:
         >>> balancer = GradVac()
@@ -132,26 +135,21 @@ class GradVac(_Surgery):
         """Returns the counter of steps and the mean cosines."""
         return {**super().initial(tasks), "cosines": np.zeros((tasks, tasks), "float32")}
 
-    def _added(
-        self,
-        with_other: tf.Tensor,
-        square: tf.Tensor,
-        square_of_other: tf.Tensor,
-        other: tf.Tensor,
-        state: base.State,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        length = tf.sqrt(tf.maximum(square, _SHORTEST))
-        length_of_other = tf.sqrt(tf.maximum(square_of_other, _SHORTEST))
-        cosine = tf.clip_by_value(with_other / (length * length_of_other), -1.0, 1.0)
-        wanted = tf.reduce_sum(other * state["cosines"], axis=1)
-        sine, wanted_sine = tf.sqrt(1 - cosine**2), tf.sqrt(tf.maximum(1 - wanted**2, _SHORTEST))
+    def _turn(self, meeting: _Meeting, state: State) -> tuple[Tensor, Tensor]:
+        length = ops.sqrt(ops.maximum(meeting.square, _SHORTEST))
+        length_of_other = ops.sqrt(ops.maximum(meeting.square_of_other, _SHORTEST))
+        cosine = ops.clip(meeting.product / (length * length_of_other), -1.0, 1.0)
+        wanted = ops.sum(meeting.other * state["cosines"], axis=1)
+
+        sine = ops.sqrt(1 - cosine**2)
+        wanted_sine = ops.sqrt(ops.maximum(1 - wanted**2, _SHORTEST))
         added = length * (wanted * sine - cosine * wanted_sine) / (length_of_other * wanted_sine)
-        return tf.where(cosine < wanted, added, 0.0), cosine
+        return ops.where(cosine < wanted, added, 0.0), cosine
 
-    def _after(self, notes: tf.Tensor, state: base.State) -> base.State:
-        mean = (1 - self.beta) * state["cosines"] + self.beta * notes
-        return {**super()._after(notes, state), "cosines": mean}
+    def _next_state(self, cosines: Tensor, state: State) -> dict[str, Tensor]:
+        mean = (1 - self.beta) * state["cosines"] + self.beta * cosines
+        return {**super()._next_state(cosines, state), "cosines": mean}
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"beta": self.beta, **super().get_config()}

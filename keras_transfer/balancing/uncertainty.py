@@ -1,10 +1,13 @@
 """Weights that are learned: each loss is brought to 1, at a price for a small weight."""
 
+from typing import Any
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.balancing import base
+from keras_transfer.balancing.base import State, Tensor
 from keras_transfer.core import checks
 
 __all__ = ["IMTLL", "Uncertainty"]
@@ -44,17 +47,15 @@ class Uncertainty(base.Balancer):
         """Returns s = 0 for each task."""
         return {"log_variance": np.zeros(tasks, "float32")}
 
-    def weigh(
-        self, losses: tf.Tensor, known: tf.Tensor, state: base.State
-    ) -> tuple[tf.Tensor, base.State]:
+    def weigh(self, losses: Tensor, known: Tensor, state: State) -> tuple[Tensor, State]:
         """Returns exp(-s), then moves s."""
         s = state["log_variance"]
-        weights = tf.exp(-s)
-        moved = s - self.rate * tf.clip_by_value(1 - weights * losses, -1.0, 1.0)
-        return weights, {"log_variance": tf.clip_by_value(moved, -_FURTHEST, _FURTHEST)}
+        weights = ops.exp(-s)
+        moved = s - self.rate * ops.clip(1 - weights * losses, -1.0, 1.0)
+        return weights, {"log_variance": ops.clip(moved, -_FURTHEST, _FURTHEST)}
 
-    def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {"rate": self.rate}
 
 
