@@ -1,6 +1,5 @@
 """`kt.load_model`: a saved model, with all that the package put into it."""
 
-import importlib
 import os
 import pathlib
 import warnings
@@ -8,15 +7,15 @@ import zipfile
 
 import keras
 
-# Loading needs every registered class to be known: importing the rooms registers them.
-from keras_transfer import backbones, layers, losses, tasks
+from keras_transfer import backbones, layers, losses, optimizers, tasks
 from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks
 from keras_transfer.storage import keras_files
 
 __all__ = ["load_model"]
 
-REGISTERED = (backbones, layers, losses, tasks)
+# Keras finds the classes in a file only if they are registered, and importing these rooms registers them.
+REGISTERED = (backbones, layers, losses, optimizers, tasks)
 
 
 def load_model(path: str | os.PathLike, *, trust: bool = False) -> keras.Model:
@@ -46,8 +45,6 @@ def load_model(path: str | os.PathLike, *, trust: bool = False) -> keras.Model:
 
 
 def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
-    # The schedules and optimizers that a model was trained with are registered when their room is; it is not used here.
-    importlib.import_module("keras_transfer.training")
     try:
         with warnings.catch_warnings():
             # A model saved before it was ever trained has no slots to load: nothing is lost.

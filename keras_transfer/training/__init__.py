@@ -1,5 +1,6 @@
 """Adapting a pretrained model in stages."""
 
+from keras_transfer.optimizers.schedules import SCHEDULES, OneCycle, WarmUp
 from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
@@ -26,7 +27,6 @@ from keras_transfer.training.rates.layer_rates import (
     learning_rates,
     multi_optimizer,
 )
-from keras_transfer.training.rates.schedules import SCHEDULES, OneCycle, WarmUp
 from keras_transfer.training.rates.search import RateSearch, find_learning_rate
 from keras_transfer.training.recalibration import recalibrate
 from keras_transfer.training.run.best import load_best

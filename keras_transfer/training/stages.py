@@ -8,8 +8,9 @@ import keras
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import compiling
+from keras_transfer.optimizers import schedules
 from keras_transfer.training import freezing, methods
-from keras_transfer.training.rates import layer_rates, schedules
+from keras_transfer.training.rates import layer_rates
 
 __all__ = ["Stage"]
 

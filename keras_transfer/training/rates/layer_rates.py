@@ -12,9 +12,9 @@ import keras
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import blocks, nodes, paths
 from keras_transfer.layers import marks
+from keras_transfer.optimizers import schedules
+from keras_transfer.optimizers.per_variable import NAMES, Row, Scaled, rounded, scaled
 from keras_transfer.training import freezing
-from keras_transfer.training.rates import schedules
-from keras_transfer.training.rates.optimizers import NAMES, Row, Scaled, rounded, scaled
 
 __all__ = [
     "LogRates",

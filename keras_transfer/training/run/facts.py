@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_transfer.graphs import paths
-from keras_transfer.training.rates import schedules
+from keras_transfer.optimizers import schedules
 from keras_transfer.training.stages import Stage
 
 __all__ = ["headline", "of_plan", "of_stage"]

@@ -6,10 +6,10 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.layers import marks
+from keras_transfer.optimizers import schedules
+from keras_transfer.optimizers.per_variable import SCALED
 from keras_transfer.training.rates import layer_rates as rates
-from keras_transfer.training.rates import schedules
 from keras_transfer.training.rates.layer_rates import layer_rates, learning_rates, multi_optimizer
-from keras_transfer.training.rates.optimizers import SCALED
 
 RNG = np.random.default_rng(0)
 PIXELS, LABELS = RNG.integers(0, 256, (8, 32, 32, 3)).astype("float32"), np.arange(8) % 3

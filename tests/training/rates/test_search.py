@@ -10,7 +10,8 @@ from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.training.rates import layer_rates, schedules
+from keras_transfer.optimizers import schedules
+from keras_transfer.training.rates import layer_rates
 from keras_transfer.training.rates import search as finder
 
 RNG = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_transfer.core import checks
-from keras_transfer.training.rates.optimizers import SCALED, scaled
+from keras_transfer.optimizers.per_variable import SCALED, scaled
 
 RNG = np.random.default_rng(0)
 SHAPES = {"matrix": (4, 3), "other": (3, 3), "vector": (3,), "plain": (2, 3)}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_transfer.core import checks
-from keras_transfer.training.rates import schedules
+from keras_transfer.optimizers import schedules
 
 STEPS = 400
 POINTS = np.linspace(0, STEPS, 100).astype(int)  # the first and the last step, and 98 between
