@@ -1,8 +1,11 @@
 """Two questions about a graph, asked of graphs made by hand."""
 
+import pytest
 import tensorflow as tf
 
 from keras_transfer.training.cache import graph_key
+
+pytestmark = pytest.mark.compiled
 
 
 def graph_of(function, *, name="x"):

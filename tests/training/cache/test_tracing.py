@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from keras_transfer.training.cache import frozen, tracing
 
+pytestmark = pytest.mark.compiled
+
 SCALE = 1.0
 TABLE = np.ones(3, "float32")
 
