@@ -72,16 +72,16 @@ class Data:
     weights: dict[str, np.ndarray | dict[str, np.ndarray]] | None = None
     origins: dict[str, np.ndarray] | None = None
     sampled: Sampled | None = None
-    _made: tuple = field(default=(), init=False)
+    _made: dict = field(default_factory=dict, init=False)
 
     @property
     def is_own(self) -> bool:
         """Whether `train` and `validation` are still the batches that were made of the examples."""
-        return (
-            len(self._made) == 2
-            and self._made[0] is self.train
-            and self._made[1] is self.validation
-        )
+        return self.is_made("train") and self.is_made("validation")
+
+    def is_made(self, split: str) -> bool:
+        """Whether a split still has the batches that were made of its examples, or has none, as then."""
+        return self._made.get(split, self) is getattr(self, split)
 
     @property
     def channels(self) -> int:
@@ -334,7 +334,7 @@ def from_examples(
         origins=None if origins is None else {split: origins[split] for split in examples},
         sampled=sampled,
     )
-    data._made = (data.train, data.validation)
+    data._made = {split: getattr(data, split) for split in SPLITS}
     if isinstance(class_names, list):
         for split in (split for split in examples if split != "train"):
             missing = labels.absent(

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_transfer import tasks
 from keras_transfer.core import checks
+from keras_transfer.data import adapt
 from keras_transfer.evaluation import answers, report
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
@@ -36,8 +37,9 @@ def evaluate(
     Args:
         model: From `build_model`, or any Keras model that takes images: then outputs of shape (batch, classes) with
             integer targets are class probabilities, and outputs with float targets are numbers.
-        data: A batched Dataset of (images, targets[, weights]), a tuple of such arrays, or a `Data`: its test split,
-            else its validation split. Targets of several tasks are a dict by task name.
+        data: From `kt.data`, of which the test split is measured, else the validation split; or what Keras's `fit`
+            takes: `(images, targets[, weights])`, a `tf.data.Dataset`, a `PyDataset`, batches with a length. Targets
+            of several tasks are a dict by task name.
         history: What `fine_tune` or `fit` returned, or the dict of a `run.json`, for curves and stages; by default the
             model's own history if it was fine-tuned in this process.
         task: For a model of your own: the task, or a dict of tasks by output name, that measure its outputs.
@@ -133,68 +135,28 @@ class _Clock:
 
 
 def _source(data: Any, *, quiet: bool) -> _Source:
-    if isinstance(data, tf.data.Dataset):
-        return _Source(data, quiet=quiet)
-    if isinstance(data, (tuple, list)):
-        return _Source(_from_arrays(data), quiet=quiet)
-    if not hasattr(data, "test") or not hasattr(data, "validation"):
-        raise checks.error(
-            "`data` must be a Dataset, a `Data` or a tuple of arrays", given=type(data).__name__
-        )
-    split = "test" if data.test is not None else "validation"
-    if getattr(data, split) is None:
+    splits = adapt.split(data)
+    batches = splits.first("test", "validation")
+    if batches is None:
         raise checks.error(
             "`data` must have a test or validation split", given="neither", fix="Set `test=0.2`."
         )
-    facts = {
-        "split": split,
-        "digest": getattr(data, "digest", None),
-        "seed": getattr(data, "seed", None),
-    }
-    files = (getattr(data, "files", None) or {}).get(split)
-    notes = list(getattr(data, "notes", ()))
-    source = _Source(
-        getattr(data, split), getattr(data, "class_names", None), files, facts, notes, quiet
-    )
-    if split == "validation":
+    facts = {}
+    if batches.split is not None:
+        seed = splits.order[0] if splits.order else None
+        facts = {"split": batches.split, "digest": splits.digest, "seed": seed}
+    dataset = batches.check("data").dataset
+    source = _Source(dataset, splits.class_names, batches.files, facts, list(splits.notes), quiet)
+    if batches.split == "validation":
         source.note("no test split: measured on the validation split, which chose the best epoch")
     return source
 
 
-def _from_arrays(arrays: tuple) -> tf.data.Dataset:
-    if len(arrays) not in (2, 3):
-        raise checks.error(
-            "`data` must be (images, targets) or (images, targets, weights)",
-            given=f"{len(arrays)} parts",
-        )
-    arrays = tuple(
-        {k: np.asarray(v) for k, v in a.items()} if isinstance(a, Mapping) else np.asarray(a)
-        for a in arrays
-    )
-    lengths = [len(leaf) if leaf.ndim else 0 for leaf in tf.nest.flatten(arrays)]
-    if len(set(lengths)) > 1:
-        raise checks.error(
-            "`data`'s arrays must have equal lengths", given=", ".join(map(str, lengths))
-        )
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(32)
-
-
 def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
     """Returns the spec of the images with any batch size, so that a ragged last batch is not traced again."""
-    spec = dataset.element_spec
-    if (
-        not isinstance(spec, tuple)
-        or len(spec) not in (2, 3)
-        or not isinstance(spec[0], tf.TensorSpec)
-    ):
-        raise checks.error(
-            "`data` must hold (images, targets) or (images, targets, weights)", given=spec
-        )
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise checks.error(
-            "`data` must end", given="an infinite dataset", fix="Use `data.take(...)`."
-        )
-    images = spec[0]
+    images = dataset.element_spec[0]
+    if not isinstance(images, tf.TensorSpec):
+        raise checks.error("`data` must give images as one tensor", given=images)
     wanted = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
     if images.shape.rank is not None:
         pixel_range.check_shape(wanted, images.shape, name="`data`'s images")

@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.features import batches, passes, store, writers
+from keras_transfer.data import adapt, batches
+from keras_transfer.data.sources import decoding
+from keras_transfer.features import passes, store, writers
 from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 from keras_transfer.layers import trunk_end
 
@@ -52,9 +54,9 @@ def extract(
     Args:
         model: A backbone, or any functional or sequential Keras model of images; models may be nested.
         data: From `kt.data`, whose examples come in the order of `data.targets[split]` and count as no pass over
-            the training data; or a `tf.data.Dataset` of images or (images, targets), in its own order; an array of
-            images `(n, height, width, channels)` or a pair (images, targets); a list of image files and
-            folders; or one folder, whose subfolders, if all images lie in one, are their classes.
+            the training data; or what Keras's `fit` takes: an array of images, `(images, targets)`, a
+            `tf.data.Dataset`, a `PyDataset`, batches with a length; a list of image files and folders; or one folder,
+            whose subfolders, if all images lie in one, are their classes.
         layers: Patterns of layers ("block5_conv3", "block_13_project*", "backbone/block5*"), and levels ("P4"); by
             default the backbone's representation, without a backbone the model's outputs.
         pooling: "avg" or "max" over the places of a feature map, "concat" for both; None keeps the map.
@@ -87,18 +89,14 @@ def extract(
     level = checks.choice(verbose, ("auto", 0, 1, 2), name="verbose")
     level = (1 if sys.stdout.isatty() else 2) if level == "auto" else level
     taps, levels = _taps(model, layers)
-    source = batches.source(
-        data, tuple(taps.inputs[0].shape), split=split, batch_size=batch_size, corrupt=corrupt
-    )
+    splits, source = _batches(data, taps, split, batch_size, corrupt)
     notes: list[str] = []
 
     def note(text: str) -> None:
         notes.append(checks.note(text) if level else text)
 
-    weights = getattr(data, "weights", None)
-    if isinstance(weights, Mapping) and any(
-        np.any(part == 0) for part in keras.tree.flatten(weights[split])
-    ):
+    weights = keras.tree.flatten(source.weights) if splits.source is not None else []
+    if any(np.any(part == 0) for part in weights if part is not None):
         note(f"some labels are missing, with 0 as target: data.weights[{split!r}] says which")
     writer = writers.Memory() if to is None else writers.Folder(to, overwrite=overwrite)
     with writer:
@@ -112,17 +110,36 @@ def extract(
             writer.add(values)
             gathered.add(batch)
         if not gathered.rows:
-            given = batches.listing(source.skipped) or "an empty dataset"
+            given = decoding.listing(source.skipped) or "an empty dataset"
             raise checks.error("`data` must hold images that can be read", given=given)
         if source.skipped:
             bad = len(source.skipped)
             note(
-                f"{bad} of {bad + gathered.rows} files cannot be read: {batches.listing(source.skipped)}"
+                f"{bad} of {bad + gathered.rows} files cannot be read: {decoding.listing(source.skipped)}"
             )
-        about = {**_about(model, pooling, dtype), **source.facts, "examples": gathered.rows}
-        rest = {"files": gathered.files, "class_names": source.class_names, "levels": levels}
+        about = _about(model, pooling, dtype)
+        if source.split is not None:
+            about |= {"split": source.split, "digest": splits.digest}
+        about["examples"] = gathered.rows
+        files = gathered.files if source.files is None else source.files
+        rest = {"files": files, "class_names": splits.class_names, "levels": levels}
         about |= {"skipped": source.skipped, "notes": notes}
         return writer.close(targets=gathered.targets(), **rest, about=about)
+
+
+def _batches(
+    data: Any, taps: keras.Model, split: str, batch_size: int | None, corrupt: str
+) -> tuple[adapt.Splits, batches.Batches]:
+    """Returns the data, and the batches of the wanted split, with images that the model takes."""
+    shape = tuple(taps.inputs[0].shape)
+    splits = adapt.split(data, batch_size=batch_size, image_shape=shape, corrupt=corrupt)
+    if None not in splits.parts:
+        checks.choice(split, splits.parts, name="split")
+    source = splits.first(split).check("data", labelled=False)
+    pixel_range.check_shape(
+        shape, source.image_spec(shape, "data").shape, name="`data`'s images", batch="data"
+    )
+    return splits, source
 
 
 def _taps(
@@ -185,7 +202,7 @@ def _places(model: keras.Model, patterns: list[str]) -> dict[str, str]:
 def _passed(
     model: keras.Model,
     taps: keras.Model,
-    source: batches.Source,
+    source: batches.Batches,
     pooling: str | None,
     dtype: str,
     level: int,
@@ -194,7 +211,7 @@ def _passed(
     """Yields each batch and what the layers give for it."""
 
     # A batch of any size, so that a smaller last one is not traced again; inference whatever the layers' flags say.
-    @tf.function(input_signature=[source.spec], autograph=False)
+    @tf.function(input_signature=[source.image_spec(taps.inputs[0].shape, "data")], autograph=False)
     def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
         values = taps(images, training=False)
         return {path: _pooled(values[path], pooling) for path in order}
@@ -214,10 +231,10 @@ def _passed(
     if found:
         note(found)
     items = itertools.chain([first], given)
-    yield from passes.run(passed, items, total=source.batches, verbose=level)
+    yield from passes.run(passed, items, total=source.steps, verbose=level)
 
 
-def _further(source: batches.Source) -> Iterator[np.ndarray]:
+def _further(source: batches.Batches) -> Iterator[np.ndarray]:
     """The images of the batches after the first, read anew."""
     for number, batch in enumerate(source.read()):
         if number >= pixel_range.LOOK:

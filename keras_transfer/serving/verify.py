@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks
+from keras_transfer.data import adapt
 from keras_transfer.serving import interface, saved_model
 
 __all__ = ["ParityError", "verify"]
-
-BATCH = 32
 
 
 class ParityError(ValueError):
@@ -33,9 +32,9 @@ def verify(
     Args:
         path: The SavedModel folder.
         model: The model that was exported.
-        dataset: A `Data` (its test split, else validation, else training), batches of images or of
-            (images, ...), or an array of images, with values 0..255; other than whole numbers are rounded.
-            None for random images, of the model's size and of another.
+        dataset: From `kt.data` (its test split, else validation, else training); what Keras's `fit` takes, with or
+            without targets; or image files and folders. Values 0..255; other than whole numbers are rounded. None for
+            random images, of the model's size and of another.
         tolerance: The largest difference that is accepted.
 
     Returns:
@@ -227,27 +226,13 @@ def _images(dataset: object, face: interface.Interface) -> Iterator[np.ndarray]:
     if dataset is None:
         yield from _random(face)
         return
-    if hasattr(dataset, "ordered") and hasattr(
-        dataset, "examples"
-    ):  # a Data; reading its training split counts a pass
-        split = next(name for name in ("test", "validation", "train") if name in dataset.examples)
-        dataset = dataset.ordered(split)
-    if isinstance(dataset, tf.data.Dataset):
-        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise checks.error(
-                "`dataset` must end", given="an endless dataset", fix="Use `dataset.take(n)`."
-            )
-        for batch in dataset:
-            yield np.asarray(keras.utils.unpack_x_y_sample_weight(batch)[0])
-        return
-    images = dataset[0] if isinstance(dataset, tuple) else dataset
-    if not hasattr(images, "shape"):
-        raise checks.error(
-            "`dataset` must be a Dataset of batches, a `Data` or an array of images",
-            given=type(dataset).__name__,
-        )
-    for start in range(0, len(images), BATCH):
-        yield np.asarray(images[start : start + BATCH])
+    shape = (None, *(face.size or (None, None)), face.channels)
+    splits = adapt.split(dataset, name="dataset", image_shape=shape)
+    source = splits.first("test", "validation", "train")
+    if source is None:
+        raise checks.error("`dataset` must have at least one image", given="none")
+    for batch in source.check("dataset", labelled=False).read():
+        yield np.asarray(batch.images)
 
 
 def _random(face: interface.Interface) -> Iterator[np.ndarray]:

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
+from keras_transfer.data import adapt
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
 
-__all__ = ["Inputs", "checked", "inputs", "narrowed"]
+__all__ = ["Inputs", "checked", "for_tasks", "inputs", "narrowed"]
 
 
 class Inputs(NamedTuple):
@@ -94,32 +95,26 @@ class Inputs(NamedTuple):
 
 
 def inputs(data: object) -> Inputs:
-    """Takes apart what came from `kt.data`, a dataset, or a pair (train, validation) of datasets."""
-    if isinstance(data, tf.data.Dataset):
-        data = (data, None)
-    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tf.data.Dataset):
-        return Inputs(data[0], data[1], targets=None)
-    if not isinstance(getattr(data, "train", None), tf.data.Dataset):
-        raise checks.error(
-            "`data` must come from kt.data, be a tf.data.Dataset, or a pair (train, validation) of them",
-            given=type(data).__name__,
-        )
-    weights = getattr(data, "weights", None)
-    given = Inputs(
-        data.train,
-        data.validation,
-        data.targets["train"],
-        weights and weights["train"],
-        data.class_names,
-        data.digest,
-        tuple(data.notes),
+    """Takes apart what `fine_tune` is given as data: see `data.adapt`."""
+    splits = adapt.split(data, training=True)
+    train, validation = splits.first("train"), splits.parts.get("validation")
+    if train is None:
+        given = ", ".join(splits.parts) or "nothing"
+        raise checks.error("`data` must have a training part", given=given)
+    train.check("data")
+    return Inputs(
+        train.training,
+        None if validation is None else validation.check("data").dataset,
+        train.targets,
+        train.weights,
+        splits.class_names,
+        splits.digest,
+        splits.notes,
+        sample=None if train.shuffled is None else train.dataset,
+        dealing=splits.order,
+        passes=train.passes,
+        source=splits.source,
     )
-    if getattr(data, "is_own", False):
-        given = given._replace(sample=data.ordered("train"), source=data)
-    dealing = tuple(getattr(data, name, None) for name in ("seed", "batch_size"))
-    counted = getattr(data, "epochs", None)
-    dealing += getattr(counted, "rule", ())
-    return given._replace(passes=() if counted is None else (counted,), dealing=dealing)
 
 
 def checked(model: keras.Model, given: Inputs) -> Inputs:
@@ -137,7 +132,7 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
     if not found:
         return given
     if given.targets is None:
-        targets, *weights = _read_answers(given.train)
+        targets, *weights = _read_answers(given.sample or given.train)
         given = given._replace(targets=targets, weights=weights[0] if weights else None)
     by_task = marks.targets_by_task(model, given.targets)
     for name, targets in by_task.items():
@@ -198,6 +193,15 @@ def narrowed(answers: Sequence[object], names: Iterable[str]) -> tuple:
     )
 
 
+def for_tasks(model: keras.Model, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Leaves out the targets, and their weights, for which the model has no task: Keras takes no others."""
+    names = set(marks.outputs(model)) if hasattr(model, "layers") else set()
+    spec = dataset.element_spec
+    if not names or not isinstance(spec[1], Mapping) or not names < set(spec[1]):
+        return dataset
+    return dataset.map(lambda images, *answers: (images, *narrowed(answers, names)))
+
+
 def _check_names(task: str, expected: list[str] | None, given: list[str] | None) -> None:
     """Class names must agree; plain numbers name nothing, so they agree with any names."""
     if expected is None or given is None:
@@ -218,15 +222,6 @@ def _check_names(task: str, expected: list[str] | None, given: list[str] | None)
 
 def _check_spec(model: keras.Model, dataset: tf.data.Dataset, name: str) -> None:
     spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
-        raise checks.error(
-            f"`data` must give (images, targets) or (images, targets, weights) for {name}",
-            given=type(spec).__name__,
-        )
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise checks.error(
-            f"the data of {name} must end", given="an endless dataset", fix="Use `dataset.take(n)`."
-        )
     if (
         isinstance(spec[0], tf.TensorSpec)
         and len(model.inputs) == 1

@@ -1,11 +1,14 @@
 """Estimating batch-norm statistics again, with the weights as they are."""
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.core import checks
+from keras_transfer.data import adapt
 from keras_transfer.graphs import paths
 
 __all__ = ["recalibrate"]
@@ -13,7 +16,7 @@ __all__ = ["recalibrate"]
 
 def recalibrate(
     model: keras.Model,
-    dataset: tf.data.Dataset,
+    dataset: object,
     *,
     steps: int | None = None,
     norms: Collection[str] | None = None,
@@ -26,7 +29,8 @@ def recalibrate(
 
     Args:
         model: A functional model.
-        dataset: Batches of `(images, ...)`.
+        dataset: From `kt.data`, of which the training part is used without counting a pass; or what Keras's `fit`
+            takes, with or without targets.
         steps: How many batches; None for all.
         norms: Paths of the batch normalisations to estimate; by default those above the lowest layer that trains,
             all of them where nothing trains.
@@ -34,6 +38,10 @@ def recalibrate(
     Returns:
         Paths of the layers whose statistics were set.
     """
+    batches = adapt.split(dataset, name="dataset").first("train")
+    if batches is None:
+        raise checks.error("`dataset` must be data with a training part", given=repr(dataset))
+    batches.check("dataset", labelled=False, endless=steps is not None)
     found = _norms(model, norms)
     kept = [(layer.momentum, layer.trainable) for layer in found.values()]
     dropouts = [
@@ -58,7 +66,7 @@ def recalibrate(
     for layer in others:
         layer.trainable = False
     try:
-        _estimate(model, list(found.values()), dataset if steps is None else dataset.take(steps))
+        _estimate(model, list(found.values()), itertools.islice(batches.dataset, steps))
     finally:
         for layer, (momentum, trainable) in zip(found.values(), kept, strict=True):
             layer.momentum, layer.trainable = momentum, trainable
@@ -85,14 +93,14 @@ def _norms(
     return {path: leaves[path] for path in order[lowest:] if _is_norm(leaves[path])}
 
 
-def _estimate(model: keras.Model, norms: list, dataset: tf.data.Dataset) -> None:
+def _estimate(model: keras.Model, norms: list, dataset: Iterable[tuple]) -> None:
     @tf.function(reduce_retracing=True)
     def forward(images: tf.Tensor) -> None:
         model(images, training=True)
 
     count, means, squares = 0, [0.0] * len(norms), [0.0] * len(norms)
-    for batch in dataset:
-        images = batch[0]
+    for element in dataset:
+        images = element[0] if isinstance(element, tuple) else element
         forward(images)
         size = int(images.shape[0])
         for place, layer in enumerate(norms):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks
+from keras_transfer.data import adapt
 from keras_transfer.graphs import paths
 from keras_transfer.training import inputs, recalibration
 from keras_transfer.training.run import best
@@ -19,7 +20,6 @@ __all__ = ["SoupResult", "soup"]
 
 KINDS = ("uniform", "greedy")
 BATCH_NORM = ("average", "recalibrate")
-BATCH_SIZE = 32
 
 Weights = dict[str, np.ndarray]
 
@@ -71,12 +71,12 @@ def soup(
         model: What the soup's weights are put into; by default the first ingredient that is a model. It is
             changed in place, other models are not.
         kind: "uniform" or "greedy".
-        score: A function of the model (higher is better), or what the compiled model is evaluated on: what
-            came from `kt.data` (its validation split), a dataset, or a pair of arrays. Counts the accuracy
-            of a single classification, else the loss, negated.
+        score: A function of the model (higher is better), or what the compiled model is evaluated on: data from
+            `kt.data` (its validation split), or what Keras's `fit` takes. Counts the accuracy of a single
+            classification, else the loss, negated.
         batch_norm: "average" or "recalibrate".
-        recalibrate: For "recalibrate": a dataset, what came from `kt.data` (its training split), an array of
-            images, or a function that recalibrates the model.
+        recalibrate: For "recalibrate": data as for `kt.training.recalibrate`, or a function that recalibrates the
+            model.
 
     Returns:
         A `SoupResult`.
@@ -246,16 +246,13 @@ def _taster(model: keras.Model, score: object) -> Callable[[keras.Model], float]
             "`model` must be compiled to be evaluated on data",
             given=f"{model.name!r}, which is not",
         )
-    arrays = isinstance(score, tuple) and not isinstance(score[0], tf.data.Dataset)
-    if arrays or isinstance(score, tf.data.Dataset):
-        data = score if arrays else (score,)
-    else:
-        data = (inputs.checked(model, inputs.inputs(score)).validation,)
-    if data[0] is None:
+    batches = adapt.split(score, name="score").first("validation")
+    if batches is None:
         raise checks.error("`score` must have validation data", given="data without")
+    data = inputs.for_tasks(model, batches.check("score").dataset)
 
     def taste(model: keras.Model) -> float:
-        results = model.evaluate(*data, verbose=0, return_dict=True)
+        results = model.evaluate(data, verbose=0, return_dict=True)
         return results.get("accuracy", -results["loss"])
 
     return taste
@@ -279,16 +276,7 @@ def _putter(
         if callable(recalibrate) and not isinstance(recalibrate, tf.data.Dataset):
             recalibrate(model)
         elif recalibrate is not None and norms:
-            recalibration.recalibrate(model, _batches(recalibrate), norms=norms)
+            recalibration.recalibrate(model, recalibrate, norms=norms)
         return model
 
     return put
-
-
-def _batches(data: object) -> tf.data.Dataset:
-    """Batches of (images, ...)."""
-    if hasattr(data, "ordered"):
-        data = data.ordered("train")
-    if not isinstance(data, tf.data.Dataset):
-        return tf.data.Dataset.from_tensor_slices((data,)).batch(BATCH_SIZE)
-    return data if isinstance(data.element_spec, tuple) else data.map(lambda images: (images,))

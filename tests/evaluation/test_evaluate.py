@@ -301,11 +301,12 @@ def dataset(images, labels):
         ),
         (
             lambda x, y: tf.data.Dataset.from_tensor_slices(x).batch(4),
-            r"must hold \(images, targets\)",
+            r"must give \(images, targets\)",
         ),
         (lambda x, y: (x, y[:-1]), "equal lengths. Given: 12, 11"),
-        (lambda x, y: (x,), "Given: 1 parts"),
-        (lambda x, y: x, "must be a Dataset.*Given: ndarray"),
+        (lambda x, y: (x,), "Given: a tuple of 1 parts"),
+        (lambda x, y: x, r"must give \(images, targets\)"),
+        (lambda x, y: 3, "must come from kt.data.*Given: int"),
         (
             lambda x, y: types.SimpleNamespace(test=None, validation=None),
             "test or validation split",

@@ -439,3 +439,25 @@ def test_missing_labels_are_said():
         "some labels are missing, with 0 as target: data.weights['train'] says which"
     ]
     assert kt.features.extract(backbone, data, split="test", verbose=0).about["notes"] == []
+
+
+UNFIT = {
+    "one image": (lambda x: x[0], r"must have shape \(None, 8, 8, 3\)\. Given: \(None, 8, 3\)"),
+    "no images": (lambda x: x[:0], "must hold images"),
+    "size": (
+        lambda x: x[:, :7],
+        r"must have shape \(None, 8, 8, 3\)\. Given: \(None, 7, 8, 3\)",
+    ),
+    "channels": (lambda x: x[..., :1], "must have 3 channels as the model takes"),
+    "not batched": (tf.data.Dataset.from_tensor_slices, "Batch the dataset"),
+    "dict": (lambda x: tf.data.Dataset.from_tensors({"x": x}), "must give images as one tensor"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_images_that_the_model_does_not_take(case):
+    make, message = UNFIT[case]
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    with pytest.raises(checks.InputError, match=message):
+        kt.features.extract(model, make(images), verbose=0)

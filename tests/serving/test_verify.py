@@ -279,7 +279,11 @@ def test_datasets_that_cannot_be_compared(quick, pictures):
         ),
         (
             "photos",
-            "`dataset` must be a Dataset of batches, a `Data` or an array of images. Given: str.",
+            "`dataset` must be a folder or a file that exists. Given: 'photos'.",
+        ),
+        (
+            3,
+            "`dataset` must come from kt.data or be what Keras's fit takes: ",
         ),
     ]
     for dataset, text in cases:

@@ -453,6 +453,8 @@ def test_bad_arguments_before_training(data, arguments, message):
 
 def test_bad_data_before_training(data):
     with pytest.raises(checks.InputError, match="`data` must come from kt.data"):
+        kt.fine_tune(model_of(), 3)
+    with pytest.raises(checks.InputError, match=r"must give \(images, targets\)"):
         kt.fine_tune(model_of(), PIXELS)
     with pytest.raises(checks.InputError, match=r"`labels` must lie in \[0, 2\). Given: 2"):
         kt.fine_tune(model_of(kt.tasks.Classification(2)), data)

@@ -12,7 +12,9 @@ from keras_transfer.core import checks
 from keras_transfer.data.targets import labels
 from keras_transfer.storage import images
 
-__all__ = ["Listing", "check_classes", "class_names_of", "folder_of", "list_files"]
+__all__ = [
+    "Listing", "check_classes", "class_names_of", "folder_of", "is_image", "list_files", "walk",
+]  # fmt: skip
 
 LAYOUT = "Put the images of each class into a subfolder with its name: photos/cat/1.jpg, photos/dog/2.jpg."
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -88,7 +90,7 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
     folders = _subfolders(root)
     names = [folder.name for folder in folders]
     if not folders:
-        loose = sum(_is_image(found) for found in root.iterdir())
+        loose = sum(is_image(found) for found in root.iterdir())
         given = (
             f"{loose} images without class folders in '{root}'"
             if loose
@@ -116,7 +118,8 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
     return names
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name, and not hidden."""
     return path.suffix.lower() in images.EXTENSIONS and not path.name.startswith(".")
 
 
@@ -128,7 +131,7 @@ def _unreadable(refused: OSError) -> None:
     ) from refused
 
 
-def _walk(folder: Path) -> list[Path]:
+def walk(folder: Path) -> list[Path]:
     """All files below that are not hidden; links are followed, circles are not."""
     found, seen = [], set()
     for where, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
@@ -160,9 +163,9 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
             raise checks.error(
                 f"`{name}` must hold known classes only", given=f"{folder.name!r}", fix=fix
             )
-        files = _walk(folder)
+        files = walk(folder)
         of_class = sorted(
-            (path for path in files if _is_image(path)),
+            (path for path in files if is_image(path)),
             key=lambda path: path.relative_to(root).as_posix(),
         )
         others += len(files) - len(of_class)

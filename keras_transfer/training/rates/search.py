@@ -14,7 +14,7 @@ from keras import ops
 from matplotlib.figure import Figure
 
 from keras_transfer.core import checks
-from keras_transfer.layers import marks
+from keras_transfer.data import adapt
 from keras_transfer.training import inputs
 
 __all__ = ["RateSearch", "find_learning_rate", "smooth", "suggest"]
@@ -97,8 +97,8 @@ def find_learning_rate(
 
     Args:
         model: A compiled model whose optimizer has one learning rate. With rates by layer, the one of factor 1.
-        dataset: Data from `kt.data`, or its `train`, or any `tf.data.Dataset` of batches. It is gone through as often
-            as the steps need.
+        dataset: Data from `kt.data`, of which the training part is used, or what Keras's `fit` takes. It is gone
+            through as often as the steps need.
         lowest: The rate of the first step, too low to change much.
         highest: The rate of the last step.
         steps: How many, at least 20. From each to the next, the rate is multiplied by the same number.
@@ -121,9 +121,13 @@ def find_learning_rate(
     if low >= high:
         raise checks.error("`lowest` must be less than `highest`", given=f"{lowest} and {highest}")
     rates = np.geomspace(low, high, checks.integer(steps, name="steps", minimum=FEWEST)).tolist()
-    batches = _batches(model, dataset)
-    with _as_before(model, getattr(dataset, "epochs", None)):
-        losses = _range_test(model, batches, rates)
+    _check(model)
+    batches = adapt.split(dataset, name="dataset", training=True).first("train")
+    if batches is None:
+        raise checks.error("`dataset` must be data with a training part", given=repr(dataset))
+    batches.check("dataset", endless=True)
+    with _as_before(model, batches.passes):
+        losses = _range_test(model, inputs.for_tasks(model, batches.training), rates)
     rates = rates[: len(losses)]
     smoothed = smooth(losses)
     suggestion = suggest(rates, smoothed)
@@ -186,8 +190,8 @@ def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> float:
     return float(f"{rates[at]:.2g}")
 
 
-def _batches(model: keras.Model, dataset: object) -> tf.data.Dataset:
-    """The batches to train on, with the targets of the model's tasks only: training takes no others."""
+def _check(model: keras.Model) -> None:
+    """Raises an error if the model cannot train at one rate."""
     if not getattr(model, "compiled", False):
         raise checks.error(
             "`model` must be compiled",
@@ -203,38 +207,22 @@ def _batches(model: keras.Model, dataset: object) -> tf.data.Dataset:
         raise checks.error(
             "`model` must have something to train", given=f"{model.name!r}, all of it frozen"
         )
-    found = dataset if isinstance(dataset, tf.data.Dataset) else getattr(dataset, "train", None)
-    if not isinstance(found, tf.data.Dataset):
-        raise checks.error(
-            "`dataset` must be a tf.data.Dataset, or data from kt.data with a training part",
-            given=repr(dataset),
-        )
-    spec = found.element_spec
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
-        raise checks.error(
-            "`dataset` must give (images, targets) or (images, targets, weights)",
-            given=type(spec).__name__,
-        )
-    names = set(marks.outputs(model)) if hasattr(model, "layers") else set()
-    if isinstance(spec[1], Mapping) and names and names < set(spec[1]):
-        return found.map(lambda x, *rest: (x, *inputs.narrowed(rest, names)))
-    return found
 
 
 @contextlib.contextmanager
-def _as_before(model: keras.Model, passes: object) -> Iterator[None]:
+def _as_before(model: keras.Model, passes: Sequence) -> Iterator[None]:
     """Lends the model a copy of its optimizer; afterwards everything is as before.
 
     Args:
         model: Changed within the block.
-        passes: Counts the passes over the data in `next`, or None.
+        passes: Counters of the passes over the data, each in its `next`.
     """
     kept = {
         id(one): (one, ops.convert_to_numpy(one))
         for one in [*model.variables, *model.metrics_variables]
     }
     own = {name: getattr(model, name) for name in ("optimizer", "train_function")}
-    upcoming = getattr(passes, "next", None)
+    upcoming = [counter.next for counter in passes]
     strategy = getattr(model, "distribute_strategy", None)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         lent = {"optimizer": _copy(model.optimizer), "train_function": None}
@@ -246,8 +234,8 @@ def _as_before(model: keras.Model, passes: object) -> Iterator[None]:
         model.reset_metrics()  # those that began to exist with the first batch
         for variable, value in kept.values():
             variable.assign(value)
-        if upcoming is not None:
-            passes.next = upcoming
+        for counter, number in zip(passes, upcoming, strict=True):
+            counter.next = number
 
 
 def _set(model: keras.Model, values: Mapping[str, object]) -> None:

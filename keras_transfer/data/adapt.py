@@ -1,0 +1,287 @@
+"""What is data? One answer for every verb: whatever a user holds becomes splits of batches.
+
+Taken are data from `kt.data`, and objects with data sets as `train`, `validation` and `test`; a `tf.data.Dataset`; an
+array of images, `(images, targets)` or `(images, targets, weights)`, each an array, a list or a dict of arrays; a
+`keras.utils.PyDataset`, or another object that gives batches and has a length; a pair (train, validation) of these;
+and for verbs that need no labels, image files and folders.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any  # what users hold
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import checks
+from keras_transfer.data import base, batches, pipeline
+from keras_transfer.data.sources import files
+
+__all__ = ["Splits", "split"]
+
+EXPECTED = (
+    "must come from kt.data or be what Keras's fit takes: arrays, (images, targets), (images, targets, weights), "
+    "a tf.data.Dataset, a PyDataset, batches with a length, or a pair (train, validation) of these"
+)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Batches by split, and what is known of them.
+
+    Attributes:
+        parts: Split to its batches; one entry, None, for data that is not divided.
+        class_names: Names by class id, a list or a dict of lists by target, or None.
+        digest: Changes with content, labels and their order; None where unknown.
+        order: What decides which example is in which training batch: seed, batch size and sampling, where known.
+        notes: What was decided for the user when the data was made.
+        source: The `Data` that gives every part, in an order that is known; else None.
+    """
+
+    parts: dict[str | None, batches.Batches]
+    class_names: Any = None
+    digest: str | None = None
+    order: tuple = ()
+    notes: tuple[str, ...] = ()
+    source: base.Data | None = None
+
+    def first(self, *splits: str) -> batches.Batches | None:
+        """Returns the first of these splits that there is; of undivided data, all of it.
+
+        Example:
+            >>> divided = split((np.zeros((2, 8, 8, 3)), [0, 1]))
+            >>> divided.first("test", "validation").rows
+            2
+        """
+        if None in self.parts:
+            return self.parts[None]
+        return next((self.parts[name] for name in splits if name in self.parts), None)
+
+
+def split(
+    data: Any,
+    *,
+    name: str = "data",
+    batch_size: int | None = None,
+    training: bool = False,
+    image_shape: Sequence[int | None] | None = None,
+    corrupt: str = "error",
+) -> Splits:
+    """Takes data apart.
+
+    Args:
+        data: See above.
+        name: How errors call the user's argument.
+        batch_size: Examples in a batch; by default those of the data, 32 for arrays and files.
+        training: Whether arrays and batches with an index also come in a new order in every pass, as in `fit`.
+        image_shape: The shape of the model's input, for verbs that also take image files.
+        corrupt: Whether files that cannot be read are an "error", or left out ("skip").
+
+    Raises:
+        InputError: If the data is nothing of these.
+
+    Example:
+        >>> images = np.zeros((5, 8, 8, 3), np.uint8)
+        >>> found = split(((images[:4], np.arange(4)), (images[4:], np.arange(1))))
+        >>> {name: part.rows for name, part in found.parts.items()}
+        {'train': 4, 'validation': 1}
+    """
+    if batch_size is not None:
+        batch_size = checks.integer(batch_size, name="batch_size")
+    options = {"name": name, "batch_size": batch_size}
+
+    if _is_divided(data):
+        return _of_data(data, batch_size)
+    if isinstance(data, tf.data.Dataset):
+        found = batches.from_dataset(data, batch_size=batch_size)
+        return Splits({None: found}, getattr(data, "class_names", None))
+    if isinstance(data, (str, os.PathLike)) or _are_paths(data):
+        return _of_files(data, image_shape, corrupt=corrupt, **options)
+    if _is_pair(data):
+        return _of_pair(data, training=training, **options)
+    if _are_arrays(data):
+        arrays = _as_arrays(data, name)
+        if training and len(arrays) > 1:
+            return _of_data(_owned({"train": arrays}), batch_size)
+        return Splits({None: batches.from_arrays(arrays, batch_size=batch_size or batches.SIZE)})
+    if hasattr(data, "__iter__") or hasattr(data, "__getitem__"):
+        return Splits({None: batches.from_iterable(data, shuffle=training, name=name)})
+    raise checks.error(f"`{name}` {EXPECTED}", given=type(data).__name__)
+
+
+def _is_divided(data: Any) -> bool:
+    """Whether data has splits as attributes: it is a `Data`, or made like one."""
+    has_training = isinstance(getattr(data, "train", None), tf.data.Dataset)
+    return has_training or (hasattr(data, "test") and hasattr(data, "validation"))
+
+
+def _are_paths(data: Any) -> bool:
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(isinstance(each, (str, os.PathLike)) for each in data)
+    )
+
+
+def _is_batches(data: Any) -> bool:
+    """Whether something is data of its own, not an array."""
+    is_labelled = isinstance(data, tuple) and len(data) in (2, 3)
+    return is_labelled or isinstance(data, tf.data.Dataset) or not _are_arrays(data)
+
+
+def _is_pair(data: Any) -> bool:
+    """Whether data is (train, validation), not (images, targets)."""
+    if not isinstance(data, tuple) or len(data) != 2:
+        return False
+    return _is_batches(data[0]) and (data[1] is None or _is_batches(data[1]))
+
+
+def _are_arrays(data: Any) -> bool:
+    """Whether data is an array, or a tuple, list or dict of arrays."""
+    if isinstance(data, (tuple, list, Mapping)):
+        return True
+    return hasattr(data, "__array__") or hasattr(data, "shape")
+
+
+def _as_arrays(data: Any, name: str) -> tuple:
+    """Returns `(images[, targets[, weights]])` as arrays or dicts of them."""
+    is_several = isinstance(data, list) and len(data) in (2, 3) and np.ndim(data[0]) == 4
+    parts = tuple(data) if isinstance(data, tuple) or is_several else (data,)
+    while len(parts) > 1 and parts[-1] is None:
+        parts = parts[:-1]
+    if not 1 <= len(parts) <= 3 or (len(parts) == 1 and isinstance(data, tuple)):
+        expected = f"`{name}` must be images, (images, targets) or (images, targets, weights)"
+        raise checks.error(expected, given=f"a tuple of {len(parts)} parts")
+    arrays = tuple(_array(part, name) for part in parts)
+    for values in tf.nest.flatten(arrays[0]):
+        if values.dtype.kind not in "iufb":
+            raise checks.error(
+                f"`{name}` {EXPECTED}", given=f"{type(data).__name__} of {values.dtype}"
+            )
+    lengths = [len(values) if values.ndim else 0 for values in tf.nest.flatten(arrays)]
+    if len(set(lengths)) > 1:
+        given = ", ".join(map(str, lengths))
+        raise checks.error(f"`{name}`'s arrays must have equal lengths", given=given)
+    return arrays
+
+
+def _array(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _array(part, name) for key, part in value.items()}
+    try:
+        return np.asarray(value)
+    except ValueError as ragged:
+        fix = "Bring all images to one size."
+        raise checks.error(
+            f"`{name}`'s arrays must be regular", given=str(ragged), fix=fix
+        ) from ragged
+
+
+def _of_data(data: Any, batch_size: int | None) -> Splits:
+    """What came from `kt.data`, or is made like it."""
+    parts = {}
+    for name in base.SPLITS:
+        if getattr(data, name, None) is not None:
+            parts[name] = _part_of(data, name, batch_size)
+
+    order = tuple(getattr(data, attribute, None) for attribute in ("seed", "batch_size"))
+    return Splits(
+        parts,
+        getattr(data, "class_names", None),
+        getattr(data, "digest", None),
+        (*order, *getattr(getattr(data, "epochs", None), "rule", ())),
+        tuple(getattr(data, "notes", ())),
+        data if getattr(data, "is_own", False) else None,
+    )
+
+
+def _part_of(data: Any, name: str, batch_size: int | None) -> batches.Batches:
+    """One split; the training examples in the order of their targets where `train` was not replaced."""
+    dataset = getattr(data, name)
+    is_shuffled = name == "train" and isinstance(data, base.Data) and data.is_made(name)
+    in_order = data.ordered(name) if is_shuffled else dataset
+    part = batches.from_dataset(in_order, batch_size=batch_size)
+    part.split = name
+    part.targets, part.weights, part.files = (
+        (getattr(data, attribute, None) or {}).get(name)
+        for attribute in ("targets", "weights", "files")
+    )
+    if isinstance(data, base.Data) and data.is_made(name):
+        part.rows = len(data.examples[name])
+        part.steps = -(-part.rows // (batch_size or data.batch_size))
+    if name == "train":
+        counter = getattr(data, "epochs", None)
+        part.passes = () if counter is None else (counter,)
+        part.shuffled = dataset if is_shuffled else None
+        part.files = part.files if is_shuffled else None  # replaced batches may come in any order
+    return part
+
+
+def _of_pair(pair: tuple, *, training: bool, name: str, batch_size: int | None) -> Splits:
+    """A pair (train, validation) of data."""
+    if training and all(isinstance(part, tuple) for part in pair):
+        train, validation = (_as_arrays(part, name) for part in pair)
+        return _of_data(_owned({"train": train, "validation": validation}), batch_size)
+    train, validation = (
+        None if part is None else split(part, name=name, batch_size=batch_size, training=is_first)
+        for part, is_first in zip(pair, (training, False), strict=True)
+    )
+    parts = {"train": train.first("train")}
+    if validation is not None:
+        parts["validation"] = validation.first("validation")
+    for key, part in parts.items():
+        part.split = key
+    source = train.source if validation is None else None
+    return replace(train, parts=parts, source=source)
+
+
+def _owned(arrays: Mapping[str, tuple]) -> base.Data:
+    """Makes arrays a `Data`, labels as they are: orders are seeded, and what frozen layers give can be kept."""
+    digest = hashlib.blake2b(digest_size=16)
+    examples = {}
+    for name, parts in arrays.items():
+        for values in tf.nest.flatten(parts):
+            digest.update(f"{name} {values.dtype} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+        examples[name] = pipeline.Examples.of(*parts)
+    images = arrays["train"][0]
+    return base.from_examples(
+        examples,
+        class_names=None,
+        image_size=images.shape[1:-1],
+        batch_size=batches.SIZE,
+        seed=0,
+        digest=digest.hexdigest(),
+        notes=[],
+    )
+
+
+def _of_files(
+    data: Any,
+    image_shape: Sequence[int | None] | None,
+    *,
+    corrupt: str,
+    name: str,
+    batch_size: int | None,
+) -> Splits:
+    """Image files, and those of folders."""
+    if image_shape is None:
+        fix = "Use kt.data.from_folder, or kt.data.load_images."
+        raise checks.error(f"`{name}` {EXPECTED}", given=type(data).__name__, fix=fix)
+    if isinstance(data, list):
+        paths = [file for path in data for file in files.list_images(path, name)[0]]
+        labels = None
+    else:
+        paths, labels = files.list_images(data, name)
+    class_names = None if labels is None else sorted(set(labels))
+    found = files.read_images(
+        paths,
+        labels,
+        image_shape,
+        batch_size=batch_size or batches.SIZE,
+        corrupt=corrupt,
+        name=name,
+    )
+    return Splits({None: found}, class_names)
