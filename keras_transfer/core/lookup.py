@@ -1,12 +1,12 @@
 """From a name to an object, and from a misspelt name to a good error."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from keras_transfer.core import checks
 
-__all__ = ["close", "find"]
+__all__ = ["close", "find", "some"]
 
 T = TypeVar("T")
 
@@ -42,3 +42,14 @@ def find(name: str, table: Mapping[str, T], *, argument: str) -> T:
         else f"Known: {', '.join(map(repr, sorted(table)))}."
     )
     raise checks.error(f"`{argument}` must be a known name", given=repr(name), fix=hint)
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Returns names as a text, the first few when they are many.
+
+    Example:
+        >>> some(["cat", "dog", "emu"], most=2)
+        "'cat', 'dog' and 1 more"
+    """
+    shown = ", ".join(map(repr, names[:most]))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

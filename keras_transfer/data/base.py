@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data import pipeline
-from keras_transfer.data.targets import labels
+from keras_transfer.data.targets import encoding
 
 __all__ = ["SPLITS", "Data", "from_examples"]
 
@@ -337,11 +337,11 @@ def from_examples(
     data._made = {split: getattr(data, split) for split in SPLITS}
     if isinstance(class_names, list):
         for split in (split for split in examples if split != "train"):
-            missing = labels.absent(
+            missing = encoding.absent(
                 data.targets[split], class_names, weights=examples[split].weights
             )
             if missing:
-                notes.append(checks.note(f"no {split} images of {labels.some(missing)}"))
+                notes.append(checks.note(f"no {split} images of {lookup.some(missing)}"))
     return data
 
 
@@ -364,17 +364,8 @@ def _table(
     known = [
         labelled.known(values, weights and weights[split]) for split, values in columns.items()
     ]
-    if names is None:
-        for verb in (np.min, np.mean, np.max):
-            rows.append(
-                [
-                    verb.__name__,
-                    *(f"{verb(values):.4g}" if len(values) else "-" for values in known),
-                ]
-            )
-    else:
-        counts = [labels.count(values, len(names)) for values in known]
-        rows += [[name, *(str(count[at]) for count in counts)] for at, name in enumerate(names)]
+    kind = encoding.kind_of(known[0], names)
+    rows += kind.tabulate(known, names)
     if weights is not None:
         rows.append(["missing", *(str(int((weights[split] == 0).sum())) for split in columns)])
     rows.append(["all", *(str(len(values)) for values in columns.values())])

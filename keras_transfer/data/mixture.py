@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import base, pipeline
-from keras_transfer.data.targets import labels
+from keras_transfer.data.targets import encoding
 
 __all__ = ["SAMPLINGS", "Mixture", "mix"]
 
@@ -167,7 +167,7 @@ def mix(
         name: target.names for name, target in merged.items() if target.names is not None
     } or None
     fix = "Give the set that has it a training part."
-    labels.check_present(
+    encoding.check_present(
         examples["train"].targets, class_names, weights=examples["train"].weights, fix=fix
     )
     sampled = functools.partial(
@@ -196,6 +196,14 @@ class _Target(NamedTuple):
     dtype: np.dtype
     shape: tuple[int, ...]
     names: list[str] | None
+
+    def describe(self) -> str:
+        empty = self.empty(0)
+        return encoding.kind_of(empty, self.names).describe(empty, self.names)
+
+    def empty(self, count: int) -> np.ndarray:
+        """Place-holders for examples without a label."""
+        return np.zeros((count, *self.shape), self.dtype)
 
 
 def _checked(sets: object) -> dict[str, base.Data]:
@@ -264,16 +272,10 @@ def _merged(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
             if found != expected:
                 raise checks.error(
                     f"the sets must agree on the target {key!r}",
-                    given=f"{_shown(expected)} in {other!r}, {_shown(found)} in {name!r}",
+                    given=f"{expected.describe()} in {other!r}, {found.describe()} in {name!r}",
                     fix="Give one of them another name where the data is made, or both the same `class_names`.",
                 )
     return {key: target for key, (_, target) in merged.items()}
-
-
-def _shown(target: _Target) -> str:
-    if target.names is not None:
-        return f"the classes {labels.some(target.names)}"
-    return f"{target.shape[0]} numbers" if target.shape else "a number"
 
 
 def _splits(
@@ -304,7 +306,7 @@ def _widened(
     given = {} if examples.weights is None else _columns(examples.weights, name)
     targets, weights = {}, {}
     for key, target in merged.items():
-        targets[key] = own.get(key, np.zeros((count, *target.shape), target.dtype))
+        targets[key] = own.get(key, target.empty(count))
         weights[key] = given.get(key, np.full(count, key in own, np.float32))
     return pipeline.Examples(examples.pixels, examples.rows, targets, examples.channels, weights)
 
@@ -325,7 +327,7 @@ def _told(sets: Mapping[str, base.Data], mixture: Mixture, splits: Mapping) -> l
             name for number, name in enumerate(sets) if number not in {at for at, _ in parts}
         ]
         if without:
-            notes.append(checks.note(f"no {split} images of {labels.some(without)}"))
+            notes.append(checks.note(f"no {split} images of {lookup.some(without)}"))
     return notes
 
 

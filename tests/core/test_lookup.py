@@ -22,3 +22,7 @@ def test_name_like_none_shows_all():
 
 def test_close_ignores_case():
     assert lookup.close("resnet50", ["ResNet50", "VGG16"]) == ["ResNet50"]
+
+
+def test_many_names_are_cut_short():
+    assert lookup.some(list("abcdefg")) == "'a', 'b', 'c', 'd', 'e' and 2 more"

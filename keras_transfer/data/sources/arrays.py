@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any  # names are a list, or a dict of them
 
 import numpy as np
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import base, pipeline, pixels, splits
-from keras_transfer.data.targets import missing
-from keras_transfer.data.targets.labels import check_present, encode_all, is_classes
+from keras_transfer.data.targets import encoding, missing, numbers
 
 __all__ = ["from_arrays"]
 
@@ -86,18 +86,18 @@ def from_arrays(
                 f"images keep their {count} channels: a backbone takes them with `channels={count}`"
             )
         )
-    known, present = missing.filled(labels)
-    targets, class_names = encode_all(known, class_names=class_names)
+    targets, class_names, present = encoding.read(labels, class_names=class_names)
     _check_lengths(taken, targets, "images", "labels")
-    _note_whole_numbers(targets, present, notes)
-    found = {"train": (taken, missing.blanked(targets, present), present)}
+    _note_whole_numbers(targets, class_names, present, notes)
+    found = {"train": (taken, targets, present)}
     for name, (more_images, more_labels) in pairs.items():
         like = {"size": taken.shape[1:3], "channels": count, "resize": image_size is not None}
         more = pixels.checked(more_images, name=f"{name}[0]", **like)
-        known, present = missing.filled(more_labels, like=targets, name=f"{name}[1]")
-        answers, _ = encode_all(known, class_names=class_names, like=targets, name=f"{name}[1]")
-        _check_lengths(more, answers, f"{name}[0]", f"{name}[1]")
-        found[name] = (more, missing.blanked(answers, present), present)
+        more_targets, _, present = encoding.read(
+            more_labels, class_names=class_names, like=targets, name=f"{name}[1]"
+        )
+        _check_lengths(more, more_targets, f"{name}[0]", f"{name}[1]")
+        found[name] = (more, more_targets, present)
 
     weights = dict.fromkeys(found)
     if not all(missing.complete(present) for _, _, present in found.values()):
@@ -111,13 +111,14 @@ def from_arrays(
         examples[name] = pipeline.Examples.of(more, answers, weights[name])
         digest += _digest(more, answers, weights[name], name)
         contents[name] = _contents(more)
-    parts = splits.assign(_strata(targets, weights["train"]), shares, seed=seed)
+    strata = _strata(targets, class_names, weights["train"])
+    parts = splits.assign(strata, shares, seed=seed)
     examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
     contents |= {split: contents["train"][rows] for split, rows in parts.items()}
     notes += _notes_on_copies(contents, pairs)
     notes += splits.note_empty(parts, shares)
     fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
-    check_present(
+    encoding.check_present(
         examples["train"].targets, class_names, weights=examples["train"].weights, fix=fix
     )
     return base.from_examples(
@@ -178,35 +179,40 @@ def _check_lengths(pixels: np.ndarray, targets: Targets, images: str, labels: st
             raise checks.error(f"`{images}` and `{name}` must have the same length", given=given)
 
 
-def _note_whole_numbers(targets: Targets, present: missing.Present, notes: list[str]) -> None:
+def _note_whole_numbers(
+    targets: Targets, class_names: Any, present: missing.Present, notes: list[str]
+) -> None:
     """Class ids that were stored as floats look like numbers to predict: says so."""
-    for name, values in targets.items() if isinstance(targets, dict) else [("labels", targets)]:
-        if is_classes(values) or values.ndim > 1:
+    for key, values in _columns(targets).items():
+        name = key or "labels"
+        if values.ndim > 1 or not numbers.holds(values, labelled.of_task(class_names, key)):
             continue
-        found = np.unique(values)  # a missing one repeats another
-        if 1 < len(found) <= 100 and np.array_equal(found, np.arange(len(found))):
-            blanks = (
-                "" if labelled.of_task(present, name) is None else " and None where one is missing"
-            )
+        ids = np.unique(values)  # a missing one repeats another
+        if 1 < len(ids) <= 100 and np.array_equal(ids, np.arange(len(ids))):
+            is_complete = labelled.of_task(present, key) is None
+            blanks = "" if is_complete else " and None where one is missing"
             text = f"`{name}` holds floats: numbers to predict; give integers"
-            notes.append(checks.note(f"{text}{blanks} if 0..{len(found) - 1} are classes"))
+            notes.append(checks.note(f"{text}{blanks} if 0..{len(ids) - 1} are classes"))
 
 
-def _strata(targets: Targets, weights: Targets | None) -> np.ndarray:
-    """What to stratify by: the first entry that is classes; where its label is missing the next one, numbers last.
+def _strata(targets: Targets, class_names: Any, weights: Targets | None) -> np.ndarray:
+    """Returns group ids for splitting: those of the first entry with groups where it has a label, then of the next.
 
-    Numbers tell only images that have one from images that have none.
+    Entries without groups, numbers and tags, come last; they tell only images with a label from images without.
     """
-    columns = _columns(targets)
-    result, start = np.full(len(next(iter(columns.values()))), -1), 0
-    for key, values in sorted(
-        columns.items(), key=lambda item: not is_classes(item[1])
-    ):  # stable: classes first
+    columns, groups = _columns(targets), {}
+    for key, values in columns.items():
+        kind = encoding.kind_of(values, labelled.of_task(class_names, key))
+        groups[key] = kind.stratify(values)
+    strata, start = np.full(len(next(iter(columns.values()))), -1), 0
+
+    for key in sorted(columns, key=lambda key: groups[key] is None):
         own = labelled.of_task(weights, key)
-        free = (result < 0) & (True if own is None else labelled.rows(own))
-        result[free] = start + (values[free] if is_classes(values) else 0)
-        start += int(values.max()) + 1 if is_classes(values) else 1
-    return np.where(result < 0, start, result)
+        free = strata < 0 if own is None else (strata < 0) & labelled.rows(own)
+        ids = groups[key]
+        strata[free] = start if ids is None else start + ids[free]
+        start += 1 if ids is None else int(ids.max()) + 1
+    return np.where(strata < 0, start, strata)
 
 
 def _digest(pixels: np.ndarray, targets: Targets, weights: Targets | None, split: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, lookup
 from keras_transfer.data import base, pipeline, splits
 from keras_transfer.data.sources import decoding, listing
-from keras_transfer.data.targets import labels
+from keras_transfer.data.targets import encoding
 from keras_transfer.machine import memory
 from keras_transfer.storage import images
 
@@ -91,7 +91,7 @@ def from_folder(
     )
     counts = np.bincount(sources["train"].ids, minlength=len(class_names))
     if not counts.all():
-        lost = labels.some(labels.absent(sources["train"].ids, class_names))
+        lost = lookup.some(encoding.absent(sources["train"].ids, class_names))
         raise checks.error(
             "every class must have a readable image",
             given=f"none of {lost}",

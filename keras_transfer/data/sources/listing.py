@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transfer.core import checks
-from keras_transfer.data.targets import labels
+from keras_transfer.core import checks, lookup
+from keras_transfer.data.targets import encoding
 from keras_transfer.storage import images
 
 __all__ = [
@@ -53,7 +53,7 @@ def folder_of(path: str | os.PathLike, name: str) -> Path:
     if not folder.exists():
         near = [found.name for found in folder.parent.iterdir()] if folder.parent.is_dir() else []
         close = difflib.get_close_matches(folder.name, near)
-        fix = f"Close names there: {labels.some(close)}." if close else "Check the path."
+        fix = f"Close names there: {lookup.some(close)}." if close else "Check the path."
         raise checks.error(f"`{name}` must be a folder that exists", given=f"'{path}'", fix=fix)
     if not folder.is_dir():
         raise checks.error(f"`{name}` must be a folder", given=f"the file '{path}'", fix=LAYOUT)
@@ -156,9 +156,9 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
         if folder.name not in class_names:
             close = difflib.get_close_matches(folder.name, class_names)
             fix = (
-                f"Close names: {labels.some(close)}."
+                f"Close names: {lookup.some(close)}."
                 if close
-                else f"The classes are {labels.some(class_names)}."
+                else f"The classes are {lookup.some(class_names)}."
             )
             raise checks.error(
                 f"`{name}` must hold known classes only", given=f"{folder.name!r}", fix=fix
@@ -181,9 +181,9 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
 
 def check_classes(listing: Listing, class_names: list[str]) -> None:
     """Raises an error if a class folder holds no images."""
-    missing = labels.absent(listing.ids, class_names)
+    missing = encoding.absent(listing.ids, class_names)
     if missing:
         fix = f"Remove the folder, or add images ({', '.join(images.EXTENSIONS)})."
         raise checks.error(
-            "every class folder must hold images", given=f"none in {labels.some(missing)}", fix=fix
+            "every class folder must hold images", given=f"none in {lookup.some(missing)}", fix=fix
         )

@@ -1,47 +1,15 @@
 """Blank labels: which are missing, and what stands in their place."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any  # a user's labels may hold anything
 
 import numpy as np
 
 from keras_transfer.core import checks
-from keras_transfer.data.targets import tags
 
-__all__ = ["blanked", "complete", "filled", "note_missing", "weights_of"]
+__all__ = ["blanked", "complete", "fill", "is_blank", "note_missing", "weights_of"]
 
 Present = np.ndarray | dict[str, np.ndarray | None] | None
-
-
-def filled(labels: object, *, like: object = None, name: str = "labels") -> tuple[object, Present]:
-    """Finds the blank labels, and puts a label that is there in their place so that all can be checked alike.
-
-    Blank are NaN, None, empty strings, and what a masked array masks. In a list or an array of objects, what is left
-    says what the column is: integers are class ids also where others are None.
-
-    Args:
-        labels: Of one task, or a dict of them.
-        like: Encoded training targets; None for the training labels themselves, which must not all be blank.
-        name: How errors call the argument.
-
-    Returns:
-        The labels, and for each whether it is there; None in place of that where all are.
-
-    Example:
-        >>> filled({"kind": ["cat", None], "age": [1.0, 2.0]})
-        ({'kind': array(['cat', 'cat'], dtype='<U3'), 'age': [1.0, 2.0]}, {'kind': array([ True, False]), 'age': None})
-    """
-    if not isinstance(labels, Mapping):
-        return _filled(labels, like, name)
-    pairs = {
-        key: _filled(
-            column, like.get(key) if isinstance(like, Mapping) else like, f"{name}[{key!r}]"
-        )
-        for key, column in labels.items()
-    }
-    present = {key: found for key, (_, found) in pairs.items()}
-    return {key: column for key, (column, _) in pairs.items()}, None if complete(
-        present
-    ) else present
 
 
 def complete(present: Present) -> bool:
@@ -116,15 +84,33 @@ def note_missing(weights: Sequence[object]) -> list[str]:
     )
 
 
-def _filled(values: object, like: object, name: str) -> tuple[object, np.ndarray | None]:
-    if tags.are_tags(values):
-        return tags.fill(values)
-    array = _array(values)
+def fill(
+    labels: Any, like: np.ndarray | None = None, name: str = "labels"
+) -> tuple[Any, np.ndarray | None]:
+    """Finds blank labels, and puts a label that is there in their place so that all can be checked alike.
+
+    Blank are NaN, None, empty strings, and what a masked array masks. In a list or an array of objects, what is left
+    says what the column is: integers are class ids also where others are None.
+
+    Args:
+        labels: One an image.
+        like: Encoded training targets; None for the training labels themselves, which must not all be blank.
+        name: How errors call the argument.
+
+    Returns:
+        The labels, and for each whether it is there; None in place of that where all are.
+
+    Example:
+        >>> fill(["cat", None])
+        (array(['cat', 'cat'], dtype='<U3'), array([ True, False]))
+    """
+    array = _array(labels)
     if array is None or not array.ndim or not array.size:
-        return values, None
+        return labels, None
     present = _present(array, name)
+    values = np.ma.getdata(array)
     if present.all():
-        return (array.data if isinstance(array, np.ma.MaskedArray) else values), None
+        return (values if isinstance(labels, np.ma.MaskedArray) else labels), None
     if not present.any():
         if like is None:
             fix = "Leave the column out, or give some labels."
@@ -132,9 +118,9 @@ def _filled(values: object, like: object, name: str) -> tuple[object, np.ndarray
                 f"`{name}` must hold a label of some image", given=f"{len(array)} blanks", fix=fix
             )
         return np.zeros((len(array), *like.shape[1:]), like.dtype), present
-    result = np.asarray(array.data if isinstance(array, np.ma.MaskedArray) else array).copy()
-    result[~present] = result[int(np.argmax(present))]
-    return (np.array(result.tolist()) if result.dtype == object else result), present
+    filled = np.array(values)
+    filled[~present] = filled[int(np.argmax(present))]
+    return (np.array(filled.tolist()) if filled.dtype == object else filled), present
 
 
 def _array(values: object) -> np.ndarray | None:
@@ -171,11 +157,11 @@ def _blanks(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "U":
         return np.char.strip(values) == ""
     if values.dtype.kind == "O":
-        return np.array([_is_blank(value) for value in values.flat], bool).reshape(values.shape)
+        return np.array([is_blank(value) for value in values.flat], bool).reshape(values.shape)
     return np.zeros(values.shape, bool)
 
 
-def _is_blank(value: object) -> bool:
+def is_blank(value: object) -> bool:
     """None, NaN (pandas has two more of its kind) or an empty string."""
     if isinstance(value, str):
         return not value.strip()

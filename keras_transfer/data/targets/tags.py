@@ -6,8 +6,11 @@ from typing import Any  # a user's labels may hold anything
 import numpy as np
 
 from keras_transfer.core import checks, lookup
+from keras_transfer.data.targets import missing
 
-__all__ = ["are_tags", "encode", "fill", "split_tags"]
+__all__ = [
+    "count", "describe", "encode", "fill", "holds", "reads", "split_tags", "stratify", "tabulate",
+]  # fmt: skip
 
 GROUPS = list | tuple | set | frozenset
 
@@ -25,7 +28,7 @@ def split_tags(labels: Iterable, *, separator: str = ";") -> list[list[str] | No
     """
     rows = []
     for index, text in enumerate(labels):
-        if _is_blank(text):
+        if missing.is_blank(text):
             rows.append(None)
         elif isinstance(text, str):
             names = [name.strip() for name in text.split(separator)]
@@ -38,11 +41,11 @@ def split_tags(labels: Iterable, *, separator: str = ";") -> list[list[str] | No
     return rows
 
 
-def are_tags(labels: Any) -> bool:
+def reads(labels: Any) -> bool:
     """Returns whether labels are lists of names, one list an image; some may be blank.
 
     Example:
-        >>> are_tags([["red"], [], None]), are_tags(["red", "blue"]), are_tags([[1.0, 2.0]])
+        >>> reads([["red"], [], None]), reads(["red", "blue"]), reads([[1.0, 2.0]])
         (True, False, False)
     """
     if isinstance(labels, np.ndarray):
@@ -50,22 +53,24 @@ def are_tags(labels: Any) -> bool:
             return False
     elif not isinstance(labels, list | tuple):
         return False
-    groups = [row for row in labels if not _is_blank(row)]
+    groups = [row for row in labels if not missing.is_blank(row)]
     if not groups or not all(isinstance(row, GROUPS) for row in groups):
         return False
     names = [name for row in groups for name in row]
     return bool(names) and all(isinstance(name, str) for name in names)
 
 
-def fill(labels: Sequence) -> tuple[list, np.ndarray | None]:
+def fill(
+    labels: Sequence, like: object = None, name: str = "labels"
+) -> tuple[list, np.ndarray | None]:
     """Replaces blank labels by "no tags", and returns which labels are there (None if all are).
 
     Example:
         >>> fill([["red"], None])
         ([['red'], []], array([ True, False]))
     """
-    present = np.array([not _is_blank(row) for row in labels], bool)
-    rows = [[] if _is_blank(row) else list(row) for row in labels]
+    present = np.array([not missing.is_blank(row) for row in labels], bool)
+    rows = [list(row) if is_there else [] for row, is_there in zip(labels, present, strict=True)]
     return rows, None if present.all() else present
 
 
@@ -104,9 +109,26 @@ def encode(
     return values, names
 
 
-def _is_blank(label: object) -> bool:
-    """None, NaN (of NumPy or pandas) or an empty text; an empty list is "no tags"."""
-    if isinstance(label, str):
-        return not label.strip()
-    is_nan = isinstance(label, float | np.floating) and bool(np.isnan(label))
-    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
+def holds(targets: np.ndarray, names: Sequence[str] | None) -> bool:
+    """Whether an encoded target is rows of tags."""
+    return targets.dtype.kind == "f" and names is not None
+
+
+def describe(targets: np.ndarray, names: Sequence[str]) -> str:
+    """Names the tags."""
+    return f"the tags {lookup.some(names)}"
+
+
+def count(targets: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Returns how many images have each tag."""
+    return np.sum(targets == 1, axis=0)
+
+
+def tabulate(targets: Sequence[np.ndarray], names: Sequence[str]) -> list[list[str]]:
+    """Returns the number of images with each tag, by split."""
+    counts = np.transpose([count(values, names) for values in targets])
+    return [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
+
+
+def stratify(targets: np.ndarray) -> None:
+    """Returns nothing: an image is in as many groups as it has tags."""

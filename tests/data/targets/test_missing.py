@@ -7,7 +7,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer import data
 from keras_transfer.core import checks
-from keras_transfer.data.targets import missing
+from keras_transfer.data.targets import encoding, missing
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 6, 5, 3), dtype=np.uint8)
@@ -248,11 +248,11 @@ def test_bad_labels_are_refused(case):
 
 def test_training_images_must_have_a_label():
     with pytest.raises(checks.InputError, match="a label of a training image. Given: blanks only"):
-        data.labels.check_present(np.zeros(3), None, weights=np.zeros(3), fix="")
+        encoding.check_present(np.zeros(3), None, weights=np.zeros(3), fix="")
     with pytest.raises(
         checks.InputError, match="every class must have a training image. Given: none of 'a'"
     ):
-        data.labels.check_present(
+        encoding.check_present(
             np.array([0, 1]), ["a", "b"], weights=np.array([0.0, 1.0]), fix=""
         )
 

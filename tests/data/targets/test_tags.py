@@ -31,7 +31,7 @@ def test_texts_are_split():
     ],
 )
 def test_what_tags_are(labels, expected):
-    assert tags.are_tags(labels) is expected
+    assert tags.reads(labels) is expected
 
 
 def test_tags_become_rows_of_0_and_1_and_a_blank_is_missing():

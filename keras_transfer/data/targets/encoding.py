@@ -1,0 +1,170 @@
+"""The targets of all tasks together: one target, or a dict of them by the name of the task."""
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any  # a user's labels may hold anything
+
+import numpy as np
+
+from keras_transfer.core import checks, labelled, lookup
+from keras_transfer.data.targets import KINDS, missing
+
+__all__ = ["absent", "check_present", "encode", "fill", "kind_of", "read"]
+
+
+def kind_of(targets: np.ndarray, names: Sequence[str] | None) -> ModuleType:
+    """Returns the kind of an encoded target, one of `KINDS`."""
+    return next(kind for kind in KINDS.values() if kind.holds(targets, names))
+
+
+def read(
+    labels: Any, *, class_names: Any = None, like: Any = None, name: str = "labels"
+) -> tuple[Any, Any, missing.Present]:
+    """Turns labels, or a dict of them, into targets; where a label is blank the target is 0.
+
+    Args:
+        labels: As for `encode`; some may be blank.
+        class_names: As for `encode`.
+        like: As for `encode`.
+        name: How errors call the argument.
+
+    Returns:
+        The targets, the class names, and for each label whether it is there (None where all are).
+
+    Example:
+        >>> targets, names, present = read(["dog", None, "cat"])
+        >>> targets.tolist(), names, present.tolist()
+        ([1, 0, 0], ['cat', 'dog'], [True, False, True])
+    """
+    filled, present = fill(labels, like=like, name=name)
+    targets, class_names = encode(filled, class_names=class_names, like=like, name=name)
+    return missing.blanked(targets, present), class_names, present
+
+
+def fill(labels: Any, *, like: Any = None, name: str = "labels") -> tuple[Any, missing.Present]:
+    """Puts place-holders where labels are blank.
+
+    Args:
+        labels: Of one task, or a dict of them.
+        like: Encoded training targets; None for the training labels themselves, which must not all be blank.
+        name: How errors call the argument.
+
+    Returns:
+        The labels, and for each whether it is there; None in place of that where all are.
+
+    Example:
+        >>> fill({"kind": ["cat", None], "age": [1.0, 2.0]})
+        ({'kind': array(['cat', 'cat'], dtype='<U3'), 'age': [1.0, 2.0]}, {'kind': array([ True, False]), 'age': None})
+    """
+    if not isinstance(labels, Mapping):
+        return _kind_of_labels(labels).fill(labels, like, name)
+    columns, present = {}, {}
+    for key, column in labels.items():
+        own = like.get(key) if isinstance(like, Mapping) else like
+        columns[key], present[key] = fill(column, like=own, name=f"{name}[{key!r}]")
+    return columns, None if missing.complete(present) else present
+
+
+def encode(
+    labels: Any, *, class_names: Any = None, like: Any = None, name: str = "labels"
+) -> tuple[Any, Any]:
+    """Encodes labels, or a dict of them, as arrays that a network can learn.
+
+    Args:
+        labels: Integers are class ids from 0, strings are class names, floats are numbers to predict, lists of names
+            are tags; or a dict of these by the name of the task.
+        class_names: Names in the order of their ids, or a dict of them for some of the entries.
+        like: Encoded training targets that these must fit: the same entries, numbers where those are numbers.
+        name: How errors call the argument.
+
+    Returns:
+        The targets and the class names, dicts where `labels` is one; None as names when nothing is classes.
+
+    Raises:
+        InputError: If a label is no class, not finite or of a type that is none of these.
+
+    Example:
+        >>> encode({"kind": ["a", "b"], "age": [1.5, 2.0]})[1]
+        {'kind': ['a', 'b']}
+    """
+    if not isinstance(labels, Mapping):
+        if isinstance(class_names, Mapping) or isinstance(like, Mapping):
+            raise checks.error(
+                f"`{name}` must be a dict, as the others", given=type(labels).__name__
+            )
+        kind = _kind_of_labels(labels)
+        if like is not None and class_names is None and kind is KINDS["category"]:
+            kind = kind_of(like, class_names)  # whole numbers where the training labels are floats
+        return kind.encode(labels, names=class_names, name=name)
+    _check_entries(labels, class_names, like, name)
+    targets, names = {}, {}
+    for key, column in labels.items():
+        own = None if like is None else like[key]
+        given = (class_names or {}).get(key)
+        targets[key], names[key] = encode(
+            column, class_names=given, like=own, name=f"{name}[{key!r}]"
+        )
+    return targets, {key: own for key, own in names.items() if own is not None} or None
+
+
+def _kind_of_labels(labels: Any) -> ModuleType:
+    return next(kind for kind in KINDS.values() if kind.reads(labels))
+
+
+def _check_entries(labels: Mapping, class_names: Any, like: Any, name: str) -> None:
+    """Raises an error unless a dict of labels has the entries that it should have."""
+    if like is None:
+        entries, expected = "one entry for each task", set(labels)
+    else:
+        entries = "the entries of the training labels"
+        expected = set(like) if isinstance(like, Mapping) else None
+    if expected != set(labels) or not labels or not all(isinstance(key, str) for key in labels):
+        given = lookup.some(list(labels)) or "an empty dict"
+        raise checks.error(f"`{name}` must have {entries}", given=given)
+    if class_names is None:
+        return
+    if not isinstance(class_names, Mapping) or not set(class_names) <= set(labels):
+        fix = f"The labels are {lookup.some(list(labels))}."
+        expected = "`class_names` must be a dict with the keys of the labels"
+        raise checks.error(expected, given=repr(class_names), fix=fix)
+
+
+def check_present(
+    targets: np.ndarray | Mapping,
+    class_names: Sequence | Mapping | None,
+    *,
+    weights: np.ndarray | Mapping | None = None,
+    fix: str,
+) -> None:
+    """Raises an error if a class has no training image, or no training image has a label.
+
+    Args:
+        targets: Those of the training images, or a dict of them.
+        class_names: The names, or a dict of them for those entries that are classes.
+        weights: 0 where a label is missing, in the form of the targets; None where none is.
+        fix: How to go on.
+    """
+    if isinstance(targets, Mapping):
+        for key, column in targets.items():
+            own = labelled.of_task(weights, key)
+            check_present(column, (class_names or {}).get(key), weights=own, fix=fix)
+        return
+    if weights is not None and not np.any(weights):
+        raise checks.error(
+            "every target must have a label of a training image", given="blanks only", fix=fix
+        )
+    lacking = [] if class_names is None else absent(targets, class_names, weights=weights)
+    if lacking:
+        raise checks.error(
+            "every class must have a training image",
+            given=f"none of {lookup.some(lacking)}",
+            fix=fix,
+        )
+
+
+def absent(
+    targets: np.ndarray, class_names: Sequence[str], *, weights: np.ndarray | None = None
+) -> list[str]:
+    """Returns the names of the classes or tags that no image has; images of weight 0 do not count."""
+    counts = kind_of(targets, class_names).count(labelled.known(targets, weights), class_names)
+    return [name for name, found in zip(class_names, counts, strict=True) if not found]
