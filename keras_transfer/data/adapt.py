@@ -149,11 +149,11 @@ def _as_arrays(data: Any, name: str) -> tuple:
     """Returns `(images[, targets[, weights]])` as arrays or dicts of them."""
     is_several = isinstance(data, list) and len(data) in (2, 3) and np.ndim(data[0]) == 4
     parts = tuple(data) if isinstance(data, tuple) or is_several else (data,)
-    while len(parts) > 1 and parts[-1] is None:
-        parts = parts[:-1]
-    if not 1 <= len(parts) <= 3 or (len(parts) == 1 and isinstance(data, tuple)):
+    if isinstance(data, tuple) and len(data) not in (2, 3):
         expected = f"`{name}` must be images, (images, targets) or (images, targets, weights)"
         raise checks.error(expected, given=f"a tuple of {len(parts)} parts")
+    while len(parts) > 1 and parts[-1] is None:
+        parts = parts[:-1]
     arrays = tuple(_array(part, name) for part in parts)
     for values in tf.nest.flatten(arrays[0]):
         if values.dtype.kind not in "iufb":

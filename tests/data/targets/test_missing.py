@@ -252,9 +252,7 @@ def test_training_images_must_have_a_label():
     with pytest.raises(
         checks.InputError, match="every class must have a training image. Given: none of 'a'"
     ):
-        encoding.check_present(
-            np.array([0, 1]), ["a", "b"], weights=np.array([0.0, 1.0]), fix=""
-        )
+        encoding.check_present(np.array([0, 1]), ["a", "b"], weights=np.array([0.0, 1.0]), fix="")
 
 
 def test_placeholders_give_no_nan_in_any_loss():
