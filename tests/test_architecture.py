@@ -9,6 +9,7 @@ ROOT = pathlib.Path(keras_transfer.__file__).parent
 # `layers` leaves marks in a model (where an answer comes out and which task it belongs to, where the trunk ends), and
 # `features`, `training`, `evaluation` and `serving` read them: none has to know a task or a backbone by name. They ask
 # the task that they find. `evaluation` imports `tasks` for models without marks: the first kind that fits measures.
+# A task reads labels as `data.targets` does.
 # `pages` has the parts of HTML pages: a task writes its section of a report with them.
 # `balancing` is arithmetic on a few numbers a task: a layer keeps its state and `models` finds it by name.
 # `optimizers` holds the classes that `training` chooses and that `models` must know to load a trained model.
@@ -28,7 +29,7 @@ ALLOWED = {
     "data": {"core", "storage", "machine"},
     "backbones": {*GROUND, "layers"},
     "pages": {"core", "storage"},
-    "tasks": {*GROUND, "layers", "losses", "metrics", "pages"},
+    "tasks": {*GROUND, "data", "layers", "losses", "metrics", "pages"},
     "models": {*GROUND, "balancing", "layers", "losses", "optimizers", "backbones", "tasks"},
     "features": {*GROUND, "data", "layers"},
     "training": {*GROUND, "layers", "losses", "optimizers", "features", "data"},

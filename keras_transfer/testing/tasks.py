@@ -37,7 +37,10 @@ def check_task(task: kt.tasks.Task, targets: np.ndarray) -> None:
         answers_are_float32_under_mixed_precision,
         answers_decode_row_by_row,
         scores_go_into_json,
+        the_report_has_texts,
+        training_finds_what_the_task_names,
         reloads_equal,
+        what_was_calibrated_is_saved,
     )
     run(checks, task, np.asarray(targets))
 
@@ -93,6 +96,49 @@ def scores_go_into_json(task: kt.tasks.Task, targets: np.ndarray) -> None:
     outputs = model.predict(make_images(model, len(targets)), verbose=0)
     scores = task.measure(task.encode(targets), outputs)
     require(bool(scores) and json.loads(json.dumps(scores)) == scores, "not plain values")
+
+
+def the_report_has_texts(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that targets, outputs, mistakes and scores are told in words, and one answer goes into JSON."""
+    model = build_model(task)
+    outputs = model.predict(make_images(model, len(targets)), verbose=0)
+    checked, answers = task.check(task.encode(targets), outputs)
+    scores = task.measure(checked, answers)
+    texts = [*task.text(scores), task.describe(checked[0]), task.describe(answers[0])]
+    texts += [*task.headline(task.score, scores), task.mistakes_title, task.target_title]
+
+    errors = task.errors(checked, answers)
+    if errors is not None:
+        require(np.shape(errors) == (len(targets),) and np.all(errors >= 0), f"errors {errors}")
+        texts.append(task.describe_error(float(np.max(errors))))
+    examples = (checked, answers) if task.draws_examples else (None, None)
+    texts.append(task.section(scores, *examples, name="0"))
+    require(all(isinstance(text, str) for text in texts), f"{texts}")
+    json.dumps(task.answer(outputs[0]))
+
+
+def training_finds_what_the_task_names(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that `monitor` is a metric, and that a linear head has a row for each example to be fitted to."""
+    names = [metric.name for metric in task.metrics()]
+    require(task.monitor is None or task.monitor in names, f"{task.monitor!r} is none of {names}")
+    if task.link is not None:
+        rows = task.linear_rows(task.encode(targets), task.loss(targets))
+        require(rows.shape == (len(targets), task.units), f"rows of shape {rows.shape}")
+
+
+def what_was_calibrated_is_saved(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that what a model chose on validation data is saved with it, and no other model has it."""
+    if not task.calibrates:
+        return
+    before, model = task.get_config(), build_model(task)
+    (output,) = kt.models.outputs(model).values()
+    outputs = model.predict(make_images(model, len(targets)), verbose=0)
+    line = output.calibrate(task.encode(targets), outputs)
+    after = output.task.get_config()
+    require(isinstance(line, str) and after != before, f"{line!r}, {after}")
+    require(task.get_config() == before, "the task itself was changed")
+    (output,) = kt.models.outputs(reload(model)).values()
+    require(output.task.get_config() == after, f"{output.task.get_config()}")
 
 
 def reloads_equal(task: kt.tasks.Task, _: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from keras_transfer.optimizers.schedules import SCHEDULES, OneCycle, WarmUp
 from keras_transfer.training.cache.settings import Cache
+from keras_transfer.training.calibrating import calibrate
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
 from keras_transfer.training.freezing import freeze, trainable_table, unfreeze
@@ -36,7 +37,7 @@ from keras_transfer.training.stages import Stage
 __all__ = [
     "BSS", "L2SP", "METHODS", "PLANS", "REGULARISERS", "SCHEDULES", "Cache", "Delta", "GradualUnfreeze", "LogRates",
     "LowRank", "Method", "OneCycle", "Penalty", "RateSearch", "Regulariser", "SolvedHead", "SoupResult", "Stage",
-    "Trainee", "TwoStage", "WarmUp", "decayed",
+    "Trainee", "TwoStage", "WarmUp", "calibrate", "decayed",
     "find_learning_rate", "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer",
     "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_transfer.graphs import compiling, paths
-from keras_transfer.training import augmenting, inputs, refitting
+from keras_transfer.training import augmenting, calibrating, inputs, refitting
 from keras_transfer.training.cache.policy import Keeper
 from keras_transfer.training.rates import layer_rates
 from keras_transfer.training.recipes import Recipe
@@ -146,6 +146,9 @@ class Session:
         run.train()
         run.best.finish()
         self.record.note(_describe_outcome(run, is_delivered=not self.recipe.refit))
+        if run.data.validation is not None:
+            for line in calibrating.calibrate(self.model, run.data.validation):
+                self.record.note(line)
         is_rounded = run.keeper.is_rounded and run.best.weights is not None
         if is_rounded and not run.best.is_exact:
             self._note_exact_value(run)
