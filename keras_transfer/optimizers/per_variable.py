@@ -1,7 +1,7 @@
-"""Keras's optimizers with a learning rate for each variable: one class for each of them, in the table `SCALED`.
+"""Keras's optimizers with a learning rate for each variable: a class for each of them, in the table `SCALED`.
 
-The rate is multiplied, never the gradient: under Adam and its kin a gradient a hundred times smaller makes the same
-step. Decoupled weight decay is a share of the rate, so it is multiplied, too.
+The rate is multiplied, never the gradient, because Adam makes the same step for a gradient a hundred times smaller.
+Decoupled weight decay is a share of the rate, so it is multiplied as well.
 """
 
 import functools
@@ -22,26 +22,26 @@ NAMES = (
 
 
 class Row(NamedTuple):
-    """What holds for one trainable variable."""
+    """A trainable variable and its group."""
 
     path: str
-    """Keras's own path of it."""
+    """Keras's own path."""
     shape: tuple[int, ...]
     group: str
     decayed: bool
-    """Whether weight decay takes from it."""
+    """Whether it has weight decay."""
 
 
 class Scaled:
-    """What a Keras optimizer needs to train each variable at `learning_rate` times a factor of its own.
+    """Makes a Keras optimizer train each variable at `learning_rate` times a factor of its own.
 
-    A variable moves exactly as under the plain optimizer with that rate. The optimizer is made for certain
-    variables, in their order, and refuses others; all of this is saved with it.
+    A variable moves exactly as under the Keras optimizer with that rate. The optimizer is made for certain variables,
+    in their order, and refuses others; factors and variables are saved with it.
 
     Args:
         factors: Of each group of variables.
         rows: One for each trainable variable of the model, in Keras's order; of `Row`, or what it consists of.
-        **arguments: Of the plain optimizer.
+        **arguments: Of the Keras optimizer.
 
     Example:
         >>> kernel = keras.Variable([1.0], name="kernel")

@@ -1,4 +1,4 @@
-"""Thawing within one `fit`, for people who call it themselves."""
+"""Callbacks that unfreeze layers within one `model.fit`."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ __all__ = ["GradualUnfreeze", "TwoStage"]
 
 
 class _Staged(keras.callbacks.Callback):
-    """Changes what trains at the beginning of chosen epochs, so that one `fit` equals one `fit` for each part.
+    """Changes what trains when certain epochs begin; one `fit` then equals a `fit` for each part.
 
-    Setting flags within `fit` changes nothing by itself: the traced step keeps its variables. So the model is
-    compiled again with a fresh optimizer (old step counts would make the first steps of thawed weights several
-    times too large), and the step is traced again.
+    Setting `trainable` within `fit` changes nothing by itself, because the traced step keeps its variables. So the
+    model is compiled again with a new optimizer (old step counts would make the first steps of unfrozen weights
+    several times too large), and the step is traced again.
     """
 
     def __init__(self, *, batch_norm: str, verbose: bool) -> None:
@@ -26,11 +26,11 @@ class _Staged(keras.callbacks.Callback):
         self.part: int | None = None
 
     def parts(self) -> list[tuple[int, list[str], float | None]]:
-        """For each part its first epoch, the layers that train, and its rate (None for that of the optimizer)."""
+        """Returns for each part its first epoch, the layers that train, and its rate (None for the optimizer's)."""
         raise NotImplementedError
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Checks, before the first step, everything that could fail later."""
+        """Checks everything that could fail later, before the first step."""
         if keras.backend.backend() != "tensorflow":
             raise checks.error(
                 f"{type(self).__name__} needs the TensorFlow backend, whose training loop can change what trains",
@@ -44,39 +44,39 @@ class _Staged(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Starts the part that the epoch belongs to."""
         parts = self.parts()
-        due = max(
-            (number for number, (first, *_) in enumerate(parts) if first <= epoch), default=None
-        )
-        if due is None or due == self.part:
+        started = [number for number, (first, *_) in enumerate(parts) if first <= epoch]
+        if not started or started[-1] == self.part:
             return
-        late = epoch > parts[due][0]
-        self.part = due
-        self._start(*parts[due][1:])
+        self.part = started[-1]
+        first, chosen, rate = parts[self.part]
+        self._start(chosen, rate)
+
         if self.verbose:
-            what = "all layers" if not parts[due][1] else f"{parts[due][1][0]} and above"
-            note = "; a resumed run, so the optimizer starts anew" if late and due else ""
-            checks.note(f"epoch {epoch + 1}: {what} train, {self._rate_text()}{note}")
+            what = f"{chosen[0]} and above train" if chosen else "All layers train"
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            is_resumed = self.part > 0 and epoch > first
+            note = " The run is resumed, so the optimizer starts anew." if is_resumed else ""
+            checks.note(f"Epoch {epoch + 1}: {what} at learning rate {rate:g}.{note}")
 
     def _start(self, chosen: list[str], rate: float | None) -> None:
+        """Makes exactly the chosen layers train, with a new optimizer."""
         model = self.model
         old = model.optimizer
         for one in compiling.optimizers(model):
+            # As at the end of a `fit`: the averages of the weights take their place.
             if getattr(one, "use_ema", False) and int(keras.ops.convert_to_numpy(one.iterations)):
-                one.finalize_variable_values(
-                    one._trainable_variables
-                )  # what the end of a `fit` does
+                one.finalize_variable_values(one._trainable_variables)
         freezing.set_trainable(model, chosen, batch_norm=self.batch_norm)
         with compiling.scope(model):
-            fresh = _fresh(old, rate)
-        compiling.recompile(model, fresh)
+            optimizer = _new_optimizer(old, rate)
+        compiling.recompile(model, optimizer)
         model.make_train_function(force=True)
 
-    def _rate_text(self) -> str:
-        return f"learning rate {float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)):g}"
 
-
-def _fresh(optimizer: keras.optimizers.Optimizer, rate: float | None) -> keras.optimizers.Optimizer:
-    """An optimizer of the same settings with empty slots; loss scaling is put around it again by `compile`."""
+def _new_optimizer(
+    optimizer: keras.optimizers.Optimizer, rate: float | None
+) -> keras.optimizers.Optimizer:
+    """Returns an optimizer of the same settings with empty slots; `compile` adds loss scaling again."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     config = inner.get_config()
     if rate is not None:
@@ -85,10 +85,10 @@ def _fresh(optimizer: keras.optimizers.Optimizer, rate: float | None) -> keras.o
 
 
 class TwoStage(_Staged):
-    """Trains the head, and from an epoch on the upper trunk too, within one `model.fit`.
+    """Trains the head, and from a certain epoch on the upper trunk as well, within one `model.fit`.
 
-    The same as two consecutive `fit` calls, the second compiled anew: a fresh optimizer of the same settings
-    with another rate, frozen batch normalisations in inference mode. Works with mixed precision, `jit_compile`,
+    Equals two consecutive `fit` calls, the second with a new optimizer of the same settings and another rate;
+    frozen batch normalisations run in inference mode. Works with mixed precision, `jit_compile`,
     `steps_per_execution`, moving averages and `MirroredStrategy`; TensorFlow backend only. To go on after a kill,
     use `kt.fine_tune(..., run_dir=..., resume=True)`.
 
@@ -122,21 +122,21 @@ class TwoStage(_Staged):
         self.learning_rate = checks.number(learning_rate, name="learning_rate", above=0)
 
     def parts(self) -> list[tuple[int, list[str], float | None]]:
-        """The head, then what is thawed."""
+        """Returns the head, then everything from `unfreeze` on."""
         upper = freezing.pick(self.model, self.unfreeze, argument="unfreeze")
         return [(0, freezing.head(self.model), None), (self.unfreeze_at, upper, self.learning_rate)]
 
 
 class GradualUnfreeze(_Staged):
-    """Thaws the trunk block by block from the top, within one `model.fit`.
+    """Unfreezes the trunk block by block from the top, within one `model.fit`.
 
-    As `TwoStage`, with one more block every few epochs.
+    Like `TwoStage`, with one more block every few epochs.
 
     Args:
         every: Epochs between two blocks.
-        start: First epoch with a thawed block; before it, the head trains alone.
-        until: The lowest block to thaw; by default the bottom one.
-        learning_rate: Of the first thawed part; that of the compiled optimizer by default.
+        start: First epoch with an unfrozen block; before it, the head trains alone.
+        until: The lowest block to unfreeze; by default the bottom one.
+        learning_rate: From that epoch on; that of the compiled optimizer by default.
         factor: Each further part has the rate of the one before times this.
         batch_norm: As for `TwoStage`.
         verbose: As for `TwoStage`.
@@ -169,10 +169,12 @@ class GradualUnfreeze(_Staged):
         self.factor = checks.number(factor, name="factor", above=0)
 
     def parts(self) -> list[tuple[int, list[str], float | None]]:
-        """The head, then one block more in each part."""
-        found = [(0, freezing.head(self.model), None)] if self.start else []
+        """Returns the head, then one block more in each part."""
+        parts = [(0, freezing.head(self.model), None)] if self.start else []
         rate = self.learning_rate
-        for number, name in enumerate(reversed(freezing.thawable(self.model, until=self.until))):
-            found.append((self.start + number * self.every, freezing.pick(self.model, name), rate))
+        names = freezing.thawable(self.model, until=self.until)
+        for number, name in enumerate(reversed(names)):
+            first = self.start + number * self.every
+            parts.append((first, freezing.pick(self.model, name), rate))
             rate = None if rate is None else rate * self.factor
-        return found
+        return parts

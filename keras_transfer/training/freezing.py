@@ -1,9 +1,9 @@
 """Which layers train.
 
-Flags are set on the innermost layers only, and in a way that gives the same result whatever they
-were before. A frozen batch normalisation runs in inference mode: it neither moves its statistics nor
-uses those of the batch. `training=False` in a functional graph would not do that; `fit` overrides
-it. A trunk's own dropout (EfficientNet has some) stays active while training, frozen or not.
+`trainable` is set on the innermost layers only, so the result does not depend on what was set before. A frozen batch
+normalisation runs in inference mode: it uses its statistics and does not move them. `training=False` in a functional
+graph would not do that, because `fit` overrides it. Dropout inside the trunk (EfficientNet has some) stays active
+while training, frozen or not.
 """
 
 import contextlib
@@ -37,32 +37,30 @@ def ordered(model: keras.Model) -> list[str]:
 def head(model: keras.Model) -> list[str]:
     """Returns the paths of the layers above the trunk.
 
-    The trunk ends at the marks of its representation (one of each branch); in a model without one, where
-    `graphs.blocks.trunk_end` says. What mixes the trunks of several tasks belongs to the head, too.
+    The trunk ends at the marks of its representation (one for each branch); in a model without marks, where
+    `graphs.blocks.trunk_end` says. Layers that mix the trunks of several tasks belong to the head, too.
     """
-    leaves = paths.leaves(model)
     trunk = set().union(*_trunks(model))
-    return [path for path in leaves if path.partition("/")[0] not in trunk]
+    return [path for path in paths.leaves(model) if path.partition("/")[0] not in trunk]
 
 
 def _trunks(model: keras.Model) -> list[set[str]]:
-    """The names of the operations below each mark; several trunks have their lower part in common, or nothing."""
+    """Returns the names of the operations below each mark; trunks may share their lower part."""
     order = nodes.lanes(nodes.nodes(model))
     ends = [[mark.output] for mark in marks.representations(model)] or [blocks.trunk_end(order)]
-    below = [
-        [order[position].operation for position in nodes.ancestors(order, end)] for end in ends
-    ]
-    return [
-        {each.name for each in operations if not nodes.mixes_lanes(each)} for operations in below
-    ]
+    trunks = []
+    for end in ends:
+        operations = [order[position].operation for position in nodes.ancestors(order, end)]
+        trunks.append({each.name for each in operations if not nodes.mixes_lanes(each)})
+    return trunks
 
 
-def _beside(model: keras.Model, hits: Iterable[str]) -> set[str]:
-    """The names of the operations of trunks that hold none of the layers `hits`."""
-    names = {path.partition("/")[0] for path in hits}
+def _other_branches(model: keras.Model, layers_in_use: Iterable[str]) -> set[str]:
+    """Returns the names of the operations in trunks that hold none of these layers."""
+    names = {path.partition("/")[0] for path in layers_in_use}
     trunks = _trunks(model)
-    reached = set().union(*(trunk for trunk in trunks if trunk & names))
-    return set().union(*trunks) - reached if reached else set()
+    used = set().union(*(trunk for trunk in trunks if trunk & names))
+    return set().union(*trunks) - used if used else set()
 
 
 def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
@@ -70,22 +68,19 @@ def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
 
     Args:
         model: A functional model.
-        until: Where to begin: the first block that matches.
+        until: The lowest block to return: the first one that matches.
     """
     leaves = paths.leaves(model)
-    mine = set(head(model))
-    inside = {
-        block.name: [path for path in block.layers if path not in mine]
-        for block in marks.blocks(model)
-    }
-    names = [
-        name
-        for name, below in inside.items()
-        if any(leaves[path].weights and not _is_batch_norm(leaves[path]) for path in below)
-    ]
+    heads = set(head(model))
+    names = []
+    for block in marks.blocks(model):
+        trunk = [leaves[path] for path in block.layers if path not in heads]
+        if any(layer.weights and not _is_batch_norm(layer) for layer in trunk):
+            names.append(block.name)
     if until is None:
         return names
-    return names[names.index(paths.match(names, until, argument="until", what="a block")[0]) :]
+    lowest = paths.match(names, until, argument="until", what="a block")[0]
+    return names[names.index(lowest) :]
 
 
 def pick_only(
@@ -95,8 +90,8 @@ def pick_only(
 
     Args:
         model: A functional model.
-        only: Patterns of blocks and layers, "head" among them; or "norms_and_biases" for everything, of
-            which `keep_kernels` then keeps the rest.
+        only: Patterns of blocks and layers, "head" among them; or "norms_and_biases" for everything, after which
+            `keep_kernels` freezes the kernels.
         argument: The name of the user's argument, for the error.
     """
     everything = ordered(model)
@@ -116,13 +111,13 @@ def pick_only(
 
 
 def keep_kernels(model: keras.Model) -> None:
-    """Freezes the trunk's kernels within layers that train: their biases, and normalisations, go on training.
+    """Freezes the trunk's kernels within layers that train; biases and normalisations go on training.
 
     Setting a layer's `trainable` again undoes it.
     """
-    mine = set(head(model))
+    heads = set(head(model))
     for path, layer in paths.leaves(model).items():
-        if path not in mine and layer.trainable:
+        if path not in heads and layer.trainable:
             for variable in layer.trainable_variables:
                 variable.trainable = len(variable.shape) < 2
 
@@ -165,8 +160,9 @@ def pick(
         for hit in hits
         if hit not in inside or inside[hit]
     )
-    beside = _beside(model, [path for hit in hits for path in inside.get(hit, (hit,))])
-    return [path for path in everything[first:] if path.partition("/")[0] not in beside]
+    matched = [path for hit in hits for path in inside.get(hit, (hit,))]
+    skipped = _other_branches(model, matched)
+    return [path for path in everything[first:] if path.partition("/")[0] not in skipped]
 
 
 def set_trainable(
@@ -188,10 +184,10 @@ def set_trainable(
         checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
     chosen = set(chosen)
     if batch_norm in ("inference", "recalibrate"):
-        mine = set(head(model))
+        heads = set(head(model))
         leaves = paths.leaves(model)
-        chosen -= {path for path in chosen if _is_batch_norm(leaves[path]) and path not in mine}
-    # Two steps: on the TensorFlow backend `trainable = True` does nothing where it is True already.
+        chosen -= {path for path in chosen if _is_batch_norm(leaves[path]) and path not in heads}
+    # Both values: on the TensorFlow backend `trainable = True` does nothing where it is True already.
     model.trainable = False
     model.trainable = True
     for path, layer in paths.leaves(model).items():
@@ -262,14 +258,14 @@ def unfreeze(model: keras.Model, *, above: str = "all", batch_norm: str = "infer
 
 @contextlib.contextmanager
 def as_before(model: keras.Model) -> Iterator[None]:
-    """Within the block the flags of `model` may be set; afterwards they are as they were."""
-    found = [model, *model._flatten_layers(include_self=False)]
-    flags = [(layer, layer.trainable, getattr(layer, "batch_norm", None)) for layer in found]
+    """Restores what trains in `model`, and how, at the end of the block."""
+    everything = [model, *model._flatten_layers(include_self=False)]
+    flags = [(layer, layer.trainable, getattr(layer, "batch_norm", None)) for layer in everything]
     variables = [(variable, variable.trainable) for variable in model.variables]
     try:
         yield
     finally:
-        # Outer layers first, for they set those within; in two steps, for `True` after `True` does nothing.
+        # Outer layers first, because they set the inner ones; both values, because `True` after `True` does nothing.
         for layer, trainable, mode in flags:
             layer.trainable = not trainable
             layer.trainable = trainable

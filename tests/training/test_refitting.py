@@ -70,6 +70,37 @@ def test_a_solved_head_is_solved_for_again(data):
         np.testing.assert_allclose(weights(model)[path], value, atol=1e-6, err_msg=path)
 
 
+@pytest.mark.parametrize("epoch", [1, 3], ids=["first run", "second run"])
+def test_an_interrupted_run_ends_as_the_unbroken_one(epoch, data, tmp_path):
+    def stop(number, logs):
+        if number == epoch:
+            raise KeyboardInterrupt
+
+    start = model_of(data).get_weights()
+    found = []
+    for resume in (False, True):
+        model = model_of(data)
+        model.set_weights(start)
+        stages = [kt.Stage(epochs=2, train="head", schedule="cosine", learning_rate=1e-2)]
+        options = {"stages": stages, "refit": True, "seed": 3, "verbose": 0}
+        if resume:
+            options["run_dir"] = tmp_path
+            stopper = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
+            with pytest.raises(KeyboardInterrupt):
+                kt.fine_tune(model, data, callbacks=[stopper], **options)
+            model.set_weights(start)
+        history = kt.fine_tune(model, data, resume=resume, **options)
+        record = history.record
+        found.append((history.history, history.epoch, record["refit"], record["insight"]))
+        found.append(model.get_weights())
+        assert len(record["stages"]) == 1
+    for kept in (found[0][2], found[2][2]):
+        kept["stages"][0].pop("seconds")
+    assert found[0] == found[2]
+    for one, other in zip(found[1], found[3], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("values", "schedule", "expected"),
     [

@@ -1,6 +1,6 @@
-"""Learning rates by layer: less for what is pretrained and general, more for what is new.
+"""Learning rates by layer: lower for pretrained, general layers, higher for new ones.
 
-`layer_rates` gives one optimizer (see `scaled_optimizers`), `multi_optimizer` one for each group of layers.
+`layer_rates` returns one optimizer (see `optimizers.py`), `multi_optimizer` one for each group of layers.
 """
 
 import re
@@ -77,40 +77,35 @@ def layer_rates(
     nodes.check_functional(model)
     if checks.number(decay, name="decay", above=0) > 1:
         raise checks.error("`decay` must be at most 1", given=decay)
-    plain = _plain(optimizer, learning_rate, weight_decay)
+    base = _make_optimizer(optimizer, learning_rate, weight_decay)
     if decay == 1.0 and not rates and not weight_decay:
-        return plain
-    stands = _stands(model)
-    factors, groups = _factors(
-        stands, _matched(model, stands, rates or {}, argument=argument), rates, decay, plain
-    )
+        return base
+
+    places = _find_places(model)
+    patterns = _match(model, places, rates or {}, argument=argument)
+    factors, groups = _group(places, patterns, rates, decay, base)
+
     kernels = {id(variable) for variable in decayed(model)}
     rows = []
     for variable, group in zip(model.trainable_variables, groups, strict=True):
-        chosen = weight_decay is None or id(variable) in kernels
-        rows.append(
-            Row(
-                variable.path,
-                tuple(variable.shape),
-                group,
-                chosen and plain._use_weight_decay(variable),
-            )
-        )
-    return scaled(type(plain)).from_config({**plain.get_config(), "factors": factors, "rows": rows})
+        is_chosen = weight_decay is None or id(variable) in kernels
+        is_decayed = is_chosen and base._use_weight_decay(variable)
+        rows.append(Row(variable.path, tuple(variable.shape), group, is_decayed))
+    return scaled(type(base)).from_config({**base.get_config(), "factors": factors, "rows": rows})
 
 
 def decayed(model: keras.Model) -> list[keras.Variable]:
-    """Returns those of the variables that train that weight decay is meant for: kernels.
+    """Returns the variables that train and should have weight decay: kernels.
 
-    Biases, and what normalisations scale and shift by, are left out.
+    Biases, and scales and shifts of normalisations, are left out.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.LayerNormalization()])
         >>> [variable.name for variable in decayed(model)]
         ['kernel']
     """
-    found = [layer for layer in paths.leaves(model).values() if isinstance(layer, SPARED)]
-    spared = {id(variable) for layer in found for variable in layer.weights}
+    without = [layer for layer in paths.leaves(model).values() if isinstance(layer, SPARED)]
+    spared = {id(variable) for layer in without for variable in layer.weights}
     return [
         variable
         for variable in model.trainable_variables
@@ -152,27 +147,24 @@ def multi_optimizer(
             given=keras.__version__,
             fix="Use `layer_rates`.",
         )
-    found: dict[str | None, list[str]] = {}
-    matched = _matched(model, _stands(model), optimizers, argument="optimizers")
-    for pattern, variable in zip(matched, model.trainable_variables, strict=True):
-        found.setdefault(pattern, []).append(variable.path)
-    twice = [
-        path
-        for one in found
-        for path in found[one]
-        if any(path in found[other] for other in found if other != one)
-    ]
-    if twice:
-        raise checks.error(
-            "variables of different optimizers must have different paths",
-            given=f"{twice[0]!r} twice",
-        )
+    patterns = _match(model, _find_places(model), optimizers, argument="optimizers")
+    groups: dict[str | None, list[str]] = {}
+    pattern_of: dict[str, str | None] = {}
+    for pattern, variable in zip(patterns, model.trainable_variables, strict=True):
+        if pattern_of.setdefault(variable.path, pattern) != pattern:
+            raise checks.error(
+                "variables of different optimizers must have different paths",
+                given=f"{variable.path!r} twice",
+            )
+        groups.setdefault(pattern, []).append(variable.path)
+
     # One key for each optimizer: Keras would save one that has two keys twice.
-    keys = {pattern: "|".join(map(re.escape, found[pattern])) for pattern in optimizers}
-    mapping = {keys[pattern]: _plain(one, None, None) for pattern, one in optimizers.items()}
-    return keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(_plain(optimizer, None, None), mapping)
-    )
+    mapping = {}
+    for pattern, chosen in optimizers.items():
+        key = "|".join(map(re.escape, groups[pattern]))
+        mapping[key] = _make_optimizer(chosen, None, None)
+    default = _make_optimizer(optimizer, None, None)
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, mapping))
 
 
 def learning_rates(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
@@ -191,7 +183,7 @@ def learning_rates(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
 
 
 def without_layers(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer | None:
-    """Returns a new optimizer of Keras's own class with the settings of one that has rates by layer; else None."""
+    """Returns a new Keras optimizer with the settings of one that has rates by layer; None for any other."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not isinstance(inner, Scaled):
         return None
@@ -218,8 +210,8 @@ class LogRates(keras.callbacks.Callback):
             logs[f"learning_rate/{name}"] = rate
 
 
-class _Stand(NamedTuple):
-    """Where a variable that trains stands in the model."""
+class _Place(NamedTuple):
+    """Where in the model a variable is."""
 
     path: str
     layer: str
@@ -227,39 +219,40 @@ class _Stand(NamedTuple):
     depth: int  # 0 in the head, 1 in the block beneath it ...
 
 
-def _stands(model: keras.Model) -> list[_Stand]:
-    own = {id(variable): path for path, variable in paths.variables(model).items()}
-    holders = {
+def _find_places(model: keras.Model) -> list[_Place]:
+    """Returns the places of the variables that train."""
+    variable_paths = {id(variable): path for path, variable in paths.variables(model).items()}
+    layer_paths = {
         id(variable): path
         for path, layer in paths.leaves(model).items()
         for variable in layer.weights
     }
-    place = _by_layer(model)
-    found = []
+    blocks_of_layers = _find_blocks(model)
+    places = []
     for variable in model.trainable_variables:
-        layer = holders.get(id(variable), "")
-        found.append(
-            _Stand(own.get(id(variable), variable.path), layer, *place.get(layer, (HEAD, 0)))
-        )
-    return found
+        path = variable_paths.get(id(variable), variable.path)
+        layer = layer_paths.get(id(variable), "")
+        block, depth = blocks_of_layers.get(layer, (HEAD, 0))
+        places.append(_Place(path, layer, block, depth))
+    return places
 
 
-def _by_layer(model: keras.Model) -> dict[str, tuple[str, int]]:
-    """For each layer of the trunk the name of its block, and how many steps that is below the head."""
+def _find_blocks(model: keras.Model) -> dict[str, tuple[str, int]]:
+    """Returns for each layer of the trunk the name of its block, and how many steps that is below the head."""
     leaves, heads = paths.leaves(model), set(freezing.head(model))
-    place, names = {}, {HEAD}
+    found, names = {}, {HEAD}
     for block in reversed(_blocks(model)):
         inside = [path for path in block.layers if path not in heads and leaves[path].weights]
         if inside:
             depth = len(names)
             name = f"{block.name} {depth}" if block.name in names else block.name
             names.add(name)
-            place.update((path, (name, depth)) for path in inside)
-    return place
+            found.update((path, (name, depth)) for path in inside)
+    return found
 
 
 def _blocks(model: keras.Model, prefix: str = "") -> list[blocks.Block]:
-    """The blocks of a model, bottom to top; where one is a whole nested model, those of that."""
+    """Returns the blocks of a model, bottom to top; a block that is a nested model is replaced by its own blocks."""
     found = []
     for block in marks.blocks(model):
         tops = [
@@ -276,13 +269,13 @@ def _blocks(model: keras.Model, prefix: str = "") -> list[blocks.Block]:
     return found
 
 
-def _matched(
-    model: keras.Model, stands: list[_Stand], patterns: Iterable[str], *, argument: str
+def _match(
+    model: keras.Model, places: list[_Place], patterns: Iterable[str], *, argument: str
 ) -> list[str | None]:
-    """For each variable that trains the first pattern that means it."""
+    """Returns for each variable that trains the first pattern that matches it."""
     inside = {block.name: block.layers for block in _blocks(model)}
     names = [*inside, *paths.leaves(model), *paths.variables(model)]
-    found: list[str | None] = [None] * len(stands)
+    matched: list[str | None] = [None] * len(places)
     for pattern in patterns:
         if pattern == HEAD:
             hits = set(freezing.head(model))
@@ -291,57 +284,57 @@ def _matched(
                 paths.match(names, pattern, argument=argument, what="a block, layer or variable")
             )
             hits.update(path for name in hits & set(inside) for path in inside[name])
-        mine = [
+        new = [
             at
-            for at, stand in enumerate(stands)
-            if found[at] is None and {stand.path, stand.layer} & hits
+            for at, place in enumerate(places)
+            if matched[at] is None and {place.path, place.layer} & hits
         ]
-        if not mine:
+        if not new:
             raise checks.error(
                 f"each pattern of `{argument}` must match something that trains and that no earlier one matches",
                 given=repr(pattern),
             )
-        for at in mine:
-            found[at] = pattern
-    return found
+        for at in new:
+            matched[at] = pattern
+    return matched
 
 
-def _factors(
-    stands: list[_Stand],
-    matched: list[str | None],
+def _group(
+    places: list[_Place],
+    patterns: list[str | None],
     rates: Mapping[str, float] | None,
     decay: float,
-    plain: keras.optimizers.Optimizer,
+    optimizer: keras.optimizers.Optimizer,
 ) -> tuple[dict[str, float], list[str]]:
-    """The factors by group, and each variable's group."""
-    base = _highest(plain) if rates else 1.0
+    """Returns the factor of each group, and the group of each variable."""
+    highest = _highest_rate(optimizer) if rates else 1.0
     factors, groups = {}, []
-    for stand, pattern in zip(stands, matched, strict=True):
+    for place, pattern in zip(places, patterns, strict=True):
         if pattern is not None:
-            name, factor = (
-                pattern,
-                checks.number(rates[pattern], name=f"rates[{pattern!r}]", above=0) / base,
-            )
+            rate = checks.number(rates[pattern], name=f"rates[{pattern!r}]", above=0)
+            name, factor = pattern, rate / highest
+        elif decay == 1.0:
+            name, factor = REST, 1.0
         else:
-            name, factor = (REST, 1.0) if decay == 1.0 else (stand.block, decay**stand.depth)
+            name, factor = place.block, decay**place.depth
         factors[name] = factor
         groups.append(name)
     return factors, groups
 
 
-def _highest(plain: keras.optimizers.Optimizer) -> float:
-    rate = plain.get_config()["learning_rate"]
-    return schedules.peak(
-        keras.saving.deserialize_keras_object(rate) if isinstance(rate, dict) else rate
-    )
+def _highest_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    rate = optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):
+        rate = keras.saving.deserialize_keras_object(rate)
+    return schedules.peak(rate)
 
 
-def _plain(
+def _make_optimizer(
     optimizer: str | keras.optimizers.Optimizer,
     learning_rate: schedules.Rate | None,
     weight_decay: float | None,
 ) -> keras.optimizers.Optimizer:
-    """A new optimizer of Keras's own class."""
+    """Returns a new optimizer of Keras's own class."""
     if isinstance(optimizer, keras.optimizers.Optimizer):
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
             if value is not None:

@@ -1,4 +1,4 @@
-"""Measuring and keeping the moving average of the weights while the raw ones go on training."""
+"""Validates and keeps the moving average of the weights, while the weights themselves go on training."""
 
 import contextlib
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Averages(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def in_model(self) -> Iterator[None]:
-        """The averages are in the model within the block; before the first step they are the weights themselves."""
+        """Puts the averages into the model for the block; before the first step they equal the weights."""
         if not self.is_used or not int(keras.ops.convert_to_numpy(self._optimizer().iterations)):
             yield
             return

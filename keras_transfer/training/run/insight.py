@@ -1,4 +1,4 @@
-"""How training moves a network, block by block: distances from where the run began, and sizes of gradients."""
+"""How training moves a network, block by block: distances from the first weights, and norms of gradients."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -58,33 +58,33 @@ class Insight:
 
     def measure(self, batch: tuple | None = None) -> dict[str, dict[str, float]]:
         """Returns a number by block for everything that is watched; gradients where a batch is given."""
-        found = {}
+        measured = {}
         if "distance" in self.watch:
-            found["distance"] = self._distances()
+            measured["distance"] = self._distances()
         if "gradient" in self.watch and batch is not None:
-            found["gradient"] = self._gradients(batch)
-        return found
+            measured["gradient"] = self._gradients(batch)
+        return measured
 
     def new_stage(self) -> None:
-        """Other layers train now."""
+        """Forgets which layers train."""
         self._gradient = None
         self._moving = None
 
     @functools.cached_property
     def _sizes(self) -> dict[str, float]:
-        """The squared norm of each block in the beginning."""
+        """The squared norm of each block's first weights."""
         return {
             name: sum(float(np.square(self.start[path]).sum()) for path in mine)
             for name, mine in self.blocks.items()
         }
 
     def _distances(self) -> dict[str, float]:
-        """Of all blocks at first, and then of those that train: reading variables is what takes the time."""
+        """Returns all blocks' distances; once known, only those of blocks that train are measured again."""
         for name, mine in self.blocks.items():
             if self._moving is not None and name not in self._moving:
                 continue
             moved = (np.asarray(self._variables[path]) - self.start[path] for path in mine)
-            with np.errstate(over="ignore", invalid="ignore"):  # of training that has run away
+            with np.errstate(over="ignore", invalid="ignore"):  # training may have diverged
                 distance = sum(float(np.square(part).sum()) for part in moved)
             self._last[name] = (
                 round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
@@ -119,7 +119,7 @@ class Insight:
 
             self._gradient = gradient
         values = dict(zip(named, self._gradient(*batch), strict=True))
-        found = {}
+        norms = {}
         for name, mine in self.blocks.items():
             squares = [
                 float(tf.reduce_sum(tf.square(values[path])))
@@ -127,20 +127,20 @@ class Insight:
                 if values.get(path) is not None
             ]
             if squares:
-                found[name] = round(float(np.sqrt(sum(squares))), 6)
-        return found
+                norms[name] = round(float(np.sqrt(sum(squares))), 6)
+        return norms
 
 
 def _blocks(model: keras.Model) -> dict[str, list[str]]:
-    """The paths of the weights of each block, bottom to top; "head" for what lies above the trunk."""
+    """Returns the paths of the weights of each block, bottom to top; "head" for the layers above the trunk."""
     leaves = paths.leaves(model)
-    mine = set(freezing.head(model))
+    heads = set(freezing.head(model))
     parts = {
-        block.name: [path for path in block.layers if path not in mine]
+        block.name: [path for path in block.layers if path not in heads]
         for block in marks.blocks(model)
     }
-    if mine:
-        parts["head"] = [path for path in leaves if path in mine]
+    if heads:
+        parts["head"] = [path for path in leaves if path in heads]
     names = [
         name for name in paths.variables(model) if not name.rpartition("/")[2].startswith("moving_")
     ]
