@@ -6,7 +6,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
-from keras_transfer.cli import options
+from keras_transfer.cli import options, resuming
 
 __all__ = ["ARMS", "add_arguments", "compare", "main"]
 
@@ -210,6 +210,8 @@ def two_stage(
     measure = keras.callbacks.LambdaCallback(
         on_train_end=lambda _: record(next(arms), _accuracy(model, data))
     )
+    if out is not None:  # an interrupted demo starts again
+        (out / resuming.STATE).unlink(missing_ok=True)
     kt.fine_tune(model, data, stages=stages, callbacks=[measure], seed=seed, run_dir=out, verbose=0)
     return model
 

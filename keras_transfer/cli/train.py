@@ -166,6 +166,8 @@ def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Names
     out = arguments.out
     for name in ("report.html", "report.json"):
         (out / name).unlink(missing_ok=True)  # of an earlier run
+    if arguments.overwrite and not arguments.resume:
+        (out / resuming.STATE).unlink(missing_ok=True)
     # The command may be resumed from here on: fine_tune has checked everything when training begins.
     begun = keras.callbacks.LambdaCallback(on_train_begin=lambda _: resuming.write(arguments))
     kt.fine_tune(

@@ -60,9 +60,9 @@ def fine_tune(
         plan: "two_stage"; "gradual" (one block more at a time), "lp_ft" (the head solved for, then
             everything), "surgical" (the head, then chosen blocks only), "full", "head_only", "lora"
             (low-rank updates, merged at the end) or "norms_and_biases".
-        epochs: Of the two stages, or of the one; by default chosen from the data's size. A linear head is then
-            solved for, which counts as one epoch, unless `learning_rate` is a pair or examples have weights other
-            than 0 (a missing label) and 1.
+        epochs: A pair for two stages, by default chosen from the data's size. For "two_stage" one number is that of
+            the second stage: with it, or with None, a linear head is solved for first, which counts as one epoch,
+            unless `learning_rate` is a pair or examples have weights other than 0 (a missing label) and 1.
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
             that matches, and everything above it) or "all", the default.
             For "surgical": the blocks that train.
@@ -123,7 +123,8 @@ def fine_tune(
 
     with contextlib.nullcontext() if folder is None else state.lock(folder):
         saved = _read_state(folder, recipe.fingerprint(model)) if resume else None
-        if folder is not None and saved is None:  # an earlier run there is not gone on with
+        if folder is not None and saved is None:
+            _check_not_interrupted(folder)
             state.forget(folder)
             (folder / best.FILE).unlink(missing_ok=True)
 
@@ -171,6 +172,16 @@ def _check_folder(run_dir: str | os.PathLike | None, resume: bool) -> pathlib.Pa
     if resume:
         raise checks.error("`run_dir` must name the folder of the run to resume", given=None)
     return None
+
+
+def _check_not_interrupted(folder: pathlib.Path) -> None:
+    """Raises an error if an interrupted run would be lost."""
+    if (folder / state.FILE).is_file():
+        raise checks.error(
+            "`run_dir` must not hold an interrupted run",
+            given=repr(str(folder)),
+            fix=f"Set `resume=True` to continue it, or choose another folder (or delete its {state.FILE}).",
+        )
 
 
 def _read_state(folder: pathlib.Path, fingerprint: dict) -> state.Saved:

@@ -64,7 +64,7 @@ class Request:
         return tuple(value)
 
     def single(self, name: str, default: object, *, why: str = "") -> object:
-        """Returns the value of a plan with one stage, or of one that both stages share."""
+        """Returns the value of a plan with one stage, or of the stage after a solved head."""
         value = getattr(self, name)
         if value is None:
             return self.choose(name, default, why=why)
@@ -120,11 +120,12 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
     """The head first, then it and the trunk.
 
     With `epochs` left open it is the package's recipe, the one that `examples/benchmarks/default_recipe.py` measures: a
-    linear head is solved for, then everything trains at a low rate that falls along a cosine.
+    linear head is solved for, then everything trains at a low rate that falls along a cosine. One number of epochs is
+    that of the second stage.
     """
     unfreeze = request.single("unfreeze", "all")
     has_two_rates = isinstance(request.learning_rate, list | tuple)
-    if request.epochs is not None:
+    if isinstance(request.epochs, list | tuple):
         rates = request.pair("learning_rate", (1e-3, 1e-4))
         epochs = request.epochs_of_two()
         return [

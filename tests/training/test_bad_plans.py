@@ -296,6 +296,16 @@ def test_a_run_of_something_else(other, interrupted, tmp_path):
     assert contents(folder) == before
 
 
+def test_an_interrupted_run_is_not_overwritten(interrupted, model):
+    before = contents(interrupted)
+    check_refused(
+        "`run_dir` must not hold an interrupted run. Given: '.*'. Set `resume=True`.* another folder",
+        lambda: kt.fine_tune(model, data(), stages=PLAN, seed=1, run_dir=interrupted, verbose=0),
+        model,
+    )
+    assert contents(interrupted) == before
+
+
 def test_no_run_to_resume(model, tmp_path):
     message = "`run_dir` must hold a run that was interrupted. Given: '.*'. Leave out `resume`"
     check_refused(

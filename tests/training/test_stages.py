@@ -40,6 +40,16 @@ def test_one_rate_is_that_of_the_stage_after_the_solved_head(model):
     assert [stage.solve for stage in plan(model, learning_rate=(1e-3, 1e-5))[0]] == [False, False]
 
 
+def test_one_number_of_epochs_is_that_of_the_stage_after_the_head(model):
+    solved, tuned = plan(model, epochs=3)[0]
+    assert (solved.solve, tuned.solve) == (True, False)
+    assert (tuned.epochs, tuned.train, tuned.schedule) == (3, "all", "cosine")
+    deep = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2, hidden=[4]))
+    assert [stage.epochs for stage in plan(deep, epochs=3)[0]] == [3, 3]
+    with pytest.raises(checks.InputError, match="`epochs` must be a whole number"):
+        plan(model, epochs=0)
+
+
 def test_what_is_given_is_not_decided(model):
     found, decided = plan(model, epochs=(1, 2), unfreeze="block4", learning_rate=(1e-2, 1e-5))
     assert decided == []
@@ -74,7 +84,7 @@ def test_every_plan_can_be_made_and_is_one_that_works(model, name):
     ("changed", "message"),
     [
         ({"epochs": (0, 5)}, "`epochs` must be a whole number of at least 1. Given: 0"),
-        ({"epochs": 5}, "`epochs` must be a pair"),
+        ({"name": "gradual", "epochs": 5}, "`epochs` must be a pair"),
         ({"epochs": (1, 2, 3)}, "`epochs` must be a pair"),
         ({"learning_rate": (1e-3, -1)}, "`learning_rate` must be a number above 0"),
         ({"epochs": (1, 1), "learning_rate": 1e-3}, "`learning_rate` must be a pair"),
