@@ -1,6 +1,6 @@
-"""Argument checks in the one form that every error of the package has.
+"""Checks of arguments, and the form that all errors of the package have.
 
-An error says what was expected, what was given and how to fix it, in one line.
+An error is one line that says what was expected, what was given and how to fix it.
 """
 
 import math
@@ -12,6 +12,7 @@ __all__ = [
     "InputError",
     "choice",
     "error",
+    "first_line",
     "image_size",
     "integer",
     "note",
@@ -24,7 +25,7 @@ SEEDS = 2**32  # NumPy takes seeds below this
 
 
 class InputError(ValueError):
-    """What the user gave cannot work; the message says what would."""
+    """The user's input cannot work; the message says what would."""
 
 
 def error(expected: str, *, given: object, fix: str = "") -> InputError:
@@ -39,8 +40,22 @@ def error(expected: str, *, given: object, fix: str = "") -> InputError:
         >>> error("`alpha` must be positive", given=-1, fix="Use 1.0.")
         InputError('`alpha` must be positive. Given: -1. Use 1.0.')
     """
-    text = f"{expected}. Given: {given}."
-    return InputError(f"{text} {fix}" if fix else text)
+    return InputError(f"{expected}. Given: {given}. {fix}".rstrip())
+
+
+def first_line(problem: Exception) -> str:
+    """Returns the line of an exception's message that says what went wrong.
+
+    Example:
+        >>> first_line(ValueError(" no "))
+        'no'
+    """
+    text = str(problem).rpartition("Exception encountered:")[
+        2
+    ]  # Keras puts pages of config before it
+    return next(
+        (line.strip() for line in text.splitlines() if line.strip()), type(problem).__name__
+    )
 
 
 def note(text: str) -> str:
@@ -50,7 +65,7 @@ def note(text: str) -> str:
 
 
 def choice(value: object, allowed: Iterable, *, name: str) -> object:
-    """Returns `value` if it is one of `allowed`.
+    """Returns `value` if it is one of `allowed`, else raises an error.
 
     Example:
         >>> choice("avg", ("avg", "max"), name="pooling")
@@ -88,9 +103,8 @@ def image_size(value: object, *, name: str = "image_size", minimum: int = 1) -> 
     pair = value if isinstance(value, list | tuple) else (value, value)
     if len(pair) != 2:
         raise error(f"`{name}` must be a whole number or a pair (height, width)", given=repr(value))
-    return integer(pair[0], name=name, minimum=minimum), integer(
-        pair[1], name=name, minimum=minimum
-    )
+    height, width = (integer(side, name=name, minimum=minimum) for side in pair)
+    return height, width
 
 
 def number(
@@ -101,7 +115,7 @@ def number(
     minimum: float = -math.inf,
     below: float = math.inf,
 ) -> float:
-    """Returns `value` as `float` if it is finite, larger than `above`, at least `minimum` and smaller than `below`.
+    """Returns `value` as `float` if it is finite and within the limits.
 
     Example:
         >>> number(0.5, name="dropout", minimum=0, below=1)
@@ -109,11 +123,9 @@ def number(
     """
     real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if not real or value <= above or value < minimum or value >= below:
-        limits = [f"above {above:g}"] * (above > -math.inf) + [f"at least {minimum:g}"] * (
-            minimum > -math.inf
-        )
-        limits += [f"below {below:g}"] * (below < math.inf)
-        raise error(f"`{name}` must be a number {' and '.join(limits)}".rstrip(), given=repr(value))
+        limits = (("above", above), ("at least", minimum), ("below", below))
+        wanted = " and ".join(f"{word} {limit:g}" for word, limit in limits if math.isfinite(limit))
+        raise error(f"`{name}` must be a number {wanted}".rstrip(), given=repr(value))
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""Labels that are missing: targets hold a place-holder there, and the example's weight for the task is 0."""
+"""Missing labels: the target is a place-holder, and the example's weight for the task is 0."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ __all__ = ["are_masks", "known", "of_task", "rows"]
 
 
 def rows(weights: object) -> np.ndarray:
-    """Whether each example has a label.
+    """Tells for each example whether it has a label.
 
     Args:
-        weights: One an example, or several (of pixels, say), any of which may be other than 0.
+        weights: One weight an example, or several (one a pixel, say); an example with any weight but 0 has a label.
 
     Example:
         >>> rows([0.0, 1.0, 0.5]).tolist()
@@ -22,11 +22,7 @@ def rows(weights: object) -> np.ndarray:
 
 
 def known(targets: object, weights: object) -> object:
-    """The targets of the examples that have a label, in their order; all where there are no weights.
-
-    Args:
-        targets: Of one task.
-        weights: As for `rows`, or None.
+    """Returns the targets of one task for the examples that have a label; all of them if `weights` is None.
 
     Example:
         >>> known(np.array([5, 0, 7]), np.array([1.0, 0.0, 1.0])).tolist()
@@ -36,7 +32,7 @@ def known(targets: object, weights: object) -> object:
 
 
 def of_task(weights: object, name: str) -> object:
-    """The weights of one task: its own of a dict, or those that hold for all tasks; None where there are none.
+    """Returns the weights of one task, None if it has none. Weights that are no dict hold for all tasks.
 
     Example:
         >>> of_task({"kind": [1.0]}, "kind"), of_task([1.0], "kind"), of_task({"age": [1.0]}, "kind")
@@ -46,13 +42,11 @@ def of_task(weights: object, name: str) -> object:
 
 
 def are_masks(weights: object) -> bool:
-    """Whether all weights are 0 or 1: they say which labels are there, and nothing else.
+    """Returns whether all weights are 0 or 1, so that they only say which labels are there.
 
     Example:
         >>> are_masks({"kind": [0.0, 1.0], "age": [1.0, 1.0]}), are_masks([0.5, 1.0])
         (True, False)
     """
     columns = weights.values() if isinstance(weights, Mapping) else [weights]
-    return all(
-        bool(np.isin(np.asarray(column), (0, 1)).all()) for column in columns if column is not None
-    )
+    return all(np.isin(column, (0, 1)).all() for column in columns if column is not None)

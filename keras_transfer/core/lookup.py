@@ -1,4 +1,4 @@
-"""From a name to an object, and from a misspelt name to a good error."""
+"""Looks a name up in a table; a misspelt name gets an error with the close ones."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,18 +12,17 @@ T = TypeVar("T")
 
 
 def close(name: str, options: Iterable[str], *, most: int = 3) -> list[str]:
-    """Returns the options that look most like `name`, best first; upper and lower case count as equal.
+    """Returns the options that look most like `name`, best first, whatever their case.
 
     Example:
         >>> close("mobilnetv2", ["MobileNetV2", "VGG16"])
         ['MobileNetV2']
     """
-    lowered = {}
+    by_lower = {}
     for option in options:
-        lowered.setdefault(option.lower(), option)
-    return [
-        lowered[hit] for hit in difflib.get_close_matches(name.lower(), lowered, n=most, cutoff=0.5)
-    ]
+        by_lower.setdefault(option.lower(), option)
+    hits = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
+    return [by_lower[hit] for hit in hits]
 
 
 def find(name: str, table: Mapping[str, T], *, argument: str) -> T:
@@ -36,12 +35,9 @@ def find(name: str, table: Mapping[str, T], *, argument: str) -> T:
     if name in table:
         return table[name]
     near = close(str(name), table)
-    hint = (
-        f"Close names: {', '.join(map(repr, near))}."
-        if near
-        else f"Known: {', '.join(map(repr, sorted(table)))}."
-    )
-    raise checks.error(f"`{argument}` must be a known name", given=repr(name), fix=hint)
+    label, names = ("Close names", near) if near else ("Known", sorted(table))
+    fix = f"{label}: {', '.join(map(repr, names))}."
+    raise checks.error(f"`{argument}` must be a known name", given=repr(name), fix=fix)
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""Packages that only some uses need."""
+"""Packages that come with an extra and are imported only when needed."""
 
 import importlib
 import types
@@ -7,16 +7,16 @@ __all__ = ["MissingExtraError", "require"]
 
 
 class MissingExtraError(ImportError):
-    """A package is absent that an extra of this one brings."""
+    """A package that comes with an extra is not installed."""
 
 
 def require(module: str, *, extra: str, purpose: str) -> types.ModuleType:
-    """Imports `module`, or says which extra of the package brings it.
+    """Imports `module`, or raises an error that says which extra brings it.
 
     Args:
         module: Name to import.
         extra: The extra in `pip install "keras-transfer[extra]"`.
-        purpose: What it is needed for, as the subject of a sentence.
+        purpose: What needs it, as the subject of a sentence.
 
     Raises:
         MissingExtraError: If the module is absent.

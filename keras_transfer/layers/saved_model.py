@@ -1,4 +1,4 @@
-"""A TensorFlow SavedModel as a layer that trains, freezes and travels like any other."""
+"""A TensorFlow SavedModel as a layer that trains, freezes and is saved like any other."""
 
 import contextlib
 import math
@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_transfer.core import checks
+from keras_transfer.graphs import paths
 from keras_transfer.storage import loaded_modules, saved_models
 
 __all__ = ["BATCH_NORM", "SavedModelLayer"]
@@ -22,28 +23,26 @@ BATCH_NORM = ("inference", "train")
 class SavedModelLayer(keras.layers.Layer):
     """Calls a TensorFlow SavedModel (a TF Hub module is one) on its inputs; its variables are the layer's weights.
 
-    The module's own call is used if it has one, and trains as it was made to: with its regularisation losses
-    while the layer is trainable, and in training mode while `batch_norm` is "train". A signature has neither;
-    it always runs in inference mode, but its weights train too. What runs in the module keeps its own precision
-    under mixed precision.
+    The module's own call is used if it has one. While the layer is trainable, its regularisation losses count, and
+    with `batch_norm="train"` it runs in training mode. A signature has no such losses and always runs in inference
+    mode, but its weights train. Under mixed precision the module keeps its own precision.
 
-    A `.keras` file of a model with this layer holds the whole SavedModel, so it does not need the folder
-    again. As a SavedModel is a program, `kt.load_model(path, trust=True)` loads such a file, and nothing else;
-    within a process that trusted it, the layer can be cloned freely. A clone has the SavedModel's own weights.
+    A `.keras` file of a model with this layer holds the whole SavedModel and does not need its folder. Only
+    `kt.load_model(path, trust=True)` loads such a file, because a SavedModel is a program. A process that trusted it
+    can clone the layer; a clone starts with the SavedModel's own weights.
 
     Args:
         handle: Folder of the SavedModel.
         output: Key of the output to take, a signature to call instead of the module, or "signature:key". By
             default the output "default", or the only one.
         arguments: Further arguments of the module's call by name, such as `{"batch_norm_momentum": 0.9}`.
-        batch_norm: "inference" keeps the statistics of the module's batch normalisations as they are, and its
-            dropout off, also where its weights train: a module has one switch for both. "train" turns the
-            switch on in `fit`, while the layer is trainable.
+        batch_norm: "inference" keeps the statistics of batch normalisations and leaves dropout off, even while the
+            weights train: a module has one switch for both. "train" turns it on in `fit`, while the layer is trainable.
         trust: Whether the code in the SavedModel may run.
-        digest: Of a SavedModel that this process has trusted; takes the place of the folder.
+        digest: Digest of a SavedModel that this process trusts, used instead of the folder.
 
     Raises:
-        InputError: If it is no SavedModel that can be called, an argument or output is not there, or it is not
+        InputError: If it is no SavedModel that can be called, there is no such argument or output, or it is not
             trusted.
 
     Example:
@@ -77,27 +76,27 @@ class SavedModelLayer(keras.layers.Layer):
         self.output_name = output
         self.arguments = dict(arguments or {})
         self.batch_norm = checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
-        self.strides = (
-            1  # how much smaller a map comes out than the image; known once the layer is built
-        )
-        self.digest = _keep(self.handle, trust=trust) if digest is None else digest
-        module = loaded_modules.Module(
-            _kept(self.digest, self.handle), output=output, arguments=self.arguments
-        )
-        # Keras takes variables only until the layer is built, and optimisers before a file's assets are read.
-        self._variables_of_module = _wrapped(module, self.name)
+        self.strides = 1  # image side divided by map side; set when the layer is built
+        if digest is None:
+            saved_models.describe(self.handle)
+            saved_models.check_trust(self.handle, trust=trust)
+            self.digest = saved_models.keep(self.handle)
+        else:
+            self.digest = digest
+        folder = _kept(self.digest, self.handle)
+        module = loaded_modules.Module(folder, output=output, arguments=self.arguments)
+        # Wrapped now: a built layer takes no more variables, and optimizers need them before a file's assets are read.
+        self._variables_of_module = _wrap(module, self.name)
         if not self.trainable:
             for variable in self._variables_of_module:
                 variable.trainable = False
         self._module = module
-        self._loaded = (
-            module.loaded
-        )  # for `export`, which follows attributes to the module's tables and files
+        self._loaded = module.loaded  # `export` finds the module's tables and files by it
         if digest is None:
             self.tell()
 
     def tell(self) -> None:
-        """Prints a line about each thing that the module cannot do."""
+        """Prints a line for each thing that the module cannot do."""
         signature = self._module.call.signature
         if signature:
             checks.note(
@@ -109,11 +108,11 @@ class SavedModelLayer(keras.layers.Layer):
 
     @property
     def has_modes(self) -> bool:
-        """Whether the module behaves differently in training, as batch normalisation and dropout do."""
+        """Whether the module differs in training, as batch normalisation and dropout do."""
         return True in self._module.call.training
 
     def build(self, input_shape: tuple) -> None:
-        """Finds out how much smaller a map comes out."""
+        """Sets `strides` by the shape of the output."""
         before, after = input_shape, self.compute_output_shape(input_shape)
         if len(before) == len(after) == 4 and before[1] and after[1]:
             self.strides = 2 ** max(0, round(math.log2(before[1] / after[1])))
@@ -126,12 +125,12 @@ class SavedModelLayer(keras.layers.Layer):
         if self.trainable:
             for loss in self._module.regularisers:
                 self.add_loss(loss())
-        # The module may have been saved for images of any size; then it does not know what comes out of these.
+        # A module saved for images of any size does not know the shape of its output.
         outputs.set_shape(self.compute_output_shape(inputs.shape))
         return ops.cast(outputs, self.compute_dtype) if outputs.dtype.is_floating else outputs
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """The shape that the module gives, found by running it once."""
+        """Returns the shape of the output, found by running the module once."""
         batch, *sides = input_shape
         return (batch, *self._module.output_shape(tuple(sides)))
 
@@ -142,7 +141,7 @@ class SavedModelLayer(keras.layers.Layer):
         )
 
     def get_config(self) -> dict:
-        """Returns what the constructor takes, but not the trust."""
+        """Returns the arguments of the constructor but `trust`."""
         return {
             **super().get_config(),
             "handle": self.handle,
@@ -154,22 +153,10 @@ class SavedModelLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "SavedModelLayer":
-        """Makes the layer again from a SavedModel that this process trusts; a config cannot grant trust."""
-        # Asked here already: what the constructor raises comes out of Keras as another error, of many lines.
+        """Makes the layer from a SavedModel that this process trusts; a config cannot grant trust."""
+        # Checked here already: Keras turns an error of the constructor into another one of many lines.
         _kept(config.get("digest"), config.get("handle"))
         return super().from_config(config)
-
-
-def _keep(handle: str, *, trust: bool) -> str:
-    """Takes a copy of the SavedModel, if that is allowed, and returns its digest."""
-    saved_models.describe(handle)
-    if not trust:
-        raise checks.error(
-            "`trust` must be True for a SavedModel, which is a program that will run",
-            given=f"{trust} for {handle!r}",
-            fix="Pass trust=True if you trust its author.",
-        )
-    return saved_models.keep(handle)
 
 
 def _kept(digest: str | None, handle: str) -> pathlib.Path:
@@ -183,28 +170,24 @@ def _kept(digest: str | None, handle: str) -> pathlib.Path:
     return copy
 
 
-def _wrapped(module: loaded_modules.Module, name: str) -> list[keras.Variable]:
-    """Makes Keras variables of the module's own: the same memory, named as in the module beneath the layer's name."""
-    found, taken = [], set()
+def _wrap(module: loaded_modules.Module, name: str) -> list[keras.Variable]:
+    """Makes Keras variables that share the memory of the module's, named as there, below the layer's name."""
+    wrapped, taken = [], set()
     for variable in (*module.trainable, *module.others):
-        path = variable.name.partition(":")[0]
-        path = next(
-            free
-            for free in (path, *(f"{path}_{n}" for n in range(1, len(taken) + 1)))
-            if free not in taken
-        )
+        path = paths.free_name(variable.name.partition(":")[0], taken)
         taken.add(path)
+
         *scopes, last = [name, *filter(None, path.split("/"))]
+        is_trainable = len(wrapped) < len(module.trainable)
         with contextlib.ExitStack() as stack:
             for scope in scopes:
                 stack.enter_context(keras.name_scope(scope))
-            trains = len(found) < len(module.trainable)
             made = keras.Variable(
-                variable, dtype=variable.dtype, trainable=trains, autocast=False, name=last
+                variable, dtype=variable.dtype, trainable=is_trainable, autocast=False, name=last
             )
         if made.value is not variable:
             raise RuntimeError(
                 "this version of Keras copies a tf.Variable; the module's weights cannot train"
             )
-        found.append(made)
-    return found
+        wrapped.append(made)
+    return wrapped

@@ -1,1 +1,1 @@
-"""What the machine has and how TensorFlow uses it: memory, kernels, data streams."""
+"""The machine and how TensorFlow uses it: memory, kernels, data streams."""

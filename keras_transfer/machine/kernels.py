@@ -1,11 +1,11 @@
-"""Which kernels TensorFlow computes with on the processor: a choice that stands as soon as it is imported."""
+"""Chooses TensorFlow's kernels for the processor. The choice must be made before TensorFlow is imported."""
 
 import os
 import platform
 import sys
 from pathlib import Path
 
-__all__ = ["SWITCH", "choose", "in_use", "rounding", "told"]
+__all__ = ["SWITCH", "choose", "describe_choice", "flags", "in_use", "rounding"]
 
 CPUINFO = Path("/proc/cpuinfo")
 SWITCH = "TF_ENABLE_ONEDNN_OPTS"
@@ -13,35 +13,35 @@ SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 BY_ITSELF = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 ONEDNN, OWN = "oneDNN", "TensorFlow's own"
 
-_chosen = False  # whether this process was given oneDNN here
+_chosen = False  # whether `choose` turned oneDNN on in this process
 
 
 def choose() -> None:
-    """Has TensorFlow compute with oneDNN where it would not by itself, though it is quicker there.
+    """Turns oneDNN on where it is quicker but TensorFlow leaves it off.
 
-    That is on Linux, on x86 processors with AVX2 and without instructions for neural networks: the networks that were
-    tried train there 1.3 to 1.9 times as fast (`examples/benchmarks/kernels.py`). Nothing is done if `SWITCH` is set or
-    TensorFlow was imported before.
+    That is the case on Linux, on x86 processors with AVX2 but no instructions for neural networks: networks trained
+    1.3 to 1.9 times as fast there (`examples/benchmarks/kernels.py`). Does nothing if the environment variable
+    `SWITCH` is set or TensorFlow has been imported.
     """
     global _chosen
-    if "tensorflow" not in sys.modules and _is_open():
+    if "tensorflow" not in sys.modules and _is_worth_it():
         os.environ[SWITCH] = "1"
         _chosen = True
 
 
 def in_use() -> str:
-    """Returns whose kernels TensorFlow computes with.
+    """Returns the kernels that TensorFlow computes with.
 
     Example:
         >>> in_use() in ("oneDNN", "TensorFlow's own")
         True
     """
-    asked = os.environ.get(SWITCH)
-    return ONEDNN if asked == "1" or (asked is None and _flags() & BY_ITSELF) else OWN
+    value = os.environ.get(SWITCH)
+    return ONEDNN if value == "1" or (value is None and flags() & BY_ITSELF) else OWN
 
 
 def rounding() -> list[str]:
-    """Returns what decides how sums are rounded: whose kernels, for which processor, how many threads.
+    """Returns what decides how sums are rounded: kernels, processor flags, oneDNN's settings, number of threads.
 
     Example:
         >>> rounding()[0] == in_use()
@@ -49,21 +49,21 @@ def rounding() -> list[str]:
     """
     import tensorflow as tf
 
-    flags = sorted(
-        flag for flag in _flags() if flag.startswith(("avx", "amx", "fma", "asimd", "sve"))
-    )
-    settings = sorted(
+    vector_flags = [
+        flag for flag in flags() if flag.startswith(("avx", "amx", "fma", "asimd", "sve"))
+    ]
+    settings = [
         f"{name}={value}" for name, value in os.environ.items() if name.startswith("ONEDNN_")
-    )
+    ]
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
-    return [in_use(), *flags, *settings, f"threads={threads}"]
+    return [in_use(), *sorted(vector_flags), *sorted(settings), f"threads={threads}"]
 
 
-def told() -> str:
-    """Returns a line for the user where there is something to say, else ""."""
+def describe_choice() -> str:
+    """Returns a line for the user if oneDNN was turned on, or would be quicker; else ""."""
     if _chosen:
         return f"TensorFlow computes with oneDNN's kernels, the quicker ones on this processor ({SWITCH}=0: its own)"
-    if _is_open():
+    if _is_worth_it():
         return (
             "oneDNN's kernels are quicker on this processor, but off, for TensorFlow was imported first: "
             f"import keras_transfer before it, or set {SWITCH}=1"
@@ -71,19 +71,15 @@ def told() -> str:
     return ""
 
 
-def _is_open() -> bool:
-    """Whether the choice was left open, on a processor on which it matters."""
-    flags = _flags()
-    return (
-        SWITCH not in os.environ
-        and platform.system() == "Linux"
-        and "avx2" in flags
-        and not flags & BY_ITSELF
-    )
+def _is_worth_it() -> bool:
+    """Whether oneDNN is quicker here, off by default, and not switched by the user."""
+    if SWITCH in os.environ or platform.system() != "Linux":
+        return False
+    return "avx2" in flags() and not flags() & BY_ITSELF
 
 
-def _flags() -> set[str]:
-    """What the processor says that it can do; nothing where it does not say."""
+def flags() -> set[str]:
+    """Returns the flags of the processor, such as "avx2"; an empty set where the system does not list them."""
     try:
         return set(CPUINFO.read_text().split())
     except OSError:

@@ -1,32 +1,29 @@
-"""What the machine has to spare, and what it can do."""
+"""Free memory, and computing in bfloat16 on the CPU."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_transfer.machine import kernels
+
 __all__ = ["bfloat16", "free_memory", "has_bfloat16"]
 
-CPUINFO = Path("/proc/cpuinfo")
-BFLOAT16 = ("avx512_bf16", "amx_bf16")  # what a processor says that computes with it
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that compute in it
 OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's graph optimizer
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Returns how many bytes of main memory are free to use; half of all of it where the system does not say.
+    """Returns how many bytes of main memory are free; half of all memory where the system does not say.
 
     Example:
         >>> free_memory() > 0
         True
     """
-    try:
-        lines = MEMINFO.read_text().splitlines()
-        available = next(
-            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration):
+    available = _read_number(MEMINFO, "MemAvailable:") * 1024
+    if not available:
         try:
             available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         except (AttributeError, OSError, ValueError):  # not a POSIX system
@@ -35,24 +32,20 @@ def free_memory() -> int:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor computes with bfloat16; False where it does not say.
+    """Returns whether the processor computes in bfloat16; False where it does not say.
 
     Example:
         >>> has_bfloat16() in (True, False)
         True
     """
-    try:
-        words = set(CPUINFO.read_text().split())
-    except OSError:
-        return False
-    return bool(words & set(BFLOAT16))
+    return bool(kernels.flags() & BFLOAT16)
 
 
 @contextlib.contextmanager
 def bfloat16() -> Iterator[None]:
-    """Functions of TensorFlow that run on the CPU for the first time within compute in bfloat16 where that is safe.
+    """Lets TensorFlow functions that first run within the block compute in bfloat16 on the CPU where that is safe.
 
-    Weights, what goes in and what comes out stay float32.
+    Weights, inputs and outputs stay float32.
 
     Example:
         >>> import tensorflow as tf
@@ -71,18 +64,19 @@ def bfloat16() -> Iterator[None]:
 
 
 def _container_memory() -> int | float:
-    """What is left of the limit that a Linux container sets, infinite without one."""
+    """Returns the free part of a Linux container's memory, infinity without a limit."""
     try:
         limit, used = (int((GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        return max(0, limit - used + _inactive_files())
     except (OSError, ValueError):  # no container, or the limit is "max"
         return float("inf")
+    # The container counts cached files as used, but frees them on demand.
+    return max(0, limit - used + _read_number(GROUP / "memory.stat", "inactive_file"))
 
 
-def _inactive_files() -> int:
-    """What a container counts as used though it would be free on demand: files that were read and not since."""
+def _read_number(file: Path, name: str) -> int:
+    """Returns the number on the line that begins with the word `name`, 0 if there is none."""
     try:
-        lines = (GROUP / "memory.stat").read_text().splitlines()
+        rows = [line.split() for line in file.read_text().splitlines()]
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    return next((int(row[1]) for row in rows if row[:1] == [name]), 0)

@@ -1,18 +1,18 @@
-"""How data sets of TensorFlow run."""
+"""Options of TensorFlow data sets."""
 
 import tensorflow as tf
 
 __all__ = ["plain", "untuned"]
 
-# Functions given to `map` have nothing to convert, and finding that out takes up to a second.
+# Our functions for `map` need no AutoGraph, and its search for something to convert takes up to a second.
 plain = tf.autograph.experimental.do_not_convert
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns `dataset` without TensorFlow's search for the best buffers and numbers of threads.
+    """Returns `dataset` without TensorFlow's search for the best buffer sizes and numbers of threads.
 
-    The search takes a core, and who leaves an iterator waits for it: up to a second at the end of an epoch. Without it
-    `tf.data.AUTOTUNE` means as many threads as there are cores.
+    The search keeps a core busy and delays the end of an epoch by up to a second. Without it `tf.data.AUTOTUNE` means
+    one thread a core.
 
     Example:
         >>> untuned(tf.data.Dataset.range(3)).options().autotune.enabled

@@ -8,7 +8,6 @@ import zipfile
 import keras
 
 from keras_transfer import backbones, layers, losses, optimizers, tasks
-from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks
 from keras_transfer.storage import keras_files
 
@@ -56,7 +55,7 @@ def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
     except checks.InputError:
         raise
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as failed:
-        reason = rebuilding.first_line(failed)
+        reason = checks.first_line(failed)
         if "safe_mode" in str(failed) or "unsafe" in str(failed).lower():
             raise checks.error(
                 "a model file must not carry code",

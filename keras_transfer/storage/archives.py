@@ -1,10 +1,10 @@
-"""Archives that somebody else may have made: looked at before anything is written.
+"""Reads archives from anybody: they are checked before anything is written.
 
-An entry that would leave its folder (an absolute name, `..`, a link) makes the whole archive refused,
-whatever else is in it.
+An archive with a single entry that would leave its folder (an absolute name, `..`, a link) is refused as a whole.
 """
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -14,11 +14,13 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from keras_transfer.core import checks
 
 __all__ = ["extract", "names", "read_json", "scratch", "untar"]
+
+ARCHIVE = "whole and safe archive"
 
 
 @functools.cache
@@ -40,10 +42,8 @@ def scratch() -> pathlib.Path:
     return folder
 
 
-def names(
-    path: str | os.PathLike, *, argument: str = "path", what: str = "whole and safe archive"
-) -> list[str]:
-    """Returns the names of the files in a zip archive, all of which stay within the folder they are extracted to.
+def names(path: str | os.PathLike, *, argument: str = "path", what: str = ARCHIVE) -> list[str]:
+    """Returns the names of the files in a zip archive.
 
     Args:
         path: The archive.
@@ -60,20 +60,16 @@ def names(
         ['inner/a.txt']
     """
     with _opened(path, argument, what) as archive:
-        return _checked(archive, path, argument, what)
+        return _file_names(archive)
 
 
 def read_json(
-    path: str | os.PathLike,
-    name: str,
-    *,
-    argument: str = "path",
-    what: str = "whole and safe archive",
+    path: str | os.PathLike, name: str, *, argument: str = "path", what: str = ARCHIVE
 ) -> object:
-    """Returns what the JSON file `name` in a zip archive says.
+    """Returns the content of the JSON file `name` in a zip archive.
 
     Raises:
-        InputError: If the archive is broken or unsafe, the file is absent, or it is no JSON.
+        InputError: If the archive is broken or unsafe, or the file is absent or no JSON.
 
     Example:
         >>> with zipfile.ZipFile("b.zip", "w") as archive:
@@ -82,12 +78,9 @@ def read_json(
         {'a': 1}
     """
     with _opened(path, argument, what) as archive:
-        if name not in _checked(archive, path, argument, what):
+        if name not in _file_names(archive):
             raise checks.error(f"`{argument}` must hold {name}", given=repr(str(path)))
-        try:
-            return json.loads(archive.read(name))
-        except (ValueError, RecursionError, OSError, zipfile.BadZipFile) as broken:
-            raise _broken(path, argument, what, broken) from broken
+        return json.loads(archive.read(name))
 
 
 def extract(
@@ -96,7 +89,7 @@ def extract(
     folder: str | os.PathLike,
     *,
     argument: str = "path",
-    what: str = "whole and safe archive",
+    what: str = ARCHIVE,
 ) -> None:
     """Writes the files of a zip archive whose names begin with `prefix` into `folder`, without the prefix.
 
@@ -111,15 +104,12 @@ def extract(
         'a'
     """
     with _opened(path, argument, what) as archive:
-        for name in _checked(archive, path, argument, what):
+        for name in _file_names(archive):
             if name.startswith(prefix):
                 target = pathlib.Path(folder) / name.removeprefix(prefix)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    with archive.open(name) as source, open(target, "wb") as copy:
-                        shutil.copyfileobj(source, copy)
-                except (OSError, zipfile.BadZipFile) as broken:
-                    raise _broken(path, argument, what, broken) from broken
+                with archive.open(name) as source, open(target, "wb") as copy:
+                    shutil.copyfileobj(source, copy)
 
 
 def untar(
@@ -127,13 +117,13 @@ def untar(
     folder: str | os.PathLike,
     *,
     argument: str = "path",
-    what: str = "whole and safe archive",
+    what: str = ARCHIVE,
 ) -> None:
     """Writes the files of a tar archive, compressed or not, into `folder`.
 
     Raises:
-        InputError: If the archive is broken, or an entry is neither file nor folder or would leave `folder`;
-            in the latter case nothing was written.
+        InputError: If the archive is broken, or an entry is neither file nor folder or would leave `folder`. An
+            unsafe archive is refused before anything is written.
 
     Example:
         >>> with tarfile.open("d.tar.gz", "w:gz") as archive:
@@ -142,49 +132,48 @@ def untar(
         >>> pathlib.Path("unpacked/inner/a.txt").exists()
         True
     """
-    try:
-        with tarfile.open(path) as archive:
-            members = archive.getmembers()
-            _check((member.name, not (member.isfile() or member.isdir())) for member in members)
-            archive.extractall(folder, members, filter="data")
-    except (OSError, EOFError, tarfile.TarError, ValueError) as broken:
-        raise _broken(path, argument, what, broken) from broken
+    with _reading(path, argument, what), tarfile.open(path) as archive:
+        members = archive.getmembers()
+        _check((member.name, not (member.isfile() or member.isdir())) for member in members)
+        archive.extractall(folder, members, filter="data")
 
 
-def _opened(path: str | os.PathLike, argument: str, what: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as broken:
-        raise _broken(path, argument, what, broken) from broken
-
-
-def _checked(
-    archive: zipfile.ZipFile, path: str | os.PathLike, argument: str, what: str
-) -> list[str]:
-    try:
-        # `orig_filename` is what the file says; ZipInfo's own name has the machine's separators already replaced.
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike, argument: str, what: str) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip archive, all of whose entries are safe."""
+    with _reading(path, argument, what), zipfile.ZipFile(path) as archive:
+        # `orig_filename` is what the file says; in ZipInfo's own name the separators are already replaced.
         _check(
             (info.orig_filename, stat.S_ISLNK(info.external_attr >> 16))
             for info in archive.infolist()
         )
-    except ValueError as unsafe:
-        raise _broken(path, argument, what, unsafe) from unsafe
+        yield archive
+
+
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike, argument: str, what: str) -> Iterator[None]:
+    """Turns all that can go wrong with an archive into one error."""
+    try:
+        yield
+    except checks.InputError:
+        raise
+    except (
+        OSError, EOFError, ValueError, NotImplementedError, RecursionError, zipfile.BadZipFile, tarfile.TarError,
+    ) as broken:  # fmt: skip
+        given = f"{str(path)!r} ({checks.first_line(broken)})"
+        raise checks.error(f"`{argument}` must be a {what}", given=given) from broken
+
+
+def _file_names(archive: zipfile.ZipFile) -> list[str]:
     return [info.filename for info in archive.infolist() if not info.is_dir()]
 
 
 def _check(entries: Iterable[tuple[str, bool]]) -> None:
-    """Raises ValueError for an entry (name, is it a link or worse) that must not be extracted."""
-    for name, special in entries:
+    """Raises ValueError for an entry (name, whether it is a link or worse) that must not be extracted."""
+    for name, is_special in entries:
         parts = name.replace("\\", "/").split("/")
         # An empty part makes what follows it absolute once a prefix is cut off.
-        if special or ".." in parts or "" in parts[:-1] or ":" in parts[0] or "\0" in name:
+        if is_special or ".." in parts or "" in parts[:-1] or ":" in parts[0] or "\0" in name:
             raise ValueError(
                 f"its entry {name!r} is a link or would leave the folder it is extracted to"
             )
-
-
-def _broken(
-    path: str | os.PathLike, argument: str, what: str, reason: Exception
-) -> checks.InputError:
-    first = (str(reason).strip() or type(reason).__name__).splitlines()[0]
-    return checks.error(f"`{argument}` must be a {what}", given=f"{str(path)!r} ({first})")

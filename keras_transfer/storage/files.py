@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a full disk never leaves half of one."""
+"""Writes files so that a crash or a full disk never leaves half of one."""
 
 import contextlib
 import os
@@ -14,7 +14,9 @@ __all__ = ["check_writable", "replacing", "undisturbed", "write_text"]
 
 
 def check_writable(folder: str | os.PathLike, *, argument: str) -> pathlib.Path:
-    """Makes `folder` if needed and returns it, or raises an error before work starts that would be lost.
+    """Makes `folder` if needed and returns it; raises an error if nothing can be written to it.
+
+    Call this before the work whose results go there.
 
     Example:
         >>> check_writable(".", argument="run_dir").name
@@ -35,9 +37,9 @@ def check_writable(folder: str | os.PathLike, *, argument: str) -> pathlib.Path:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary path beside `path`; it takes `path`'s place when the block ends well, else it is removed.
+    """Gives a temporary path beside `path`, and moves it to `path` if the block succeeds, else removes it.
 
-    The temporary name keeps the suffixes, which tell Keras the format.
+    The temporary name keeps the suffixes, by which Keras knows the format.
 
     Example:
         >>> with replacing("/tmp/doc_example.txt") as temporary:
@@ -57,13 +59,13 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes `text` as UTF-8, all or nothing."""
     with replacing(path) as temporary:
-        # File names that are no UTF-8 come as lone surrogates, which only an escape can show.
+        # A file name that is no UTF-8 holds lone surrogates, which only an escape can show.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Holds back Ctrl-C until the block has ended; outside the main thread, where it never arrives, does nothing.
+    """Delays Ctrl-C until the block has ended; outside the main thread, which alone gets it, does nothing.
 
     Example:
         >>> with undisturbed():
@@ -72,6 +74,7 @@ def undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
     pressed = []
     former = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     try:

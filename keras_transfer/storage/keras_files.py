@@ -1,12 +1,11 @@
-"""A `.keras` file, as something that nobody vouches for: looked at before anything in it is made.
+"""Checks a `.keras` file from anybody before Keras loads it.
 
-Code in it (lambdas, SavedModels) is refused unless it is trusted; then the SavedModels are taken out, for
-the layers that Keras is about to make. Its config is plain data until Keras reads it.
+Code in the file (lambdas, SavedModels) is refused unless the user trusts it; trusted SavedModels are copied out for
+the layers that Keras will make. Until Keras reads it, the config is only data.
 """
 
 import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -28,13 +27,13 @@ _WHAT = "whole Keras file"
 def admit(
     path: str | os.PathLike, *, trust: bool, argument: str = "path", compiled: bool = True
 ) -> list[dict]:
-    """Lets a file pass to Keras, or raises an error; SavedModels in it are kept for their layers.
+    """Checks a file that Keras shall load, and copies its SavedModels out for their layers.
 
     Args:
         path: The file.
         trust: Whether code in it may run.
         argument: The name of the user's argument, for the error.
-        compiled: Whether Keras will be asked to compile the model too, with the losses in the file.
+        compiled: Whether Keras will also compile the model, with the losses in the file.
 
     Returns:
         Every dict in the config, however deep.
@@ -58,31 +57,31 @@ def admit(
     if not compiled:
         config.pop("compile_config", None)
     parts = list(_parts(config))
+    ending = f"/{saved_models.FILE}"
     names = archives.names(file, argument=argument, what=_WHAT)
-    modules = [
-        name
-        for name in names
-        if name.startswith("assets/") and name.endswith(f"/{saved_models.FILE}")
-    ]
+    modules = [name for name in names if name.startswith("assets/") and name.endswith(ending)]
     code = [_CODE[part["class_name"]] for part in parts if str(part.get("class_name")) in _CODE]
-    if not trust and (code or modules):
+    code += ["a SavedModel"] * len(modules)
+    if code and not trust:
         raise checks.error(
             "a model file must not carry code",
-            given=f"{str(path)!r}, with {code[0] if code else 'a SavedModel'}",
+            given=f"{str(path)!r}, with {code[0]}",
             fix="If you trust who made it, pass trust=True.",
         )
-    if any(
-        str(part.get(key)).startswith("keras_hub")
-        for part in parts
-        for key in ("module", "registered_name")
-    ):
+
+    origins = [str(part.get(key)) for part in parts for key in ("module", "registered_name")]
+    if any(origin.startswith("keras_hub") for origin in origins):
         optional.require("keras_hub", extra="kerashub", purpose=f"Loading {file.name}")
     for name in modules:
-        _keep(file, name.removesuffix(saved_models.FILE), argument)
+        with tempfile.TemporaryDirectory(dir=archives.scratch()) as folder:
+            prefix = name.removesuffix(saved_models.FILE)
+            archives.extract(file, prefix, folder, argument=argument, what=_WHAT)
+            saved_models.keep(folder)
     return parts
 
 
 def _parts(config: dict) -> Iterator[dict]:
+    """Yields every dict in the config, without recursion: a config may be nested as deep as its author likes."""
     waiting: list = [config]
     while waiting:
         part = waiting.pop()
@@ -91,12 +90,3 @@ def _parts(config: dict) -> Iterator[dict]:
             waiting.extend(part.values())
         elif isinstance(part, list):
             waiting.extend(part)
-
-
-def _keep(file: pathlib.Path, prefix: str, argument: str) -> None:
-    folder = tempfile.mkdtemp(dir=archives.scratch())
-    try:
-        archives.extract(file, prefix, folder, argument=argument, what=_WHAT)
-        saved_models.keep(folder)
-    finally:
-        shutil.rmtree(folder)

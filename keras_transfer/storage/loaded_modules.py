@@ -1,4 +1,4 @@
-"""SavedModels that this process trusts, loaded and called."""
+"""Loads and calls SavedModels that this process trusts."""
 
 import pathlib
 from collections.abc import Callable, Mapping
@@ -12,15 +12,15 @@ __all__ = ["Module"]
 
 
 class Module:
-    """A SavedModel, loaded: one of its calls, with the variables and losses that belong to it.
+    """One call of a loaded SavedModel, with the variables and losses that belong to it.
 
     Args:
-        folder: A copy of `saved_models.keep`.
+        folder: A copy made by `saved_models.keep`.
         output: As for `saved_models.choose`.
         arguments: Further arguments for the call, by name.
 
     Raises:
-        InputError: If the output or an argument is not there, or it is not called on one tensor.
+        InputError: If there is no such output or argument, or the call does not take one tensor.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class Module:
         try:
             self.loaded, self._function = _loaded(str(folder), description, self.call)
         except (OSError, ValueError, tf.errors.OpError) as failed:
-            reason = (str(failed).strip() or type(failed).__name__).splitlines()[0]
+            reason = checks.first_line(failed)
             raise checks.error("a SavedModel must be whole", given=reason) from failed
         self.trainable, self.others = self._variables()
-        listed = getattr(self.loaded, "regularization_losses", None)
-        self.regularisers = [] if self.call.signature else list(listed or [])
+        losses = getattr(self.loaded, "regularization_losses", None) or []
+        self.regularisers = [] if self.call.signature else list(losses)
         self._shapes: dict[tuple, tuple] = {}
 
     @property
@@ -46,78 +46,71 @@ class Module:
         return self.call.specs[0].dtype
 
     def _variables(self) -> tuple[list[tf.Variable], list[tf.Variable]]:
-        """The variables that may train, and the others; where the module does not list them, what the call uses."""
+        """Returns the trainable variables and the others, as the module lists them, else those that the call uses."""
         functions = [self._function] if self.call.signature else self._function.concrete_functions
         used = [
             variable for function in functions for variable in getattr(function, "variables", ())
         ]
-        listed, trainable = (
-            getattr(self.loaded, name, None) for name in ("variables", "trainable_variables")
-        )
+        listed = getattr(self.loaded, "variables", None)
+        trainable = getattr(self.loaded, "trainable_variables", None)
         if not listed and not trainable:
-            listed, trainable = used, None  # an export's lists may be there and empty
+            listed, trainable = used, used  # an export's lists may be there and empty
         everything = {id(variable): variable for variable in listed or used}
-        chosen = (
-            everything if trainable is None else {id(variable): variable for variable in trainable}
-        )
-        chosen = {key: variable for key, variable in chosen.items() if variable.trainable}
-        return list(chosen.values()), [
-            variable for key, variable in everything.items() if key not in chosen
-        ]
+        if trainable is None:
+            trainable = everything.values()
+        trained = {id(variable): variable for variable in trainable if variable.trainable}
+        others = [variable for key, variable in everything.items() if key not in trained]
+        return list(trained.values()), others
 
     def __call__(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
         """Runs the call on a tensor of the type it takes."""
         if self.call.signature:
             outputs = self._function(**{self.call.input: x})
         else:
-            mode = {"training": self._mode(training)} if self.call.training else {}
+            mode = {}
+            if self.call.training:  # the module may have been saved with one mode only
+                saved = self.call.training
+                mode["training"] = training if training in saved else next(iter(saved - {True}))
             outputs = self._function(x, **mode, **self._arguments)
         if isinstance(outputs, Mapping):
             return outputs[self._key]
         return outputs[int(self._key)] if isinstance(outputs, list | tuple) else outputs
 
-    def _mode(self, training: bool) -> bool | None:
-        """The value of `training` to pass: the module may have been saved with one mode only."""
-        return (
-            training if training in self.call.training else next(iter(self.call.training - {True}))
-        )
-
     def output_shape(self, sides: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape of the output, without the batch, for an input of this shape.
+        """Returns the shape of the output for an input of the shape `sides`, both without the batch axis.
 
-        The module is run once where the sides are known: its own functions only know what they were saved with.
+        Where all sides are known, the module is run once: its functions only know the shapes they were saved with.
 
         Raises:
             InputError: If it does not take this shape.
         """
         if sides not in self._shapes:
-            self._shapes[sides] = self._found_shape(sides)
+            self._shapes[sides] = self._infer_shape(sides)
         return self._shapes[sides]
 
-    def _found_shape(self, sides: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def _infer_shape(self, sides: tuple[int | None, ...]) -> tuple[int | None, ...]:
         try:
             with tf.init_scope():
                 if None not in sides:
-                    found = _in_replica(
-                        lambda: self(tf.zeros((1, *sides), self.dtype), training=False)
-                    )
+                    zeros = tf.zeros((1, *sides), self.dtype)
+                    output = _run_in_replica(lambda: self(zeros, training=False))
                 else:
                     traced = tf.function(lambda x: self(x, training=False))
                     spec = tf.TensorSpec((None, *sides), self.dtype)
-                    found = traced.get_concrete_function(spec).structured_outputs
+                    output = traced.get_concrete_function(spec).structured_outputs
         except (ValueError, TypeError, tf.errors.OpError) as refused:
             takes = " or ".join(str(spec.shape) for spec in self.call.specs)
             raise checks.error(
                 "a SavedModel must be given what it was saved for",
                 given=f"shape {(None, *sides)} with arguments {self._arguments}, where it takes {takes}",
             ) from refused
-        if not isinstance(found, tf.Tensor) or not found.shape.rank:
-            raise checks.error("a SavedModel must give a tensor with a batch axis", given=found)
-        return tuple(found.shape[1:])
+        if not isinstance(output, tf.Tensor) or not output.shape.rank:
+            raise checks.error("a SavedModel must give a tensor with a batch axis", given=output)
+        return tuple(output.shape[1:])
 
 
-def _in_replica(run: Callable) -> tf.Tensor:
-    """Runs a function once on each device of the strategy in force, whose variables can be read nowhere else."""
+def _run_in_replica(run: Callable) -> tf.Tensor:
+    """Runs a function on the devices of the current strategy: its variables can be read nowhere else."""
     if not tf.distribute.has_strategy():
         return run()
     strategy = tf.distribute.get_strategy()
@@ -127,18 +120,18 @@ def _in_replica(run: Callable) -> tf.Tensor:
 def _loaded(
     folder: str, description: saved_models.Description, call: saved_models.Call
 ) -> tuple[object, Callable]:
-    """Loads a copy; returns what keeps its variables alive, and the function to call."""
+    """Loads a copy; returns the object that keeps its variables alive, and the function to call."""
     if description.references:
-        constant = _constant(folder, description, call)
-        return constant, lambda **inputs: constant(tf.convert_to_tensor(inputs[call.input]))
+        frozen = _freeze(folder, description, call)
+        return frozen, lambda **inputs: frozen(tf.convert_to_tensor(inputs[call.input]))
     loaded = tf.saved_model.load(folder, tags=list(description.tags))
     return loaded, loaded.signatures[call.signature] if call.signature else loaded.__call__
 
 
-def _constant(
+def _freeze(
     folder: str, description: saved_models.Description, call: saved_models.Call
 ) -> Callable:
-    """A signature of a module of TensorFlow 1 as a function whose variables have become constants."""
+    """Loads a signature of a TensorFlow 1 module as a function whose variables are constants."""
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session() as session:
         meta = v1.saved_model.load(session, list(description.tags), folder)
@@ -160,9 +153,7 @@ def _check_arguments(call: saved_models.Call, arguments: Mapping) -> None:
         )
     for name in arguments:
         if name not in call.arguments:
-            takes = (
-                f"It takes: {', '.join(call.arguments)}." if call.arguments else "It takes none."
-            )
+            fix = f"It takes: {', '.join(call.arguments) or 'no others'}."
             raise checks.error(
-                "an argument of a SavedModel must be known", given=repr(name), fix=takes
+                "an argument of a SavedModel must be known", given=repr(name), fix=fix
             )

@@ -1,9 +1,8 @@
-"""TensorFlow SavedModels: what one says of itself, and private copies of those that are trusted.
+"""Describes TensorFlow SavedModels, and keeps private copies of those that the user trusts.
 
-A SavedModel is a program. `describe` reads its description without running any of it. Only a copy that
-`keep` made is ever loaded, so what was looked at is what runs, and what becomes of the original does not
-matter. A copy is known by the digest of its files: with that, a process that trusted a SavedModel once can
-load it again.
+A SavedModel is a program. `describe` reads its description and runs none of it. Only copies made by `keep` are ever
+loaded, so what runs is what was checked, whatever becomes of the original. A copy is found again by the digest of
+its files, but only in the process that trusted it.
 """
 
 import hashlib
@@ -20,7 +19,17 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_transfer.core import checks, lookup
 from keras_transfer.storage import archives
 
-__all__ = ["FILE", "Call", "Description", "Spec", "choose", "describe", "keep", "kept"]
+__all__ = [
+    "FILE",
+    "Call",
+    "Description",
+    "Spec",
+    "check_trust",
+    "choose",
+    "describe",
+    "keep",
+    "kept",
+]
 
 FILE = "saved_model.pb"
 _PARTS = ("variables", "assets")  # the folders that loading needs
@@ -39,12 +48,12 @@ class Call(NamedTuple):
     """One way to call a SavedModel on a tensor."""
 
     signature: str
-    """"" for the module's own call."""
+    """Its name, "" for the module's own call."""
     input: str
     specs: tuple[Spec, ...]
-    """What the tensor may be; empty if it does not take exactly one."""
+    """The tensors it accepts; empty if it does not take exactly one tensor."""
     arguments: tuple[str, ...] = ()
-    """What it takes beside the tensor and `training`."""
+    """Names of the arguments beside the tensor and `training`."""
     training: frozenset = frozenset()
     """The values of `training` that it was saved with; empty if it takes none."""
     outputs: tuple[str, ...] = ()
@@ -52,17 +61,17 @@ class Call(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What a SavedModel says of itself."""
+    """What can be called in a SavedModel."""
 
     tags: tuple[str, ...]
     calls: Mapping[str, Call]
-    """By name of the signature, the module's own call as ""."""
+    """By name of the signature; the module's own call has the name ""."""
     references: bool = False
-    """Whether its variables are the reference variables of TensorFlow 1, which nothing can train or export today."""
+    """Whether it has reference variables of TensorFlow 1, which can no longer be trained or exported."""
 
 
 def describe(folder: object, *, argument: str = "handle") -> Description:
-    """Reads what can be called in a SavedModel; nothing of it is run.
+    """Reads what can be called in a SavedModel, without running any of it.
 
     Args:
         folder: Where `saved_model.pb` lies.
@@ -83,9 +92,8 @@ def describe(folder: object, *, argument: str = "handle") -> Description:
         with tf.io.gfile.GFile(file, "rb") as stored:
             graphs = saved_model_pb2.SavedModel.FromString(stored.read()).meta_graphs
     except message.DecodeError as broken:
-        raise checks.error(
-            f"`{argument}` must be a whole SavedModel", given=f"{file!r} ({broken})"
-        ) from broken
+        given = f"{file!r} ({broken})"
+        raise checks.error(f"`{argument}` must be a whole SavedModel", given=given) from broken
     # A module of TensorFlow 1 has one graph for training and one for use.
     graph = next((graph for graph in graphs if "train" not in graph.meta_info_def.tags), None)
     calls = {call.signature: call for call in _calls(graph)} if graph else {}
@@ -100,52 +108,53 @@ def describe(folder: object, *, argument: str = "handle") -> Description:
 
 def _calls(graph: object) -> Iterator[Call]:
     nodes = graph.object_graph_def.nodes
-    children = (
-        {child.local_name: nodes[child.node_id] for child in nodes[0].children} if nodes else {}
-    )
-    if "__call__" in children and children["__call__"].HasField("function"):
-        yield _own_call(children["__call__"].function, graph.object_graph_def.concrete_functions)
+    for child in nodes[0].children if nodes else ():
+        if child.local_name == "__call__" and nodes[child.node_id].HasField("function"):
+            functions = graph.object_graph_def.concrete_functions
+            yield _own_call(nodes[child.node_id].function, functions)
     for name, signature in sorted(graph.signature_def.items()):
         if signature.inputs and not name.startswith("__"):
-            specs = tuple(
-                _tensor(info.tensor_shape, info.dtype) for info in signature.inputs.values()
-            )
-            image = specs if len(specs) == 1 else ()
+            inputs = signature.inputs.values()
+            specs = tuple(_tensor(info.tensor_shape, info.dtype) for info in inputs)
             yield Call(
-                name, next(iter(signature.inputs)), image, outputs=tuple(sorted(signature.outputs))
+                signature=name,
+                input=next(iter(signature.inputs)),
+                specs=specs if len(specs) == 1 else (),
+                outputs=tuple(sorted(signature.outputs)),
             )
 
 
 def _own_call(function: object, concrete: Mapping) -> Call:
-    arguments = _plain(function.function_spec.fullargspec)
-    names = [
-        name for name in (*arguments["args"], *(arguments["kwonlyargs"] or ())) if name != "self"
-    ] or ["inputs"]
-    traced = [concrete[name] for name in function.concrete_functions]
-    bound = []
-    for trace in traced:
-        positional, named = _plain(trace.canonicalized_input_signature)
-        bound.append({**dict(zip(names, positional, strict=False)), **named})
-    specs = dict.fromkeys(
-        values.get(names[0]) for values in bound if isinstance(values.get(names[0]), Spec)
-    )
-    modes = frozenset(
-        mode for values in bound if "training" in values for mode in _modes(values["training"])
-    )
-    others = tuple(name for name in names[1:] if name != "training")
-    outputs = _plain(traced[0].output_signature) if traced else None
-    if isinstance(outputs, tuple) and not isinstance(outputs, Spec):
-        outputs = map(str, range(len(outputs)))
-    keys = () if outputs is None or isinstance(outputs, Spec) else tuple(outputs)
-    return Call("", names[0], tuple(specs), others, modes, keys)
+    """Describes the module's own call by the traces that were saved of it."""
+    arguments = _decode(function.function_spec.fullargspec)
+    names = [*arguments["args"], *(arguments["kwonlyargs"] or ())]
+    first, *others = [name for name in names if name != "self"] or ["inputs"]
+    traces = [concrete[name] for name in function.concrete_functions]
+
+    specs: dict[Spec, None] = {}  # in the order of the traces, each once
+    modes = set()
+    for trace in traces:
+        positional, named = _decode(trace.canonicalized_input_signature)
+        values = {**dict(zip((first, *others), positional, strict=False)), **named}
+        if isinstance(values.get(first), Spec):
+            specs[values[first]] = None
+        if "training" in values:
+            mode = values["training"]
+            modes |= {True, False} if isinstance(mode, Spec) else {mode}
+
+    outputs = _decode(traces[0].output_signature) if traces else None
+    if outputs is None or isinstance(outputs, Spec):
+        keys = ()
+    elif isinstance(outputs, tuple):
+        keys = tuple(map(str, range(len(outputs))))
+    else:
+        keys = tuple(outputs)
+    others = tuple(name for name in others if name != "training")
+    return Call("", first, tuple(specs), others, frozenset(modes), keys)
 
 
-def _modes(mode: bool | Spec | None) -> tuple:
-    return (True, False) if isinstance(mode, Spec) else (mode,)
-
-
-def _plain(value: object) -> object:
-    """A protocol buffer's structured value as Python values; what no tensor can be called with becomes None."""
+def _decode(value: object) -> object:
+    """Turns a protocol buffer's structured value into Python values, None for kinds that no tensor can be."""
     kind = value.WhichOneof("kind")
     content = getattr(value, kind) if kind else None
     if kind in ("bool_value", "int64_value", "float64_value", "string_value"):
@@ -153,34 +162,31 @@ def _plain(value: object) -> object:
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
         return _tensor(content.shape, content.dtype)
     if kind in ("list_value", "tuple_value"):
-        return tuple(map(_plain, content.values))
+        return tuple(map(_decode, content.values))
     if kind == "dict_value":
-        return {key: _plain(field) for key, field in content.fields.items()}
+        return {key: _decode(field) for key, field in content.fields.items()}
     if kind == "named_tuple_value":
-        return {pair.key: _plain(pair.value) for pair in content.values}
+        return {pair.key: _decode(pair.value) for pair in content.values}
     return None
 
 
 def _tensor(shape: object, dtype: int) -> Spec:
-    sides = (
-        None
-        if shape.unknown_rank
-        else tuple(None if side.size < 0 else side.size for side in shape.dim)
-    )
+    sides = tf.TensorShape(shape)
+    sides = None if sides.rank is None else tuple(sides)
     return Spec(sides, tf.dtypes.as_dtype(dtype).name)
 
 
 def choose(calls: Mapping[str, Call], output: str | None) -> tuple[Call, str]:
-    """Returns the call, and the key of its output ("" for its only tensor), that `output` means.
+    """Returns the call that `output` means, and the key of its output ("" if the call gives one tensor).
 
     Args:
-        calls: Of `describe`.
+        calls: From `describe`.
         output: An output's key, a signature's name, or "signature:key". None takes the module's own call, else
             the signature `serving_default` or `default`, else the only one; of its outputs the one named
             `default`, else the only one.
 
     Raises:
-        InputError: If there is no such output, or several come into question.
+        InputError: If there is no such output, or more than one.
 
     Example:
         >>> two = Call("f", "images", (), outputs=("a", "b"))
@@ -188,45 +194,58 @@ def choose(calls: Mapping[str, Call], output: str | None) -> tuple[Call, str]:
         'b'
     """
     name, _, key = (output or "").partition(":")
-    if name not in calls:  # not a signature, then it must be a key
+    if name not in calls:  # then `output` must be a key
         name, key = "", output or ""
     if not name:
-        usual = next(
-            (usual for usual in ("", "serving_default", "default") if usual in calls), None
-        )
-        if usual is None and len(calls) > 1:
+        usual = [name for name in ("", "serving_default", "default") if name in calls]
+        if not usual and len(calls) > 1:
             raise _undecided(output, list(calls), "several signatures")
-        name = next(iter(calls)) if usual is None else usual
+        name = (usual or list(calls))[0]
     call = calls[name]
     if call.training == {True}:
         raise checks.error(
             "a SavedModel must have been saved with training=False", given="training=True only"
         )
+
     keys = call.outputs
-    if not key and keys:
-        key = "default" if "default" in keys else keys[0] if len(keys) == 1 else "?"
-    if key and key not in keys:
-        named = output and output.partition(":")[0] == name
-        options = [f"{name}:{key}" for key in keys] if named else [*keys, *filter(None, calls)]
-        raise _undecided(
-            output, options, f"the outputs {', '.join(map(repr, keys))}" if keys else "one output"
-        )
-    return call, key
+    if not key and "default" in keys:
+        key = "default"
+    elif not key and len(keys) == 1:
+        key = keys[0]
+    if key in keys or not (key or keys):
+        return call, key
+    if output and output.partition(":")[0] == name:
+        options = [f"{name}:{key}" for key in keys]
+    else:
+        options = [*keys, *filter(None, calls)]
+    has = f"the outputs {', '.join(map(repr, keys))}" if keys else "one output"
+    raise _undecided(output, options, has)
 
 
 def _undecided(output: str | None, options: list[str], has: str) -> checks.InputError:
-    options = (lookup.close(output, options) if output else []) or options
-    fix = f"Choose one of {', '.join(map(repr, options))}." if options else ""
-    given = repr(output)
+    if output:
+        options = lookup.close(output, options) or options
     return checks.error(
-        f"`output` must say which output to take of a SavedModel with {has}", given=given, fix=fix
+        f"`output` must say which output to take of a SavedModel with {has}",
+        given=repr(output),
+        fix=f"Choose one of {', '.join(map(repr, options))}." if options else "",
     )
 
 
-def keep(folder: object) -> str:
-    """Copies the SavedModel in `folder` and returns the copy's digest; from here on this process trusts it.
+def check_trust(handle: str, *, trust: bool) -> None:
+    """Raises an error unless the user trusts a SavedModel."""
+    if not trust:
+        raise checks.error(
+            "`trust` must be True for a SavedModel, which is a program that will run",
+            given=f"{trust} for {handle!r}",
+            fix="Pass trust=True if you trust its author.",
+        )
 
-    The copy lasts as long as the process, whatever becomes of `folder`.
+
+def keep(folder: object) -> str:
+    """Copies the SavedModel in `folder` and returns the copy's digest; from now on this process trusts it.
+
+    The copy lasts as long as the process.
     """
     copy = pathlib.Path(tempfile.mkdtemp(dir=archives.scratch()))
     digest = hashlib.sha256()
@@ -244,17 +263,15 @@ def keep(folder: object) -> str:
 
 
 def _files(folder: str) -> list[str]:
-    """The files that loading needs, relative to `folder` and in a fixed order."""
-    found = [
-        name
-        for name in (FILE, "fingerprint.pb")
-        if tf.io.gfile.exists(tf.io.gfile.join(folder, name))
-    ]
+    """Returns the files that loading needs, relative to `folder` and in a fixed order."""
+    files = [FILE]
+    if tf.io.gfile.exists(tf.io.gfile.join(folder, "fingerprint.pb")):
+        files.append("fingerprint.pb")
     for part in _PARTS:
         for parent, _, names in tf.io.gfile.walk(tf.io.gfile.join(folder, part)):
             inside = pathlib.PurePath(parent).relative_to(pathlib.PurePath(folder)).as_posix()
-            found += [f"{inside}/{name}" for name in names]
-    return sorted(found)
+            files += [f"{inside}/{name}" for name in names]
+    return sorted(files)
 
 
 def kept(digest: str | None) -> pathlib.Path | None:

@@ -1,4 +1,4 @@
-from keras_transfer.machine import memory
+from keras_transfer.machine import kernels, memory
 
 
 def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
@@ -21,7 +21,7 @@ def test_memory_is_what_the_system_says(monkeypatch, tmp_path):
 
 
 def test_bfloat16_is_what_the_processor_says(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(kernels, "CPUINFO", tmp_path / "cpuinfo")
     assert not memory.has_bfloat16()
     (tmp_path / "cpuinfo").write_text("flags : fpu avx512f amx_tile\n")
     assert not memory.has_bfloat16()

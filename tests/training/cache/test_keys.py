@@ -9,7 +9,7 @@ from keras_transfer.training.cache import keys
 def test_what_computes_is_in_the_key(monkeypatch):
     first = keys.combine("a")
     assert keys.combine("a") == first
-    for name, value in (("in_use", lambda: "others"), ("_flags", lambda: {"avx2", "fma"})):
+    for name, value in (("in_use", lambda: "others"), ("flags", lambda: {"avx2", "fma"})):
         with monkeypatch.context() as changed:
             changed.setattr(kernels, name, value)
             assert keys.combine("a") != first
