@@ -178,7 +178,7 @@ def _prepared(layer: keras.layers.Layer, images: keras.KerasTensor) -> keras.Ker
     except (ValueError, TypeError, NotImplementedError, AttributeError) as refused:
         raise checks.error(
             "`preprocess` must take a tensor (batch, height, width, channels)",
-            given=f"{given} ({rebuilding.first_line(refused)})",
+            given=f"{given} ({checks.first_line(refused)})",
             fix="Write it with keras.ops.",
         ) from refused
     shape = tuple(getattr(pixels, "shape", ()))
@@ -229,7 +229,7 @@ def _features(
     except (ValueError, TypeError) as refused:
         raise checks.error(
             f"`image_size` and `channels` must suit {trunk.network.name!r}, which was built for {native}",
-            given=f"{given} ({rebuilding.first_line(refused)})",
+            given=f"{given} ({checks.first_line(refused)})",
         ) from refused
     if make and keep:
         adapt = functools.partial(

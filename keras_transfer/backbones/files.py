@@ -72,7 +72,7 @@ def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
     except checks.InputError:
         raise
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as failed:
-        given = f"{str(file)!r} ({rebuilding.first_line(failed)})"
+        given = f"{str(file)!r} ({checks.first_line(failed)})"
         if "safe_mode" in str(failed) or "unsafe" in str(failed).lower():
             fix = "If you trust who made it, pass trust=True."
             raise checks.error("a model file must not carry code", given=given, fix=fix) from failed

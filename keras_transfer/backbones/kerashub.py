@@ -14,7 +14,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_transfer.backbones import custom, rebuilding, weight_files
+from keras_transfer.backbones import custom, weight_files
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.core import checks, optional
 from keras_transfer.graphs import nodes
@@ -111,7 +111,7 @@ def _network(hub: types.ModuleType, preset: str, pretrained: bool, arguments: di
         raise checks.error(
             "the arguments must suit the preset's network",
             given=arguments,
-            fix=f"KerasHub says: {rebuilding.first_line(refused)}",
+            fix=f"KerasHub says: {checks.first_line(refused)}",
         ) from refused
     takes = set(inspect.signature(type(network).__init__).parameters) - {"self", "kwargs"}
     for argument in arguments:
@@ -140,7 +140,7 @@ def _found(load: Callable[[], object], preset: str) -> object:
     except (OSError, ValueError, tf.errors.OpError) as failed:
         raise checks.error(
             "`source` must be a KerasHub preset that is here or can be downloaded",
-            given=f"{preset!r} ({rebuilding.first_line(failed)})",
+            given=f"{preset!r} ({checks.first_line(failed)})",
             fix="Offline: download it elsewhere and give its folder.",
         ) from failed
 
@@ -152,7 +152,7 @@ def _converter(hub: types.ModuleType, preset: str) -> keras.layers.Layer:
     except (OSError, ValueError) as absent:
         raise checks.error(
             "the preset must have an image converter",
-            given=f"{preset!r} ({rebuilding.first_line(absent)})",
+            given=f"{preset!r} ({checks.first_line(absent)})",
             fix="Give its network and say what it expects: "
             "kt.backbone(keras_hub.models.Backbone.from_preset(...), preprocess=...).",
         ) from absent

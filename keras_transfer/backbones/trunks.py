@@ -8,7 +8,7 @@ import keras
 from keras_transfer import layers
 from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks
-from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.graphs import boundaries, nodes, paths
 from keras_transfer.layers import marks
 
 __all__ = ["Trunk", "find"]
@@ -102,7 +102,7 @@ def _called(
     except (ValueError, TypeError) as refused:
         raise checks.error(
             f"the model must be callable on images {tuple(images.shape[1:])}",
-            given=f"{model.name!r} ({rebuilding.first_line(refused)})",
+            given=f"{model.name!r} ({checks.first_line(refused)})",
             fix="Check `image_size` and `channels`.",
         ) from refused
     if isinstance(results, dict) and output is not None:
@@ -195,12 +195,12 @@ def _end(
         return next(node.inputs[0] for node in order if node.operation is mark)
     if is_opaque:
         return flat.outputs[0]
-    found = blocks.last_map(order)
+    found = boundaries.last_map(order)
     if found is not None:
         return found
     if len(flat.outputs) == 1 and len(flat.outputs[0].shape) == 3:
         return flat.outputs[0]  # tokens, without a head
-    ends = blocks.trunk_end(order)
+    ends = boundaries.trunk_end(order)
     return ends[0] if ends and ends[0] is not flat.inputs[0] else flat.outputs[0]
 
 

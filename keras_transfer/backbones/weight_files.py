@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 import keras
 
-from keras_transfer.backbones import rebuilding
 from keras_transfer.backbones.legacy import layer_order
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
@@ -85,7 +84,7 @@ def _load_keras_3(model: keras.Model, path: pathlib.Path) -> None:
     except (ValueError, OSError, KeyError, zipfile.BadZipFile, UserWarning) as mismatch:
         raise checks.error(
             f"`weights` must be a weights file of {model.name!r}",
-            given=f"{str(path)!r} ({rebuilding.first_line(mismatch)})",
+            given=f"{str(path)!r} ({checks.first_line(mismatch)})",
         ) from mismatch
 
 

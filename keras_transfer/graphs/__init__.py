@@ -1,1 +1,1 @@
-"""Verbs on layers and on the graph of a functional model."""
+"""Functions on layers and on the graph of a functional model."""

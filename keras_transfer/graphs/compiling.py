@@ -1,4 +1,4 @@
-"""Compiling a model again with another optimizer, all else as it was."""
+"""Compiles a model again with another optimizer or loss, and keeps the rest."""
 
 import contextlib
 import inspect
@@ -21,26 +21,23 @@ __all__ = [
 
 
 def jit_compile() -> bool | str:
-    """Returns Keras's own choice where there is an accelerator, else False: XLA slows depthwise networks on CPUs."""
+    """Returns "auto" (Keras chooses) if there is an accelerator, else False: on CPUs XLA slows depthwise networks."""
     if keras.backend.backend() != "tensorflow":
         return "auto"
     import tensorflow as tf
 
-    return (
-        "auto"
-        if tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
-        else False
-    )
+    devices = tf.config.list_physical_devices()
+    return "auto" if any(device.device_type in ("GPU", "TPU") for device in devices) else False
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager:
-    """Returns the scope of the strategy that `model` was made under; one that does nothing where there is none."""
+    """Returns the scope of the strategy that `model` was made under, else a scope that does nothing."""
     strategy = getattr(model, "distribute_strategy", None)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """Returns the optimizers that hold slots: within loss scaling, and each of several."""
+    """Returns the optimizers that hold slots: those inside loss scaling and inside lists of optimizers."""
     outer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     return list(getattr(outer, "optimizers", [outer]))
 
@@ -48,47 +45,41 @@ def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
 def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Compiles `model` with a new optimizer; loss, metrics and weights of losses stay.
 
-    A new optimizer is the only safe one after layers have been thawed: old step counts would make
-    the first steps of new slots several times too large. Its slots exist when this returns, and its
-    averages of weights, if it keeps any, start at the weights.
-
-    Args:
-        model: A compiled model.
-        optimizer: A fresh optimizer.
+    After unfreezing, only a new optimizer is safe: the old step count would make the first steps of new slots several
+    times too large. The optimizer's slots exist when this returns, and its averages of weights, if it keeps any,
+    start at the weights.
 
     Raises:
         InputError: If `model` was never compiled.
     """
-    given = {**_again(model), "optimizer": optimizer}
     with scope(model):
-        model.compile(**given)
+        model.compile(**{**_arguments_to_repeat(model), "optimizer": optimizer})
         model.optimizer.build(model.trainable_variables)
         for one in optimizers(model):
             if getattr(one, "use_ema", False):
-                for variable, average in zip(
-                    one._trainable_variables, one._model_variables_moving_average, strict=True
-                ):
+                averages = one._model_variables_moving_average
+                for variable, average in zip(one._trainable_variables, averages, strict=True):
                     average.assign(keras.ops.convert_to_numpy(variable))
 
 
 def set_loss(model: keras.Model, loss: object) -> None:
     """Compiles `model` with another loss; optimizer, metrics and weights of losses stay."""
     with scope(model):
-        model.compile(**{**_again(model), "loss": loss})
+        model.compile(**{**_arguments_to_repeat(model), "loss": loss})
 
 
 def compile_like(
     model: keras.Model, other: keras.Model, *, optimizer: str | keras.optimizers.Optimizer = "sgd"
 ) -> None:
-    """Compiles `model` with loss, metrics and options of `other`; the optimizer is a place-holder by default."""
+    """Compiles `model` with loss, metrics and options of `other`, and by default with a place-holder as optimizer."""
     with scope(model):
-        model.compile(**{**_again(other), "optimizer": optimizer})
+        model.compile(**{**_arguments_to_repeat(other), "optimizer": optimizer})
 
 
 def own_method(model: keras.Model, names: Iterable[str]) -> str | None:
-    """Returns the first of some methods that the class of `model` has of its own, None where all are known.
+    """Returns the first of the methods `names` that the user's class defines itself, else None.
 
-    Known are Keras's and the package's, whose models have a `part` that trains as the whole does.
+    Keras's methods, and those of this package's models (which have a `part` that trains as the whole does), are known.
     """
     for name in names:
         definer = inspect.getmodule(getattr(type(model), name))
@@ -98,7 +89,7 @@ def own_method(model: keras.Model, names: Iterable[str]) -> str | None:
 
 
 def arguments(model: keras.Model) -> dict:
-    """Returns what `model` was compiled with.
+    """Returns the arguments that `model` was compiled with.
 
     Raises:
         InputError: If it never was.
@@ -119,10 +110,10 @@ def arguments(model: keras.Model) -> dict:
     return dict(model._compile_config.config)
 
 
-def _again(model: keras.Model) -> dict:
-    """What to compile a model with once more; Keras does not reset metrics before the first epoch."""
-    found = arguments(model)
-    for metric in keras.tree.flatten([found.get("metrics"), found.get("weighted_metrics")]):
+def _arguments_to_repeat(model: keras.Model) -> dict:
+    """Returns the arguments to compile with again, with metrics reset: Keras does not reset them at the first epoch."""
+    repeated = arguments(model)
+    for metric in keras.tree.flatten([repeated.get("metrics"), repeated.get("weighted_metrics")]):
         if isinstance(metric, keras.Metric):
             metric.reset_state()
-    return found
+    return repeated

@@ -1,11 +1,12 @@
-"""Verbs on the graph of a functional model: tap it at layers, cut it in two, join it again.
+"""Walks the graph of a functional model: taps it at layers, cuts it in two, calls it again on other inputs.
 
-Everything walks operations, not layers: the `+` of a residual may be a plain operation. A cut may
-be crossed by several tensors (within a residual block, or with a tap below it); all of them are
-handed over, so that `upper(lower(x))` equals `model(x)` wherever the cut lies. Layers are shared,
-never copied: what is trained in a part is trained in the whole.
+Nodes are calls of operations, not of layers only: the `+` of a residual connection may be an operation. Several
+tensors may cross a cut (within a residual block, or with a tap below it). All of them are handed over, so that
+`upper(lower(x))` equals `model(x)` wherever the cut lies. Layers are shared, never copied: training a part trains the
+whole.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 
 __all__ = [
-    "Node", "above", "ancestors", "call", "check_functional", "crossing", "cut", "flatten", "is_functional", "join",
+    "Node", "above", "ancestors", "below", "call", "check_functional", "crossing", "cut", "flatten", "is_functional",
     "lanes", "mixes_lanes", "nodes", "replay", "tap",
 ]  # fmt: skip
 
@@ -32,7 +33,7 @@ class Node(NamedTuple):
 
 
 def check_functional(model: keras.Model, *, argument: str = "model") -> None:
-    """Raises an error unless `model` has a graph to walk."""
+    """Raises an error unless `model` has a graph."""
     if not isinstance(model, keras.Model) or not hasattr(_functional(model), "operations"):
         raise checks.error(
             f"`{argument}` must be a functional or built sequential keras.Model",
@@ -46,9 +47,9 @@ def _functional(model: keras.Model) -> keras.Model:
 
 
 def is_functional(model: object) -> bool:
-    """Returns whether `model` is a model whose graph is all that it computes.
+    """Returns whether `model` is a model that computes its graph and nothing else.
 
-    A functional model of a class with a `call` of its own has a graph, but may do something else.
+    A class with a `call` of its own may have a graph and compute something else.
 
     Example:
         >>> is_functional(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
@@ -61,7 +62,7 @@ def is_functional(model: object) -> bool:
 
 
 def nodes(model: keras.Model) -> list[Node]:
-    """Returns the calls that make up `model`, each after those it depends on; inputs come first."""
+    """Returns the calls in a model's graph, each after those it depends on, inputs first."""
     check_functional(model)
     by_depth = _functional(model)._nodes_by_depth
     calls = [call for depth in sorted(by_depth, reverse=True) for call in by_depth[depth]]
@@ -72,9 +73,9 @@ def nodes(model: keras.Model) -> list[Node]:
 
 
 def mixes_lanes(operation: keras.Operation) -> bool:
-    """Returns whether `operation` mixes several trunks: as many tensors out as in, each beside its own.
+    """Returns whether `operation` mixes several trunks: it takes one tensor of each, and gives one for each.
 
-    A layer says so with a class attribute `mixes_lanes = True`. It belongs to none of the trunks.
+    Such a layer has a class attribute `mixes_lanes = True`, and belongs to none of the trunks.
 
     Example:
         >>> mixes_lanes(keras.layers.Add())
@@ -84,65 +85,59 @@ def mixes_lanes(operation: keras.Operation) -> bool:
 
 
 def lanes(order: Sequence[Node]) -> list[Node]:
-    """Returns `order` with each call that mixes several trunks taken apart, as if it let each of them pass alone.
+    """Returns `order` with each call that mixes trunks split into one call for each trunk.
 
-    In such an order a trunk depends on its own layers only, so it can be found beside its neighbours.
-
-    Args:
-        order: Of `nodes`.
+    In that order a trunk depends on its own layers only, and can be found beside its neighbours.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> len(lanes(nodes(model)))
         2
     """
-    found = []
+    split = []
     for node in order:
         if mixes_lanes(node.operation):
             pairs = zip(node.inputs, node.outputs, strict=True)
-            found += [node._replace(inputs=[given], outputs=[made]) for given, made in pairs]
+            split += [node._replace(inputs=[before], outputs=[after]) for before, after in pairs]
         else:
-            found.append(node)
-    return found
+            split.append(node)
+    return split
 
 
 def ancestors(order: Sequence[Node], tensors: Iterable[Tensor]) -> set[int]:
-    """Returns the positions in `order` of all the calls that `tensors` depend on, their own included."""
+    """Returns the positions in `order` of all calls that `tensors` depend on, those that make them included."""
     needed = {id(tensor) for tensor in tensors}
-    found = set()
-    for position in range(len(order) - 1, -1, -1):
-        if any(id(tensor) in needed for tensor in order[position].outputs):
-            found.add(position)
-            needed.update(id(tensor) for tensor in order[position].inputs)
-    return found
+    positions = set()
+    for position, node in reversed(list(enumerate(order))):
+        if any(id(tensor) in needed for tensor in node.outputs):
+            positions.add(position)
+            needed.update(id(tensor) for tensor in node.inputs)
+    return positions
+
+
+def below(order: Sequence[Node], tensors: Iterable[Tensor]) -> list[keras.Operation]:
+    """Returns the operations of all calls that `tensors` depend on, bottom to top."""
+    return [order[position].operation for position in sorted(ancestors(order, tensors))]
 
 
 def crossing(order: Sequence[Node], lower: set[int], outputs: Iterable[Tensor]) -> list[Tensor]:
-    """Returns the tensors made by the calls `lower` that the other calls, or `outputs`, use."""
-    used = {
-        id(tensor)
-        for position, node in enumerate(order)
-        if position not in lower
-        for tensor in node.inputs
-    }
-    used |= {id(tensor) for tensor in outputs}
-    return [
-        tensor
-        for position in sorted(lower)
-        for tensor in order[position].outputs
-        if id(tensor) in used
-    ]
+    """Returns the tensors made at the positions `lower` that other calls use, or that are among `outputs`."""
+    used = {id(tensor) for tensor in outputs}
+    for position, node in enumerate(order):
+        if position not in lower:
+            used.update(id(tensor) for tensor in node.inputs)
+    made = [tensor for position in sorted(lower) for tensor in order[position].outputs]
+    return [tensor for tensor in made if id(tensor) in used]
 
 
 def tap(model: keras.Model, layers: str | Iterable[str]) -> keras.Model:
-    """Returns a model with the same inputs whose outputs are the outputs of inner layers, by path.
+    """Returns a model with the same inputs and a dict of the outputs of inner layers, by path.
+
+    It shares its layers with `model`.
 
     Args:
-        model: A functional model; layers inside nested models are reached as well.
+        model: A functional model, perhaps with nested models.
         layers: Patterns of layers or operations.
-
-    Returns:
-        A model with a dict of outputs, which shares its layers with `model`.
 
     Raises:
         InputError: If a pattern matches no layer.
@@ -152,30 +147,17 @@ def tap(model: keras.Model, layers: str | Iterable[str]) -> keras.Model:
         >>> tap(model, "a").output["a"].shape
         (None, 2)
     """
-    named = {node.operation.name: node.outputs[0] for node in nodes(model)}
-    wanted = [layers] if isinstance(layers, str) else list(layers)
-    if not all(_any_match(named, pattern) for pattern in wanted):
-        names = _paths_by_name(model)
-        model = flatten(model)
-        named = {
-            names.get(node.operation.name, node.operation.name): node.outputs[0]
-            for node in nodes(model)
-        }
-    return keras.Model(
-        _functional(model)._inputs_struct,
-        {path: named[path] for path in paths.match(named, wanted, argument="layers")},
-    )
-
-
-def _any_match(names: Iterable[str], pattern: str) -> bool:
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    outputs = {node.operation.name: node.outputs[0] for node in nodes(model)}
     try:
-        return bool(paths.match(names, pattern, argument="layers"))
-    except checks.InputError:
-        return False
-
-
-def _paths_by_name(model: keras.Model) -> dict[str, str]:
-    return {layer.name: path for path, layer in paths.leaves(model).items()}
+        matches = paths.match(outputs, patterns, argument="layers")
+    except checks.InputError:  # then the layers are in nested models
+        path_of = {layer.name: path for path, layer in paths.leaves(model).items()}
+        model = flatten(model)
+        calls = [(node.operation.name, node.outputs[0]) for node in nodes(model)]
+        outputs = {path_of.get(name, name): output for name, output in calls}
+        matches = paths.match(outputs, patterns, argument="layers")
+    return keras.Model(_functional(model)._inputs_struct, {path: outputs[path] for path in matches})
 
 
 def cut(model: keras.Model, at: str | Iterable[str] | set[int]) -> tuple[keras.Model, keras.Model]:
@@ -184,11 +166,11 @@ def cut(model: keras.Model, at: str | Iterable[str] | set[int]) -> tuple[keras.M
     Args:
         model: A functional model.
         at: Pattern of layers: the first match and every later call go to the upper model. Or the
-            positions in `nodes(model)` of the lower part, which must contain all they depend on.
+            positions of the lower part in `nodes(model)`, with all they depend on.
 
     Returns:
-        `(lower, upper)`: `lower` maps the inputs to the crossing tensor, or to the list of them where
-        there are several; `upper` maps that to the outputs.
+        `(lower, upper)`: `lower` gives the tensor that crosses the cut, or the list of them if there are several;
+        `upper` takes it and gives the outputs.
 
     Raises:
         InputError: If nothing matches, or nothing remains below or above the cut.
@@ -205,22 +187,23 @@ def cut(model: keras.Model, at: str | Iterable[str] | set[int]) -> tuple[keras.M
     else:
         names = [node.operation.name for node in order]
         lower = set(range(names.index(paths.match(names, at, argument="at")[0])))
-    calls = {position for position in lower if order[position].inputs}
-    if not calls or len(lower) == len(order):
+    inputs = {position for position, node in enumerate(order) if not node.inputs}
+    if lower <= inputs or len(lower) == len(order):
         raise checks.error("`at` must leave layers on both sides of the cut", given=repr(at))
-    lower = lower | {position for position, node in enumerate(order) if not node.inputs}
-    tensors = crossing(order, lower, model.outputs)
+
+    tensors = crossing(order, lower | inputs, model.outputs)
     boundary = tensors if len(tensors) > 1 else tensors[0]
-    return keras.Model(
-        _functional(model)._inputs_struct, boundary, name=f"{model.name}_lower"
-    ), above(model, tensors)
+    name = f"{model.name}_lower"
+    return keras.Model(_functional(model)._inputs_struct, boundary, name=name), above(
+        model, tensors
+    )
 
 
 def above(model: keras.Model, tensors: Sequence[Tensor]) -> keras.Model:
-    """Returns the part of `model` that makes its outputs of inner tensors; layers are shared.
+    """Returns the part of `model` that computes its outputs from inner tensors; layers are shared.
 
-    It takes the tensor, or a tuple of them where there are several. A model that trains in a way of its own says by
-    `part(inputs, outputs, name=...)` what a part of it is.
+    It takes the tensor, or a tuple of them if there are several. A model that trains in a way of its own has a method
+    `part(inputs, outputs, name=...)`, which makes a part that trains in that way too.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1)])
@@ -232,33 +215,13 @@ def above(model: keras.Model, tensors: Sequence[Tensor]) -> keras.Model:
     return make(boundary, _functional(model)._outputs_struct, name=f"{model.name}_upper")
 
 
-def join(lower: keras.Model, upper: keras.Model, *, name: str | None = None) -> keras.Model:
-    """Returns the flat model `upper(lower(x))`; the inverse of `cut`.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dense(1, name="b")])
-        >>> join(*cut(model, "b")).output_shape
-        (None, 1)
-    """
-    if [tuple(t.shape) for t in lower.outputs] != [tuple(t.shape) for t in upper.inputs]:
-        raise checks.error(
-            "`upper` must take what `lower` gives",
-            given=f"{[t.shape for t in lower.outputs]} for {[t.shape for t in upper.inputs]}",
-        )
-    values = _values(upper, lower.outputs, enter=True)
-    outputs = keras.tree.map_structure(
-        lambda tensor: values[id(tensor)], _functional(upper)._outputs_struct
-    )
-    return keras.Model(_functional(lower)._inputs_struct, outputs, name=name)
-
-
 def flatten(model: keras.Model) -> keras.Model:
-    """Returns an equal model whose nested functional and sequential models are dissolved into their layers.
+    """Returns an equal model that holds the layers of its nested models itself.
 
     Layers are shared. A model without nested models is returned as it is.
 
     Raises:
-        InputError: If two layers at different places carry one name.
+        InputError: If two layers have one name.
 
     Example:
         >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")], name="inner")
@@ -267,7 +230,8 @@ def flatten(model: keras.Model) -> keras.Model:
     """
     if not any(is_functional(node.operation) for node in nodes(model)):
         return model
-    names = [operation.name for operation in {id(each): each for each in _inner(model)}.values()]
+    operations = {id(operation): operation for operation in _inner_operations(model)}
+    names = [operation.name for operation in operations.values()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise checks.error(
@@ -275,20 +239,27 @@ def flatten(model: keras.Model) -> keras.Model:
             given=f"{twice[0]!r} twice in {model.name!r}",
             fix="Rename one of them.",
         )
+
+    def dissolve(operation: keras.Operation) -> Callable:
+        return functools.partial(call_inside, operation) if is_functional(operation) else operation
+
+    def call_inside(nested: keras.Model, *args: object, **kwargs: object) -> list[Tensor]:
+        values = keras.tree.flatten((args, kwargs))
+        inputs = [value for value in values if isinstance(value, Tensor)]
+        return replay(nested, inputs, nested.outputs, swap=dissolve)
+
+    outputs = replay(model, model.inputs, model.outputs, swap=dissolve)
     functional = _functional(model)
-    values = _values(model, model.inputs, enter=True)
-    outputs = keras.tree.map_structure(
-        lambda tensor: values[id(tensor)], functional._outputs_struct
-    )
+    outputs = keras.tree.pack_sequence_as(functional._outputs_struct, outputs)
     return keras.Model(functional._inputs_struct, outputs, name=model.name)
 
 
-def _inner(model: keras.Model, depth: int = 0) -> Iterator[keras.Operation]:
-    """The operations that remain when nested models are dissolved; the inputs of nested models do not."""
+def _inner_operations(model: keras.Model, *, is_nested: bool = False) -> Iterator[keras.Operation]:
+    """Yields the operations of `model` and of its nested models, without the inputs of nested models."""
     for node in nodes(model):
         if is_functional(node.operation):
-            yield from _inner(node.operation, depth + 1)
-        elif node.inputs or not depth:
+            yield from _inner_operations(node.operation, is_nested=True)
+        elif node.inputs or not is_nested:
             yield node.operation
 
 
@@ -300,53 +271,29 @@ def replay(
     swap: Callable[[keras.Operation], Callable] | None = None,
     kept: Iterable[Tensor] = (),
 ) -> list[Tensor]:
-    """Calls the operations of `model` once more, on other inputs, as far as `ends` need them.
+    """Calls the operations that `ends` need once more, on other inputs; returns the new ends.
 
     Args:
         model: A functional model; nested models are called as they are.
-        inputs: One tensor in the place of each input of `model`.
+        inputs: One tensor for each input of `model`.
         ends: Tensors of the graph of `model`.
-        swap: Gives what is called in the place of an operation; by default the operation, shared.
-        kept: Tensors of the graph of `model` that stay as they are: what makes them is not called again.
-
-    Returns:
-        What takes the place of `ends`.
+        swap: Returns what to call instead of an operation; by default the operation itself.
+        kept: Tensors of the graph of `model` that are used as they are, not computed again.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1)])
         >>> replay(model, [keras.Input((4,))], [nodes(model)[1].outputs[0]])[0].shape
         (None, 2)
     """
-    values = _values(model, inputs, ends=ends, swap=swap, kept=kept)
-    return [values[id(tensor)] for tensor in ends]
-
-
-def _values(
-    model: keras.Model,
-    inputs: Sequence[Tensor],
-    *,
-    enter: bool = False,
-    ends: Sequence[Tensor] | None = None,
-    swap: Callable[[keras.Operation], Callable] | None = None,
-    kept: Iterable[Tensor] = (),
-) -> dict[int, Tensor]:
-    """Calls the operations of `model` on `inputs`; returns the new tensors by the ids of the old ones."""
-    values = {id(old): new for old, new in zip(_functional(model).inputs, inputs, strict=True)}
+    values = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
     values.update((id(tensor), tensor) for tensor in kept)
     order = nodes(model)
-    for position in sorted(ancestors(order, model.outputs if ends is None else ends)):
+    for position in sorted(ancestors(order, ends)):
         node = order[position]
-        if not node.inputs or all(id(tensor) in values for tensor in node.outputs):
-            continue
-        if enter and is_functional(node.operation):
-            inside = _values(
-                node.operation, [values[id(tensor)] for tensor in node.inputs], enter=True
-            )
-            results = [inside[id(tensor)] for tensor in _functional(node.operation).outputs]
-            values.update(zip(map(id, node.outputs), results, strict=True))
-        else:
-            values.update(call(node, values, swap(node.operation) if swap else node.operation))
-    return values
+        if node.inputs and not all(id(tensor) in values for tensor in node.outputs):
+            operation = swap(node.operation) if swap else node.operation
+            values.update(call(node, values, operation))
+    return [values[id(tensor)] for tensor in ends]
 
 
 def call(node: Node, values: Mapping[int, Tensor], operation: Callable) -> dict[int, Tensor]:
@@ -354,11 +301,11 @@ def call(node: Node, values: Mapping[int, Tensor], operation: Callable) -> dict[
 
     Args:
         node: A call within a model.
-        values: By the id of a tensor that the node takes, what is given in its place.
-        operation: What is called: the node's own operation, or one that takes its place.
+        values: The new tensors, by the ids of those that the node takes.
+        operation: The node's own operation, or one that takes its place.
 
     Returns:
-        By the id of each of the node's outputs, what was made in its place.
+        The results, by the ids of the node's outputs.
 
     Example:
         >>> last = nodes(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))[-1]

@@ -1,7 +1,7 @@
-"""What a model takes as images, checked on one batch: their shape and channels, and the range of their values.
+"""Checks that images are what a model takes: their shape, channels and range of values.
 
-Networks of the package take pixels 0..255 and rescale inside. Images that were rescaled before reach such a network
-as nearly black ones: nothing fails, it only learns badly. One look at a batch finds that.
+Networks of the package take pixels 0..255 and rescale inside. Images that were already rescaled look nearly black to
+them: nothing fails, the model only learns badly. Looking at one batch finds that.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,14 +13,16 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.graphs import nodes, paths
 
-__all__ = ["check", "check_shape", "further", "takes"]
+__all__ = ["check", "check_shape", "fits", "further", "takes"]
 
-LOOK = 16  # batches to look at before images count as rescaled: a film may start in the dark
-SLACK = 1.0  # what resizing may leave beyond 0..255
+LOOK = (
+    16  # further batches to look at before images count as rescaled: a film may start in the dark
+)
+SLACK = 1.0  # resizing may overshoot 0..255 by this
 BRIGHT = 16.0  # no rescaled image has values above this
 FIX = "Multiply them by 255, or leave the rescaling out where the data is made: the model rescales inside."
 
-# Layers that change no range, so that what comes out of them is still what came in.
+# Layers that leave the range of values as it is.
 PASSING = (
     keras.layers.Identity, keras.layers.ZeroPadding2D, keras.layers.Cropping2D, keras.layers.Resizing,
     keras.layers.CenterCrop, keras.layers.Reshape, keras.layers.Permute, keras.layers.Flatten,
@@ -36,21 +38,18 @@ WEIGHTED = (
 def takes(model: keras.Model) -> str:
     """Returns what a model does to its images before the first weights see them.
 
-    "pixels" means that it rescales values 0..255 itself, "raw" that the weights see the images as they are given,
-    "unknown" that something else happens (a function, a layer of the user's own, a normalisation by the batch).
+    "pixels": it rescales values 0..255 itself. "raw": the weights see the images unchanged. "unknown": something else
+    happens (a function, a layer of the user's own, a normalisation by the batch).
 
     Example:
         >>> takes(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255)]))
         'pixels'
     """
-    every = paths.leaves(model).values()
-    # A trunk that says how it preprocesses takes pixels, whatever the layer is that does so.
-    if any(
-        isinstance(own := getattr(layer, "source", None), dict) and own.get("preprocessing")
-        for layer in every
-    ):
-        return "pixels"
-    return _of_model(model) or "unknown"
+    for layer in paths.leaves(model).values():
+        source = getattr(layer, "source", None)
+        if isinstance(source, dict) and source.get("preprocessing"):
+            return "pixels"  # a marked trunk preprocesses, whatever layer does so
+    return _classify_model(model) or "unknown"
 
 
 def check(
@@ -60,16 +59,16 @@ def check(
     name: str = "`images`",
     more: Iterable[np.ndarray] = (),
 ) -> str | None:
-    """Raises an error if a batch of images cannot be what `model` takes; returns a note if it may not be.
+    """Raises an error if a batch of images is not what `model` takes; returns a note if it may not be.
 
-    Images of type uint8 are pixels, however dark. Floats are called rescaled if no value is beyond 1, not all are
-    whole numbers, and the same is true of the batches in `more`.
+    Images of type uint8 are pixels, however dark. Floats count as rescaled if none is larger than 1, not all are
+    whole numbers, and the same holds for the batches in `more`.
 
     Args:
-        model: Any Keras model of images.
+        model: A Keras model of images.
         images: One batch.
-        name: What errors call the images.
-        more: Further batches, only looked at when the first one is suspicious.
+        name: The name of the images in errors.
+        more: Further batches, read only if the first one is suspicious.
 
     Raises:
         InputError: If a value is not finite, or the model takes pixels and the images are none.
@@ -80,33 +79,33 @@ def check(
         Traceback (most recent call last):
         keras_transfer.core.checks.InputError: `images` must have values 0..255. Given: 0.5 to 0.5. Multiply ...
     """
-    images = _numbers(images)
+    images = _as_numbers(images)
     if not images.size:
         return None
-    low, high = float(images.min()), float(images.max())  # not a number where a single value is not
+    low, high = float(images.min()), float(images.max())  # NaN if any value is
     if not np.isfinite([low, high]).all():
         fix = "Repair or leave out the image, or find the division by zero before it."
         raise checks.error(f"{name} must have finite values", given=f"{low:g} to {high:g}", fix=fix)
     kind = takes(model)
     if kind == "raw" and high > BRIGHT:
         return (
-            f"{name}: the model has no rescaling inside and is given values up to {high:g}; unless it was trained like "
-            "that, put keras.layers.Rescaling(1 / 255) before it"
+            f"{name}: the model has no rescaling inside and is given values up to {high:g}; unless it was trained on "
+            "such values, put keras.layers.Rescaling(1 / 255) before it"
         )
     if kind != "pixels" or images.dtype == np.uint8:
         return None
-    if _is_small(images) and not all(_is_small(_numbers(batch)) for batch in more):
+    if _is_small(images) and not all(_is_small(_as_numbers(batch)) for batch in more):
         return None  # a dark start
-    return _judged(images, low, high, name)
+    return _check_pixels(images, low, high, name)
 
 
-def _judged(images: np.ndarray, low: float, high: float, name: str) -> str | None:
-    """What to say of images that a model of pixels is given."""
+def _check_pixels(images: np.ndarray, low: float, high: float, name: str) -> str | None:
+    """Raises an error if images for a model of pixels have another range; returns a note if they may have."""
     expected, given = f"{name} must have values 0..255", f"{low:g} to {high:g}"
     if _is_small(images):
         if np.array_equal(images, np.trunc(images)) and low >= 0:
-            text = f"{name} hold only 0 and 1, of 0..255: multiply them by 255 if 1 is meant to be white"
-            return text if high else None  # all black
+            note = f"{name} hold only 0 and 1, of 0..255: multiply them by 255 if 1 is meant to be white"
+            return note if high else None  # all black
         fix = FIX if low >= 0 else FIX.replace("Multiply them by 255", "Use (images + 1) * 127.5")
         raise checks.error(expected, given=given, fix=fix)
     if low < -SLACK or high > 255 + SLACK:
@@ -118,18 +117,18 @@ def _judged(images: np.ndarray, low: float, high: float, name: str) -> str | Non
 
 
 def _is_small(images: np.ndarray) -> bool:
-    """Whether nothing is beyond -1..1."""
+    """Whether all values lie in -1..1."""
     return not images.size or float(np.abs(images).max()) <= 1.001
 
 
-def _numbers(images: np.ndarray) -> np.ndarray:
-    """`images` as numbers that NumPy computes with: bfloat16 and truth values are not."""
+def _as_numbers(images: np.ndarray) -> np.ndarray:
+    """Converts types that NumPy does not compute with, such as bfloat16 and bool, to float32."""
     images = np.asarray(images)
     return images if images.dtype.kind in "iuf" else images.astype(np.float32)
 
 
 def further(dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
-    """Yields the images of the batches after the first, as far as `check` wants them; reads when they are asked for.
+    """Yields the images of up to `LOOK` batches after the first, and reads each only when it is asked for.
 
     Example:
         >>> dataset = tf.data.Dataset.from_tensor_slices((np.zeros((3, 8, 8, 3)), [0, 1, 2])).batch(2)
@@ -143,13 +142,13 @@ def further(dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
 def check_shape(
     wanted: Sequence[int | None], given: Sequence[int | None], *, name: str, batch: str = "data"
 ) -> None:
-    """Raises an error unless images of one shape can go where another is wanted; None stands for any number.
+    """Raises an error unless a model can take images of a shape; None stands for any number.
 
     Args:
         wanted: The model's shape, batch first and channels last.
-        given: The data's.
-        name: What errors call the images.
-        batch: What errors call the dataset to batch.
+        given: The images' shape.
+        name: The name of the images in errors.
+        batch: The name of the dataset to batch in errors.
 
     Example:
         >>> check_shape((None, 32, 32, 1), (None, 32, 32, 3), name="`images`")
@@ -157,45 +156,53 @@ def check_shape(
         keras_transfer.core.checks.InputError: `images` must have 1 channel as the model takes. Given: 3. Set ...
     """
     wanted, given = tuple(wanted), tuple(given)
-    pairs = list(zip(wanted, given, strict=False))[1:]
-    if len(given) == len(wanted) and all(None in pair or pair[0] == pair[1] for pair in pairs):
+    if len(given) == len(wanted) and fits(wanted[1:], given[1:]):
         return
-    if len(given) == len(wanted) == 4 and None not in pairs[-1] and wanted[-1] != given[-1]:
+    if len(given) == len(wanted) == 4 and not fits(wanted[-1:], given[-1:]):
         many = "channel" if wanted[-1] == 1 else "channels"
         fix = f"Set `channels={wanted[-1]}` where the data is made, or `channels={given[-1]}` for the backbone."
         raise checks.error(
             f"{name} must have {wanted[-1]} {many} as the model takes", given=given[-1], fix=fix
         )
-    is_single = len(given) == len(wanted) - 1
-    fix = (
-        f"Batch the dataset: `{batch}.batch(32)`."
-        if is_single
-        else "Set `image_size` where the data is made."
-    )
+    fix = "Set `image_size` where the data is made."
+    if len(given) == len(wanted) - 1:
+        fix = f"Batch the dataset: `{batch}.batch(32)`."
     raise checks.error(f"{name} must have shape {wanted}", given=given, fix=fix)
 
 
-def _of_model(model: keras.Model) -> str | None:
-    """What the first layers that matter do to the model's images; None where nothing does anything."""
+def fits(wanted: Sequence[int | None], given: Sequence[int | None]) -> bool:
+    """Returns whether two shapes agree side by side; None stands for any number.
+
+    Example:
+        >>> fits((None, 32, 3), (16, 32, 3)), fits((32, 3), (16, 3))
+        (True, False)
+    """
+    pairs = zip(wanted, given, strict=False)
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+def _classify_model(model: keras.Model) -> str | None:
+    """Returns what the first layers that change a model's images do, as in `takes`; None if none does anything."""
     if not nodes.is_functional(model):
-        every = paths.leaves(model).values()
-        return "pixels" if any(_verdict(layer) == "pixels" for layer in every) else "unknown"
-    untouched, found = set(), set()
+        kinds = map(_classify, paths.leaves(model).values())
+        return "pixels" if "pixels" in kinds else "unknown"
+
+    untouched, kinds = set(), set()
     for node in nodes.nodes(model):
         if node.inputs and not any(id(tensor) in untouched for tensor in node.inputs):
             continue
-        verdict = _verdict(node.operation) if node.inputs else None
-        if verdict is None:
+        kind = _classify(node.operation) if node.inputs else None
+        if kind is None:
             untouched |= {id(tensor) for tensor in node.outputs}
-        found.add(verdict)
-    return next((kind for kind in ("pixels", "unknown", "raw") if kind in found), None)
+        kinds.add(kind)
+    return next((kind for kind in ("pixels", "unknown", "raw") if kind in kinds), None)
 
 
-def _verdict(operation: keras.Operation) -> str | None:
-    """What one operation does to images that nothing has touched before it; None for nothing that matters."""
+def _classify(operation: keras.Operation) -> str | None:
+    """Returns what one operation does to images that no other has changed, as in `takes`; None for nothing."""
     kind = type(operation)
     if isinstance(operation, keras.Model):
-        return _of_model(operation)
+        return _classify_model(operation)
     if keras.saving.get_registered_name(kind) == "keras_transfer>Preprocess":
         return "pixels"
     if isinstance(operation, keras.layers.Rescaling):

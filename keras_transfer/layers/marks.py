@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from keras_transfer.core import checks, labelled
-from keras_transfer.graphs import ancestors, nodes
 from keras_transfer.graphs import blocks as graph_blocks
+from keras_transfer.graphs import boundaries, nodes
 from keras_transfer.layers.task_balance import Balance
 from keras_transfer.layers.task_output import TaskOutput
 from keras_transfer.layers.trunk_end import Representation
@@ -151,7 +151,7 @@ def shared(model: keras.Model) -> list[keras.KerasTensor]:
         for layer in outputs(model).values()
         if not getattr(layer.task, "stop_gradient", False)
     ]
-    return ancestors.deepest(nodes.nodes(model), learning) if len(learning) > 1 else []
+    return boundaries.deepest_shared(nodes.nodes(model), learning) if len(learning) > 1 else []
 
 
 def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:

@@ -13,7 +13,7 @@ import keras
 
 from keras_transfer import layers
 from keras_transfer.core import checks
-from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.graphs import boundaries, nodes, paths
 from keras_transfer.layers import marks
 
 __all__ = [
@@ -38,7 +38,7 @@ def head(model: keras.Model) -> list[str]:
     """Returns the paths of the layers above the trunk.
 
     The trunk ends at the marks of its representation (one for each branch); in a model without marks, where
-    `graphs.blocks.trunk_end` says. Layers that mix the trunks of several tasks belong to the head, too.
+    `graphs.boundaries.trunk_end` says. Layers that mix the trunks of several tasks belong to the head, too.
     """
     trunk = set().union(*_trunks(model))
     return [path for path in paths.leaves(model) if path.partition("/")[0] not in trunk]
@@ -47,7 +47,7 @@ def head(model: keras.Model) -> list[str]:
 def _trunks(model: keras.Model) -> list[set[str]]:
     """Returns the names of the operations below each mark; trunks may share their lower part."""
     order = nodes.lanes(nodes.nodes(model))
-    ends = [[mark.output] for mark in marks.representations(model)] or [blocks.trunk_end(order)]
+    ends = [[mark.output] for mark in marks.representations(model)] or [boundaries.trunk_end(order)]
     trunks = []
     for end in ends:
         operations = [order[position].operation for position in nodes.ancestors(order, end)]

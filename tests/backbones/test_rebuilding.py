@@ -87,9 +87,9 @@ def test_what_keras_says_is_found_among_its_configs():
     error = TypeError(
         "could not be deserialized.\n\nconfig={'a': 1}.\n\nException encountered: no\nmore"
     )
-    assert rebuilding.first_line(error) == "no"
-    assert rebuilding.first_line(ValueError("\n  one \ntwo")) == "one"
-    assert rebuilding.first_line(KeyError()) == "KeyError"
+    assert checks.first_line(error) == "no"
+    assert checks.first_line(ValueError("\n  one \ntwo")) == "one"
+    assert checks.first_line(KeyError()) == "KeyError"
 
 
 def test_private_names_that_this_stands_on_exist():

@@ -1,11 +1,8 @@
 """Blocks and levels of small graphs, where the answer can be seen; the real networks are in tests/backbones."""
 
 import keras
-import numpy as np
-import pytest
-from keras import ops
 
-from keras_transfer.graphs import blocks, nodes
+from keras_transfer.graphs import blocks
 
 
 def conv(x, name, strides=1):
@@ -134,83 +131,6 @@ def test_strides_of_layers_and_models_that_hold_others():
     both = keras.Input((75, 75, 3))
     sides = keras.Model(both, conv(both, "left", 4) + conv(both, "right", 4), name="sides")
     assert blocks.levels(keras.Model(inputs, sides(inputs))) == {"P2": "sides"}
-
-
-def pooled(x):
-    return keras.layers.Dense(5, name="logits")(x)
-
-
-HEADS = {
-    "global": lambda x: pooled(keras.layers.GlobalAveragePooling2D()(x)),
-    "flatten": lambda x: pooled(keras.layers.Flatten()(x)),
-    "kept_places": lambda x: keras.layers.Conv2D(5, 1)(
-        keras.layers.GlobalMaxPooling2D(keepdims=True)(x)
-    ),
-    "operation": lambda x: keras.layers.Conv2D(5, 1)(ops.mean(x, axis=(1, 2), keepdims=True)),
-    "whole_window": lambda x: pooled(keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(x))),
-    "decoded_vector": lambda x: keras.layers.Reshape((1, 1, 5))(pooled(keras.layers.Flatten()(x))),
-}
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_the_last_map_lies_below_the_head(head):
-    inputs = keras.Input((32, 32, 3))
-    x = conv(conv(inputs, "a", 2), "b", 2)
-    gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
-    x = keras.layers.Multiply(name="excited")([x, keras.layers.Conv2D(2, 1)(gate)])
-    model = keras.Model(inputs, HEADS[head](x))
-    assert blocks.last_map(nodes.nodes(model)) is x
-    assert blocks.trunk_end(nodes.nodes(model)) == [x]
-
-
-def test_pooling_of_a_small_map_is_part_of_the_trunk():
-    inputs = keras.Input((4, 4, 3))
-    x = keras.layers.MaxPooling2D(4, name="pool")(conv(inputs, "a"))
-    wide = keras.layers.MaxPooling2D(2, name="half")(
-        keras.layers.MaxPooling2D(2)(conv(inputs, "b"))
-    )
-    assert blocks.last_map(nodes.nodes(keras.Model(inputs, x))).shape == (None, 4, 4, 2)
-    assert blocks.last_map(nodes.nodes(keras.Model(inputs, wide))).shape == (None, 1, 1, 2)
-
-
-def test_a_transformer_has_no_last_map_unless_it_lays_its_tokens_out():
-    inputs = keras.Input((16, 16, 3))
-    x = keras.layers.Reshape((16, 2))(keras.layers.Conv2D(2, 4, strides=4, name="patches")(inputs))
-    x = keras.layers.Dense(2, name="mix")(x)
-    vector = keras.layers.GlobalAveragePooling1D()(x)
-    model = keras.Model(inputs, pooled(vector))
-    assert blocks.last_map(nodes.nodes(model)) is None
-    assert blocks.trunk_end(nodes.nodes(model)) == [vector]
-    laid_out = keras.layers.Reshape((4, 4, 2))(x)
-    assert blocks.last_map(nodes.nodes(keras.Model(inputs, laid_out))) is laid_out
-
-
-def test_a_nested_model_is_the_trunk():
-    def nested(*layers, name):
-        return keras.Sequential([keras.Input((16, 16, 3)), *layers], name=name)
-
-    inputs = keras.Input((16, 16, 3))
-    convolution = keras.layers.Conv2D(4, 3, name="inner")
-    trunk = nested(convolution, name="trunk")(inputs)
-    model = keras.Model(inputs, pooled(keras.layers.Flatten()(conv(trunk, "head_conv"))))
-    assert blocks.trunk_end(nodes.nodes(model)) == [trunk]
-    vector = nested(
-        keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D(), name="pooling_trunk"
-    )(inputs)
-    head = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)], name="head")
-    assert blocks.trunk_end(nodes.nodes(keras.Model(inputs, head(vector)))) == [vector]
-
-
-def test_statistics_of_pixels_make_no_map():
-    inputs = keras.Input((8, 8, 1))
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(np.ones((2, 8, 8, 1)))
-    x = scale(inputs)
-    hidden = keras.layers.Dense(4, name="hidden")(keras.layers.Flatten()(x))
-    model = keras.Model(inputs, pooled(hidden))
-    assert blocks.last_map(nodes.nodes(model)) is None
-    assert blocks.trunk_end(nodes.nodes(model)) == [hidden]
-    assert blocks.trunk_end(nodes.nodes(keras.Model(inputs, keras.layers.Flatten()(inputs)))) == []
 
 
 def test_a_prefix_is_no_part_of_a_blocks_name():

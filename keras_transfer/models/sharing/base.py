@@ -9,8 +9,7 @@ import keras
 from keras_transfer import layers, tasks
 from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks, lookup
-from keras_transfer.graphs import ancestors as shared
-from keras_transfer.graphs import blocks, nodes, paths
+from keras_transfer.graphs import blocks, boundaries, nodes, paths
 from keras_transfer.layers import marks
 
 __all__ = [
@@ -98,7 +97,7 @@ def gathered(
     if len(learning) < 2:
         return Features(dict(starts), [])
     order = nodes.nodes(keras.Model(backbone.inputs[0], list(starts.values())))
-    return Features(dict(starts), shared.deepest(order, learning))
+    return Features(dict(starts), boundaries.deepest_shared(order, learning))
 
 
 class Names:

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_transfer.core import checks
-from keras_transfer.graphs import blocks, compiling, nodes, paths
+from keras_transfer.graphs import boundaries, compiling, nodes, paths
 from keras_transfer.layers import marks, penalised
 from keras_transfer.training import freezing
 from keras_transfer.training.methods.base import Method, Reference, Trainee
@@ -160,7 +160,7 @@ def trunk_end(model: keras.Model) -> keras.KerasTensor:
         InputError: If the model has no weights below its head.
     """
     mark = marks.representation(model)
-    found = [mark.output] if mark is not None else blocks.trunk_end(nodes.nodes(model))
+    found = [mark.output] if mark is not None else boundaries.trunk_end(nodes.nodes(model))
     if not found:
         raise checks.error("`model` must have a trunk with weights", given=repr(model.name))
     return found[0]
