@@ -1,9 +1,9 @@
-"""What every backbone is, wherever it comes from."""
+"""The model that every backbone is, wherever it comes from."""
 
 import keras
 
 from keras_transfer import layers
-from keras_transfer.graphs import blocks as core_blocks
+from keras_transfer.graphs import blocks as graph_blocks
 from keras_transfer.layers import marks
 
 __all__ = ["Backbone"]
@@ -13,8 +13,8 @@ __all__ = ["Backbone"]
 class Backbone(keras.Model):
     """A functional model from pixels 0..255 to a feature map, which knows its blocks and levels.
 
-    Its graph is `Input -> Preprocess -> the network's own layers -> Representation`. It is an
-    ordinary Keras model otherwise: call it, summarise it, save it, build on `backbone.output`.
+    Its graph is `Input -> Preprocess -> the network's own layers -> Representation`. Otherwise it is an ordinary
+    Keras model: call it, summarise it, save it, build on `backbone.output`.
 
     Example:
         >>> images = keras.Input((32, 32, 3))
@@ -31,7 +31,7 @@ class Backbone(keras.Model):
         source: dict,
         name: str = "backbone",
     ) -> "Backbone":
-        """Makes a backbone of a graph by putting the representation's mark on its end.
+        """Makes a backbone of a graph by marking its end.
 
         Args:
             images: The graph's input.
@@ -39,9 +39,8 @@ class Backbone(keras.Model):
             source: See `layers.Representation`.
             name: The model's name.
         """
-        return cls(
-            images, layers.Representation(source, name="representation")(features), name=name
-        )
+        mark = layers.Representation(source, name="representation")
+        return cls(images, mark(features), name=name)
 
     @property
     def source(self) -> dict:
@@ -49,12 +48,12 @@ class Backbone(keras.Model):
         return marks.representation(self).source
 
     @property
-    def blocks(self) -> list[core_blocks.Block]:
-        """Its blocks bottom to top; no block cuts a residual connection, and each layer is in exactly one."""
+    def blocks(self) -> list[graph_blocks.Block]:
+        """Its blocks, bottom to top. Each layer is in exactly one, and no boundary cuts a residual connection."""
         return marks.blocks(self)
 
     @property
     def levels(self) -> dict[str, str]:
-        """The operation that ends each resolution: `{"P2": ..., "P5": ...}`, P3 having stride 8."""
+        """The last operation of each resolution: `{"P2": ..., "P5": ...}`, where P3 has stride 8."""
         mark = marks.representation(self)
-        return core_blocks.levels(self, pattern=self.source.get("blocks"), until=mark.input)
+        return graph_blocks.levels(self, pattern=self.source.get("blocks"), until=mark.input)

@@ -1,4 +1,4 @@
-"""From a name of the catalogue to a pretrained trunk."""
+"""Builds the networks of the catalogue, with pretrained weights."""
 
 import inspect
 import os
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 
 from keras_transfer.backbones import channels as planes
-from keras_transfer.backbones import tiny
+from keras_transfer.backbones import tiny, weight_files
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE, FAMILIES
 from keras_transfer.core import checks
@@ -17,7 +17,7 @@ from keras_transfer.core import checks
 __all__ = ["named"]
 
 TINY_WEIGHTS = pathlib.Path(__file__).with_name("tiny.weights.h5")
-# What the package decides itself; the rest of a constructor's arguments are the user's.
+# Arguments of constructors that the package sets; all others are the user's.
 _OURS = {
     "include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation",
     "include_preprocessing", "name", "x",
@@ -29,7 +29,7 @@ def named(
     *,
     weights: str | os.PathLike | None,
     image_size: tuple[int, int] | None,
-    channels: int,
+    channels: int | None,
     channel_mode: str,
     arguments: dict,
 ) -> Backbone:
@@ -37,33 +37,39 @@ def named(
 
     Args:
         name: A name of the catalogue.
-        weights: "pretrained" (the network's published weights: "imagenet" for Keras Applications,
-            generated images for "tiny"), "imagenet", None for random weights, or a weights file, also one of
-            the same network for as many channels.
+        weights: "pretrained" (the published weights: "imagenet" for Keras Applications, generated images for "tiny"),
+            "imagenet", None for random weights, or a weights file, also one of the same network for as many channels.
         image_size: (height, width) of the images; None for the size that the network was pretrained at.
-        channels: Channels of the images.
-        channel_mode: How the first layer's pretrained filters go over to them, see `channels.widen`.
-        arguments: The network's own constructor arguments; checked by name.
+        channels: Channels of the images; None for 3.
+        channel_mode: How the first layer's pretrained filters are adapted to them, see `channels.widen`.
+        arguments: Arguments of the network's own constructor.
 
     Raises:
         InputError: If an argument, the size or the weights cannot work.
 
     Example:
-        >>> plain = {"weights": None, "image_size": (96, 96), "channel_mode": "mean", "arguments": {"alpha": 0.35}}
-        >>> named("MobileNetV2", channels=4, **plain).input.shape
+        >>> options = {"weights": None, "image_size": (96, 96), "channel_mode": "mean", "arguments": {"alpha": 0.35}}
+        >>> named("MobileNetV2", channels=4, **options).input.shape
         (None, 96, 96, 4)
     """
-    family = FAMILIES[CATALOGUE[name].family]
-    size = image_size or checks.image_size(CATALOGUE[name].size)
+    row = CATALOGUE[name]
+    family = FAMILIES[row.family]
+    size = image_size or checks.image_size(row.size)
     if min(size) < family.minimum:
         given = size[0] if size[0] == size[1] else size
         raise checks.error(
             f"`image_size` must be at least {family.minimum} for {name}", given=given
         )
     _check_arguments(name, arguments)
-    weights = _check_weights(name, weights)
-    plan = _Plan(name, size, planes.check_channels(channels, channel_mode), channel_mode, arguments)
-    network = _network(plan, weights) if channels == 3 else _widened(plan, weights)
+    is_tiny = name == "tiny"
+    names = ("pretrained",) if is_tiny else ("pretrained", "imagenet")
+    weights = weight_files.check(weights, names=names)
+    if weights == "pretrained" and not is_tiny:
+        weights = "imagenet"
+
+    channels = planes.check_channels(channels or 3, channel_mode)
+    plan = _Plan(name, size, channels, channel_mode, arguments)
+    network = _build(plan, weights)
     source = {
         "name": name,
         "weights": weights.name if isinstance(weights, pathlib.Path) else weights,
@@ -78,7 +84,7 @@ def named(
 
 
 class _Plan(NamedTuple):
-    """What a network is built of, its weights aside."""
+    """The decisions about a network, without its weights."""
 
     name: str
     size: tuple[int, int]
@@ -87,49 +93,45 @@ class _Plan(NamedTuple):
     arguments: dict
 
     @property
-    def outside(self) -> str:
-        """See `catalogue.Row`."""
-        return CATALOGUE[self.name].outside if self.channels != 3 else ""
+    def is_prepared_outside(self) -> bool:
+        """Whether its own preprocessing, which is for three channels, is left out; see `catalogue.Row.outside`."""
+        return self.channels != 3 and bool(CATALOGUE[self.name].outside)
 
     @property
     def mode(self) -> str:
-        """Of `layers.Preprocess`."""
-        return self.outside or FAMILIES[CATALOGUE[self.name].family].preprocessing
+        """Mode of `layers.Preprocess`."""
+        row = CATALOGUE[self.name]
+        return row.outside if self.is_prepared_outside else FAMILIES[row.family].preprocessing
 
 
-def _network(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
-    """Builds the network as it was pretrained, for RGB, and fills it with weights."""
-    network = _constructed(plan, "imagenet" if weights == "imagenet" else None)
-    if plan.name == "tiny" and weights == "pretrained":
-        weights = TINY_WEIGHTS
-    if isinstance(weights, pathlib.Path):
-        _load(network, plan.name, weights)
-    return network
-
-
-def _widened(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
-    """Builds the network for other channels and fills it with the adapted weights of the one for RGB."""
-    network = _constructed(plan, None)
-    if weights is None:
+def _build(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
+    """Builds the network and fills it with weights; those for RGB are adapted to other channels."""
+    is_rgb = plan.channels == 3
+    network = _construct(plan, "imagenet" if is_rgb and weights == "imagenet" else None)
+    if weights is None or (is_rgb and weights == "imagenet"):
         return network
+    if is_rgb:
+        path = TINY_WEIGHTS if weights == "pretrained" else weights
+        _load(network, plan.name, path)
+        return network
+
     try:
-        pretrained = _network(plan._replace(channels=3), weights)
+        pretrained = _build(plan._replace(channels=3), weights)
     except checks.InputError as refused:
         if not isinstance(weights, pathlib.Path):
             raise
-        try:  # the file may be of a network that was widened already
+        try:  # the file may be of a network for these channels
             _load(network, plan.name, weights)
         except checks.InputError:
             raise refused from None
         return network
-    planes.transfer(
-        pretrained, network, mode=plan.mode, channels=plan.channels, channel_mode=plan.channel_mode
-    )
+    options = {"mode": plan.mode, "channels": plan.channels, "channel_mode": plan.channel_mode}
+    planes.transfer(pretrained, network, **options)
     return network
 
 
-def _constructed(plan: _Plan, published: str | None) -> keras.Model:
-    """Builds the network from pixels to features."""
+def _construct(plan: _Plan, published: str | None) -> keras.Model:
+    """Makes the network from pixels to features, with its published weights or random ones."""
     normalises = FAMILIES[CATALOGUE[plan.name].family].normalises
     inputs = keras.Input((*plan.size, plan.channels), name="image")
     pixels = planes.preprocess(plan.mode, plan.channels, plan.channel_mode, normalises=normalises)(
@@ -137,100 +139,54 @@ def _constructed(plan: _Plan, published: str | None) -> keras.Model:
     )
     if plan.name == "tiny":
         return keras.Model(inputs, tiny.network(pixels))
-    arguments = (
-        {**plan.arguments, "include_preprocessing": False} if plan.outside else plan.arguments
-    )
-    return _application(plan.name, pixels, published, arguments)
 
-
-def _application(
-    name: str, pixels: keras.KerasTensor, published: str | None, arguments: dict
-) -> keras.Model:
-    build = getattr(keras.applications, name)
+    arguments = {
+        "include_top": False,
+        "weights": published,
+        "input_tensor": pixels,
+        "input_shape": pixels.shape[1:],
+        **plan.arguments,
+    }
+    if plan.is_prepared_outside:
+        arguments["include_preprocessing"] = False
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="This model usually expects 1 or 3 input channels"
-            )
-            return build(
-                include_top=False,
-                weights=published,
-                input_tensor=pixels,
-                input_shape=pixels.shape[1:],
-                **arguments,
-            )
+            unusual = "This model usually expects 1 or 3 input channels"
+            warnings.filterwarnings("ignore", message=unusual)
+            return getattr(keras.applications, plan.name)(**arguments)
     except (ValueError, TypeError) as refused:
-        reason = str(refused).strip().splitlines()[0]
         raise checks.error(
-            f"the arguments must suit {name}", given=arguments, fix=f"Keras says: {reason}"
+            f"the arguments must suit {plan.name}",
+            given=plan.arguments,
+            fix=f"Keras says: {checks.first_line(refused)}",
         ) from refused
     except Exception as failed:
         # keras.utils.get_file raises a bare Exception when a download fails; anything else passes through.
         if not isinstance(failed, OSError) and not isinstance(failed.__context__, OSError):
             raise
         raise checks.error(
-            f"the ImageNet weights of {name} must be in Keras's cache or downloadable",
-            given=str(failed).strip().splitlines()[0],
-            fix=f"Offline: put the file of that name into {_keras_cache()}, or pass weights='path/to/file.h5'; "
+            f"the ImageNet weights of {plan.name} must be in Keras's cache or downloadable",
+            given=checks.first_line(failed),
+            fix="Offline: put the file of that name into ~/.keras/models, or pass weights='path/to/file.h5'; "
             "weights=None starts from random weights.",
         ) from failed
 
 
-def _keras_cache() -> pathlib.Path:
-    return (
-        pathlib.Path(
-            keras.config.keras_home() if hasattr(keras.config, "keras_home") else "~/.keras"
-        )
-        / "models"
+def _load(network: keras.Model, name: str, path: pathlib.Path) -> None:
+    weight_files.load_whole(
+        network,
+        path,
+        what=f"{name} without its top, with the same arguments",
+        fix="Check the name, `alpha` and the like, and that the file is the 'no_top' one.",
     )
 
 
-def _load(network: keras.Model, name: str, path: pathlib.Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Keras only warns when a part of the network is missing from the file and keeps its random weights.
-            warnings.simplefilter("error", UserWarning)
-            network.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as mismatch:
-        reason = str(mismatch).strip().splitlines()[0]
-        raise checks.error(
-            f"`weights` must be a weights file of {name} without its top, with the same arguments",
-            given=f"{str(path)!r} ({reason})",
-            fix="Check the name, `alpha` and the like, and that the file is the 'no_top' one.",
-        ) from mismatch
-
-
 def _check_arguments(name: str, arguments: dict) -> None:
-    build = tiny.network if name == "tiny" else getattr(keras.applications, name)
-    known = set(inspect.signature(build).parameters) - _OURS
+    constructor = tiny.network if name == "tiny" else getattr(keras.applications, name)
+    known = sorted(set(inspect.signature(constructor).parameters) - _OURS)
     for argument in arguments:
         if argument not in known:
-            takes = f"It takes: {', '.join(sorted(known))}." if known else "It takes none."
+            fix = f"It takes: {', '.join(known)}." if known else "It takes none."
             raise checks.error(
-                f"an argument of {name} must be known", given=repr(argument), fix=takes
+                f"an argument of {name} must be known", given=repr(argument), fix=fix
             )
-
-
-def _check_weights(name: str, weights: str | os.PathLike | None) -> str | pathlib.Path | None:
-    """Returns "imagenet", "pretrained" (for "tiny"), None, or the path of an existing file."""
-    if weights is None:
-        return None
-    if weights == "pretrained":
-        return "pretrained" if name == "tiny" else "imagenet"
-    if weights == "imagenet" and name == "tiny":
-        raise checks.error(
-            "`weights` of 'tiny' must be 'pretrained', None or a file", given="'imagenet'"
-        )
-    if weights == "imagenet":
-        return weights
-    path = pathlib.Path(weights)
-    if not path.is_file():
-        raise checks.error(
-            "`weights` must be 'pretrained', 'imagenet', None or an existing file",
-            given=repr(str(weights)),
-        )
-    if not path.name.endswith((".h5", ".hdf5", ".keras")):
-        raise checks.error(
-            "`weights` must be an .h5, .weights.h5 or .keras file", given=repr(str(weights))
-        )
-    return path

@@ -1,7 +1,7 @@
-"""The table of networks: where each is built, what it does to pixels, what its blocks are called.
+"""The table of networks: family, image size, preprocessing, names of blocks.
 
-Data only; nothing is built until asked for. One more network of a known family is one row in
-`CATALOGUE`; one more family is one row in `FAMILIES`.
+Only data; nothing is built here. One more network of a known family is a row in `CATALOGUE`; one more family is a row
+in `FAMILIES`.
 """
 
 from typing import NamedTuple
@@ -13,24 +13,24 @@ class Family(NamedTuple):
     """What the networks of one module have in common."""
 
     preprocessing: str
-    """Mode of `layers.Preprocess`: what the network expects instead of pixels 0..255."""
+    """Mode of `layers.Preprocess` that turns pixels 0..255 into what the network expects."""
     blocks: str
     """Regular expression of a block's name within the name of an operation, see `graphs.blocks`."""
     minimum: int = 32
     """Smallest image side."""
     normalises: bool = False
-    """Whether it holds the mean and deviation of each colour as weights."""
+    """Whether the network holds the mean and deviation of each colour as weights."""
 
 
 class Row(NamedTuple):
     """One network."""
 
     family: str
-    """Key of `FAMILIES`; also the module's name in `keras.applications`."""
+    """Key of `FAMILIES`, and the module's name in `keras.applications`."""
     size: int = 224
     """Image side it was pretrained at, used when the user names none."""
     outside: str = ""
-    """Mode of `layers.Preprocess` that does what its own layers do for three channels only."""
+    """Mode of `layers.Preprocess` that replaces its own preprocessing layers if the channels are not 3."""
 
 
 FAMILIES = {

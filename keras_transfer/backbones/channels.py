@@ -1,11 +1,10 @@
-"""Pretrained first layers for images that have other than three channels.
+"""Adapts pretrained first layers to images with other than three channels.
 
-The weights of the first layer are kept: its filters for red, green and blue are mixed into one filter for each
-channel (`widen`). The preprocessing is mixed along. It is affine in each colour, `(x - mean) / deviation`, so that a
-network whose colours have different means sees its zero padding as a coloured border. No single number for each
-channel can say that: where channels share the mean filter, `preprocess` puts a channel of ones behind the others,
-which is zero in the padding as they are, and the first layer gets one more input for it (`adapt`). So a grey picture
-gives the features of its RGB copy, at the borders too.
+The filters for red, green and blue are mixed into one filter for each channel (`widen`), and the preprocessing is mixed
+likewise. Preprocessing is affine in each colour, `(x - mean) / deviation`. If the colours have different means, the
+network sees its zero padding as a coloured border, and no single number for a channel that shares the mean filter can
+say that. So `preprocess` adds a channel of ones, which the padding makes zero like all others, and the first layer gets
+one more input for it (`adapt`). Thus a grey picture gives the features of its RGB copy, at the borders too.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ __all__ = ["adapt", "check_channels", "preprocess", "transfer", "widen"]
 
 
 def check_channels(channels: object, channel_mode: object) -> int:
-    """Returns how many channels there are, or raises an error where the mode does not suit them.
+    """Returns the number of channels, or raises an error if the mode does not suit it.
 
     Example:
         >>> check_channels(4, "zero-extra")
@@ -44,10 +43,10 @@ def widen(kernel: np.ndarray, channels: int, mode: str) -> np.ndarray:
 
     Args:
         kernel: (height, width, 3, filters).
-        channels: How many channels the images have.
-        mode: "mean": every channel gets the mean of the three filters, times 3 / channels, so that channels which
-            are equal give what their RGB copy gave. "tile": the filters in turn, times 3 / channels. "zero-extra":
-            the filters, and zeros for further channels.
+        channels: Channels of the images.
+        mode: "mean": every channel gets the mean of the three filters, times 3 / channels, so that equal channels give
+            what their RGB copy gave. "tile": the filters in turn, times 3 / channels. "zero-extra": the filters, and
+            zeros for further channels.
 
     Returns:
         (height, width, channels, filters), of the kernel's type.
@@ -56,7 +55,7 @@ def widen(kernel: np.ndarray, channels: int, mode: str) -> np.ndarray:
         >>> float(widen(np.ones((3, 3, 3, 8)), 1, "mean")[0, 0, 0, 0])
         3.0
     """
-    return _mixed(kernel, mixing(check_channels(channels, mode), mode))
+    return _mix(kernel, mixing(check_channels(channels, mode), mode))
 
 
 def preprocess(
@@ -67,23 +66,22 @@ def preprocess(
     normalises: bool = False,
     name: str = "preprocess",
 ) -> layers.Preprocess:
-    """Makes the layer whose output a kernel of `adapt` takes.
+    """Makes the layer whose output a kernel made by `adapt` takes.
 
     Args:
-        mode: Of `layers.Preprocess`, with which the network was trained.
-        channels: How many channels the images have.
+        mode: Mode of `layers.Preprocess` that the network was trained with.
+        channels: Channels of the images.
         channel_mode: As for `widen`.
-        normalises: Whether the network begins with `Rescaling(1 / 255)` and a `Normalization` of each colour.
+        normalises: Whether the network begins with `Rescaling(1 / 255)` and normalises each colour itself.
         name: The layer's name.
 
     Example:
         >>> preprocess("caffe", 1, "mean")(np.zeros((1, 8, 8, 1))).shape[-1]
         2
     """
-    _, _, mean, _ = MODES[mode]
     plane = 0.0
     if channels != 3 and channel_mode == "mean":
-        plane = 255.0 if normalises else float(_differ(mean))
+        plane = 255.0 if normalises else float(_has_different_means(mode))
     return layers.Preprocess(
         mode, channels=channels, channel_mode=channel_mode, plane=plane, name=name
     )
@@ -99,8 +97,8 @@ def adapt(kernel: np.ndarray, mode: str, channels: int, channel_mode: str) -> np
         channel_mode: As for `preprocess`.
 
     Returns:
-        (height, width, inputs, filters): `widen`'s kernel, corrected for the deviations of the colours; behind it the
-        filter of the plane, if there is one.
+        (height, width, inputs, filters): the kernel of `widen`, corrected for the deviations of the colours, and the
+        filter for the channel of ones, if there is one.
 
     Example:
         >>> adapt(np.ones((3, 3, 3, 8)), "torch", 4, "mean").shape
@@ -108,30 +106,22 @@ def adapt(kernel: np.ndarray, mode: str, channels: int, channel_mode: str) -> np
     """
     if channels == 3:
         return kernel
-    reverse, _, mean, deviation = MODES[mode]
-    order = slice(
-        None, None, -1 if reverse else 1
-    )  # the table's is the network's, ours red, green, blue
-    has_plane = channel_mode == "mean" and _differ(mean)
-    return _fitted(
-        kernel[:, :, order],
-        mean[order],
-        deviation[order],
-        channels,
-        channel_mode,
-        has_plane=has_plane,
-    )
+    is_reversed, _, mean, deviation = MODES[mode]
+    if is_reversed:  # the table has the network's order
+        kernel, mean, deviation = kernel[:, :, ::-1], mean[::-1], deviation[::-1]
+    has_plane = channel_mode == "mean" and _has_different_means(mode)
+    return _fit(kernel, mean, deviation, channels, channel_mode, has_plane=has_plane)
 
 
 def transfer(
     source: keras.Model, target: keras.Model, *, mode: str, channels: int, channel_mode: str
 ) -> None:
-    """Copies a network's weights into the same network for other channels, its first layer adapted.
+    """Copies a network's weights into the same network for other channels, and adapts the first layer.
 
     Args:
-        source: The network for RGB, as it was trained.
+        source: The trained network for RGB.
         target: Made by the same function on the output of `preprocess`. Changed in place.
-        mode: As for `preprocess`; "inside" where the network normalises each colour itself.
+        mode: As for `preprocess`; "inside" if the network normalises each colour itself.
         channels: As for `preprocess`.
         channel_mode: As for `preprocess`.
 
@@ -142,50 +132,43 @@ def transfer(
         >>> float(abs(filters[0] - filters[1]).max()) < 1e-6
         True
     """
-    # By place: the names that Keras makes up (conv2d_7) count the layers of the process.
-    pairs = list(zip(_weighted(source), _weighted(target), strict=True))
-    convolutions = [old for old, _ in pairs if isinstance(old, keras.layers.Conv2D)]
-    colours = None
-    for old, new in pairs:
+    olds, news = map(_weighted_layers, (source, target))
+    statistics = None  # mean and deviation of the colours, of a network that holds them as weights
+    is_first = True
+    # By place, for the names that Keras makes up (conv2d_7) count the layers of the process.
+    for old, new in zip(olds, news, strict=True):
         values = old.get_weights()
         if isinstance(old, keras.layers.Normalization):
-            colours = _colours(source, old)
-            values[:2] = _statistics(colours, channels, channel_mode)
-        elif old is convolutions[0] and colours is not None:
-            has_plane = channel_mode == "mean"
-            values[0] = _fitted(values[0], *colours, channels, channel_mode, has_plane=has_plane)
-        elif old is convolutions[0]:
-            values[0] = adapt(values[0], mode, channels, channel_mode)
+            mean, variance = (value.astype("float64") for value in values[:2])
+            # With the weights of ImageNet, EfficientNet divides by the root of the deviation once more.
+            rescaling = [
+                layer for layer in source.layers if isinstance(layer, keras.layers.Rescaling)
+            ]
+            scales = [np.asarray(layer.scale) for layer in rescaling if np.ndim(layer.scale)]
+            statistics = mean, np.sqrt(variance) / np.prod(scales, axis=0)
+            means, deviations = (spread(each, channels, channel_mode) for each in statistics)
+            if channel_mode == "mean":  # the channel of ones stays as it is
+                means, deviations = np.append(means, 0.0), np.append(deviations, 1.0)
+            values[:2] = means, deviations**2
+        elif is_first and isinstance(old, keras.layers.Conv2D):
+            is_first = False
+            if statistics is None:
+                values[0] = adapt(values[0], mode, channels, channel_mode)
+            else:
+                has_plane = channel_mode == "mean"
+                values[0] = _fit(
+                    values[0], *statistics, channels, channel_mode, has_plane=has_plane
+                )
         new.set_weights(values)
-        if colours is not None and isinstance(new, keras.layers.Normalization):
+        if isinstance(new, keras.layers.Normalization):
             new.finalize_state()
 
 
-def _weighted(network: keras.Model) -> list[keras.layers.Layer]:
+def _weighted_layers(network: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in paths.leaves(network).values() if layer.weights]
 
 
-def _colours(
-    network: keras.Model, normalization: keras.layers.Normalization
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each colour in a network that holds them as weights."""
-    mean, variance, *_ = normalization.get_weights()
-    # With the weights of ImageNet, EfficientNet divides by the root of the deviation once more.
-    factors = [layer.scale for layer in network.layers if isinstance(layer, keras.layers.Rescaling)]
-    factor = np.prod([np.asarray(own, "float64") for own in factors if np.ndim(own)], axis=0)
-    return mean.astype("float64"), np.sqrt(variance.astype("float64")) / factor
-
-
-def _statistics(
-    colours: tuple[np.ndarray, np.ndarray], channels: int, channel_mode: str
-) -> list[np.ndarray]:
-    """Mean and variance of each channel for a `Normalization`; those of the plane leave its ones alone."""
-    mean, deviation = (spread(own, channels, channel_mode) for own in colours)
-    plane = [0.0, 1.0] if channel_mode == "mean" else [[], []]
-    return [np.append(mean, plane[0]), np.append(deviation**2, plane[1])]
-
-
-def _fitted(
+def _fit(
     kernel: np.ndarray,
     mean: Sequence[float],
     deviation: Sequence[float],
@@ -194,25 +177,25 @@ def _fitted(
     *,
     has_plane: bool,
 ) -> np.ndarray:
-    """Mixes filters that took `(x - mean) / deviation` of each colour into filters that take the same of channels.
+    """Mixes filters of `(x - mean) / deviation` of each colour into filters of the same of each channel.
 
-    On a pixel, channel j gives `(x - m) / d` and colour c gave `(x - mean) / deviation`, which is `d / deviation`
-    times that, and `(m - mean) / deviation` more. The latter is the plane's filter; it is 0 where j holds c only.
+    On a pixel, channel j gives `(x - m) / d`, and colour c gave `(x - mean) / deviation`: `d / deviation` times that,
+    plus `(m - mean) / deviation`. The second part goes to the channel of ones; it is 0 if j holds c only.
     """
-    shares = mixing(channels, channel_mode)
-    means, deviations = (spread(own, channels, channel_mode)[:, None] for own in (mean, deviation))
-    parts = [_mixed(kernel, shares * deviations / np.asarray(deviation))]
+    shares = mixing(channels, channel_mode) / np.asarray(deviation)
+    means, deviations = (
+        spread(each, channels, channel_mode)[:, None] for each in (mean, deviation)
+    )
+    parts = [_mix(kernel, shares * deviations)]
     if has_plane:
-        rest = (shares * (means - np.asarray(mean)) / np.asarray(deviation)).sum(
-            axis=0, keepdims=True
-        )
-        parts.append(_mixed(kernel, rest))
+        rest = (shares * (means - np.asarray(mean))).sum(axis=0, keepdims=True)
+        parts.append(_mix(kernel, rest))
     return np.concatenate(parts, axis=2)
 
 
-def _mixed(kernel: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _mix(kernel: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.einsum("hwco,jc->hwjo", kernel, shares).astype(kernel.dtype)
 
 
-def _differ(mean: Sequence[float]) -> bool:
-    return len(set(mean)) > 1
+def _has_different_means(mode: str) -> bool:
+    return len(set(MODES[mode][2])) > 1

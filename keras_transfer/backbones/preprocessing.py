@@ -1,10 +1,8 @@
-"""What a user may say about preprocessing, for networks that do not bring it along.
+"""Understands what a user says about preprocessing, for networks that do not bring it along.
 
-A name of `layers.Preprocess`, a layer, or a function. A function that Keras ships is taken for the mode
-that it stands for, so that no code has to be found again when the model is loaded.
+It is a mode of `layers.Preprocess`, a layer, or a function. A function that Keras ships becomes the mode it stands
+for, so that a loaded model needs no function.
 """
-
-from collections.abc import Callable
 
 import keras
 
@@ -26,7 +24,7 @@ def resolve(preprocess: object, *, name: str = "preprocess") -> str | keras.laye
 
     Args:
         preprocess: A mode, a layer, or a function of a float32 tensor (batch, height, width, channels).
-        name: Of the layer that is made of a function.
+        name: The name of a layer made of a function.
 
     Raises:
         InputError: If it is none of these, or a function that a saved model could not find again.
@@ -37,15 +35,18 @@ def resolve(preprocess: object, *, name: str = "preprocess") -> str | keras.laye
     """
     if isinstance(preprocess, keras.layers.Layer):
         return preprocess
-    if isinstance(preprocess, str):
-        near = lookup.close(preprocess, MODES)
-        if preprocess in MODES:
-            return preprocess
+    if isinstance(preprocess, str) and preprocess in MODES:
+        return preprocess
+    if not callable(preprocess):
+        near = lookup.close(str(preprocess), MODES)
         fix = f"Close: {', '.join(map(repr, near))}." if near else ""
         raise checks.error(f"`preprocess` must be {CHOICES}", given=repr(preprocess), fix=fix)
-    if callable(preprocess):
-        return _mode_of(preprocess) or layers.PreprocessFunction(preprocess, name=name)
-    raise checks.error(f"`preprocess` must be {CHOICES}", given=repr(preprocess))
+
+    package, _, module = getattr(preprocess, "__module__", "").rpartition(".")
+    is_keras = package == "keras.src.applications"
+    if is_keras and getattr(preprocess, "__name__", "") == "preprocess_input":
+        return "caffe" if module == "imagenet_utils" else FAMILIES[module].preprocessing
+    return layers.PreprocessFunction(preprocess, name=name)
 
 
 def make(
@@ -55,7 +56,7 @@ def make(
     channel_mode: str = "mean",
     name: str = "preprocess",
 ) -> keras.layers.Layer:
-    """Returns the layer for what `resolve` returned.
+    """Returns the layer for a result of `resolve`.
 
     Example:
         >>> make("tf", channels=3).mode
@@ -76,14 +77,3 @@ def describe(preprocess: str | keras.layers.Layer) -> str:
     if isinstance(preprocess, layers.PreprocessFunction):
         return keras.saving.get_registered_name(preprocess.function)
     return preprocess if isinstance(preprocess, str) else type(preprocess).__name__
-
-
-def _mode_of(function: Callable) -> str | None:
-    """The mode that a `preprocess_input` of Keras Applications is."""
-    package, _, module = getattr(function, "__module__", "").rpartition(".")
-    if (
-        package != "keras.src.applications"
-        or getattr(function, "__name__", "") != "preprocess_input"
-    ):
-        return None
-    return "caffe" if module == "imagenet_utils" else FAMILIES[module].preprocessing

@@ -1,10 +1,10 @@
-"""A TensorFlow SavedModel, on disk or behind a TF Hub handle, as a backbone.
+"""Makes a backbone of a TensorFlow SavedModel, on disk or behind a TF Hub handle.
 
-Size and channels of the images are read from the module where it says them; the range of its values is
-not in a SavedModel. Two cases are known all the same: bytes can only be pixels, and the image modules of
-tfhub.dev and Kaggle take 0..1 by a convention of theirs.
+A SavedModel may say the size and channels of its images, but not the range of their values. Two cases are known: bytes
+can only be pixels, and the image modules of tfhub.dev and Kaggle take 0..1 by convention.
 """
 
+import os
 import pathlib
 import re
 import tarfile
@@ -17,21 +17,36 @@ from keras_transfer import layers
 from keras_transfer.backbones import preprocessing
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.core import checks, optional
+from keras_transfer.graphs import pixel_range
 from keras_transfer.storage import archives, saved_models
 
-__all__ = ["from_saved_model"]
+__all__ = ["from_saved_model", "is_saved_model"]
 
-# Places whose image modules follow TensorFlow Hub's common image conventions.
+# TensorFlow Hub resolves web and bucket addresses, and compressed SavedModels.
+_HANDLE = re.compile(r"(https?|gs|s3)://|.*\.(tar\.gz|tgz|tar)$")
+
+# Addresses whose image modules follow TensorFlow Hub's conventions for images.
 _HUB = re.compile(r"https?://(www\.)?(tfhub\.dev|kaggle\.com)/")
 _NUMBERS = {"float32", "float16", "bfloat16", "float64", "uint8", "int32", "int64"}
 
 
+def is_saved_model(source: str | os.PathLike) -> bool:
+    """Returns whether a source may be a SavedModel: a folder, a compressed one, or what TF Hub resolves.
+
+    Example:
+        >>> is_saved_model("module.tar.gz")
+        True
+    """
+    is_handle = _HANDLE.match(os.fspath(source)) is not None
+    return is_handle or pathlib.Path(source).expanduser().is_dir()
+
+
 def from_saved_model(
-    handle: str,
+    handle: str | os.PathLike,
     *,
     weights: str | None = "pretrained",
     image_size: tuple[int, int] | None = None,
-    channels: int = 3,
+    channels: int | None = None,
     channel_mode: str = "mean",
     preprocess: object = None,
     output: str | None = None,
@@ -43,22 +58,22 @@ def from_saved_model(
     The whole module is one block with one layer, "saved_model"; see `layers.SavedModelLayer`.
 
     Args:
-        handle: A folder; a compressed one (`.tar`, `.tar.gz`, `.tgz`); or what TF Hub resolves: an address of
-            tfhub.dev or Kaggle, of a compressed SavedModel anywhere, or a bucket. Hub keeps what it downloads
-            in the folder that the environment variable TFHUB_CACHE_DIR names.
+        handle: A folder; a compressed one (`.tar`, `.tar.gz`, `.tgz`); or a handle that TF Hub resolves: an address of
+            tfhub.dev or Kaggle, of a compressed SavedModel anywhere, or a bucket. TF Hub keeps its downloads in the
+            folder named by the environment variable TFHUB_CACHE_DIR.
         weights: Must be "pretrained": a SavedModel has no others.
-        image_size: (height, width) of the images, where the module takes several.
-        channels: Of the images; must be the module's.
-        channel_mode: Has no meaning here, as the module's first layer cannot be changed.
-        preprocess: See `preprocessing.resolve`. May be left out for a module that takes bytes, and for one from
-            tfhub.dev or Kaggle, which takes 0..1.
+        image_size: (height, width) of the images, for a module that takes several sizes.
+        channels: Channels of the images, which must be those of the module; None for 3.
+        channel_mode: Unused, as the module's first layer cannot be changed.
+        preprocess: See `preprocessing.resolve`. Optional for a module that takes bytes, and for one from tfhub.dev or
+            Kaggle, which takes 0..1.
         output: Key of the output to take, a signature to call, or "signature:key".
         trust: Whether the program in the SavedModel may run.
-        arguments: Further arguments of the module's call; checked by name.
+        arguments: Further arguments of the module's call.
 
     Raises:
-        InputError: If there is no such SavedModel, it does not take and give what a backbone does, an argument
-            cannot work, or it is not trusted.
+        InputError: If there is no such SavedModel, it does not map images to features, an argument cannot work, or
+            it is not trusted.
         MissingExtraError: If TF Hub is needed and not installed.
 
     Example:
@@ -76,32 +91,35 @@ def from_saved_model(
             "`weights` must be 'pretrained' for a SavedModel, which brings its own",
             given=repr(weights),
         )
-    handle = str(handle)
-    folder = _folder(handle, trust=trust)
+    handle, channels = str(handle), channels or 3
+    folder = _find_folder(handle, trust=trust)
     calls = saved_models.describe(folder, argument="source").calls
     call, _ = saved_models.choose(calls, output)
     specs = _image_specs(call, calls)
-    size = _size(specs, image_size)
-    _check_channels(specs, channels)
-    found = preprocessing.resolve(_range(handle, specs, preprocess))
-    _check_trust(handle, trust=trust)
-    prepare = preprocessing.make(found, channels=channels)
-    module = layers.SavedModelLayer(
-        handle,
-        output=output,
-        arguments=arguments,
-        digest=saved_models.keep(folder),
-        name="saved_model",
-    )
+    size = _choose_size(specs, image_size)
+    known = {None if spec.shape is None else spec.shape[3] for spec in specs}
+    if not known & {None, channels}:
+        raise checks.error(
+            f"`channels` must be {min(known)}, which the SavedModel takes",
+            given=channels,
+            fix="The first layer of a SavedModel cannot be changed.",
+        )
+    prepare = preprocessing.resolve(_choose_preprocess(handle, specs, preprocess))
+    saved_models.check_trust(handle, trust=trust)
+
     images = keras.Input((*size, channels), name="image")
-    features = module(prepare(images))
+    pixels = preprocessing.make(prepare, channels=channels)(images)
+    digest = saved_models.keep(folder)
+    module = layers.SavedModelLayer(
+        handle, output=output, arguments=arguments, digest=digest, name="saved_model"
+    )
+    features = module(pixels)
     if len(features.shape) not in (2, 4):
+        has_others = len(call.outputs) > 1 or len(calls) > 1
         raise checks.error(
             "a SavedModel must give vectors or feature maps, of rank 2 or 4",
             given=f"shape {tuple(features.shape)} from {handle!r}",
-            fix="Choose another output with `output=`."
-            if len(call.outputs) > 1 or len(calls) > 1
-            else "",
+            fix="Choose another output with `output=`." if has_others else "",
         )
     module.tell()
     source = {
@@ -109,31 +127,28 @@ def from_saved_model(
         "weights": weights,
         "image_size": list(size),
         "arguments": dict(arguments or {}),
-        "preprocessing": preprocessing.describe(found),
+        "preprocessing": preprocessing.describe(prepare),
         "output": output,
-        "digest": module.digest,
+        "digest": digest,
     }
     name = re.sub(r"\W+", "_", pathlib.PurePath(handle).name.partition(".")[0]).strip("_")
     return Backbone.of(images, features, source=source, name=name or "backbone")
 
 
-def _check_trust(handle: str, *, trust: bool) -> None:
-    if not trust:
-        raise checks.error(
-            "`trust` must be True for a SavedModel, which is a program that will run",
-            given=f"{trust} for {handle!r}",
-            fix="Pass trust=True if you trust its author.",
-        )
-
-
-def _folder(handle: str, *, trust: bool) -> str:
-    """Returns the folder that a handle stands for; what is not trusted is neither downloaded nor unpacked."""
+def _find_folder(handle: str, *, trust: bool) -> str:
+    """Returns the folder that a handle stands for. Nothing is downloaded or unpacked without trust."""
     path = pathlib.Path(handle).expanduser()
     if path.is_dir():
         return str(path)
-    _check_trust(handle, trust=trust)
+    saved_models.check_trust(handle, trust=trust)
     if path.is_file():
-        return _unpacked(path)
+        unpacked = pathlib.Path(tempfile.mkdtemp(dir=archives.scratch()))
+        archives.untar(path, unpacked, argument="source")
+        folders = [file.parent for file in unpacked.rglob(saved_models.FILE)]
+        if len(folders) != 1:
+            given = f"{len(folders)} in {str(path)!r}"
+            raise checks.error(f"`source` must hold one {saved_models.FILE}", given=given)
+        return str(folders[0])
     if "://" not in handle:
         raise checks.error(
             "`source` must be an existing folder or file, or a handle", given=repr(handle)
@@ -142,87 +157,52 @@ def _folder(handle: str, *, trust: bool) -> str:
     try:
         return hub.resolve(handle)
     except (OSError, ValueError, EOFError, tarfile.TarError, tf.errors.OpError) as failed:
-        reason = (str(failed).strip() or type(failed).__name__).splitlines()[0]
         raise checks.error(
             "`source` must be an existing folder, or a handle that TF Hub can resolve",
-            given=f"{handle!r} ({reason})",
+            given=f"{handle!r} ({checks.first_line(failed)})",
             fix="Offline: download the module elsewhere and give its folder, or set TFHUB_CACHE_DIR to a filled cache.",
         ) from failed
 
 
-def _unpacked(path: pathlib.Path) -> str:
-    folder = pathlib.Path(tempfile.mkdtemp(dir=archives.scratch()))
-    archives.untar(path, folder, argument="source")
-    found = [file.parent for file in folder.rglob(saved_models.FILE)]
-    if len(found) != 1:
-        raise checks.error(
-            f"`source` must hold one {saved_models.FILE}", given=f"{len(found)} in {str(path)!r}"
-        )
-    return str(found[0])
-
-
 def _image_specs(call: saved_models.Call, calls: dict) -> list[saved_models.Spec]:
-    """What images a call takes, in any number."""
-    found = [
-        spec
-        for spec in call.specs
-        if spec.dtype in _NUMBERS and (spec.shape is None or len(spec.shape) == 4)
-    ]
-    if not found:
-        takes = (
-            ", ".join(f"{spec.dtype} {spec.shape}" for spec in call.specs)
-            or "no tensor, or several"
-        )
+    """Returns the tensors of images that a call takes, in batches of any size."""
+    numbers = [spec for spec in call.specs if spec.dtype in _NUMBERS]
+    specs = [spec for spec in numbers if spec.shape is None or len(spec.shape) == 4]
+    if not specs:
+        takes = ", ".join(f"{spec.dtype} {spec.shape}" for spec in call.specs)
         others = [name for name, other in calls.items() if name and other is not call]
-        fix = (
-            f"It has further signatures: output={' or '.join(map(repr, others))}." if others else ""
-        )
+        fix = f"It has further signatures: output={' or '.join(map(repr, others))}."
         raise checks.error(
-            "a SavedModel must take images (batch, height, width, channels)", given=takes, fix=fix
+            "a SavedModel must take images (batch, height, width, channels)",
+            given=takes or "no tensor, or several",
+            fix=fix if others else "",
         )
-    found = [spec for spec in found if spec.shape is None or spec.shape[0] is None]
-    if not found:
-        raise checks.error(
-            "a SavedModel must take batches of any size", given=f"shape {call.specs[0].shape}"
-        )
-    return found
+    specs = [spec for spec in specs if spec.shape is None or spec.shape[0] is None]
+    if not specs:
+        given = f"shape {call.specs[0].shape}"
+        raise checks.error("a SavedModel must take batches of any size", given=given)
+    return specs
 
 
-def _size(specs: list[saved_models.Spec], asked: tuple[int, int] | None) -> tuple[int, int]:
+def _choose_size(specs: list[saved_models.Spec], asked: tuple[int, int] | None) -> tuple[int, int]:
+    """Returns the image size asked for, or the only one that the SavedModel takes."""
     sizes = [(None, None) if spec.shape is None else spec.shape[1:3] for spec in specs]
     fixed = [size for size in sizes if None not in size]
     if asked is None and len(fixed) == len(sizes) == 1:
         return fixed[0]
+    if asked is not None and any(pixel_range.fits(size, asked) for size in sizes):
+        return asked
     takes = " or ".join(map(str, fixed)) if len(fixed) == len(sizes) else "images of several sizes"
+    given = f"{asked}, where it takes {takes}"
     if asked is None:
+        expected = "`image_size` must be given for this SavedModel"
         fix = "Pass image_size=, best the size that it was trained at."
-        raise checks.error(
-            "`image_size` must be given for this SavedModel",
-            given=f"None, where it takes {takes}",
-            fix=fix,
-        )
-    if not any(
-        all(None in pair or pair[0] == pair[1] for pair in zip(size, asked, strict=True))
-        for size in sizes
-    ):
-        raise checks.error(
-            "`image_size` must be what the SavedModel takes",
-            given=f"{asked}, where it takes {takes}",
-        )
-    return asked
+        raise checks.error(expected, given=given, fix=fix)
+    raise checks.error("`image_size` must be what the SavedModel takes", given=given)
 
 
-def _check_channels(specs: list[saved_models.Spec], channels: int) -> None:
-    takes = {None if spec.shape is None else spec.shape[3] for spec in specs}
-    if not takes & {None, channels}:
-        fix = "The first layer of a SavedModel cannot be changed."
-        raise checks.error(
-            f"`channels` must be {min(takes)}, which the SavedModel takes", given=channels, fix=fix
-        )
-
-
-def _range(handle: str, specs: list[saved_models.Spec], preprocess: object) -> object:
-    """What is to be done to pixels: as asked, or by the two cases that are known."""
+def _choose_preprocess(handle: str, specs: list[saved_models.Spec], preprocess: object) -> object:
+    """Returns what the user says, else the preprocessing of the two cases that are known."""
     if preprocess is not None:
         return preprocess
     if all(spec.dtype == "uint8" for spec in specs):

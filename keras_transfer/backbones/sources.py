@@ -1,21 +1,52 @@
-"""`kt.backbone`: from whatever holds a pretrained network to a backbone."""
+"""`kt.backbone`: makes a backbone of anything that holds a pretrained network."""
 
 import os
-import pathlib
-import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 
 from keras_transfer.backbones import build, custom, files, kerashub, saved_model
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE
-from keras_transfer.backbones.legacy import model
 from keras_transfer.core import checks, lookup
 
-__all__ = ["backbone", "names"]
+__all__ = ["ORIGINS", "Origin", "backbone", "names"]
 
-# What TensorFlow Hub resolves: a web or bucket address, or a compressed SavedModel.
-_HANDLE = re.compile(r"(https?|gs|s3)://|.*\.(tar\.gz|tgz|tar)$")
+
+class Origin(NamedTuple):
+    """A kind of source."""
+
+    recognises: Callable[[object], bool]
+    """Whether a source is of this kind."""
+    build: Callable[..., Backbone]
+    """Takes the source, the arguments of `backbone` from `weights` to `channel_mode`, and those in `takes`."""
+    takes: frozenset[str]
+    """Which further arguments it takes: "preprocess", "output", "trust", "arguments" (the network's own)."""
+
+
+# The first row that recognises a source builds it; all but the first two see paths and handles only.
+ORIGINS = {
+    "catalogue": Origin(
+        lambda source: isinstance(source, str) and source in CATALOGUE,
+        build.named,
+        frozenset({"arguments"}),
+    ),
+    "Keras model": Origin(
+        lambda source: isinstance(source, keras.layers.Layer),
+        custom.from_model,
+        frozenset({"preprocess", "output"}),
+    ),
+    "KerasHub preset": Origin(kerashub.is_preset, kerashub.from_preset, frozenset({"arguments"})),
+    "file of a Keras model": Origin(
+        files.is_model_file, files.from_file, frozenset({"preprocess", "output", "trust"})
+    ),
+    "SavedModel": Origin(
+        saved_model.is_saved_model,
+        saved_model.from_saved_model,
+        frozenset({"preprocess", "output", "trust", "arguments"}),
+    ),
+}
 
 
 def names() -> list[str]:
@@ -74,61 +105,32 @@ def backbone(
         >>> trunk.levels["P3"], trunk.output.shape
         ('block_5_add', (None, 3, 3, 1280))
     """
-    size = None if image_size is None else checks.image_size(image_size)
-    planes = {
-        "channels": None if channels is None else checks.integer(channels, name="channels"),
-        "channel_mode": channel_mode,
-    }
-    if isinstance(source, str) and source in CATALOGUE:
-        _without(source, preprocess=preprocess, output=output)
-        planes["channels"] = planes["channels"] or 3
-        return build.named(source, weights=weights, image_size=size, **planes, arguments=arguments)
-    own = {
-        "weights": weights,
-        "image_size": size,
-        "preprocess": preprocess,
-        "output": output,
-        **planes,
-    }
-    if isinstance(source, keras.layers.Layer):
-        _without("a Keras model", **arguments)
-        return custom.from_model(source, **own)
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | keras.layers.Layer):
         raise checks.error(
             "`source` must be a name, a path, a handle or a keras.Model",
             given=type(source).__name__,
         )
-    return _from_text(os.fspath(source), own, trust=trust, arguments=arguments)
+    kind = next((kind for kind, row in ORIGINS.items() if row.recognises(source)), None)
+    if kind is None:
+        near = lookup.close(os.fspath(source), CATALOGUE)
+        fix = "kt.backbones.names() lists the names."
+        if near:
+            fix = f"Close names: {', '.join(map(repr, near))}."
+        expected = "`source` must be a known name, or an existing file or folder"
+        raise checks.error(expected, given=repr(os.fspath(source)), fix=fix)
 
-
-def _from_text(source: str, own: dict, *, trust: bool, arguments: dict) -> Backbone:
-    """Builds what a path, a handle or a preset's name stands for."""
-    path = pathlib.Path(source).expanduser()
-    if source.startswith(kerashub.PREFIX) or kerashub.is_preset(path):
-        _without(source, preprocess=own.pop("preprocess"), output=own.pop("output"))
-        preset = source.removeprefix(kerashub.PREFIX)
-        return kerashub.from_preset(preset, **own, arguments=arguments)
-    if path.suffix == ".keras" and not path.is_dir():
-        _without(source, **arguments)
-        return custom.from_model(files.read_keras(path, trust=trust), **own)
-    if path.suffix in (".h5", ".hdf5"):
-        _without(source, **arguments)
-        return custom.from_model(model.read_h5(path, trust=trust), **own)
-    if path.is_dir() or _HANDLE.match(source):
-        own["channels"] = own["channels"] or 3
-        return saved_model.from_saved_model(source, **own, trust=trust, arguments=arguments)
-    near = lookup.close(source, CATALOGUE)
-    raise checks.error(
-        "`source` must be a known name, or an existing file or folder",
-        given=repr(source),
-        fix=f"Close names: {', '.join(map(repr, near))}."
-        if near
-        else "kt.backbones.names() lists the names.",
+    origin = ORIGINS[kind]
+    further = {"preprocess": preprocess, "output": output, "trust": trust, "arguments": arguments}
+    allowed = {*origin.takes, *(arguments if "arguments" in origin.takes else ())}
+    for name, value in {"preprocess": preprocess, "output": output, **arguments}.items():
+        if name not in allowed and value is not None:
+            what = "a Keras model" if isinstance(source, keras.layers.Layer) else source
+            raise checks.error(f"`{name}` must be left out for {what}", given=repr(value))
+    return origin.build(
+        source,
+        weights=weights,
+        image_size=None if image_size is None else checks.image_size(image_size),
+        channels=None if channels is None else checks.integer(channels, name="channels"),
+        channel_mode=channel_mode,
+        **{name: further[name] for name in origin.takes},
     )
-
-
-def _without(source: str, **unused: object) -> None:
-    """Raises an error for an argument that this source cannot use."""
-    for name, value in unused.items():
-        if value is not None:
-            raise checks.error(f"`{name}` must be left out for {source}", given=repr(value))

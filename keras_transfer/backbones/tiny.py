@@ -1,6 +1,6 @@
-"""A small batch-normalised residual network of our own, for images from 32 pixels up.
+"""A small residual network with batch normalisation, for images from 32 pixels up.
 
-Its weights are made by `examples/pretrain_tiny.py` from images that the package renders itself.
+`examples/pretrain_tiny.py` trained its weights on images that the package renders itself.
 """
 
 import keras
@@ -13,12 +13,11 @@ _WIDTHS = (32, 64, 128)
 def network(x: keras.KerasTensor, *, name: str = "") -> keras.KerasTensor:
     """Applies the layers of the backbone to images in [-1, 1].
 
-    Strides 2, 4 and 8: 32 pixels give a map of 4 x 4, 256 channels. Every layer is new, so two calls share
-    nothing; `name` is a prefix that keeps their layer names apart.
+    The strides are 2, 4 and 8, so 32 pixels give a map of 4 x 4 with 256 channels. Each call makes new layers.
 
     Args:
         x: Images (batch, height, width, 3), at least 32 pixels high and wide.
-        name: Put before the name of every layer.
+        name: Prefix of all layer names, for a model with two of these networks.
 
     Returns:
         Features (batch, ceil(height / 8), ceil(width / 8), 256), none negative.

@@ -1,4 +1,4 @@
-"""Weights from a file into a model that the user has built."""
+"""Loads weights from a file into a model."""
 
 import os
 import pathlib
@@ -8,37 +8,34 @@ from collections.abc import Iterable
 
 import keras
 
-from keras_transfer.backbones.legacy import layer_order
+from keras_transfer.backbones.legacy.layer_order import load_by_order
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.storage import archives
 
-__all__ = ["check", "load"]
+__all__ = ["check", "load", "load_whole"]
 
 SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
-def check(weights: str | os.PathLike | None) -> str | pathlib.Path | None:
-    """Returns "pretrained", None, or the path of an existing file.
+def check(
+    weights: str | os.PathLike | None, *, names: tuple[str, ...] = ("pretrained",)
+) -> str | pathlib.Path | None:
+    """Returns one of `names`, None, or the path of an existing weights file.
 
     Example:
         >>> check("pretrained")
         'pretrained'
     """
-    if weights is None or weights == "pretrained":
+    if weights is None or weights in names:
         return weights
-    expected = (
-        "`weights` must be 'pretrained' (those that the source has), None or an existing file"
-    )
-    if not isinstance(weights, str | os.PathLike):
-        raise checks.error(expected, given=repr(weights))
-    path = pathlib.Path(weights).expanduser()
+    given = repr(str(weights))
+    path = pathlib.Path(str(weights)).expanduser()
     if not path.is_file():
-        raise checks.error(expected, given=repr(str(weights)))
+        known = ", ".join(map(repr, names))
+        raise checks.error(f"`weights` must be {known}, None or an existing file", given=given)
     if not path.name.endswith(SUFFIXES):
-        raise checks.error(
-            "`weights` must be an .h5, .weights.h5 or .keras file", given=repr(str(weights))
-        )
+        raise checks.error("`weights` must be an .h5, .weights.h5 or .keras file", given=given)
     return path
 
 
@@ -47,8 +44,8 @@ def load(
 ) -> None:
     """Loads a weights file into a model: all that is needed, or nothing.
 
-    A file of Keras 1 or 2 is matched in the order of its layers, and may have a head that the model has not, or
-    the other way round. A file of Keras 3 must be of the whole model.
+    A file of Keras 1 or 2 is matched by the order of layers; it may have a head that the model lacks, or lack the
+    model's head. A file of Keras 3 must be of the whole model.
 
     Args:
         model: Changed in place.
@@ -56,7 +53,7 @@ def load(
         needed: Layers that must get their weights from the file.
 
     Raises:
-        InputError: If the file does not fit; the model has its former weights then.
+        InputError: If the file does not fit; the model then keeps its weights.
     """
     if not isinstance(model, keras.Model):
         raise checks.error(
@@ -65,7 +62,9 @@ def load(
     before = model.get_weights()
     try:
         if path.name.endswith((".weights.h5", ".keras")):
-            _load_keras_3(model, path)
+            if path.suffix == ".keras":
+                archives.names(path, argument="weights", what="whole Keras file")
+            load_whole(model, path, what=repr(model.name))
         else:
             _load_by_order(model, path, needed)
     except checks.InputError:
@@ -73,33 +72,29 @@ def load(
         raise
 
 
-def _load_keras_3(model: keras.Model, path: pathlib.Path) -> None:
-    if path.suffix == ".keras":
-        archives.names(path, argument="weights", what="whole Keras file")
+def load_whole(model: keras.Model, path: pathlib.Path, *, what: str, fix: str = "") -> None:
+    """Loads a file of the whole model with Keras; `what` and `fix` are for the error if it does not fit."""
     try:
         with warnings.catch_warnings():
             # Keras only warns when a part of the model is missing from the file.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile, UserWarning) as mismatch:
-        raise checks.error(
-            f"`weights` must be a weights file of {model.name!r}",
-            given=f"{str(path)!r} ({checks.first_line(mismatch)})",
-        ) from mismatch
+        given = f"{str(path)!r} ({checks.first_line(mismatch)})"
+        expected = f"`weights` must be a weights file of {what}"
+        raise checks.error(expected, given=given, fix=fix) from mismatch
 
 
 def _load_by_order(
     model: keras.Model, path: pathlib.Path, needed: Iterable[keras.Operation]
 ) -> None:
-    report = layer_order.load_by_order(model, path, head="any")
+    report = load_by_order(model, path, head="any")
     leaves = paths.leaves(model)
-    inside = {
-        id(part)
-        for layer in needed
-        if isinstance(layer, keras.layers.Layer)
-        for part in layer._flatten_layers()
-    }
-    missing = [path for path in report.missing if id(leaves[path]) in inside]
+    inside = set()
+    for operation in needed:
+        if isinstance(operation, keras.layers.Layer):
+            inside.update(id(part) for part in operation._flatten_layers())
+    missing = [name for name in report.missing if id(leaves[name]) in inside]
     if missing:
         raise checks.error(
             f"`weights` must hold every layer of {model.name!r} that the backbone needs",

@@ -1,4 +1,4 @@
-"""Arithmetic that stood between the layers of an old network, `x / 127.5 - 1`, as layers of Keras 3."""
+"""Turns arithmetic between the layers of an old network, such as `x / 127.5 - 1`, into layers of Keras 3."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_transfer.core import checks
 
-__all__ = ["KINDS", "is_operation", "known", "layer_for", "name_of"]
+__all__ = ["KINDS", "OPERATIONS", "is_operation", "layer_for", "name_of"]
 
-# Classes that tf.keras made of operations.
+# The classes in which tf.keras stores operations.
 KINDS = {
     "TFOpLambda",
     "SlicingOpLambda",
@@ -20,7 +20,7 @@ KINDS = {
 }
 
 # As tf.keras (TFOpLambda) and as Keras 3 write them.
-_OPERATIONS = {
+OPERATIONS = {
     "__operators__.add": "add", "math.add": "add", "math.subtract": "subtract", "math.multiply": "multiply",
     "math.truediv": "divide", "math.divide": "divide", "nn.relu": "relu", "nn.relu6": "relu6",
 }  # fmt: skip
@@ -31,35 +31,35 @@ _OF_KERAS_3 = {
     "Divide": "divide",
     "TrueDivide": "divide",
 }
+_MERGING = {
+    "add": keras.layers.Add,
+    "subtract": keras.layers.Subtract,
+    "multiply": keras.layers.Multiply,
+}
+_LIMITS = {"relu": None, "relu6": 6.0}
 
 
 def name_of(entry: dict) -> str | None:
-    """Returns the operation that an entry of the file stands for, None for a layer and for what is not known."""
+    """Returns the operation that an entry of the file stands for, None for layers and unknown operations."""
     kind, config = entry.get("class_name"), entry["config"]
     if kind == "TFOpLambda":
-        return _OPERATIONS.get(str(config.get("function")))
+        return OPERATIONS.get(str(config.get("function")))
     return _OF_KERAS_3.get(kind) if set(config) == {"name"} else None
 
 
 def is_operation(entry: dict, values: Sequence[object]) -> bool:
-    """Whether a call is one of arithmetic: the layer `Add` takes one list, the operation two values."""
-    return name_of(entry) is not None and (
-        entry.get("class_name") == "TFOpLambda" or len(values) > 1
-    )
-
-
-def known() -> str:
-    """Returns the operations that are read, for errors."""
-    return ", ".join(sorted(_OPERATIONS))
+    """Returns whether a call is arithmetic: the layer `Add` takes one list, the operation two values."""
+    is_operation_of_keras_2 = entry.get("class_name") == "TFOpLambda"
+    return name_of(entry) is not None and (is_operation_of_keras_2 or len(values) > 1)
 
 
 def layer_for(
     entry: dict, values: Sequence[object], *, name: str
 ) -> tuple[keras.layers.Layer, object]:
-    """Returns the layer that does what an operation did, and what to call it on.
+    """Returns a layer that does the operation of an entry, and its inputs.
 
     Args:
-        entry: Of the file, for which `is_operation` holds.
+        entry: An entry of the file for which `is_operation` holds.
         values: Its arguments: tensors and constants.
         name: The layer's name.
 
@@ -74,28 +74,27 @@ def layer_for(
     """
     operation = name_of(entry)
     tensors = [value for value in values if isinstance(value, keras.KerasTensor)]
-    if operation in ("relu", "relu6") and len(values) == len(tensors) == 1:
-        return keras.layers.ReLU(6.0 if operation == "relu6" else None, name=name), tensors[0]
-    merging = {
-        "add": keras.layers.Add,
-        "subtract": keras.layers.Subtract,
-        "multiply": keras.layers.Multiply,
-    }
-    if operation in merging and len(values) == len(tensors) == 2:
-        return merging[operation](name=name), tensors
-    if len(tensors) != 1 or len(values) != 2 or (operation == "divide" and tensors[0] is values[1]):
-        constants = len(values) - len(tensors)
-        given = f"{entry.get('class_name')} {name!r} of {len(tensors)} tensors and {constants} constants"
+    constants = len(values) - len(tensors)
+    if operation in _MERGING and (len(tensors), constants) == (2, 0):
+        return _MERGING[operation](name=name), tensors
+    if operation in _LIMITS and (len(tensors), constants) == (1, 0):
+        return keras.layers.ReLU(_LIMITS[operation], name=name), tensors[0]
+
+    is_tensor_first = bool(tensors) and tensors[0] is values[0]
+    is_affine = operation not in _LIMITS and (operation != "divide" or is_tensor_first)
+    if not is_affine or (len(tensors), constants) != (1, 1):
         raise checks.error(
-            "arithmetic between layers must be what a layer of Keras does", given=given
+            "arithmetic between layers must be what a layer of Keras does",
+            given=f"{entry.get('class_name')} {name!r} of {len(tensors)} tensors and {constants} constants",
         )
-    constant = np.asarray(values[1] if tensors[0] is values[0] else values[0], "float64")
+    constant = np.asarray(values[1 if is_tensor_first else 0], "float64")
     scale, offset = {
         "add": (1.0, constant),
-        "subtract": (1.0, -constant) if tensors[0] is values[0] else (-1.0, constant),
+        "subtract": (1.0, -constant) if is_tensor_first else (-1.0, constant),
         "multiply": (constant, 0.0),
         "divide": (1.0 / constant, 0.0),
     }[operation]
-    return keras.layers.Rescaling(
+    rescaling = keras.layers.Rescaling(
         np.asarray(scale).tolist(), np.asarray(offset).tolist(), name=name
-    ), tensors[0]
+    )
+    return rescaling, tensors[0]

@@ -1,13 +1,11 @@
-"""From the description of a network in an old Keras file to the functional model."""
+"""Builds the functional model from the description of a network in an old Keras file."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import keras
 
-from keras_transfer.backbones.legacy import arithmetic, layers
-from keras_transfer.backbones.legacy import values as legacy_values
+from keras_transfer.backbones.legacy import arithmetic, layers, values
 from keras_transfer.backbones.legacy.weights import Leaf, Part
 from keras_transfer.core import checks
 
@@ -16,7 +14,8 @@ __all__ = ["build", "layers_within", "malformed"]
 _CONSTANT = "_CONSTANT_VALUE"
 
 
-class _Reference(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Reference:
     """An output of a call of a layer."""
 
     layer: str
@@ -26,7 +25,7 @@ class _Reference(NamedTuple):
 
 @dataclasses.dataclass
 class _Member:
-    """A layer or nested model; made at its first call, since a model may take its shape from there."""
+    """A layer or nested model. It is made at its first call, which may tell a nested model its shape."""
 
     entry: dict
     made: object = None
@@ -43,7 +42,7 @@ def malformed(what: str) -> checks.InputError:
 
 
 def layers_within(entry: dict) -> Iterator[dict]:
-    """Yields every layer of a model, those of nested models included."""
+    """Yields every layer of a model and of its nested models."""
     for part in _members(entry):
         config = _config(part)
         if layers.is_model(part):
@@ -60,22 +59,23 @@ def build(
     """Builds a model without its weights.
 
     Args:
-        entry: The description, every layer of which `legacy_layers.check` let pass.
+        entry: The description, all of whose layers passed `layers.check`.
         keras_version: Major version of the Keras that wrote it.
-        given: What a nested model is called on; its shape counts where the model names none.
+        given: The tensor on which a nested model is called; it has its shape if the description has none.
 
     Returns:
-        The model, and its layers with the names by which the file knows them, in the file's order.
+        The model, and its layers with their names in the file, in the file's order.
     """
     config = _config(entry)
-    functional = isinstance(config, dict) and "input_layers" in config
-    make = _functional if functional else _sequential
-    members, inputs, outputs = make(entry, keras_version, given)
+    if isinstance(config, dict) and "input_layers" in config:
+        members, inputs, outputs = _connect(entry, keras_version)
+    else:
+        members, inputs, outputs = _chain(entry, keras_version, given)
     name = config.get("name") if isinstance(config, dict) else None
     try:
-        model = keras.Model(inputs, outputs, name=_name(name))
+        model = keras.Model(inputs, outputs, name=_valid_name(name))
     except layers.REFUSALS as refused:
-        raise malformed(f"{name!r} ({layers.reason(refused)})") from refused
+        raise malformed(f"{name!r} ({checks.first_line(refused)})") from refused
     return model, [Part(member.name, member.leaves) for member in members]
 
 
@@ -86,7 +86,7 @@ def _config(entry: object) -> dict | list:
 
 
 def _members(entry: dict) -> list[dict]:
-    """The layers of a model; a sequential one of Keras 1 is a bare list of them."""
+    """Returns the layers of a model; Keras 1 wrote a sequential model as a bare list of them."""
     config = _config(entry)
     listed = config.get("layers") if isinstance(config, dict) else config
     if not isinstance(listed, list) or not listed:
@@ -100,26 +100,24 @@ def _name_in_file(entry: dict) -> str:
     return name if isinstance(name, str) else layers.class_name(entry).lower()
 
 
-def _name(name: object) -> str | None:
-    """Keras 3 allows no `/` in the name of a layer or model."""
+def _valid_name(name: object) -> str | None:
+    """Replaces `/`, which Keras 3 does not allow in names."""
     return name.replace("/", "_") if isinstance(name, str) else None
 
 
 def _input(entry: dict) -> keras.KerasTensor:
-    """The input that an InputLayer stands for, for any number of images."""
+    """Makes the input of an InputLayer, for batches of any size."""
     config = entry["config"]
     shape = config.get("batch_input_shape") or config.get("batch_shape")
-    dtype = legacy_values.dtype(config.get("dtype") or config.get("input_dtype"))
-    return keras.Input(
-        _shape(shape, entry),
-        dtype=None if str(dtype).startswith("float") else dtype,
-        name=_name(config.get("name")),
-    )
+    dtype = values.dtype(config.get("dtype") or config.get("input_dtype"))
+    if str(dtype).startswith("float"):
+        dtype = None
+    return keras.Input(_shape(shape, entry), dtype=dtype, name=_valid_name(config.get("name")))
 
 
 def _shape(value: object, entry: dict) -> tuple[int | None, ...]:
-    """Sizes without the batch's, which is never fixed."""
-    sizes = legacy_values.plain(value, what="shape")
+    """Returns a shape without the batch axis."""
+    sizes = values.plain(value, what="shape")
     if not isinstance(sizes, list) or not all(
         size is None or (isinstance(size, int) and size > 0) for size in sizes
     ):
@@ -127,7 +125,8 @@ def _shape(value: object, entry: dict) -> tuple[int | None, ...]:
     return tuple(sizes[1:])
 
 
-def _sequential(entry: dict, keras_version: int, given: keras.KerasTensor | None) -> tuple:
+def _chain(entry: dict, keras_version: int, given: keras.KerasTensor | None) -> tuple:
+    """Calls the layers of a sequential model one after the other."""
     listed = _members(entry)
     if layers.class_name(listed[0]) == "InputLayer":
         inputs, listed = _input(listed[0]), listed[1:]
@@ -135,12 +134,12 @@ def _sequential(entry: dict, keras_version: int, given: keras.KerasTensor | None
         inputs = keras.Input(_first_shape(entry, given))
     members, tensor = [_Member(part) for part in listed], inputs
     for member in members:
-        tensor = _run(member, [tensor], {}, keras_version)
+        tensor = _call(member, [tensor], {}, keras_version)
     return members, inputs, tensor
 
 
 def _first_shape(entry: dict, given: keras.KerasTensor | None) -> tuple[int | None, ...]:
-    """The input shape of a sequential model that does not begin with its input."""
+    """Returns the input shape of a sequential model that does not begin with its input."""
     first, config = _members(entry)[0], entry["config"]
     own = first["config"].get("batch_input_shape") if isinstance(first["config"], dict) else None
     own = own or (config.get("build_input_shape") if isinstance(config, dict) else None)
@@ -150,11 +149,8 @@ def _first_shape(entry: dict, given: keras.KerasTensor | None) -> tuple[int | No
         return tuple(given.shape[1:])
     if layers.is_model(first):
         inner = _members(first)[0]
-        return (
-            _input(inner).shape[1:]
-            if layers.class_name(inner) == "InputLayer"
-            else _first_shape(first, None)
-        )
+        is_input = layers.class_name(inner) == "InputLayer"
+        return _input(inner).shape[1:] if is_input else _first_shape(first, None)
     raise checks.error(
         "`source` must say the shape of its input",
         given=f"{layers.class_name(entry)} {_name_in_file(entry)!r}, which was never built",
@@ -162,152 +158,119 @@ def _first_shape(entry: dict, given: keras.KerasTensor | None) -> tuple[int | No
     )
 
 
-def _functional(entry: dict, keras_version: int, given: keras.KerasTensor | None) -> tuple:
+def _connect(entry: dict, keras_version: int) -> tuple:
+    """Calls the layers of a functional model, each as soon as its inputs are made."""
     members = {member.name: member for member in map(_Member, _members(entry))}
     calls, tensors = {}, {}
     for name, member in members.items():
         if layers.class_name(member.entry) == "InputLayer":
             tensors[name, 0] = [_input(member.entry)]
-        else:
-            nodes = member.entry.get("inbound_nodes")
-            calls |= {
-                (name, at): _call(node, members) for at, node in enumerate(_list(nodes, name))
-            }
-    ends = [
-        _referring(entry["config"].get(key), members) for key in ("input_layers", "output_layers")
-    ]
-    first = _first_calls([*calls.values(), *ends])
+            continue
+        listed = member.entry.get("inbound_nodes")
+        if not isinstance(listed, list):
+            raise malformed(f"layer {name!r} without calls")
+        for number, node in enumerate(listed):
+            calls[name, number] = _parse_call(node, members)
+    ends = [_refer(entry["config"].get(key), members) for key in ("input_layers", "output_layers")]
 
-    def resolved(structure: object) -> object:
-        """The structure with tensors in the place of references; KeyError while one is not made."""
-        return _replaced(
-            structure, lambda ref: tensors[ref.layer, ref.call - first[ref.layer]][ref.output]
+    # The first call of a nested model has number 1 in some versions.
+    first: dict[str, int] = {}
+    for reference in _references([*calls.values(), ends]):
+        first[reference.layer] = min(reference.call, first.get(reference.layer, reference.call))
+
+    def outputs_of(reference: _Reference) -> list:
+        return tensors.get((reference.layer, reference.call - first[reference.layer]), [])
+
+    def is_made(structure: object) -> bool:
+        references = _references(structure)
+        return all(reference.output < len(outputs_of(reference)) for reference in references)
+
+    def resolve(structure: object) -> object:
+        return keras.tree.map_structure(
+            lambda leaf: outputs_of(leaf)[leaf.output] if isinstance(leaf, _Reference) else leaf,
+            structure,
         )
 
     while calls:
-        ready = {key for key, call in calls.items() if _is_made(call, tensors, first)}
+        ready = [key for key, call in calls.items() if is_made(call)]
         if not ready:
             raise malformed(f"layer {next(iter(calls))[0]!r} takes a tensor that no layer makes")
-        for key in [key for key in calls if key in ready]:
-            args, kwargs = resolved(calls.pop(key))
-            tensors[key] = keras.tree.flatten(_run(members[key[0]], args, kwargs, keras_version))
-    if not all(_is_made(end, tensors, first) for end in ends):
+        for key in ready:
+            args, kwargs = resolve(calls.pop(key))
+            tensors[key] = keras.tree.flatten(_call(members[key[0]], args, kwargs, keras_version))
+    if not is_made(ends):
         raise malformed("inputs or outputs that no layer makes")
-    return list(members.values()), *(_single(resolved(end)) for end in ends)
+    inputs, outputs = (_single(resolve(end)) for end in ends)
+    return list(members.values()), inputs, outputs
 
 
-def _list(value: object, name: str) -> list:
-    if not isinstance(value, list):
-        raise malformed(f"layer {name!r} without calls")
-    return value
-
-
-def _first_calls(structures: list) -> dict[str, int]:
-    """The number of each layer's first call: nested models count one that is not in the file in some versions."""
-    first: dict[str, int] = {}
-    for ref in _references(structures):
-        first[ref.layer] = min(ref.call, first.get(ref.layer, ref.call))
-    return first
-
-
-def _is_made(structure: object, tensors: dict, first: dict[str, int]) -> bool:
-    return all(
-        ref.output < len(tensors.get((ref.layer, ref.call - first[ref.layer]), ()))
-        for ref in _references(structure)
-    )
-
-
-def _references(structure: object) -> Iterator[_Reference]:
-    if isinstance(structure, _Reference):
-        yield structure
-    elif isinstance(structure, list | tuple):
-        for item in structure:
-            yield from _references(item)
-    elif isinstance(structure, dict):
-        yield from _references(list(structure.values()))
-
-
-def _replaced(structure: object, by: Callable[[_Reference], object]) -> object:
-    if isinstance(structure, _Reference):
-        return by(structure)
-    if isinstance(structure, list | tuple):
-        return [_replaced(item, by) for item in structure]
-    if isinstance(structure, dict):
-        return {key: _replaced(item, by) for key, item in structure.items()}
-    return structure
+def _references(structure: object) -> list[_Reference]:
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, _Reference)]
 
 
 def _single(structure: object) -> object:
     return structure[0] if isinstance(structure, list) and len(structure) == 1 else structure
 
 
-def _call(node: object, members: dict[str, _Member]) -> tuple[list, dict]:
-    """Arguments of one call, in any of the three forms in which Keras has written them."""
+def _parse_call(node: object, members: dict[str, _Member]) -> tuple[list, dict]:
+    """Returns the arguments of a call, from any of the three forms in which Keras has written them."""
     if isinstance(node, dict) and "args" in node:  # Keras 3
-        args, kwargs = (
-            _referring(node["args"], members),
-            _referring(node.get("kwargs") or {}, members),
-        )
-    elif (
-        isinstance(node, list) and node and isinstance(node[0], str)
-    ):  # one connection, of an operation
-        args, kwargs = [_connection(node, members)], _keywords(node, members)
+        args = _refer(node["args"], members)
+        kwargs = _refer(node.get("kwargs") or {}, members)
+    elif isinstance(node, list) and node and isinstance(node[0], str):  # one input, of an operation
+        args, kwargs = [_parse_input(node, members)], _parse_keywords(node, members)
     elif isinstance(node, list) and node:
-        args = [_single([_connection(connection, members) for connection in node])]
-        kwargs = _keywords(node[-1], members)
+        args = [_single([_parse_input(connection, members) for connection in node])]
+        kwargs = _parse_keywords(node[-1], members)
     else:
         raise malformed(f"a call without inputs: {str(node)[:60]}")
     return args, {key: value for key, value in kwargs.items() if value is not None}
 
 
-def _connection(value: object, members: dict[str, _Member]) -> object:
+def _parse_input(value: object, members: dict[str, _Member]) -> object:
     if isinstance(value, list) and len(value) >= 3 and value[0] == _CONSTANT:
-        return legacy_values.plain(value[2], what="a constant")
-    return _referring(value[:3] if isinstance(value, list) else value, members)
+        return values.plain(value[2], what="a constant")
+    return _refer(value[:3] if isinstance(value, list) else value, members)
 
 
-def _keywords(connection: object, members: dict[str, _Member]) -> dict:
+def _parse_keywords(connection: object, members: dict[str, _Member]) -> dict:
     keywords = connection[3] if isinstance(connection, list) and len(connection) > 3 else {}
     if not isinstance(keywords, dict):
         raise malformed(f"a call with arguments {str(keywords)[:60]}")
-    return _referring(keywords, members)
+    return _refer(keywords, members)
 
 
-def _referring(value: object, members: dict[str, _Member]) -> object:
-    """The value with references in the place of `[layer, call, output]`, however they are wrapped."""
+def _refer(value: object, members: dict[str, _Member]) -> object:
+    """Replaces each `[layer, call, output]` by a reference, however it is wrapped."""
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        return _referring((value.get("config") or {}).get("keras_history"), members)
-    if (
-        isinstance(value, list)
-        and len(value) == 3
-        and isinstance(value[0], str)
-        and value[0] in members
-    ):
+        return _refer((value.get("config") or {}).get("keras_history"), members)
+    if isinstance(value, list):
+        is_named = len(value) == 3 and isinstance(value[0], str) and value[0] in members
+        if not is_named:
+            return [_refer(item, members) for item in value]
         if not all(isinstance(number, int) and number >= 0 for number in value[1:]):
             raise malformed(f"a reference {value}")
         return _Reference(*value)
-    if isinstance(value, list):
-        return [_referring(item, members) for item in value]
     if isinstance(value, dict) and "class_name" not in value:
-        return {key: _referring(item, members) for key, item in value.items()}
-    return legacy_values.plain(value, what="arguments of a call")
+        return {key: _refer(item, members) for key, item in value.items()}
+    return values.plain(value, what="arguments of a call")
 
 
-def _run(member: _Member, args: list, kwargs: dict, keras_version: int) -> object:
-    """Calls a layer, nested model or operation on tensors; the first call makes it."""
-    entry, values = member.entry, [*args, *kwargs.values()]
-    nested = layers.is_model(entry)
+def _call(member: _Member, args: list, kwargs: dict, keras_version: int) -> object:
+    """Calls a layer, nested model or operation; makes it at its first call."""
+    entry, operands = member.entry, [*args, *kwargs.values()]
+    is_model = layers.is_model(entry)
     try:
-        if not nested and arithmetic.is_operation(entry, values):
-            layer, operands = arithmetic.layer_for(entry, values, name=_name(member.name))
-            return layer(operands)
-        if member.made is None and nested:
-            member.made, parts = build(
-                entry, keras_version=keras_version, given=keras.tree.flatten(args)[0]
-            )
+        if not is_model and arithmetic.is_operation(entry, operands):
+            name = _valid_name(member.name)
+            layer, inputs = arithmetic.layer_for(entry, operands, name=name)
+            return layer(inputs)
+        if member.made is None and is_model:
+            given = keras.tree.flatten(args)[0]
+            member.made, parts = build(entry, keras_version=keras_version, given=given)
             member.leaves = [leaf for part in parts for leaf in part.leaves]
         elif member.made is None:
-            named = {**entry, "config": {**entry["config"], "name": _name(member.name)}}
+            named = {**entry, "config": {**entry["config"], "name": _valid_name(member.name)}}
             member.made = layers.build(named, keras_version=keras_version)
             member.leaves = [Leaf(member.name, member.made)]
         return member.made(*args, **kwargs)
@@ -316,5 +279,5 @@ def _run(member: _Member, args: list, kwargs: dict, keras_version: int) -> objec
     except layers.REFUSALS as refused:
         raise checks.error(
             "every layer of a model file must suit those before it",
-            given=f"{layers.class_name(entry)} {member.name!r} ({layers.reason(refused)})",
+            given=f"{layers.class_name(entry)} {member.name!r} ({checks.first_line(refused)})",
         ) from refused

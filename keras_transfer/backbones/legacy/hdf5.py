@@ -1,7 +1,7 @@
-"""Reading HDF5 files of Keras 1, 2 and 3 as data that nobody vouches for.
+"""Reads HDF5 files of Keras 1, 2 and 3 from anybody.
 
-Only what lies in the file itself is read: links to other files, data kept outside and virtual data
-sets are refused, and an array is read after its shape was found right, never before.
+Only data in the file itself is read: links to other files, external data and virtual data sets are refused. No array
+is read before its shape has been checked.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ __all__ = [
     "part",
 ]
 
-# What h5py raises when bytes inside a file are not what they should be.
+# Raised by h5py for damaged bytes in a file.
 _DAMAGED = (OSError, KeyError, RuntimeError, ValueError, TypeError)
 
 
@@ -41,28 +41,31 @@ class Saved(NamedTuple):
 
     def read(self) -> np.ndarray:
         """Reads it; the file must still be open."""
-        with _whole(self.data):
+        with _reading(self.data):
             return np.asarray(self.data[()])
 
 
 class Layer(NamedTuple):
-    """The arrays of one layer, or of one nested model, in the order of the file."""
+    """The arrays of a layer or nested model, in the order of the file."""
 
     name: str
     weights: list[Saved]
 
 
 class Origin(NamedTuple):
-    """Who wrote a file."""
+    """The Keras that wrote a file."""
 
     keras: int
-    """Major version; Keras 1 says nothing."""
+    """Major version."""
     backend: str | None
 
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike, *, argument: str) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading, or raises an error that says what is wrong with it.
+    """Opens an HDF5 file for reading.
+
+    Raises:
+        InputError: If there is no such file, or it is no HDF5 file.
 
     Example:
         >>> with opened("absent.h5", argument="source"):
@@ -82,68 +85,63 @@ def opened(path: str | os.PathLike, *, argument: str) -> Iterator[h5py.File]:
 
 
 def attribute(group: h5py.Group, name: str) -> str | None:
-    """Returns a text attribute, None where there is none."""
-    with _whole(group):
+    """Returns a text attribute, None if there is none."""
+    with _reading(group):
         value = group.attrs.get(name)
         return None if value is None else _text(value)
 
 
 def part(group: h5py.Group, name: str) -> h5py.Group | None:
-    """Returns the group `name` within `group`, None where there is none.
+    """Returns the group `name` in `group`, None if there is none.
 
     Raises:
-        InputError: If it lies outside of the file.
+        InputError: If it lies outside the file.
     """
-    with _whole(group):
+    with _reading(group):
         present = name in group
     return _member(group, name, h5py.Group) if present else None
 
 
 def origin(group: h5py.Group) -> Origin:
-    """Returns who wrote the weights in `group`; a version that is no number counts as 2, none as 1."""
+    """Returns the Keras that wrote the weights in `group`: 1 without a version, 2 if the version is no number."""
     version = attribute(group, "keras_version")
-    number = re.match(r"\d+", version or "")
-    return Origin(
-        int(number[0]) if number else 1 if version is None else 2, attribute(group, "backend")
-    )
+    number = re.match(r"\d+", "1" if version is None else version)
+    return Origin(int(number[0]) if number else 2, attribute(group, "backend"))
 
 
 def layers(group: h5py.Group) -> list[Layer] | None:
     """Returns the layers of `group` that have weights, in the order of the file; None without a list of layers.
 
     Raises:
-        InputError: If the list names something that is not in the file, or that lies outside of it.
+        InputError: If the list names a layer that is not in the file.
     """
     names = _texts(group, "layer_names")
-    if names is None:
-        return None
-    return layers_named(group, names)
+    return None if names is None else layers_named(group, names)
 
 
 def layers_named(group: h5py.Group, names: Sequence[str]) -> list[Layer]:
-    """Returns those of the layers called `names` that have weights."""
-    found = []
+    """Returns the layers called `names` that have weights."""
+    layers = []
     for name in names:
         member = _member(group, name, h5py.Group)
-        weights = [
-            (one, _member(member, one, h5py.Dataset))
-            for one in _texts(member, "weight_names") or []
-        ]
+        weights = []
+        for weight in _texts(member, "weight_names") or []:
+            data = _member(member, weight, h5py.Dataset)
+            weights.append(Saved(weight, data.shape, data))
         if weights:
-            found.append(Layer(name, [Saved(one, data.shape, data) for one, data in weights]))
-    return found
+            layers.append(Layer(name, weights))
+    return layers
 
 
 def _texts(group: h5py.Group, name: str) -> list[str] | None:
-    """A list of texts; where it is longer than an attribute may be, Keras numbers the pieces."""
-    with _whole(group):
-        pieces = (
-            [name] if name in group.attrs else [f"{name}{at}" for at in range(len(group.attrs))]
-        )
+    """Returns a list of texts; Keras splits one that is too long for an attribute, and numbers the pieces."""
+    with _reading(group):
+        pieces = [name, *(f"{name}{number}" for number in range(len(group.attrs)))]
         present = [piece for piece in pieces if piece in group.attrs]
-        return (
-            [_text(text) for piece in present for text in group.attrs[piece]] if present else None
-        )
+        if name in present:
+            present = [name]
+        texts = [_text(text) for piece in present for text in group.attrs[piece]]
+        return texts if present else None
 
 
 def _text(value: object) -> str:
@@ -155,60 +153,49 @@ def _text(value: object) -> str:
 
 
 def _member(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Dataset:
-    """What `name` (with slashes: a path) stands for within `group`, provided that the file itself holds it."""
-    found = group
+    """Returns the group or array `name` (a path, perhaps) in `group`, which the file itself must hold."""
+    file = repr(group.file.filename)
+    member = group
     for step in filter(None, name.split("/")):
-        with _whole(group):
-            link = found.get(step, getlink=True) if isinstance(found, h5py.Group) else None
-            inside = isinstance(link, h5py.HardLink)
-            found = found[step] if inside else None
-        if not inside:
+        with _reading(group):
+            link = member.get(step, getlink=True) if isinstance(member, h5py.Group) else None
+            is_inside = isinstance(link, h5py.HardLink)
+            member = member[step] if is_inside else None
+        if not is_inside:
+            target = getattr(link, "filename", None) or getattr(link, "path", "")
+            what = "not there" if link is None else f"a link to {target!r}"
             raise checks.error(
-                "an HDF5 file must hold all that it lists",
-                given=f"{name!r} in {group.file.filename!r} is {_whereabouts(link)}",
+                "an HDF5 file must hold all that it lists", given=f"{name!r} in {file} is {what}"
             )
-    if not isinstance(found, kind):
+    if not isinstance(member, kind):
         raise checks.error(
             f"{name!r} in an HDF5 file must be a {kind.__name__.lower()}",
-            given=f"a {type(found).__name__.lower()} in {group.file.filename!r}",
+            given=f"a {type(member).__name__.lower()} in {file}",
         )
     if kind is h5py.Dataset:
-        _check_array(found, name)
-    return found
-
-
-def _whereabouts(link: object) -> str:
-    return (
-        "not there"
-        if link is None
-        else f"a link to {getattr(link, 'filename', None) or getattr(link, 'path', '')!r}"
-    )
-
-
-def _check_array(data: h5py.Dataset, name: str) -> None:
-    with _whole(data):
-        outside, kind = bool(data.external) or data.is_virtual, data.dtype.kind
-    if outside or kind not in "fiu":
-        what = "kept in another file" if outside else f"of type {data.dtype}"
-        raise checks.error(
-            "weights in an HDF5 file must be numbers in the file itself",
-            given=f"{name!r} in {data.file.filename!r} is {what}",
-        )
+        with _reading(member):
+            is_outside, number = bool(member.external) or member.is_virtual, member.dtype.kind
+        if is_outside or number not in "fiu":
+            what = "kept in another file" if is_outside else f"of type {member.dtype}"
+            raise checks.error(
+                "weights in an HDF5 file must be numbers in the file itself",
+                given=f"{name!r} in {file} is {what}",
+            )
+    return member
 
 
 @contextlib.contextmanager
-def _whole(of: h5py.Group | h5py.Dataset) -> Iterator[None]:
-    """Turns what h5py raises on damaged bytes into an error that names the file."""
+def _reading(part: h5py.Group | h5py.Dataset) -> Iterator[None]:
+    """Turns the exceptions of h5py for damaged bytes into an error that names the file."""
     try:
         yield
     except _DAMAGED as broken:
-        raise _damaged("path", of.file.filename, broken) from broken
+        raise _damaged("path", part.file.filename, broken) from broken
 
 
 def _damaged(argument: str, path: str, reason: Exception) -> checks.InputError:
-    text = (str(reason).strip("'\"") or type(reason).__name__).splitlines()[0]
     return checks.error(
         f"`{argument}` must be a whole HDF5 file",
-        given=f"{path!r} ({text})",
+        given=f"{path!r} ({checks.first_line(reason)})",
         fix="Copy or download it again.",
     )

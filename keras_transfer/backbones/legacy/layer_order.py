@@ -1,8 +1,8 @@
-"""Weight files whose names say nothing to a model: matched layer by layer, in order.
+"""Loads weight files into models with other layer names, by the order of layers.
 
-Files of Keras 1 and 2, and those that were converted from other frameworks, list their layers in call
-order. A model that calls the same layers in the same order can take such a file whatever its layers
-are called. Everything is compared before anything is assigned.
+Files of Keras 1 and 2, and files converted from other frameworks, list their layers in the order of calls. A model
+that calls the same layers in the same order can take such a file, whatever the names. Everything is checked before
+anything is assigned.
 """
 
 import dataclasses
@@ -11,20 +11,17 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_transfer.backbones.legacy import hdf5
-from keras_transfer.backbones.legacy import weights as legacy_weights
+from keras_transfer.backbones.legacy import hdf5, weights
 from keras_transfer.backbones.legacy.weights import Leaf, Pair
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 
 __all__ = ["Match", "Report", "load_by_order"]
 
-_HEADS = ("same", "any")
-
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A layer of the model and the layer of the file that it got its weights from."""
+    """A layer of the model, and the layer of the file that its weights come from."""
 
     layer: str
     """Path in the model."""
@@ -37,72 +34,64 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `load_by_order` did. `str()` of it is a summary of one line, `lines` the whole table."""
+    """The result of `load_by_order`: `str()` of it is one line, `lines` the whole table."""
 
     matched: tuple[Match, ...]
     left_over: tuple[str, ...]
-    """Layers of the file above the model's last one, by the file's names."""
+    """Names of the layers of the file above the model's last one."""
     missing: tuple[str, ...]
-    """Layers of the model above the file's last one, by path: they keep their weights."""
+    """Paths of the layers of the model above the file's last one, which keep their weights."""
     kernels: str
     """What was done to the kernels of convolutions: "as they are", "transposed", "turned round", or both."""
 
     @property
     def lines(self) -> list[str]:
         """One line for each layer: the file's name, the model's path, the weights."""
-        rows = [
-            (match.source, match.layer, legacy_weights.shown(match.names, match.shapes))
-            for match in self.matched
-        ]
+        rows = []
+        for match in self.matched:
+            shapes = weights.list_shapes(match.names, match.shapes)
+            rows.append((match.source, match.layer, shapes))
         rows += [(name, "-", "left over") for name in self.left_over]
         rows += [("-", path, "keeps its weights") for path in self.missing]
-        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
-        return [
-            f"{first:{widths[0]}}  {second:{widths[1]}}  {what}" for first, second, what in rows
-        ]
+        first = max((len(name) for name, _, _ in rows), default=0)
+        second = max((len(path) for _, path, _ in rows), default=0)
+        return [f"{name:{first}}  {path:{second}}  {what}" for name, path, what in rows]
 
     def __str__(self) -> str:
         """A summary."""
         count = sum(len(match.names) for match in self.matched)
-        text = (
-            f"{_counted(count, 'weight')} of {_counted(len(self.matched), 'layer')} loaded in order"
-        )
+        text = f"{_count(count, 'weight')} of {_count(len(self.matched), 'layer')} loaded in order"
         text += f", kernels {self.kernels}"
-        text += (
-            f"; {_counted(len(self.left_over), 'layer')} of the file left over"
-            if self.left_over
-            else ""
-        )
-        return text + (
-            f"; {_counted(len(self.missing), 'layer')} of the model not loaded"
-            if self.missing
-            else ""
-        )
+        if self.left_over:
+            text += f"; {_count(len(self.left_over), 'layer')} of the file left over"
+        if self.missing:
+            text += f"; {_count(len(self.missing), 'layer')} of the model not loaded"
+        return text
 
 
-def _counted(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def load_by_order(model: keras.Model, path: str | os.PathLike, *, head: str = "same") -> Report:
     """Loads the weights of an `.h5` file of Keras 1 or 2 into the layers of `model`, in order.
 
-    The layers of the file that have weights are matched with those of the model, nested models
-    dissolved, in the order of their calls; the weights of a layer by name where the names are known
-    ("kernel"), else in order. Numbers and shapes must agree everywhere before anything is assigned.
+    The layers of the file that have weights are matched with those of the model and its nested models, in the order of
+    calls. The weights of a layer are matched by name if the names are known ("kernel"), else by order. All numbers and
+    shapes must agree before anything is assigned.
 
-    A file of Keras 1 may have kernels as Theano wrote them, (filters, channels, rows, columns): they
-    are transposed where the shapes say so. A file that names Theano as its backend has kernels that
-    convolve instead of correlating: they are turned round.
+    Kernels in a file of Keras 1 may have Theano's layout, (filters, channels, rows, columns); they are transposed if
+    the shapes say so. Kernels in a file that names Theano as its backend convolve instead of correlating; they are
+    turned round.
 
     Args:
         model: A built model; changed in place.
         path: A weights file, or a complete model, in the `.h5` format.
-        head: "same": the file and the model must have equally many layers. "any": the longer of them
-            may have more layers at its end, as a file with a classifier for a model without.
+        head: "same": the file and the model must have equally many layers. "any": one of them may have more layers
+            at its end, such as a file with a classifier for a model without.
 
     Raises:
-        InputError: If the file is damaged, or does not match; the first mismatch is shown.
+        InputError: If the file is damaged, or does not match; the error shows the first mismatch.
 
     Example:
         >>> import tempfile
@@ -116,149 +105,107 @@ def load_by_order(model: keras.Model, path: str | os.PathLike, *, head: str = "s
         >>> report.lines[0]
         'theirs  mine  kernel (3, 3, 3, 4), bias (4,)'
     """
-    checks.choice(head, _HEADS, name="head")
-    leaves = [(at, layer) for at, layer in paths.leaves(model).items() if layer.weights]
+    checks.choice(head, ("same", "any"), name="head")
+    leaves = [Leaf(name, layer) for name, layer in paths.leaves(model).items() if layer.weights]
     if not leaves:
         raise checks.error(
             "`model` must be built", given=f"{model.name!r} without weights", fix="Call it once."
         )
     with hdf5.opened(path, argument="path") as file:
         group = hdf5.part(file, "model_weights") or file
-        found = hdf5.layers(group)
-        if not found:
+        saved = hdf5.layers(group)
+        if not saved:
             raise checks.error(
                 "`path` must be an .h5 file of weights with a list of its layers",
                 given=repr(str(path)),
                 fix="A .weights.h5 file of Keras 3 is loaded with model.load_weights.",
             )
-        _check_names(leaves, found)
+        _check_names(leaves, saved)
         origin = hdf5.origin(group)
-        pairs, transposed = _paired(leaves, found, origin)
-        _check_count(leaves, found, head)
-        if transposed:
+        pairs, is_transposed = _pair(leaves, saved, origin)
+        if head == "same":
+            _check_count(leaves, saved)
+        if is_transposed:
             _check_flatten(model, leaves[: len(pairs)])
-        flip = origin.backend == "theano"
-        legacy_weights.fill([pair for layer in pairs for pair in layer], flip=flip)
-    done = " and ".join(["transposed"] * transposed + ["turned round"] * flip) or "as they are"
-    matches = [
-        _match(leaf[0], layer, pair)
-        for leaf, layer, pair in zip(leaves, found, pairs, strict=False)
-    ]
+        is_turned = origin.backend == "theano"
+        weights.fill([pair for aligned in pairs for pair in aligned], flip=is_turned)
+
+    matched = []
+    for leaf, layer, aligned in zip(leaves, saved, pairs, strict=False):
+        names = tuple(pair.variable.name for pair in aligned)
+        shapes = tuple(tuple(pair.variable.shape) for pair in aligned)
+        matched.append(Match(leaf.name, layer.name, names, shapes))
+    kernels = ["transposed"] * is_transposed + ["turned round"] * is_turned
     return Report(
-        tuple(matches),
-        tuple(layer.name for layer in found[len(matches) :]),
-        tuple(at for at, _ in leaves[len(matches) :]),
-        done,
+        matched=tuple(matched),
+        left_over=tuple(layer.name for layer in saved[len(matched) :]),
+        missing=tuple(leaf.name for leaf in leaves[len(matched) :]),
+        kernels=" and ".join(kernels) or "as they are",
     )
 
 
-def _match(path: str, layer: hdf5.Layer, pairs: Sequence[Pair]) -> Match:
-    variables = [pair.variable for pair in pairs]
-    names, shapes = (
-        [variable.name for variable in variables],
-        [tuple(variable.shape) for variable in variables],
+def _check_names(leaves: Sequence[Leaf], saved: Sequence[hdf5.Layer]) -> None:
+    """Raises an error for equal names in another order: weights would go into the wrong layers."""
+    mine = [leaf.layer.name for leaf in leaves]
+    theirs = [layer.name.replace("/", "_") for layer in saved]
+    if mine == theirs or sorted(mine) != sorted(theirs):
+        return
+    number = next(number for number, name in enumerate(mine) if name != theirs[number])
+    raise checks.error(
+        "`model` must call its layers in the order of the file",
+        given=f"layer {number + 1} is {mine[number]!r} in the model, {theirs[number]!r} in the file",
+        fix="The names are the same: model.load_weights(path, by_name=True) goes by them.",
     )
-    return Match(path, layer.name, tuple(names), tuple(shapes))
 
 
-def _check_names(
-    leaves: Sequence[tuple[str, keras.layers.Layer]], found: Sequence[hdf5.Layer]
-) -> None:
-    """Equal names in another order: order would put weights into the wrong layers, perhaps of equal shapes."""
-    mine, theirs = (
-        [layer.name for _, layer in leaves],
-        [layer.name.replace("/", "_") for layer in found],
-    )
-    if mine != theirs and sorted(mine) == sorted(theirs):
-        at = next(
-            at for at, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other
-        )
-        raise checks.error(
-            "`model` must call its layers in the order of the file",
-            given=f"layer {at + 1} is {mine[at]!r} in the model, {theirs[at]!r} in the file",
-            fix="The names are the same: model.load_weights(path, by_name=True) goes by them.",
-        )
-
-
-def _paired(
-    leaves: Sequence[tuple[str, keras.layers.Layer]],
-    found: Sequence[hdf5.Layer],
-    origin: hdf5.Origin,
+def _pair(
+    leaves: Sequence[Leaf], saved: Sequence[hdf5.Layer], origin: hdf5.Origin
 ) -> tuple[list[list[Pair]], bool]:
-    """Pairs the weights layer by layer, as far as both go; says whether the kernels must be transposed."""
-    both = list(zip(leaves, found, strict=False))
-    pairs = [
-        legacy_weights.align(layer.weights, [Leaf(layer.name, mine)]) for (_, mine), layer in both
-    ]
-    wrong = _first_wrong(pairs)
-    if wrong is not None and origin.keras == 1:
-        turned = [
-            None if layer is None else [_of_theano(pair) for pair in layer] for layer in pairs
-        ]
-        if _first_wrong(turned) is None:
-            return turned, True
-    if wrong is not None:
-        raise _mismatch(wrong, *both[wrong])
-    return pairs, False
+    """Pairs arrays and variables layer by layer, as far as both go; says whether kernels are transposed."""
+    both = list(zip(leaves, saved, strict=False))
+    pairs = [weights.align(layer.weights, [Leaf(layer.name, leaf.layer)]) for leaf, layer in both]
+    wrong = [number for number, aligned in enumerate(pairs) if not _fits(aligned)]
+    if not wrong:
+        return pairs, False
+    if origin.keras == 1 and None not in pairs:
+        transposed = [list(map(Pair.transposed, aligned)) for aligned in pairs]
+        if all(map(_fits, transposed)):
+            return transposed, True
 
-
-def _of_theano(pair: Pair) -> Pair:
-    return pair._replace(axes=legacy_weights.theano_axes(pair.leaf.layer, pair.variable))
-
-
-def _first_wrong(pairs: Sequence[Sequence[Pair] | None]) -> int | None:
-    return next(
-        (
-            at
-            for at, layer in enumerate(pairs)
-            if layer is None or not all(pair.fits for pair in layer)
-        ),
-        None,
+    leaf, layer = both[wrong[0]]
+    mine, theirs = leaf.layer.weights, layer.weights
+    mine = weights.list_shapes([one.name for one in mine], [one.shape for one in mine])
+    theirs = weights.list_shapes([one.name for one in theirs], [one.shape for one in theirs])
+    raise checks.error(
+        "the layers of `path` must have the shapes of the model's, in the same order",
+        given=f"layer {wrong[0] + 1} with weights is {leaf.name!r}: {mine} | {layer.name!r}: {theirs} in the file",
+        fix="Nothing was loaded.",
     )
 
 
-def _check_flatten(model: keras.Model, leaves: Sequence[tuple[str, keras.layers.Layer]]) -> None:
-    """Channels-first features are flattened in another order, which a dense layer's weights depend on."""
-    flattens = any(
-        isinstance(layer, keras.layers.Flatten) for layer in paths.leaves(model).values()
+def _fits(aligned: Sequence[Pair] | None) -> bool:
+    return aligned is not None and all(pair.fits for pair in aligned)
+
+
+def _check_count(leaves: Sequence[Leaf], saved: Sequence[hdf5.Layer]) -> None:
+    if len(leaves) == len(saved):
+        return
+    longer, whose = (saved, "file") if len(saved) > len(leaves) else (leaves, "model")
+    extra = longer[min(len(saved), len(leaves))].name
+    raise checks.error(
+        "`path` must have as many layers with weights as the model",
+        given=f"{len(saved)} for {len(leaves)}; {extra!r} is the first that only the {whose} has",
+        fix='If what is too much is a head, pass head="any".',
     )
-    dense = [at for at, layer in leaves if isinstance(layer, keras.layers.Dense)]
-    if dense and flattens:
+
+
+def _check_flatten(model: keras.Model, leaves: Sequence[Leaf]) -> None:
+    """Raises an error for a dense layer above a Flatten: with channels first its inputs have another order."""
+    layers = paths.leaves(model).values()
+    dense = [leaf.name for leaf in leaves if isinstance(leaf.layer, keras.layers.Dense)]
+    if dense and any(isinstance(layer, keras.layers.Flatten) for layer in layers):
         raise checks.error(
             "weights in Theano's layout must end before the first dense layer",
             given=f"{dense[0]!r}, whose inputs that layout orders otherwise",
             fix='Leave the dense layers out of the model and pass head="any".',
         )
-
-
-def _check_count(
-    leaves: Sequence[tuple[str, keras.layers.Layer]], found: Sequence[hdf5.Layer], head: str
-) -> None:
-    if head == "any" or len(leaves) == len(found):
-        return
-    if len(found) > len(leaves):
-        next_one, whose = found[len(leaves)].name, "file"
-    else:
-        next_one, whose = leaves[len(found)][0], "model"
-    raise checks.error(
-        "`path` must have as many layers with weights as the model",
-        given=f"{len(found)} for {len(leaves)}; {next_one!r} is the first that only the {whose} has",
-        fix='If what is too much is a head, pass head="any".',
-    )
-
-
-def _mismatch(
-    at: int, mine: tuple[str, keras.layers.Layer], layer: hdf5.Layer
-) -> checks.InputError:
-    weights = mine[1].weights
-    one = legacy_weights.shown(
-        [weight.name for weight in weights], [weight.shape for weight in weights]
-    )
-    other = legacy_weights.shown(
-        [saved.name for saved in layer.weights], [saved.shape for saved in layer.weights]
-    )
-    return checks.error(
-        "the layers of `path` must have the shapes of the model's, in the same order",
-        given=f"layer {at + 1} with weights is {mine[0]!r}: {one} | {layer.name!r}: {other} in the file",
-        fix="Nothing was loaded.",
-    )

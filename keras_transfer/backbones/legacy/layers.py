@@ -1,12 +1,12 @@
-"""One layer of an old Keras file, as a layer of Keras 3.
+"""Makes a layer of Keras 3 from a layer in an old Keras file.
 
-The tables below say what was renamed, what may be left out and why. A layer's configuration is data:
-its class must stand in `_KNOWN` (layers that compute with what they are given, and neither run code
-from a file nor open other files) or have been registered with Keras by the user's own program, and
-what goes into the constructor is plain numbers, texts and lists, or made here.
+The tables below list what was renamed and what may be left out. A layer's configuration is data. Its class must be in
+`_KNOWN` (layers that neither run code from a file nor open other files) or be registered with Keras by the user, and
+its constructor gets numbers, texts and lists, or objects made here.
 """
 
 import inspect
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -14,10 +14,10 @@ import tensorflow as tf
 from keras_transfer.backbones.legacy import arithmetic, values
 from keras_transfer.core import checks, lookup
 
-__all__ = ["REBUILD", "REFUSALS", "build", "check", "class_name", "is_model", "reason"]
+__all__ = ["REBUILD", "REFUSALS", "build", "check", "class_name", "is_model"]
 
 REBUILD = "Build the network in Keras 3 and pass weights=."
-# What Keras and TensorFlow raise when the arguments of a layer, or its inputs, cannot work.
+# Raised by Keras and TensorFlow when the arguments or inputs of a layer cannot work.
 REFUSALS = (
     ValueError,
     TypeError,
@@ -53,7 +53,7 @@ _RENAMED = {
 _MERGES = {
     "sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "min": "Minimum", "concat": "Concatenate",
 }  # fmt: skip
-# Keras 1 to Keras 2, in all layers alike.
+# From Keras 1 to Keras 2, in all layers.
 _ARGUMENTS = {
     "nb_filter": "filters", "output_dim": "units", "subsample": "strides", "subsample_length": "strides",
     "border_mode": "padding", "dim_ordering": "data_format", "bias": "use_bias", "init": "kernel_initializer",
@@ -70,7 +70,7 @@ _ARGUMENTS_OF = {
     "Embedding": {"output_dim": "output_dim", "init": "embeddings_initializer"},
     "Reshape": {"dims": "target_shape"},
 }
-# What Keras 3 no longer takes, with the values at which nothing is lost; `...` stands for any.
+# Arguments that Keras 3 no longer takes, with the values that may be left out; `...` stands for any value.
 _DROPPED = {
     "activity_regularizer": (None,), "adjustment": (None,), "batch_input_shape": ..., "build_input_shape": ...,
     "filters": ..., "fused": ..., "groups": (1,), "implementation": ..., "input_dim": ..., "input_dtype": ...,
@@ -81,78 +81,72 @@ _DROPPED = {
     "renorm_momentum": ..., "rng_type": ..., "units": (None,), "value_shape": ..., "virtual_batch_size": (None,),
     "softmax_robust_masking": (False, None), "trainable": ..., "weights": (None,),
 }  # fmt: skip
+# Keras 1 wrote the sides of a kernel one by one.
+_SIDES = ("kernel_dim1", "kernel_dim2", "kernel_dim3", "nb_row", "nb_col")
 _BASE = {"name", "trainable", "dtype", "activity_regularizer"}
 
 
 def class_name(entry: dict) -> str:
-    """Returns the class of a layer in a file, "?" where the file does not say it."""
+    """Returns the class of a layer in a file, "?" if the file does not say it."""
     return entry["class_name"] if isinstance(entry.get("class_name"), str) else "?"
 
 
-def reason(refused: Exception) -> str:
-    """Returns the first line of what an exception says."""
-    return (str(refused).strip() or type(refused).__name__).splitlines()[0]
-
-
 def is_model(entry: dict) -> bool:
-    """Whether `entry` is a nested model and not a layer."""
+    """Returns whether `entry` is a nested model, not a layer."""
     return class_name(entry) in _MODELS
 
 
 def check(entry: dict, *, trust: bool) -> None:
-    """Raises an error unless the layer is one that `build` makes; makes nothing.
+    """Raises an error unless `build` can make the layer; makes nothing.
 
     Example:
         >>> check({"class_name": "Lambda", "config": {"name": "twice"}}, trust=False)
         Traceback (most recent call last):
         keras_transfer.core.checks.InputError: a model file must not carry code. Given: Lambda layer 'twice'. ...
     """
-    kind, name = class_name(entry), entry["config"].get("name")
+    kind = class_name(entry)
+    given = f"{kind} {entry['config'].get('name')!r}"
+    operation = arithmetic.name_of(entry)
     if kind == "Lambda":
-        _check_lambda(entry["config"], trust=trust)
-    elif kind in arithmetic.KINDS and arithmetic.name_of(entry) is None:
+        given = f"Lambda layer {entry['config'].get('name')!r}"
+        if not trust:
+            raise checks.error(
+                "a model file must not carry code",
+                given=given,
+                fix="If you trust the file and its function is registered with Keras, pass trust=True.",
+            )
+        if values.registered_function(entry["config"].get("function")) is None:
+            raise checks.error(
+                "the function of a Lambda layer must be registered with Keras under its name",
+                given=given,
+                fix=f"Stored Python bytecode is never run. {REBUILD}",
+            )
+    elif kind in arithmetic.KINDS and operation is None:
         raise checks.error(
             "an operation outside of layers must be plain arithmetic",
-            given=f"{kind} {name!r}",
-            fix=f"These are read: {arithmetic.known()}. {REBUILD}",
-        )
-    elif not (_kind(entry) in _KNOWN or arithmetic.name_of(entry) or values.registered(kind)):
-        near = lookup.close(kind, _KNOWN)
-        raise checks.error(
-            "the layers of a model file must be known",
-            given=f"{kind} {name!r}",
-            fix="If the class is yours, open the file within keras.saving.custom_object_scope({"
-            f"{kind!r}: {kind if kind.isidentifier() else 'TheClass'}}})"
-            + "."
-            + (f" Close: {near[0]}." if near else ""),
-        )
-
-
-def _check_lambda(config: dict, *, trust: bool) -> None:
-    given = f"Lambda layer {config.get('name')!r}"
-    if not trust:
-        fix = "If you trust the file and its function is registered with Keras, pass trust=True."
-        raise checks.error("a model file must not carry code", given=given, fix=fix)
-    if values.registered_function(config.get("function")) is None:
-        raise checks.error(
-            "the function of a Lambda layer must be registered with Keras under its name",
             given=given,
-            fix=f"Stored Python bytecode is never run. {REBUILD}",
+            fix=f"These are read: {', '.join(sorted(arithmetic.OPERATIONS))}. {REBUILD}",
+        )
+    elif not (_kind(entry) in _KNOWN or operation or values.registered(kind)):
+        cls = kind if kind.isidentifier() else "TheClass"
+        near = [f"Close: {name}." for name in lookup.close(kind, _KNOWN, most=1)]
+        fix = f"If the class is yours, open the file within keras.saving.custom_object_scope({{{kind!r}: {cls}}})."
+        raise checks.error(
+            "the layers of a model file must be known", given=given, fix=" ".join([fix, *near])
         )
 
 
 def _kind(entry: dict) -> str:
-    """The class's name in Keras 3."""
+    """Returns the name of the class in Keras 3."""
     kind = class_name(entry)
     if kind == "Merge":
-        return _MERGES.get(
-            str(entry["config"].get("mode")), f"Merge(mode={entry['config'].get('mode')!r})"
-        )
+        mode = entry["config"].get("mode")
+        return _MERGES.get(str(mode), f"Merge(mode={mode!r})")
     return _RENAMED.get(kind, kind)
 
 
 def build(entry: dict, *, keras_version: int) -> keras.layers.Layer:
-    """Makes the layer that `check` has let pass, without weights.
+    """Makes a layer that passed `check`, without weights.
 
     Args:
         entry: `{"class_name": ..., "config": {...}}` as the file has it.
@@ -162,91 +156,84 @@ def build(entry: dict, *, keras_version: int) -> keras.layers.Layer:
         >>> build({"class_name": "LeakyReLU", "config": {"alpha": 0.1}}, keras_version=2).negative_slope
         0.1
     """
-    config = entry["config"]
+    config, kind = entry["config"], _kind(entry)
     own = values.registered(class_name(entry))
     if own is not None:
         config = {key: value for key, value in config.items() if key != "batch_input_shape"}
-        return _constructed(
-            own.from_config, entry, ({**config, "dtype": values.dtype(config.get("dtype"))},), {}
+        return _construct(
+            own.from_config, entry, {**config, "dtype": values.dtype(config.get("dtype"))}
         )
     if class_name(entry) == "Lambda":
-        return _lambda(entry)
-    kind = _kind(entry)
-    if class_name(entry) == "Merge":
-        config = _merge(config, kind)
-    renamed = (
-        {**_ARGUMENTS, **_ARGUMENTS_OF.get(class_name(entry), {})} if keras_version < 3 else {}
-    )
-    arguments = {renamed.get(key, key): value for key, value in _kernel_size(config).items()}
-    if (
-        kind == "Activation"
-        and isinstance(arguments.get("activation"), dict)
-        and is_layer(arguments["activation"])
-    ):
-        return build(
-            _named(arguments["activation"], config.get("name")), keras_version=keras_version
+        given = (config.get("arguments") or {}).items()
+        arguments = {key: values.plain(value, what=key) for key, value in given}
+        function = values.registered_function(config["function"])
+        return _construct(
+            keras.layers.Lambda, entry, function, name=config.get("name"), arguments=arguments
         )
+
+    arguments = _rename(config, entry, keras_version)
+    function = arguments.get("activation")
+    if kind == "Activation" and isinstance(function, dict) and is_layer(function):
+        named = {**function, "config": {**function["config"], "name": config.get("name")}}
+        return build(named, keras_version=keras_version)
+
     cls = getattr(keras.layers, kind)
     accepted = set(inspect.signature(cls.__init__).parameters)
-    accepted |= _BASE if "kwargs" in accepted else set()
-    arguments = {
-        key: _converted(key, value, entry, keras_version)
-        for key, value in arguments.items()
-        if key in accepted or not _is_lost(key, value, entry)
-    }
+    if "kwargs" in accepted:
+        accepted |= _BASE
+    for key in [key for key in arguments if key not in accepted]:
+        _check_harmless(key, arguments.pop(key), entry)
+    for key, value in arguments.items():
+        arguments[key] = _convert(key, value, entry, keras_version)
     if kind == "BatchNormalization":
-        arguments["axis"] = _one_axis(arguments.get("axis", -1), entry)
-    if (
-        kind == "ZeroPadding2D" and len(arguments["padding"]) == 4
-    ):  # Keras 1: top, bottom, left, right
-        arguments["padding"] = [arguments["padding"][:2], arguments["padding"][2:]]
-    # Layers have defaults for these that are no None, and some take no `activity_regularizer` at all.
-    default = {
-        key
+        axis = arguments.get("axis", -1)
+        if isinstance(axis, list) and len(axis) == 1:
+            axis = axis[0]
+        if not isinstance(axis, int):
+            raise checks.error(
+                "batch normalisation in Keras 3 must be over one axis",
+                given=f"axis={axis} in {config.get('name')!r}",
+            )
+        arguments["axis"] = axis
+    if kind == "ZeroPadding2D" and len(arguments["padding"]) == 4:
+        top, bottom, left, right = arguments["padding"]  # Keras 1
+        arguments["padding"] = [[top, bottom], [left, right]]
+    # None stands for the default: some layers have another one, and some take no `activity_regularizer` at all.
+    omitted = ("_initializer", "activity_regularizer")
+    arguments = {
+        key: value
         for key, value in arguments.items()
-        if value is None and key.endswith(("_initializer", "ty_regularizer"))
+        if not (value is None and key.endswith(omitted))
     }
-    return _constructed(
-        cls, entry, (), {key: arguments[key] for key in arguments if key in accepted - default}
-    )
+    return _construct(cls, entry, **arguments)
 
 
 def is_layer(value: dict) -> bool:
-    """Whether a value stands for a layer, as the activation of another one may."""
+    """Returns whether a value stands for a layer, as the activation of another layer may."""
     return _kind({"config": {}, **value}) in _KNOWN
 
 
-def _merge(config: dict, kind: str) -> dict:
-    """Keras 1 had one layer for all ways to merge tensors, with arguments for each."""
-    return {"name": config.get("name")} | (
-        {"axis": config.get("concat_axis", -1)} if kind == "Concatenate" else {}
-    )
+def _rename(config: dict, entry: dict, keras_version: int) -> dict:
+    """Returns the arguments of a layer by their names in Keras 3."""
+    kind = class_name(entry)
+    if (
+        kind == "Merge"
+    ):  # in Keras 1 one layer for all ways to merge tensors, with the arguments of all
+        axis = {"axis": config.get("concat_axis", -1)} if _kind(entry) == "Concatenate" else {}
+        return {"name": config.get("name"), **axis}
+    names = {**_ARGUMENTS, **_ARGUMENTS_OF.get(kind, {})} if keras_version < 3 else {}
+    arguments = {names.get(key, key): value for key, value in config.items() if key not in _SIDES}
+    sides = [config[side] for side in _SIDES if side in config]
+    if sides:
+        arguments["kernel_size"] = sides
+    return arguments
 
 
-def _named(entry: dict, name: str | None) -> dict:
-    return {**entry, "config": {**entry["config"], "name": name}}
-
-
-def _kernel_size(config: dict) -> dict:
-    """Keras 1 wrote the sides of a kernel one by one."""
-    sides = [
-        config[side]
-        for side in ("kernel_dim1", "kernel_dim2", "kernel_dim3", "nb_row", "nb_col")
-        if side in config
-    ]
-    rest = {
-        key: value
-        for key, value in config.items()
-        if not key.startswith(("nb_row", "nb_col", "kernel_dim"))
-    }
-    return {**rest, "kernel_size": sides} if sides else rest
-
-
-def _is_lost(key: str, value: object, entry: dict) -> bool:
-    """Whether an argument that Keras 3 does not take may be left out; an error where it would matter."""
+def _check_harmless(key: str, value: object, entry: dict) -> None:
+    """Raises an error for an argument that Keras 3 does not take, unless leaving it out changes nothing."""
     harmless = _DROPPED.get(key, ())
     if harmless is ... or any(value == one and type(value) is type(one) for one in harmless):
-        return True
+        return
     raise checks.error(
         f"what {class_name(entry)} {entry['config'].get('name')!r} does must exist in Keras 3",
         given=f"{key}={value!r}",
@@ -254,7 +241,8 @@ def _is_lost(key: str, value: object, entry: dict) -> bool:
     )
 
 
-def _converted(key: str, value: object, entry: dict, keras_version: int) -> object:
+def _convert(key: str, value: object, entry: dict, keras_version: int) -> object:
+    """Returns an argument as Keras 3 takes it."""
     if key.endswith("_initializer"):
         return values.initializer(value)
     if key.endswith("_regularizer"):
@@ -272,38 +260,14 @@ def _converted(key: str, value: object, entry: dict, keras_version: int) -> obje
     return values.plain(value, what=f"{key} of {class_name(entry)} {entry['config'].get('name')!r}")
 
 
-def _one_axis(axis: object, entry: dict) -> int:
-    if isinstance(axis, list | tuple) and len(axis) == 1:
-        return axis[0]
-    if isinstance(axis, int):
-        return axis
-    raise checks.error(
-        "batch normalisation in Keras 3 must be over one axis",
-        given=f"axis={axis} in {entry['config'].get('name')!r}",
-    )
-
-
-def _lambda(entry: dict) -> keras.layers.Lambda:
-    config = entry["config"]
-    arguments = {
-        "name": config.get("name"),
-        "arguments": {
-            key: values.plain(value, what=key)
-            for key, value in (config.get("arguments") or {}).items()
-        },
-    }
-    return _constructed(
-        keras.layers.Lambda, entry, (values.registered_function(config["function"]),), arguments
-    )
-
-
-def _constructed(
-    cls: object, entry: dict, positional: tuple, arguments: dict
+def _construct(
+    cls: Callable[..., keras.layers.Layer], entry: dict, /, *positional: object, **arguments: object
 ) -> keras.layers.Layer:
     try:
         return cls(*positional, **arguments)
     except REFUSALS as refused:
+        name = entry["config"].get("name")
         raise checks.error(
             "every layer of a model file must be one that Keras 3 can make",
-            given=f"{class_name(entry)} {entry['config'].get('name')!r} ({reason(refused)})",
+            given=f"{class_name(entry)} {name!r} ({checks.first_line(refused)})",
         ) from refused

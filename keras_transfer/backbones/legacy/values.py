@@ -1,7 +1,7 @@
-"""What the arguments of old layers stand for: initialisers, regularisers, activations, precision.
+"""Reads the arguments of old layers: initialisers, regularisers, activations, precision.
 
-Names are looked up in Keras and among what the user's program has registered with Keras; nothing is
-imported by a name from a file, and no stored code is run.
+Names are looked up in Keras and among the objects that the user registered with Keras. Nothing is imported by a name
+from a file, and no stored code is run.
 """
 
 import inspect
@@ -22,6 +22,9 @@ _ACTIVATIONS = {
 }
 _POLICIES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
 _INPUTS = {"uint8", "uint16", "int8", "int16", "int32", "int64", "bool"}
+_INITIALIZERS = {
+    "normal": "random_normal", "uniform": "random_uniform", "one": "ones", "zero": "zeros",
+}  # fmt: skip
 _KERAS_1 = {"m": "max_value", "min_m": "min_value", "max_m": "max_value"}
 
 
@@ -37,44 +40,42 @@ def hard_sigmoid(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def registered(name: object) -> type[keras.layers.Layer] | None:
-    """Returns the layer class that the user's program has made known to Keras under `name`.
+    """Returns the layer class that the user registered with Keras under `name`.
 
     Example:
         >>> with keras.saving.custom_object_scope({"Mine": keras.layers.Dense}):
         ...     registered("Mine").__name__
         'Dense'
     """
-    found = _registered(name)
-    return found if inspect.isclass(found) and issubclass(found, keras.layers.Layer) else None
+    layer = _registered(name)
+    return layer if inspect.isclass(layer) and issubclass(layer, keras.layers.Layer) else None
 
 
 def registered_function(value: object) -> Callable | None:
-    """Returns the function that the user's program has made known to Keras, None for all else, such as bytecode."""
+    """Returns the function that the user registered with Keras, None for anything else, such as bytecode."""
     if isinstance(value, dict):
         value = value.get("config") if value.get("class_name") == "function" else None
-    found = _registered(value)
-    return found if inspect.isfunction(found) else None
+    function = _registered(value)
+    return function if inspect.isfunction(function) else None
 
 
 def _registered(name: object) -> object | None:
     if not isinstance(name, str):
         return None
-    return keras.saving.get_registered_object(name) or keras.saving.get_registered_object(
-        f"Custom>{name}"
-    )
+    find = keras.saving.get_registered_object
+    return find(name) or find(f"Custom>{name}")
 
 
 def activation(value: object, *, keras_version: int) -> Callable | None:
-    """Returns the function that an activation's name stood for in that version of Keras."""
+    """Returns the function that an activation's name meant in that version of Keras."""
     if value is None:
         return None
-    name = (
-        value.get("config")
-        if isinstance(value, dict) and value.get("class_name") == "function"
-        else value
-    )
-    if _registered(name) and inspect.isfunction(_registered(name)):
-        return _registered(name)
+    own = registered_function(value)
+    if own is not None:
+        return own
+    name = value
+    if isinstance(value, dict) and value.get("class_name") == "function":
+        name = value.get("config")
     if name == "hard_sigmoid" and keras_version < 3:
         return hard_sigmoid
     if isinstance(name, str) and name in _ACTIVATIONS:
@@ -87,52 +88,43 @@ def activation(value: object, *, keras_version: int) -> Callable | None:
 
 
 def initializer(value: object) -> keras.initializers.Initializer | None:
-    """Returns the initialiser, for whoever wants the network without its weights; None (the layer's own) if unknown."""
+    """Returns the initialiser, for a network without its weights; None (the layer's own) if unknown."""
     if value is None:
         return None
-    if isinstance(value, str):
-        name, config = value, {}
-    else:
-        name, config = _named(value)
-    aliases = {
-        "normal": "random_normal",
-        "uniform": "random_uniform",
-        "one": "ones",
-        "zero": "zeros",
-    }
-    cls = _find(keras.initializers, aliases.get(name, name), keras.initializers.Initializer)
-    if cls is None:
+    name, config = _parse(value)
+    name = _INITIALIZERS.get(name, name)
+    kind = _find_class(keras.initializers, name, keras.initializers.Initializer)
+    if kind is None:
         checks.note(
             f"initialiser {name!r} is unknown to Keras 3; without its weights, the network would start otherwise"
         )
         return None
-    return _made(cls, name, config)
+    return _make(kind, name, config)
 
 
 def regularizer(value: object) -> keras.regularizers.Regularizer | None:
     """Returns L1, L2, both, or the orthogonal regulariser; an error for others, since training would differ."""
     if value is None:
         return None
-    if isinstance(value, str):
-        name, config = value, {}
-    else:
-        name, config = _named(value)
+    name, config = _parse(value)
     if name in ("WeightRegularizer", "ActivityRegularizer", "L1L2Regularizer"):
         name = "L1L2"
-    return _made(_find(keras.regularizers, name, keras.regularizers.Regularizer), name, config)
+    kind = _find_class(keras.regularizers, name, keras.regularizers.Regularizer)
+    return _make(kind, name, config)
 
 
 def constraint(value: object) -> keras.constraints.Constraint | None:
     """Returns the constraint; an error for unknown ones, since training would differ."""
     if value is None:
         return None
-    name, config = (value, {}) if isinstance(value, str) else _named(value)
+    name, config = _parse(value)
     config = {_KERAS_1.get(key, key): item for key, item in config.items()}
-    return _made(_find(keras.constraints, name, keras.constraints.Constraint), name, config)
+    kind = _find_class(keras.constraints, name, keras.constraints.Constraint)
+    return _make(kind, name, config)
 
 
 def dtype(value: object) -> str | None:
-    """Returns the name of a precision or policy; None (the default) for what an old file left open."""
+    """Returns the name of a precision or policy; None (the default) if an old file leaves it open."""
     if isinstance(value, dict):
         value = (value.get("config") or {}).get("name")
     if value in (None, "_infer", "infer"):
@@ -143,7 +135,7 @@ def dtype(value: object) -> str | None:
 
 
 def plain(value: object, *, what: str) -> object:
-    """Returns numbers, texts and lists as they are, and what old files wrap (NumPy values, tuples) as such.
+    """Returns numbers, texts and lists as they are, and unwraps the NumPy values and tuples of old files.
 
     Example:
         >>> plain({"class_name": "__tuple__", "items": [1, {"type": "ndarray", "value": 2.0}]}, what="size of Pool")
@@ -163,8 +155,13 @@ def plain(value: object, *, what: str) -> object:
     )
 
 
-def _named(value: object) -> tuple[str, dict]:
-    """Name and arguments of `{"class_name": ..., "config": {...}}`, or of Keras 1's `{"name": ..., "l2": ...}`."""
+def _parse(value: object) -> tuple[str, dict]:
+    """Returns name and arguments of a name alone, of `{"class_name": ..., "config": {...}}`, or of Keras 1's form.
+
+    Keras 1 wrote `{"name": ..., "l2": ...}`.
+    """
+    if isinstance(value, str):
+        return value, {}
     if not isinstance(value, dict):
         raise checks.error("the arguments of a layer must be plain data", given=str(value)[:80])
     config = value.get("config", {key: item for key, item in value.items() if key != "name"})
@@ -172,17 +169,16 @@ def _named(value: object) -> tuple[str, dict]:
     return name, {key: plain(item, what=f"{key} of {name}") for key, item in (config or {}).items()}
 
 
-def _find(module: object, name: object, kind: type) -> type | None:
-    """The class that `name` stands for: the user's, or Keras's in any spelling ("he_normal", "HeNormal")."""
-    found = _registered(name)
-    if found is None and isinstance(name, str):
-        plain_name = name.replace("_", "").lower()
+def _find_class(module: object, name: object, kind: type) -> type | None:
+    """Returns the class that `name` stands for: the user's, or Keras's in any spelling ("he_normal", "HeNormal")."""
+    cls = _registered(name)
+    if cls is None and isinstance(name, str):
         classes = {key.lower(): item for key, item in vars(module).items() if inspect.isclass(item)}
-        found = classes.get(plain_name)
-    return found if inspect.isclass(found) and issubclass(found, kind) else None
+        cls = classes.get(name.replace("_", "").lower())
+    return cls if inspect.isclass(cls) and issubclass(cls, kind) else None
 
 
-def _made(cls: type | None, name: str, config: dict) -> object:
+def _make(cls: type | None, name: str, config: dict) -> object:
     if cls is None:
         raise checks.error(
             "regularisers and constraints must be known",

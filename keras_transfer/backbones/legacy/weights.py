@@ -1,8 +1,8 @@
-"""From the arrays of an old Keras file to the variables of a model's layers.
+"""Assigns the arrays of an old Keras file to the variables of a model's layers.
 
-Keras 1 and 2 wrote, layer by layer, the trainable weights and then the others; a nested model counts as
-one layer. Names decide where each name in the file stands for exactly one variable; otherwise the
-order does. Nothing is assigned before every shape was found right.
+Keras 1 and 2 wrote the trainable weights of a layer, then its others; a nested model counts as one layer. Arrays are
+matched by name if each name in the file means exactly one variable, else by order. Nothing is assigned before all
+shapes have been checked.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from keras_transfer.backbones.legacy import hdf5
 from keras_transfer.core import checks
 
-__all__ = ["Leaf", "Pair", "Part", "align", "assign", "fill", "shown", "theano_axes"]
+__all__ = ["Leaf", "Pair", "Part", "align", "assign", "fill", "list_shapes"]
 
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose",
                  "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")  # fmt: skip
@@ -25,158 +25,148 @@ _ENDS_OF_KERAS_1 = {"_W": "kernel", "_b": "bias", "_gamma": "gamma", "_beta": "b
 
 
 class Leaf(NamedTuple):
-    """An innermost layer, with the name that the file has for it."""
+    """An innermost layer, with its name in the file."""
 
     name: str
     layer: keras.layers.Layer
 
 
 class Part(NamedTuple):
-    """What the file keeps as one layer: a layer, or all the layers of a nested model."""
+    """One layer for the file: a layer, or all layers of a nested model."""
 
     name: str
     leaves: list[Leaf]
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether any of its layers has weights."""
+        return any(leaf.layer.weights for leaf in self.leaves)
+
 
 class Pair(NamedTuple):
-    """An array of a file and the variable it is meant for."""
+    """An array of a file and its variable."""
 
     saved: hdf5.Saved
     leaf: Leaf
     variable: keras.Variable
     axes: tuple[int, ...] | None = None
-    """How the array's axes must be put in order, None for as they are."""
+    """The order in which the variable has the array's axes, None for the same."""
 
     @property
     def fits(self) -> bool:
         """Whether the shapes agree."""
-        shape = (
-            self.saved.shape
-            if self.axes is None
-            else tuple(self.saved.shape[axis] for axis in self.axes)
-        )
+        shape = self.saved.shape
+        if self.axes is not None:
+            shape = tuple(shape[axis] for axis in self.axes)
         return shape == tuple(self.variable.shape)
 
+    def transposed(self) -> "Pair":
+        """Returns the pair for an array of Theano, whose kernels are (filters, channels, rows, columns)."""
+        rank = len(self.variable.shape)
+        is_kernel = self.variable.name == "kernel"
+        if not is_kernel or type(self.leaf.layer).__name__ not in ("Conv2D", "Conv3D"):
+            return self._replace(axes=None)
+        return self._replace(axes=(*range(2, rank), 1, 0))
 
-def theano_axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[int, ...] | None:
-    """Returns what turns a kernel of Theano, (filters, channels, rows, columns), into one of Keras 2 and 3."""
-    if type(layer).__name__ in ("Conv2D", "Conv3D") and variable.name == "kernel":
-        rank = len(variable.shape)
-        return (*range(2, rank), 1, 0)
-    return None
 
-
-def shown(names: Sequence[str], shapes: Sequence[Sequence[int]]) -> str:
-    """Returns names with shapes, for errors and reports.
+def list_shapes(names: Sequence[str], shapes: Sequence[Sequence[int]]) -> str:
+    """Lists names with shapes, for errors and reports.
 
     Example:
-        >>> shown(["kernel", "bias"], [(3, 3, 8, 4), (4,)])
+        >>> list_shapes(["kernel", "bias"], [(3, 3, 8, 4), (4,)])
         'kernel (3, 3, 8, 4), bias (4,)'
     """
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in zip(names, shapes, strict=True))
 
 
 def align(saved: Sequence[hdf5.Saved], leaves: Sequence[Leaf]) -> list[Pair] | None:
-    """Pairs the arrays of one entry of the file with the variables of its layers; None if their numbers differ."""
+    """Pairs the arrays of one layer of the file with variables; None if their numbers differ."""
     order = [(leaf, variable) for leaf in leaves for variable in leaf.layer.trainable_weights]
     order += [(leaf, variable) for leaf in leaves for variable in leaf.layer.non_trainable_weights]
     if len(order) != len(saved):
         return None
     by_key = {(leaf.name, variable.name): (leaf, variable) for leaf, variable in order}
-    keys = [_key(one.name, leaves) for one in saved]
+    keys = [_parse_name(one.name, leaves) for one in saved]
     if len(by_key) == len(order) and set(keys) == set(by_key):
         order = [by_key[key] for key in keys]
     return [Pair(one, leaf, variable) for one, (leaf, variable) in zip(saved, order, strict=True)]
 
 
-def _key(name: str, leaves: Sequence[Leaf]) -> tuple[str, str]:
-    """The layer and the variable that "model/conv1/kernel:0" names."""
+def _parse_name(name: str, leaves: Sequence[Leaf]) -> tuple[str, str]:
+    """Returns the layer and the variable that a name such as "model/conv1/kernel:0" means."""
     path, _, role = name.partition(":")[0].rpartition("/")
     if len(leaves) == 1:
-        return leaves[0].name, next(
-            (new for end, new in _ENDS_OF_KERAS_1.items() if role.endswith(end)), role
-        )
-    known, steps = {leaf.name for leaf in leaves}, path.split("/")
-    ends = ["/".join(steps[at:]) for at in range(len(steps))]
-    return next((end for end in ends if end in known), path), role
+        roles = [new for end, new in _ENDS_OF_KERAS_1.items() if role.endswith(end)]
+        return leaves[0].name, (roles or [role])[0]
+    known = {leaf.name for leaf in leaves}
+    layer = path
+    while layer and layer not in known:  # drop the names of models around the layer
+        layer = layer.partition("/")[2]
+    return layer or path, role
 
 
 def assign(parts: Sequence[Part], group: h5py.Group, origin: hdf5.Origin) -> None:
     """Fills the layers of a model with the weights in `group`.
 
     Raises:
-        InputError: If a weight is missing, left over or of another shape; nothing is assigned then.
+        InputError: If a weight is missing, left over or of another shape; then nothing is assigned.
     """
-    parts = [part for part in parts if any(leaf.layer.weights for leaf in part.leaves)]
-    found = hdf5.layers(group)
-    if found is None:
+    weighted = [part for part in parts if part.has_weights]
+    saved = hdf5.layers(group)
+    if saved is None:
         raise _mismatch(group, "no list of layers")
-    own = hdf5.part(group, "top_level_model_weights") and hdf5.layers_named(
-        group, ["top_level_model_weights"]
-    )
-    if own:
-        raise _mismatch(group, f"weights of the model itself: {own[0].weights[0].name!r}")
+    if hdf5.part(group, "top_level_model_weights"):
+        for own in hdf5.layers_named(group, ["top_level_model_weights"]):
+            raise _mismatch(group, f"weights of the model itself: {own.weights[0].name!r}")
+
     pairs = []
-    for part, layer in _matched(parts, found, group):
+    for part, layer in _match(weighted, saved, group):
         aligned = align(layer.weights, part.leaves)
         if aligned is None:
             wanted = sum(len(leaf.layer.weights) for leaf in part.leaves)
-            raise _mismatch(
-                group, f"{len(layer.weights)} weights of {layer.name!r}, which has {wanted}"
-            )
-        pairs += [pair._replace(axes=_axes_of_keras_1(pair, origin)) for pair in aligned]
-    for pair in pairs:
+            what = f"{len(layer.weights)} weights of {layer.name!r}, which has {wanted}"
+            raise _mismatch(group, what)
+        pairs += aligned
+    for number, pair in enumerate(pairs):
+        data_format = getattr(pair.leaf.layer, "data_format", None)
+        if origin.keras == 1 and data_format == "channels_first":
+            pairs[number] = pair = pair.transposed()
         if not pair.fits:
-            expected = (
-                f"{pair.variable.name} of {pair.leaf.name!r} has {tuple(pair.variable.shape)}"
-            )
-            raise _mismatch(
-                group, f"{pair.saved.name!r} of shape {pair.saved.shape}, but {expected}"
-            )
+            wanted = f"{pair.variable.name} of {pair.leaf.name!r} has {tuple(pair.variable.shape)}"
+            what = f"{pair.saved.name!r} of shape {pair.saved.shape}, but {wanted}"
+            raise _mismatch(group, what)
     fill(pairs, flip=origin.backend == "theano")
 
 
-def _matched(
-    parts: Sequence[Part], found: Sequence[hdf5.Layer], group: h5py.Group
+def _match(
+    parts: Sequence[Part], saved: Sequence[hdf5.Layer], group: h5py.Group
 ) -> list[tuple[Part, hdf5.Layer]]:
-    """Layers of the model with those of the file: by name, or in order where not all the names agree."""
-    by_name = {layer.name: layer for layer in found}
-    if {part.name for part in parts} == set(by_name) and len(parts) == len(found):
-        return [(part, by_name[part.name]) for part in parts]
-    if len(parts) != len(found):
-        missing = [part.name for part in parts if part.name not in by_name][:1]
-        left_over = [
-            layer.name for layer in found if layer.name not in {part.name for part in parts}
-        ][:1]
-        what = (
-            f"none of {missing[0]!r}"
-            if missing
-            else f"{left_over[0]!r}, which it has not"
-            if left_over
-            else "twice"
-        )
-        raise _mismatch(group, f"weights of {len(found)} layers for {len(parts)}, {what}")
-    return list(zip(parts, found, strict=True))
+    """Matches layers of the model with those of the file: by name if all names agree, else by order."""
+    by_name = {layer.name: layer for layer in saved}
+    names = [part.name for part in parts]
+    if len(names) == len(saved):
+        if set(names) == set(by_name):
+            saved = [by_name[name] for name in names]
+        return list(zip(parts, saved, strict=True))
 
-
-def _axes_of_keras_1(pair: Pair, origin: hdf5.Origin) -> tuple[int, ...] | None:
-    """Keras 1 wrote the kernels of channels-first layers as Theano has them."""
-    channels_first = getattr(pair.leaf.layer, "data_format", None) == "channels_first"
-    return (
-        theano_axes(pair.leaf.layer, pair.variable)
-        if origin.keras == 1 and channels_first
-        else None
-    )
+    missing = [name for name in names if name not in by_name]
+    left_over = [name for name in by_name if name not in names]
+    what = "twice"
+    if missing:
+        what = f"none of {missing[0]!r}"
+    elif left_over:
+        what = f"{left_over[0]!r}, which it has not"
+    raise _mismatch(group, f"weights of {len(saved)} layers for {len(names)}, {what}")
 
 
 def fill(pairs: Sequence[Pair], *, flip: bool) -> None:
-    """Reads all the arrays, then assigns all the variables.
+    """Reads all arrays, then assigns all variables.
 
     Args:
-        pairs: What goes where; the shapes agree.
+        pairs: Arrays and variables whose shapes agree.
         flip: Whether to turn kernels round: Theano convolves, TensorFlow correlates.
     """
-    arrays = [_laid_out(pair, flip=flip) for pair in pairs]
+    arrays = [_read(pair, flip=flip) for pair in pairs]
     for pair, array in zip(pairs, arrays, strict=True):
         pair.variable.assign(array)
     for layer in {id(pair.leaf.layer): pair.leaf.layer for pair in pairs}.values():
@@ -184,15 +174,13 @@ def fill(pairs: Sequence[Pair], *, flip: bool) -> None:
             layer.finalize_state()  # it computes with copies of its weights
 
 
-def _laid_out(pair: Pair, *, flip: bool) -> np.ndarray:
+def _read(pair: Pair, *, flip: bool) -> np.ndarray:
+    """Reads an array and lays it out as its variable."""
     array = pair.saved.read()
     if pair.axes is not None:
         array = array.transpose(pair.axes)
-    if (
-        flip
-        and type(pair.leaf.layer).__name__ in _CONVOLUTIONS
-        and pair.variable.name.endswith("kernel")
-    ):
+    is_convolution = type(pair.leaf.layer).__name__ in _CONVOLUTIONS
+    if flip and is_convolution and pair.variable.name.endswith("kernel"):
         array = np.flip(array, tuple(range(array.ndim - 2)))
     return array
 
