@@ -14,7 +14,7 @@ from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE, FAMILIES
 from keras_transfer.core import checks
 
-__all__ = ["named"]
+__all__ = ["is_name", "named"]
 
 TINY_WEIGHTS = pathlib.Path(__file__).with_name("tiny.weights.h5")
 # Arguments of constructors that the package sets; all others are the user's.
@@ -22,6 +22,16 @@ _OURS = {
     "include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation",
     "include_preprocessing", "name", "x",
 }  # fmt: skip
+
+
+def is_name(source: object) -> bool:
+    """Returns whether a source is a name of the catalogue.
+
+    Example:
+        >>> is_name("VGG16")
+        True
+    """
+    return isinstance(source, str) and source in CATALOGUE
 
 
 def named(

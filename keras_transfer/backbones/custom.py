@@ -19,7 +19,12 @@ from keras_transfer.backbones.base import Backbone
 from keras_transfer.core import checks
 from keras_transfer.graphs import nodes, paths, pixel_range
 
-__all__ = ["from_model"]
+__all__ = ["from_model", "is_model"]
+
+
+def is_model(source: object) -> bool:
+    """Returns whether a source is a Keras model, or a layer that can stand for one."""
+    return isinstance(source, keras.layers.Layer)
 
 
 def from_model(

@@ -21,30 +21,22 @@ class Origin(NamedTuple):
     """Whether a source is of this kind."""
     build: Callable[..., Backbone]
     """Takes the source, the arguments of `backbone` from `weights` to `channel_mode`, and those in `takes`."""
-    takes: frozenset[str]
+    takes: tuple[str, ...]
     """Which further arguments it takes: "preprocess", "output", "trust", "arguments" (the network's own)."""
 
 
 # The first row that recognises a source builds it; all but the first two see paths and handles only.
 ORIGINS = {
-    "catalogue": Origin(
-        lambda source: isinstance(source, str) and source in CATALOGUE,
-        build.named,
-        frozenset({"arguments"}),
-    ),
-    "Keras model": Origin(
-        lambda source: isinstance(source, keras.layers.Layer),
-        custom.from_model,
-        frozenset({"preprocess", "output"}),
-    ),
-    "KerasHub preset": Origin(kerashub.is_preset, kerashub.from_preset, frozenset({"arguments"})),
+    "name in the catalogue": Origin(build.is_name, build.named, ("arguments",)),
+    "Keras model": Origin(custom.is_model, custom.from_model, ("preprocess", "output")),
+    "KerasHub preset": Origin(kerashub.is_preset, kerashub.from_preset, ("arguments",)),
     "file of a Keras model": Origin(
-        files.is_model_file, files.from_file, frozenset({"preprocess", "output", "trust"})
+        files.is_model_file, files.from_file, ("preprocess", "output", "trust")
     ),
     "SavedModel": Origin(
         saved_model.is_saved_model,
         saved_model.from_saved_model,
-        frozenset({"preprocess", "output", "trust", "arguments"}),
+        ("preprocess", "output", "trust", "arguments"),
     ),
 }
 
@@ -105,13 +97,13 @@ def backbone(
         >>> trunk.levels["P3"], trunk.output.shape
         ('block_5_add', (None, 3, 3, 1280))
     """
-    if not isinstance(source, str | os.PathLike | keras.layers.Layer):
+    if not (custom.is_model(source) or isinstance(source, str | os.PathLike)):
         raise checks.error(
             "`source` must be a name, a path, a handle or a keras.Model",
             given=type(source).__name__,
         )
-    kind = next((kind for kind, row in ORIGINS.items() if row.recognises(source)), None)
-    if kind is None:
+    origin = next((row for row in ORIGINS.values() if row.recognises(source)), None)
+    if origin is None:
         near = lookup.close(os.fspath(source), CATALOGUE)
         fix = "kt.backbones.names() lists the names."
         if near:
@@ -119,18 +111,16 @@ def backbone(
         expected = "`source` must be a known name, or an existing file or folder"
         raise checks.error(expected, given=repr(os.fspath(source)), fix=fix)
 
-    origin = ORIGINS[kind]
-    further = {"preprocess": preprocess, "output": output, "trust": trust, "arguments": arguments}
-    allowed = {*origin.takes, *(arguments if "arguments" in origin.takes else ())}
-    for name, value in {"preprocess": preprocess, "output": output, **arguments}.items():
-        if name not in allowed and value is not None:
-            what = "a Keras model" if isinstance(source, keras.layers.Layer) else source
+    options = {"preprocess": preprocess, "output": output, "trust": trust, "arguments": arguments}
+    options = {name: options[name] for name in origin.takes}
+    unused = {} if "arguments" in options else arguments
+    for name, value in {"preprocess": preprocess, "output": output, **unused}.items():
+        if name not in options and value is not None:
+            what = "a Keras model" if custom.is_model(source) else source
             raise checks.error(f"`{name}` must be left out for {what}", given=repr(value))
-    return origin.build(
-        source,
-        weights=weights,
-        image_size=None if image_size is None else checks.image_size(image_size),
-        channels=None if channels is None else checks.integer(channels, name="channels"),
-        channel_mode=channel_mode,
-        **{name: further[name] for name in origin.takes},
-    )
+    if image_size is not None:
+        image_size = checks.image_size(image_size)
+    if channels is not None:
+        channels = checks.integer(channels, name="channels")
+    options |= {"image_size": image_size, "channels": channels, "channel_mode": channel_mode}
+    return origin.build(source, weights=weights, **options)

@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 FILE = "saved_model.pb"
-_PARTS = ("variables", "assets")  # the folders that loading needs
 _COPIES: dict[str, pathlib.Path] = {}  # by digest: what this process was told to trust
 
 
@@ -247,12 +246,21 @@ def keep(folder: object) -> str:
 
     The copy lasts as long as the process.
     """
+    folder = str(folder)
+    files = [FILE]  # the files that loading needs, relative to the folder
+    if tf.io.gfile.exists(tf.io.gfile.join(folder, "fingerprint.pb")):
+        files.append("fingerprint.pb")
+    for part in ("variables", "assets"):
+        for parent, _, names in tf.io.gfile.walk(tf.io.gfile.join(folder, part)):
+            inside = pathlib.PurePath(parent).relative_to(pathlib.PurePath(folder)).as_posix()
+            files += [f"{inside}/{name}" for name in names]
+
     copy = pathlib.Path(tempfile.mkdtemp(dir=archives.scratch()))
     digest = hashlib.sha256()
-    for name in _files(str(folder)):
+    for name in sorted(files):
         target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        tf.io.gfile.copy(tf.io.gfile.join(str(folder), name), str(target))
+        tf.io.gfile.copy(tf.io.gfile.join(folder, name), str(target))
         digest.update(f"{name}\0{target.stat().st_size}\0".encode())
         with open(target, "rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
@@ -260,18 +268,6 @@ def keep(folder: object) -> str:
     if known is not copy:
         shutil.rmtree(copy)
     return digest.hexdigest()
-
-
-def _files(folder: str) -> list[str]:
-    """Returns the files that loading needs, relative to `folder` and in a fixed order."""
-    files = [FILE]
-    if tf.io.gfile.exists(tf.io.gfile.join(folder, "fingerprint.pb")):
-        files.append("fingerprint.pb")
-    for part in _PARTS:
-        for parent, _, names in tf.io.gfile.walk(tf.io.gfile.join(folder, part)):
-            inside = pathlib.PurePath(parent).relative_to(pathlib.PurePath(folder)).as_posix()
-            files += [f"{inside}/{name}" for name in names]
-    return sorted(files)
 
 
 def kept(digest: str | None) -> pathlib.Path | None:

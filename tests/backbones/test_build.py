@@ -13,11 +13,18 @@ from keras_transfer.core import checks
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["tiny", "MobileNetV2", "VGG16", pytest.param("MobileNetV3Small", marks=pytest.mark.slow)],
+    ("name", "output"),
+    [
+        ("tiny", None),
+        ("VGG16", None),
+        # The lower part has all kinds of layers; what needs the whole graph is in test_applications.py.
+        ("MobileNetV2", "block_4_add"),
+        ("MobileNetV3Small", "expanded_conv_4_add"),
+    ],
 )
-def test_contract(name):
-    testing.check_backbone(kt.backbone(name, weights=None, image_size=32))
+def test_contract(name, output):
+    backbone = kt.backbone(name, weights=None, image_size=32)
+    testing.check_backbone(backbone if output is None else kt.backbone(backbone, output=output))
 
 
 def test_nothing_is_built_until_asked_for():

@@ -83,15 +83,6 @@ def test_what_can_be_saved():
         rebuilding.check_saveable([Incomplete(3, name="own")])
 
 
-def test_what_keras_says_is_found_among_its_configs():
-    error = TypeError(
-        "could not be deserialized.\n\nconfig={'a': 1}.\n\nException encountered: no\nmore"
-    )
-    assert checks.first_line(error) == "no"
-    assert checks.first_line(ValueError("\n  one \ntwo")) == "one"
-    assert checks.first_line(KeyError()) == "KeyError"
-
-
 def test_private_names_that_this_stands_on_exist():
     """Fails first when a new Keras renames them."""
     inner = keras.layers.Normalization()

@@ -1,8 +1,11 @@
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 
 import keras_transfer as kt
+from keras_transfer.backbones import sources
 from keras_transfer.core import checks
 
 
@@ -20,6 +23,23 @@ def test_one_call_takes_a_name_a_model_and_a_file(tmp_path):
     for source in (network, tmp_path / "network.keras", str(tmp_path / "network.keras")):
         np.testing.assert_array_equal(kt.backbone(source, preprocess="0-1")(pixels), expected)
     assert kt.backbone("tiny", weights=None).source["name"] == "tiny"
+
+
+def test_each_kind_of_source_is_recognised(tmp_path):
+    kinds = [
+        ("VGG16", "name in the catalogue"),
+        (small_network(), "Keras model"),
+        ("kerashub:resnet_18_imagenet", "KerasHub preset"),
+        ("network.keras", "file of a Keras model"),
+        (pathlib.Path("network.h5"), "file of a Keras model"),
+        (tmp_path, "SavedModel"),
+        ("https://tfhub.dev/a/b/1", "SavedModel"),
+        ("module.tar.gz", "SavedModel"),
+        ("vgg16", None),
+    ]
+    for source, kind in kinds:
+        rows = sources.ORIGINS.items()
+        assert next((name for name, row in rows if row.recognises(source)), None) == kind, source
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_operations_are_those_below_the_end_bottom_to_top():
     ]
     assert trunk.end is network_end(trunk)
     assert trunk.mark is None
-    assert not trunk.prepared
+    assert not trunk.is_prepared
 
 
 def network_end(trunk):
@@ -60,7 +60,7 @@ def test_the_mark_of_the_package_is_the_end():
     mark = layers.Representation({"name": "x", "preprocessing": "tf"}, name="mark")
     model = keras.Model(image, keras.layers.Conv2D(2, 1, name="mask")(mark(features)))
     trunk = trunks.find(model)
-    assert (names(trunk), trunk.mark, trunk.prepared) == (["prepare", "conv"], mark, True)
+    assert (names(trunk), trunk.mark, trunk.is_prepared) == (["prepare", "conv"], mark, True)
     assert trunks.find(model, output="mask").end is model.outputs[0]
 
 

@@ -42,3 +42,12 @@ def test_image_size_refuses(value):
 def test_note_prints_and_returns(capsys):
     assert checks.note("2 files skipped") == "2 files skipped"
     assert capsys.readouterr().out == "keras_transfer: 2 files skipped\n"
+
+
+def test_the_line_of_keras_is_found_below_its_config():
+    error = TypeError(
+        "could not be deserialized.\n\nconfig={'a': 1}.\n\nException encountered: no\nmore"
+    )
+    assert checks.first_line(error) == "no"
+    assert checks.first_line(ValueError("\n  one \ntwo")) == "one"
+    assert checks.first_line(KeyError()) == "KeyError"
