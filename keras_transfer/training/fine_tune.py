@@ -218,7 +218,7 @@ def _start_record(
     if not quiet:
         for remark in recipe.data.remarks:
             checks.note(remark)
-    if about_kernels := kernels.told():
+    if about_kernels := kernels.describe_choice():
         record.note(about_kernels)
     for line in recipe.notes:
         record.note(line)
