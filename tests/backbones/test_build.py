@@ -82,7 +82,11 @@ def test_weights_from_a_file_equal_the_original(tmp_path):
             "`image_size` must be at least 71 for Xception. Given: 64",
         ),
         ("tiny", {"image_size": (32, 31)}, "at least 32 for tiny"),
-        ("tiny", {"weights": "imagenet"}, "'pretrained', None or an existing file. Given: 'imagenet'"),
+        (
+            "tiny",
+            {"weights": "imagenet"},
+            "'pretrained', None or an existing file. Given: 'imagenet'",
+        ),
         ("VGG16", {"weights": "imagnet"}, "an existing file. Given: 'imagnet'"),
     ],
 )
