@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_transfer import losses
 from keras_transfer.core import checks
-from keras_transfer.data.changes import augment, mixup
+from keras_transfer.data.changes import augment, blending
 from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
@@ -101,7 +101,7 @@ def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], ob
     """Returns what smooths the targets of a batch as the data's changes do; None where they do not."""
     share = getattr(given.changes, "label_smoothing", 0.0)
     return (
-        functools.partial(mixup.smoothed, classes=_classes(model, given), share=share)
+        functools.partial(blending.smoothed, classes=_classes(model, given), share=share)
         if share
         else None
     )

@@ -1,6 +1,6 @@
 """Random changes to training pictures, repeatable: what happens follows from the seed, the pass and the place in it.
 
-One more change is a field of `Augment`, a row of `CHECKS` and a row of a table in `changes`.
+One more change is a field of `Augment`, a row of `CHECKS` and a row of a table in `draws`.
 """
 
 import dataclasses
@@ -12,10 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data.changes import colours as colouring
-from keras_transfer.data.changes import draws as changes
-from keras_transfer.data.changes import mixup as mixing
-from keras_transfer.data.changes import warping
+from keras_transfer.data.changes import blending, colours, draws, warping
 from keras_transfer.machine import streams
 
 __all__ = ["PRESETS", "Augment", "Passes", "numbered"]
@@ -55,13 +52,13 @@ class Passes:
 
 
 def numbered(passes: Passes) -> tf.data.Dataset:
-    """Repeats the number of the pass without end; whoever goes through it counts one."""
+    """Repeats the number of the pass without end; each iterator counts a pass."""
 
-    def number(_: tf.Tensor) -> tf.data.Dataset:
-        found = tf.numpy_function(lambda: np.int64(passes.advance()), [], tf.int64)  # once a pass
-        return tf.data.Dataset.from_tensors(tf.ensure_shape(found, ())).repeat()
+    def repeat(_: tf.Tensor) -> tf.data.Dataset:
+        number = tf.numpy_function(lambda: np.int64(passes.advance()), [], tf.int64)  # once a pass
+        return tf.data.Dataset.from_tensors(tf.ensure_shape(number, ())).repeat()
 
-    return tf.data.Dataset.from_tensors(0).flat_map(number)
+    return tf.data.Dataset.from_tensors(0).flat_map(repeat)
 
 
 def _at_most_one(value: object, *, name: str, above: float = -math.inf) -> float:
@@ -212,7 +209,7 @@ class Augment:
             )
         _check_images(spec[0])
         if self.softens:
-            mixing.check_targets(spec[1], classes)
+            blending.check_targets(spec[1], classes)
         passes = Passes() if passes is None else passes
 
         @streams.plain
@@ -224,7 +221,7 @@ class Augment:
             if self.mixes:
                 images, *rest = self._mixed(images, *rest, key=key, classes=classes)
             if self.label_smoothing:
-                rest = (mixing.smoothed(rest[0], classes, self.label_smoothing), *rest[1:])
+                rest = (blending.smoothed(rest[0], classes, self.label_smoothing), *rest[1:])
             return images, *rest
 
         result = tf.data.Dataset.zip((numbered(passes), tf.data.Dataset.counter(), dataset)).map(
@@ -253,18 +250,22 @@ class Augment:
         images = tf.cast(images, tf.float32)
         _check_images(images)
         wanted, size = self.changes, tf.shape(images)[1:3]
-        draws = changes.Draws(seed, tf.shape(images)[0])
-        moves = [name for name in changes.GEOMETRY if name in wanted]
+        numbers = draws.Draws(seed, tf.shape(images)[0])
+
+        moves = [name for name in draws.GEOMETRY if name in wanted]
         if moves:
-            matrix = functools.reduce(
-                tf.matmul, (changes.GEOMETRY[name](wanted[name], draws, size) for name in moves)
-            )
-            images = warping.warp(images, matrix, inside=set(moves) <= changes.INSIDE, jit=jit)
-        colours = [name for name in changes.COLOUR if name in wanted]
-        steps = [step for name in colours for step in changes.COLOUR[name](wanted[name], draws)]
+            matrices = [draws.GEOMETRY[name](wanted[name], numbers, size) for name in moves]
+            is_inside = set(moves) <= draws.INSIDE
+            matrix = functools.reduce(tf.matmul, matrices)
+            images = warping.warp(images, matrix, inside=is_inside, jit=jit)
+
+        steps = []
+        for name in draws.COLOUR:
+            if name in wanted:
+                steps += draws.COLOUR[name](wanted[name], numbers)
         if steps:
-            images = colouring.recolour(images, steps)
-        return changes.erase(images, self.erase, draws) if self.erase else images
+            images = colours.recolour(images, steps)
+        return draws.erase(images, self.erase, numbers) if self.erase else images
 
     def get_config(self) -> dict:
         """Plain values, for `Augment(**config)`."""
@@ -279,27 +280,26 @@ class Augment:
         key: tf.Tensor,
         classes: object,
     ) -> tuple:
-        draws = changes.Draws(key, tf.shape(images)[0])
+        numbers = draws.Draws(key, tf.shape(images)[0])
         partners = tf.random.experimental.stateless_shuffle(
-            tf.range(draws.count), draws.key("partners")
+            tf.range(numbers.count), numbers.key("partners")
         )
 
-        def blended() -> tuple[tf.Tensor, tf.Tensor]:
-            shares = mixing.beta(self.mixup, draws.count, seed=draws.key("mixup"))
-            return mixing.mixup(images, partners, shares), shares
+        def mixup() -> tuple[tf.Tensor, tf.Tensor]:
+            shares = blending.beta(self.mixup, numbers.count, seed=numbers.key("mixup"))
+            return blending.mixup(images, partners, shares), shares
 
-        def pasted() -> tuple[tf.Tensor, tf.Tensor]:
-            shares = mixing.beta(self.cutmix, draws.count, seed=draws.key("cutmix"))
-            centres = tf.random.stateless_uniform((draws.count, 2), draws.key("cutmix centres"))
-            return mixing.cutmix(images, partners, shares, centres)
+        def cutmix() -> tuple[tf.Tensor, tf.Tensor]:
+            shares = blending.beta(self.cutmix, numbers.count, seed=numbers.key("cutmix"))
+            centres = tf.random.stateless_uniform((numbers.count, 2), numbers.key("cutmix centres"))
+            return blending.cutmix(images, partners, shares, centres)
 
         if self.mixup and self.cutmix:
-            images, shares = tf.cond(
-                tf.random.stateless_uniform((), draws.key("mix")) < 0.5, blended, pasted
-            )
+            is_mixup = tf.random.stateless_uniform((), numbers.key("mix")) < 0.5
+            images, shares = tf.cond(is_mixup, mixup, cutmix)
         else:
-            images, shares = blended() if self.mixup else pasted()
-        targets, mixed = mixing.mix_targets(targets, weights, partners, shares, classes=classes)
+            images, shares = mixup() if self.mixup else cutmix()
+        targets, mixed = blending.mix_targets(targets, weights, partners, shares, classes=classes)
         return (images, targets) if weights is None else (images, targets, mixed)
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """What can happen to the pictures of a batch: how each change draws its random numbers, and the tables of changes.
 
 A row of `GEOMETRY` makes the matrices of one change of places (see `warping`), a row of `COLOUR` the steps of one
-change of colours (see `colouring`), both from the value of the field of `Augment` with that name.
+change of colours (see `colours`), both from the value of the field of `Augment` with that name.
 """
 
 import math
@@ -9,7 +9,7 @@ import zlib
 
 import tensorflow as tf
 
-from keras_transfer.data.changes import colours, mixup, warping
+from keras_transfer.data.changes import blending, colours, warping
 
 __all__ = ["COLOUR", "GEOMETRY", "INSIDE", "Draws", "erase"]
 
@@ -97,10 +97,10 @@ def erase(images: tf.Tensor, probability: float, draws: Draws) -> tf.Tensor:
     centres = tf.stack(
         [draws.between(0.0, 1.0, name) for name in ("erased row", "erased column")], axis=-1
     )
-    found = mixup.boxes(sides, centres, size=tf.shape(images)[1:3])
+    boxes = blending.boxes(sides, centres, size=tf.shape(images)[1:3])
     shape = (draws.count, 1, 1, images.shape[-1])
-    return mixup.paste(
-        images, tf.random.stateless_uniform(shape, draws.key("erased colour"), maxval=255.0), found
+    return blending.paste(
+        images, tf.random.stateless_uniform(shape, draws.key("erased colour"), maxval=255.0), boxes
     )
 
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_transfer import losses
 from keras_transfer.core import checks
-from keras_transfer.data.changes import augment, mixup
+from keras_transfer.data.changes import augment, blending
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (6, 7, 9, 3)).astype("float32")
@@ -16,20 +16,20 @@ PROBABILITIES = RNG.dirichlet(np.ones(3), 6).astype("float32")
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_are_beta(alpha):
-    drawn = mixup.beta(alpha, 20000, seed=(0, 1)).numpy()
+    drawn = blending.beta(alpha, 20000, seed=(0, 1)).numpy()
     assert abs(drawn.mean() - 0.5) < 0.01
     assert abs(drawn.var() - 1 / (4 * (2 * alpha + 1))) < 0.005
-    np.testing.assert_array_equal(drawn, mixup.beta(alpha, 20000, seed=(0, 1)))
+    np.testing.assert_array_equal(drawn, blending.beta(alpha, 20000, seed=(0, 1)))
 
 
 def test_a_tiny_alpha_is_all_or_nothing():
-    drawn = mixup.beta(1e-4, 2000, seed=(0, 1)).numpy()
+    drawn = blending.beta(1e-4, 2000, seed=(0, 1)).numpy()
     assert ((drawn < 1e-3) | (drawn > 1 - 1e-3)).mean() > 0.99
     assert abs(drawn.mean() - 0.5) < 0.05
 
 
 def test_mixup_by_definition():
-    mixed = mixup.mixup(tf.constant(IMAGES), PARTNERS, SHARES).numpy()
+    mixed = blending.mixup(tf.constant(IMAGES), PARTNERS, SHARES).numpy()
     for at, (partner, share) in enumerate(zip(PARTNERS, SHARES.numpy(), strict=True)):
         np.testing.assert_allclose(
             mixed[at], share * IMAGES[at] + (1 - share) * IMAGES[partner], rtol=1e-5
@@ -38,7 +38,7 @@ def test_mixup_by_definition():
 
 def test_cutmix_by_definition():
     centres = RNG.random((6, 2)).astype("float32")
-    mixed, kept = mixup.cutmix(tf.constant(IMAGES), PARTNERS, SHARES, centres)
+    mixed, kept = blending.cutmix(tf.constant(IMAGES), PARTNERS, SHARES, centres)
     height, width = IMAGES.shape[1:3]
     for at, share in enumerate(SHARES.numpy()):
         cut = [int(np.rint(side * np.sqrt(1 - share))) for side in (height, width)]
@@ -56,9 +56,9 @@ def test_cutmix_by_definition():
 
 
 def test_cutmix_keeps_about_the_share_it_is_given():
-    shares = mixup.beta(1.0, 3000, seed=(0, 2))
+    shares = blending.beta(1.0, 3000, seed=(0, 2))
     centres = tf.fill((3000, 2), 0.5)
-    kept = mixup.cutmix(tf.zeros((3000, 32, 32, 1)), tf.range(3000), shares, centres)[1]
+    kept = blending.cutmix(tf.zeros((3000, 32, 32, 1)), tf.range(3000), shares, centres)[1]
     np.testing.assert_allclose(kept, shares, atol=0.05)
 
 
@@ -67,7 +67,7 @@ def test_cutmix_keeps_about_the_share_it_is_given():
     [(0.0, 0.5, [4, 4, 4, 4]), (1.0, 0.5, [0, 0, 8, 8]), (0.5, 0.99, [5, 5, 8, 8])],
 )
 def test_boxes_end_at_the_edges(sides, centre, found):
-    assert mixup.boxes(
+    assert blending.boxes(
         tf.fill((1, 2), sides), tf.fill((1, 2), centre), size=(8, 8)
     ).numpy().tolist() == [found]
 
@@ -80,7 +80,7 @@ def test_boxes_end_at_the_edges(sides, centre, found):
 def test_the_loss_of_a_mixture_is_the_mixture_of_losses(options, weighted):
     weights = np.array([1.0, 0.0, 2.0, 0.5, 0.0, 0.0], "float32") if weighted else None
     loss = losses.Crossentropy(reduction="none", **options)
-    mixed, new = mixup.mix_targets(tf.constant(IDS), weights, PARTNERS, SHARES, classes=3)
+    mixed, new = blending.mix_targets(tf.constant(IDS), weights, PARTNERS, SHARES, classes=3)
     assert mixed.shape == (6, 3)
     assert (new is None) == (weights is None)
     found = loss(mixed, PROBABILITIES).numpy() * (1 if new is None else new.numpy())
@@ -96,11 +96,11 @@ def test_numbers_are_interpolated_and_missing_ones_left_out():
     numbers = np.array([1.0, np.nan, 5.0, 7.0, np.nan, np.nan], "float32")
     weights = np.array([1.0, 0.0, 1.0, 3.0, 0.0, 0.0], "float32")
     s = SHARES.numpy()
-    mixed, new = mixup.mix_targets(tf.constant(numbers), weights, PARTNERS, SHARES)
+    mixed, new = blending.mix_targets(tf.constant(numbers), weights, PARTNERS, SHARES)
     between = (s[0] * 1 + (1 - s[0]) * 3 * 7) / (s[0] + 3 * (1 - s[0]))
     np.testing.assert_allclose(mixed, [between, 1, 5, 7, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(new, [s[0] + 3 * (1 - s[0]), 1 - s[1], 1, 3 * s[3], 0, 0], rtol=1e-5)
-    plain, nothing = mixup.mix_targets(
+    plain, nothing = blending.mix_targets(
         tf.constant([[1.0], [3.0]]), None, [1, 0], tf.constant([0.25, 1.0])
     )
     np.testing.assert_allclose(plain, [[2.5], [3.0]])
@@ -109,7 +109,7 @@ def test_numbers_are_interpolated_and_missing_ones_left_out():
 
 def test_ids_columns_and_distributions_agree():
     mixed = [
-        mixup.mix_targets(tf.constant(targets), None, PARTNERS, SHARES, classes=3)[0]
+        blending.mix_targets(tf.constant(targets), None, PARTNERS, SHARES, classes=3)[0]
         for targets in (
             IDS,
             IDS[:, None],
@@ -125,20 +125,20 @@ def test_ids_columns_and_distributions_agree():
 def test_a_dict_of_targets():
     targets = {"kind": tf.constant(IDS), "size": tf.constant(IDS, tf.float32)}
     weights = {"kind": np.array([1, 1, 0, 1, 1, 0], "float32")}
-    mixed, new = mixup.mix_targets(targets, weights, PARTNERS, SHARES, classes={"kind": 3})
-    kind, own = mixup.mix_targets(targets["kind"], weights["kind"], PARTNERS, SHARES, classes=3)
+    mixed, new = blending.mix_targets(targets, weights, PARTNERS, SHARES, classes={"kind": 3})
+    kind, own = blending.mix_targets(targets["kind"], weights["kind"], PARTNERS, SHARES, classes=3)
     np.testing.assert_array_equal(mixed["kind"], kind)
     np.testing.assert_array_equal(
-        mixed["size"], mixup.mix_targets(targets["size"], None, PARTNERS, SHARES)[0]
+        mixed["size"], blending.mix_targets(targets["size"], None, PARTNERS, SHARES)[0]
     )
     assert list(new) == ["kind"]
     np.testing.assert_array_equal(new["kind"], own)
-    one = mixup.mix_targets(targets, weights["kind"], PARTNERS, SHARES, classes={"kind": 3})[1]
+    one = blending.mix_targets(targets, weights["kind"], PARTNERS, SHARES, classes={"kind": 3})[1]
     np.testing.assert_array_equal(one, own)
 
 
 def test_a_class_id_out_of_range_is_seen():
-    mixed = mixup.mix_targets(
+    mixed = blending.mix_targets(
         tf.constant([0, 3]), None, [1, 0], tf.constant([0.5, 0.5]), classes=3
     )[0]
     assert np.isnan(mixed).all()
@@ -185,12 +185,12 @@ def test_pictures_and_targets_are_mixed_alike(changes):
 )
 def test_targets_that_cannot_be_mixed(spec, classes, message):
     with pytest.raises(checks.InputError, match=message):
-        mixup.check_targets(spec, classes)
+        blending.check_targets(spec, classes)
 
 
 def test_targets_that_can_be_mixed():
-    mixup.check_targets(
+    blending.check_targets(
         {"kind": tf.TensorSpec((None,), tf.int64), "age": tf.TensorSpec((None,), tf.float32)},
         {"kind": 3},
     )
-    mixup.check_targets(tf.TensorSpec((None, 4), tf.float32), None)
+    blending.check_targets(tf.TensorSpec((None, 4), tf.float32), None)

@@ -1,4 +1,4 @@
-"""One pass of a network over images, kept as arrays: `kt.features.extract`."""
+"""`kt.features.extract`: one pass of a network over images, kept as arrays."""
 
 import datetime
 import itertools
