@@ -72,7 +72,7 @@ def fine_tune(
         augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips,
             crops and recolours a little, and smooths labels, where `epochs` and `stages` are left open and colour
             pictures are classified.
-        cache: What frozen layers give is the same in every epoch, so it is computed once and kept: "memory", "disk"
+        cache: The outputs of frozen layers are the same in every epoch, so they are computed once: "memory", "disk"
             (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
             the same; where it would not be, a line says why nothing is kept.
         views: How many random views of each training image are kept where images are changed at random. With 1 they

@@ -127,11 +127,13 @@ class Trace:
         waiting, reached = [_node_of(end) for end in ends], set()
         while waiting:
             name = waiting.pop()
-            if name not in reached:
-                reached.add(name)
-                node = self._definition.node[self._places[name]]
-                waiting += [] if name in above else map(_node_of, node.input)
-        return [self._definition.node[at] for at in sorted(self._places[each] for each in reached)]
+            if name in reached:
+                continue
+            reached.add(name)
+            if name not in above:
+                waiting += map(_node_of, self._definition.node[self._places[name]].input)
+        places = sorted(self._places[name] for name in reached)
+        return [self._definition.node[place] for place in places]
 
     def _trace(self, images: tf.Tensor) -> None:
         self._again: dict[int, list[tf.Tensor]] = {}
