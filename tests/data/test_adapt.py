@@ -264,6 +264,7 @@ def test_data_of_files_names_them(photos):
         ]
 
 
+@pytest.mark.compiled
 def test_skipping_bad_files_keeps_the_rest_in_order(photos):
     (photos / "cat" / "00.png").write_bytes(b"")
     (photos / "cat" / "1.png").write_bytes((photos / "cat" / "2.png").read_bytes()[:60])
@@ -287,6 +288,7 @@ def test_skipping_bad_files_keeps_the_rest_in_order(photos):
     assert "not a JPEG" in reasons["z.jpg"]
 
 
+@pytest.mark.compiled
 def test_a_bad_file_is_named(photos):
     for at in (5, 6):  # the second one in a batch that is not reached
         (photos / "dog" / f"{at}.png").write_bytes(b"these are my notes")

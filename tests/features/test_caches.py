@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -122,20 +120,22 @@ def test_the_place_comes_from_the_environment(tmp_path, monkeypatch):
 
 
 WAITING = """
-import sys, time
+import pathlib, time
 import keras_transfer as kt
 def make(folder):
-    print("making", flush=True)
+    pathlib.Path(arguments[1]).touch()
     time.sleep(60)
-kt.features.CacheFolder(sys.argv[1]).get("k", make, size=1)
+kt.features.CacheFolder(arguments[0]).get("k", make, size=1)
 """
 
 
-def test_another_process_is_waited_for_as_long_as_it_lives(tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", WAITING, str(tmp_path)], stdout=subprocess.PIPE)
+def test_another_process_is_waited_for_as_long_as_it_lives(tmp_path, fork):
+    other = fork(WAITING, tmp_path / "cache", tmp_path / "making")
     try:
-        assert other.stdout.readline() == b"making\n"
-        folder, started = kt.features.CacheFolder(tmp_path), time.perf_counter()
+        while not (tmp_path / "making").exists():
+            assert other.is_alive()
+            time.sleep(0.01)
+        folder, started = kt.features.CacheFolder(tmp_path / "cache"), time.perf_counter()
         with folder._locked("k", wait=False) as is_free:
             assert not is_free
         other.kill()
@@ -143,7 +143,7 @@ def test_another_process_is_waited_for_as_long_as_it_lives(tmp_path):
         assert time.perf_counter() - started < 30
     finally:
         other.kill()
-        other.wait()
+        other.join()
 
 
 @pytest.mark.parametrize("system", ["one call", "two calls"])

@@ -53,6 +53,7 @@ def test_a_certain_answer_costs_its_logits(label, expected):
     np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.compiled
 def test_rare_classes_are_answered_more_often():
     """Two classes, 9 to 1, that overlap: the cut moves to where both are alike likely."""
     x = np.concatenate([RNG.normal(-1, 1, 1800), RNG.normal(1, 1, 200)])[:, None].astype("float32")

@@ -269,7 +269,7 @@ def test_the_trunk_moves_by_the_common_direction(name, on):
 
 
 # States by task and by pair.
-@pytest.mark.parametrize("name", ["dwa", pytest.param("gradvac", marks=pytest.mark.compiled)])
+@pytest.mark.parametrize("name", [pytest.param("dwa", marks=pytest.mark.compiled), "gradvac"])
 def test_fine_tuning_cached_is_uncached_and_can_be_resumed(name, tmp_path):
     data = arrays(
         {"kind": KIND, "age": np.where(np.arange(22) % 4 == 1, np.nan, AGE), "again": KIND[::-1]}
