@@ -7,8 +7,6 @@ import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.training.methods import head_fitting
 
-pytestmark = pytest.mark.compiled
-
 RNG = np.random.default_rng(0)
 CLASSES = 4
 LABELS = np.arange(80) % CLASSES
@@ -258,6 +256,7 @@ def test_a_class_without_examples_is_hardly_ever_answered():
     assert model.predict(IMAGES, verbose=0)[:, CLASSES].max() < 1e-3
 
 
+@pytest.mark.compiled
 def test_mixed_precision_keeps_the_head_in_float32():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     model = model_of()

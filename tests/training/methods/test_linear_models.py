@@ -4,8 +4,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from keras_transfer.training.methods import linear_models
 
-pytestmark = pytest.mark.compiled
-
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5)) * [1, 2, 0.5, 1, 3] + 1
 Y = (X @ RNG.normal(size=(5, 3)) + RNG.normal(size=(60, 3))).argmax(axis=1)
