@@ -31,7 +31,7 @@ def main():
         "two_stage_ahead_by": {},
     }
     for shots in asked.shots:
-        scores, _, _ = demo.compare(shots=shots, seeds=asked.seeds)
+        scores, _, _ = demo.compare(shots=shots, seeds=asked.seeds, scratch_epochs=150)
         means = {arm: 100 * statistics.mean(values) for arm, values in scores.items()}
         result["accuracy"][shots] = {
             arm: {

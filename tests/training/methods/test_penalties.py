@@ -320,7 +320,7 @@ def trained(strategy, regulariser):
     with strategy.scope():
         model = kt.build_model(networks.small(), kt.tasks.Classification(3))
         model.trainable = False
-        kt.unfreeze(model, above="block3")
+        kt.unfreeze(model, above="block3*")
         kt.compile(model, optimizer=keras.optimizers.SGD(0.001))
     with regulariser.attached(model) as training_model:
         assert training_model.distribute_strategy.num_replicas_in_sync == strategy.num_replicas_in_sync
