@@ -14,6 +14,8 @@ from keras_transfer.optimizers import schedules
 from keras_transfer.training.rates import layer_rates
 from keras_transfer.training.rates import search as finder
 
+pytestmark = pytest.mark.compiled  # a search is a hundred steps
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6)).astype("float32")
 LABELS = (X[:, 0] > 0).astype("int64") + (X[:, 1] > 0)
@@ -67,7 +69,6 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_everything_is_as_before(name, policy):
@@ -377,7 +378,6 @@ def test_models_that_cannot_be_searched():
         finder.find_learning_rate(model, types.SimpleNamespace(train=None))
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize(
     "compiled", [{"jit_compile": True}, {"steps_per_execution": 4}, {"run_eagerly": True}]
 )
