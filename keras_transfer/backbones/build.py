@@ -77,7 +77,7 @@ def named(
     if weights == "pretrained" and not is_tiny:
         weights = "imagenet"
 
-    channels = planes.check_channels(channels or 3, channel_mode)
+    channels = planes.check_channels(3 if channels is None else channels, channel_mode)
     plan = _Plan(name, size, channels, channel_mode, arguments)
     network = _build(plan, weights)
     source = {
