@@ -1,5 +1,4 @@
 import math
-import types
 
 import keras
 import numpy as np
@@ -374,8 +373,10 @@ def test_models_that_cannot_be_searched():
     for one, message in wrong:
         with pytest.raises(checks.InputError, match=message):
             finder.find_learning_rate(one, batches())
+    data = kt.data.from_arrays(PIXELS, np.arange(24) % 3)
+    data.train = None
     with pytest.raises(checks.InputError, match="with a training part"):
-        finder.find_learning_rate(model, types.SimpleNamespace(train=None))
+        finder.find_learning_rate(model, data)
 
 
 @pytest.mark.parametrize(
