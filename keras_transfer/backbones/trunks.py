@@ -192,7 +192,7 @@ def _find_named(
 ) -> keras.KerasTensor:
     """Returns the output of the uppermost operation that matches by its path or that of a model around it."""
     path_of = {id(layer): path for path, layer in paths.leaves(network).items()}
-    ends = {}
+    ends: dict = {}
     for node in order:
         parts = path_of.get(id(node.operation), node.operation.name).split("/")
         for depth in range(1, len(parts) + 1):

@@ -90,7 +90,7 @@ def _load_by_order(
 ) -> None:
     report = load_by_order(model, path, head="any")
     leaves = paths.leaves(model)
-    inside = set()
+    inside: set = set()
     for operation in needed:
         if isinstance(operation, keras.layers.Layer):
             inside.update(id(part) for part in operation._flatten_layers())

@@ -6,6 +6,7 @@ An error is one line that says what was expected, what was given and how to fix 
 import math
 import numbers
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "SEEDS",
@@ -77,7 +78,7 @@ def choice(value: object, allowed: Iterable, *, name: str) -> object:
     return value
 
 
-def integer(value: object, *, name: str, minimum: int = 1, below: float = math.inf) -> int:
+def integer(value: Any, *, name: str, minimum: int = 1, below: float = math.inf) -> int:
     """Returns `value` as `int` if it is a whole number of at least `minimum` and smaller than `below`.
 
     Example:
@@ -108,7 +109,7 @@ def image_size(value: object, *, name: str = "image_size", minimum: int = 1) -> 
 
 
 def number(
-    value: object,
+    value: Any,
     *,
     name: str,
     above: float = -math.inf,

@@ -18,7 +18,7 @@ def close(name: str, options: Iterable[str], *, most: int = 3) -> list[str]:
         >>> close("mobilnetv2", ["MobileNetV2", "VGG16"])
         ['MobileNetV2']
     """
-    by_lower = {}
+    by_lower: dict = {}
     for option in options:
         by_lower.setdefault(option.lower(), option)
     hits = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)

@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -59,7 +60,7 @@ class FileRows:
             self.file.seek(offset)
             return self.file.readinto(view)
 
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self(range(self.count)).astype(dtype or self.dtype, copy=False)
 
     def __del__(self) -> None:

@@ -71,7 +71,7 @@ class Features:
     def __len__(self) -> int:
         return len(self.arrays)
 
-    def __contains__(self, layer: object) -> bool:
+    def __contains__(self, layer: Any) -> bool:
         return self.levels.get(layer, layer) in self.arrays
 
     def keys(self) -> KeysView[str]:

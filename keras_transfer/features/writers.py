@@ -40,7 +40,7 @@ class Memory:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self.arrays = {}
+        self.arrays: dict = {}
 
     def open(self, specs: Specs, *, rows: int | None) -> None:
         """Makes room for `rows` rows of each shape."""

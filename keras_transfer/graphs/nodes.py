@@ -8,7 +8,7 @@ whole.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
@@ -20,7 +20,7 @@ __all__ = [
     "lanes", "mixes_lanes", "nodes", "replay", "tap",
 ]  # fmt: skip
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 
 class Node(NamedTuple):
@@ -29,7 +29,7 @@ class Node(NamedTuple):
     operation: keras.Operation
     inputs: list[Tensor]
     outputs: list[Tensor]
-    call: object  # Keras's own node; `call.arguments.fill_in` puts other tensors in the place of `inputs`
+    call: Any  # Keras's own node; `call.arguments.fill_in` puts other tensors in the place of `inputs`
 
 
 def check_functional(model: keras.Model, *, argument: str = "model") -> None:

@@ -5,6 +5,7 @@ So no other room has to know a task, a backbone or a way of sharing by name.
 
 import collections
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import ops
@@ -154,7 +155,7 @@ def shared(model: keras.Model) -> list[keras.KerasTensor]:
     return boundaries.deepest_shared(nodes.nodes(model), learning) if len(learning) > 1 else []
 
 
-def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:
+def targets_by_task(model: keras.Model, targets: Any) -> dict[str, object]:
     """Returns the targets of each task of `model`, without targets that belong to no task.
 
     Args:
@@ -182,7 +183,7 @@ def targets_by_task(model: keras.Model, targets: object) -> dict[str, object]:
     return {name: targets[name] for name in names}
 
 
-def check_labelled(name: str, targets: object) -> None:
+def check_labelled(name: str, targets: Any) -> None:
     """Raises an error where a task has no label at all.
 
     Args:

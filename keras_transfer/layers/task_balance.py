@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,7 +89,7 @@ class Balance(keras.layers.Layer):
         """Whether the balancer is one of gradients."""
         return self.balancer.kind == "gradients"
 
-    def call(self, inputs: object) -> list:
+    def call(self, inputs: Any) -> list:
         """Returns its input once for each task; a list of tensors as it is."""
         if isinstance(inputs, list | tuple):
             return list(inputs)
@@ -115,7 +116,7 @@ class Balance(keras.layers.Layer):
         joined = tf.linalg.matvec(rows, factors, transpose_a=True)
         return tf.cast(tf.reshape(joined, tf.shape(gradients[0])), dtype)
 
-    def weigh(self, losses: object, known: object) -> object:
+    def weigh(self, losses: Any, known: Any) -> object:
         """Returns the weights of the losses in a training step, and moves on the state of a balancer of losses.
 
         Args:
@@ -130,7 +131,7 @@ class Balance(keras.layers.Layer):
         found, state = self.balancer.weights(losses, known, self._state())
         return self._moved(found, state)
 
-    def combine(self, gram: object) -> object:
+    def combine(self, gram: Any) -> object:
         """Returns the coefficients of the tasks' gradients, and moves on the state.
 
         Args:
@@ -142,7 +143,7 @@ class Balance(keras.layers.Layer):
         )
         return self._moved(found, state)
 
-    def fixed(self) -> object:
+    def fixed(self) -> Any:
         """Returns the weights that hold while measuring: those that never change, else 1, for comparable losses."""
         if not getattr(self.balancer, "is_constant", False):
             return ops.ones(len(self.names))

@@ -1,6 +1,7 @@
 """The mark in a model where a task's answer comes out."""
 
 import copy
+from typing import Any
 
 import keras
 from keras import ops
@@ -23,7 +24,7 @@ class TaskOutput(keras.layers.Layer):
         'TaskOutput'
     """
 
-    def __init__(self, task: object, **kwargs: object) -> None:
+    def __init__(self, task: Any, **kwargs: object) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.task = keras.saving.deserialize_keras_object(task) if isinstance(task, dict) else task

@@ -1,6 +1,7 @@
 """What losses of one class out of several share: targets of every form, smoothing, class weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -55,7 +56,7 @@ class ClassLoss(base.TaskLoss):
         """
         raise NotImplementedError
 
-    def call(self, y_true: object, y_pred: object) -> object:
+    def call(self, y_true: Any, y_pred: Any) -> object:
         """Returns the loss of each example.
 
         Args:
@@ -93,7 +94,7 @@ def unsettled(what: str, given: object) -> checks.InputError:
     )
 
 
-def _distributions(y_true: object, classes: int, dtype: str) -> object:
+def _distributions(y_true: object, classes: int, dtype: str) -> Any:
     """Ids as rows of one 1; distributions as they are."""
     targets = ops.convert_to_tensor(y_true)
     if len(targets.shape) < 2 or targets.shape[-1] != classes:

@@ -1,6 +1,7 @@
 """The focal loss: what is easy counts little."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -54,7 +55,7 @@ class Focal(class_loss.ClassLoss):
         )
         self.gamma = checks.number(gamma, name="gamma", minimum=0)
 
-    def each(self, targets: object, y_pred: object) -> object:
+    def each(self, targets: Any, y_pred: Any) -> object:
         """Returns the loss of each example."""
         if not self.gamma:
             return ops.categorical_crossentropy(targets, y_pred)

@@ -1,6 +1,7 @@
 """Huber loss in units of the target's own spread."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ class ScaledHuber(base.TaskLoss):
         self.scale = np.asarray(scale, "float64").tolist()
         self.delta = float(delta)
 
-    def call(self, y_true: object, y_pred: object) -> object:
+    def call(self, y_true: Any, y_pred: Any) -> object:
         """Returns the loss of each example, the mean over its outputs.
 
         Args:

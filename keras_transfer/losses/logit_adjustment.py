@@ -1,6 +1,7 @@
 """Cross-entropy with logits that are shifted by how frequent the classes are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -61,7 +62,7 @@ class LogitAdjusted(class_loss.ClassLoss):
         )
         self.tau = checks.number(tau, name="tau", minimum=0)
 
-    def each(self, targets: object, y_pred: object) -> object:
+    def each(self, targets: object, y_pred: Any) -> object:
         """Returns the loss of each example."""
         if self.priors is None:
             raise class_loss.unsettled("class priors", None)

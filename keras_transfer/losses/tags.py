@@ -1,5 +1,7 @@
 """Cross-entropy of tags, each of which is there or not."""
 
+from typing import Any
+
 from keras import ops, saving
 
 from keras_transfer.losses import base
@@ -30,7 +32,7 @@ class TagCrossentropy(base.TaskLoss):
     ) -> None:
         super().__init__(reduction=reduction, name=name, dtype=dtype)
 
-    def call(self, y_true: object, y_pred: object) -> object:
+    def call(self, y_true: Any, y_pred: Any) -> object:
         """Returns the loss of each example.
 
         Args:

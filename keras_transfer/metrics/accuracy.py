@@ -1,5 +1,7 @@
 """The share of right answers, also where targets are distributions."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -20,7 +22,7 @@ class Accuracy(keras.metrics.SparseCategoricalAccuracy):
     def __init__(self, name: str = "accuracy", dtype: object = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true: object, y_pred: object, sample_weight: object = None) -> object:
+    def update_state(self, y_true: object, y_pred: Any, sample_weight: object = None) -> object:
         """Adds a batch.
 
         Args:

@@ -1,6 +1,7 @@
 """Scores of tags, each of which an example has or has not: average precision, precision, recall, F1."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -165,7 +166,7 @@ def tag_rows(
     return targets, probabilities
 
 
-def _check_values(expected: str, values: np.ndarray, first: int, allowed: object) -> None:
+def _check_values(expected: str, values: np.ndarray, first: int, allowed: Any) -> None:
     wrong = np.argwhere(~allowed(values))
     if len(wrong):
         row, column = wrong[0]

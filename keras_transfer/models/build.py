@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -99,7 +100,7 @@ def compile(
     *,
     optimizer: str | keras.optimizers.Optimizer | None = None,
     balancing: Mapping[str, float] | None = None,
-    data: object = None,
+    data: Any = None,
     steps_per_execution: int = 1,
     jit_compile: bool | str | None = None,
 ) -> None:

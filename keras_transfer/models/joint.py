@@ -3,6 +3,7 @@
 import collections
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -114,7 +115,7 @@ class JointModel(keras.Model):
             for position in nodes.ancestors(order, found)
         )
 
-    def _values(self, y: object, y_pred: object, sample_weight: object) -> tuple[list, list]:
+    def _values(self, y: Any, y_pred: Any, sample_weight: object) -> tuple[list, list]:
         """The share of this replica in each task's loss, and whether there is a label for it anywhere."""
         given = compiling.arguments(self)
         scale = given.get("loss_weights") or {}
@@ -209,7 +210,7 @@ class JointModel(keras.Model):
 
 
 def balanced(
-    starts: Mapping[str, keras.KerasTensor], balancing: object, *, on: str = "representation"
+    starts: Mapping[str, keras.KerasTensor], balancing: Any, *, on: str = "representation"
 ) -> dict[str, keras.KerasTensor]:
     """Returns the tensors that heads start from, behind a `layers.Balance`.
 
@@ -292,5 +293,5 @@ class _Function(keras.losses.Loss):
         super().__init__(reduction="mean_with_sample_weight")
         self.function = function
 
-    def call(self, y_true: object, y_pred: object) -> object:
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred)

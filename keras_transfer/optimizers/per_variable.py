@@ -7,7 +7,7 @@ Decoupled weight decay is a share of the rate, so it is multiplied as well.
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -81,7 +81,7 @@ class Scaled:
             if not any(own is known for known in self.variables):
                 self._track_variable(own)
 
-    def update_step(self, gradient: object, variable: object, learning_rate: object) -> None:
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves one variable at its own rate."""
         factor = self._layout.factor(self._get_variable_index(variable))
         super().update_step(

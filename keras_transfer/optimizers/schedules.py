@@ -6,6 +6,7 @@ is ours serialises like them.
 
 import math
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -14,8 +15,8 @@ from keras_transfer.core import checks, lookup
 
 __all__ = ["SCHEDULES", "OneCycle", "Rate", "WarmUp", "describe", "make", "peak"]
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
-Rate = float | Schedule
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
+Rate: TypeAlias = float | Schedule
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -41,7 +42,7 @@ class WarmUp(Schedule):
         self.steps = checks.integer(steps, name="steps")
         self.rate = peak(schedule)
 
-    def __call__(self, step: object) -> object:
+    def __call__(self, step: Any) -> Any:
         """The rate of a step, counted from 0."""
         later = self.schedule(step) if callable(self.schedule) else self.schedule
         step = ops.cast(step, "float32")
@@ -107,7 +108,7 @@ class OneCycle(Schedule):
         return {name: getattr(self, name) for name in ("rate", "steps", "rise", "div", "div_final")}
 
 
-def _cosine(start: float, end: float, share: object) -> object:
+def _cosine(start: float, end: float, share: Any) -> Any:
     return end + (start - end) * (1 + ops.cos(math.pi * share)) / 2
 
 

@@ -8,6 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -36,7 +37,7 @@ COLOURS = {
     "second": "#d2690f",
     "wrong": "#c9342b",
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": COLOURS["line"],
     "axes.facecolor": "none",
     "axes.grid": False,

@@ -107,7 +107,7 @@ class Interface:
         image = tf.cast(pixels, self.image.dtype)
         structure = self.image if isinstance(self.model, keras.Sequential) else self.model.input
         outputs = self.model(keras.tree.pack_sequence_as(structure, [image]), training=False)
-        found = {}
+        found: dict = {}
         for name, output in zip(self.names, keras.tree.flatten(outputs), strict=True):
             if name in self.tasks:
                 prefix = f"{name}/" if len(self.names) > 1 else ""

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -81,11 +82,11 @@ class _Comparison:
     def __init__(self, face: interface.Interface, tolerance: float) -> None:
         self.face, self.tolerance = face, tolerance
         self.images = 0
-        self.largest = {}
-        self.wrong = {}  # signature to the indices of the images that differ
+        self.largest: dict = {}
+        self.wrong: dict = {}  # signature to the indices of the images that differ
         self.first = None
-        self.labels = set()  # the keys of labels
-        self.unlike = set()  # (key, image) of labels that are not the same
+        self.labels: set = set()  # the keys of labels
+        self.unlike: set = set()  # (key, image) of labels that are not the same
 
     def add(
         self, signature: str, expected: Mapping[str, tf.Tensor], given: Mapping[str, tf.Tensor]
@@ -189,7 +190,7 @@ def _text(value: bytes | np.number) -> str:
     return value.decode() if isinstance(value, bytes) else f"{value:.6g}"
 
 
-def _load(path: str | os.PathLike, offered: Mapping[str, str]) -> object:
+def _load(path: str | os.PathLike, offered: Mapping[str, str]) -> Any:
     folder = pathlib.Path(path)
     if not (folder / "saved_model.pb").is_file():
         raise checks.error("`path` must be a SavedModel folder", given=repr(str(path)))

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from google.protobuf import message
@@ -105,7 +105,7 @@ def describe(folder: object, *, argument: str = "handle") -> Description:
     return Description(tuple(graph.meta_info_def.tags), calls, references)
 
 
-def _calls(graph: object) -> Iterator[Call]:
+def _calls(graph: Any) -> Iterator[Call]:
     nodes = graph.object_graph_def.nodes
     for child in nodes[0].children if nodes else ():
         if child.local_name == "__call__" and nodes[child.node_id].HasField("function"):
@@ -123,7 +123,7 @@ def _calls(graph: object) -> Iterator[Call]:
             )
 
 
-def _own_call(function: object, concrete: Mapping) -> Call:
+def _own_call(function: Any, concrete: Mapping) -> Call:
     """Describes the module's own call by the traces that were saved of it."""
     arguments = _decode(function.function_spec.fullargspec)
     names = [*arguments["args"], *(arguments["kwonlyargs"] or ())]
@@ -152,7 +152,7 @@ def _own_call(function: object, concrete: Mapping) -> Call:
     return Call("", first, tuple(specs), others, frozenset(modes), keys)
 
 
-def _decode(value: object) -> object:
+def _decode(value: Any) -> Any:
     """Turns a protocol buffer's structured value into Python values, None for kinds that no tensor can be."""
     kind = value.WhichOneof("kind")
     content = getattr(value, kind) if kind else None

@@ -7,6 +7,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -147,7 +148,7 @@ def _settled(options: dict, model: keras.Model, data: object) -> dict:
     return options
 
 
-def _check_data(data: object, task: Mapping) -> None:
+def _check_data(data: Any, task: Mapping) -> None:
     if not hasattr(data, "only"):
         raise checks.error(
             "`data` must come from kt.data, or be a function of a seed", given=type(data).__name__
@@ -160,7 +161,7 @@ def _check_data(data: object, task: Mapping) -> None:
         data.only(name)
 
 
-def _about(data: object) -> dict:
+def _about(data: Any) -> dict:
     """What tells data from others in a record."""
     rows = {
         split: hashlib.blake2b(found.rows.tobytes(), digest_size=8)
@@ -201,7 +202,7 @@ class _Weights:
 class _Rows:
     """What the trainings gave; kept in a file, if there is a folder, as soon as one has finished."""
 
-    def __init__(self, folder: object, about: Mapping) -> None:
+    def __init__(self, folder: Any, about: Mapping) -> None:
         self.about = json.loads(json.dumps(about))
         self.file = (
             None
@@ -246,7 +247,7 @@ def _trained(
     seed: int,
     backbone: keras.Model,
     task: Mapping,
-    data: object,
+    data: Any,
     together: Mapping,
     options: Mapping,
     batches: int,
@@ -288,7 +289,7 @@ def _told(row: Mapping) -> str:
     return f"{row['arm']}, seed {row['seed']}: {scores} ({row['seconds']:.0f} s)"
 
 
-def _shown(value: object) -> object:
+def _shown(value: Any) -> object:
     """A value as the record keeps it."""
     if isinstance(value, Mapping):
         return {str(name): _shown(each) for name, each in value.items()}

@@ -255,7 +255,7 @@ def _mean(tables: Sequence[object]) -> list[list[float | None]] | None:
     ]
 
 
-def _groups(by_task: Mapping[str, Mapping], similarity: object) -> list[list[str]]:
+def _groups(by_task: Mapping[str, Mapping], similarity: Any) -> list[list[str]]:
     """By similarity; but a task that is worse off together is on its own."""
     apart = [name for name, each in by_task.items() if each["verdict"] == "negative"]
     rest = [name for name in by_task if name not in apart]

@@ -1,6 +1,7 @@
 """One class out of several."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -322,7 +323,7 @@ def _names(classes: int | Sequence[str]) -> list[str]:
     return [str(name) for name in names]
 
 
-def _weights(weights: object, names: list[str]) -> str | list[float] | None:
+def _weights(weights: Any, names: list[str]) -> str | list[float] | None:
     """Returns None, a name or a weight per class."""
     if weights is None or (isinstance(weights, str) and weights in losses.WEIGHTS):
         return weights

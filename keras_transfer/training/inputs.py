@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -21,11 +21,11 @@ class Inputs(NamedTuple):
 
     train: tf.data.Dataset
     validation: tf.data.Dataset | None
-    targets: object
+    targets: Any
     """Targets of all training examples, an array or a dict of arrays, or None where unknown."""
     weights: object = None
     """Their weights, 0 for a missing label: for all targets, or a dict by target; None where unknown or all 1."""
-    class_names: object = None
+    class_names: Any = None
     """Names by class id, a list or a dict of lists by target, or None where unknown."""
     digest: str | None = None
     notes: tuple[str, ...] = ()
@@ -149,7 +149,7 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
     return _narrowed(given, list(by_task))
 
 
-def _check_encoded(task: object, targets: object, name: str) -> None:
+def _check_encoded(task: Any, targets: Any, name: str) -> None:
     """Raises an error where a task cannot learn from its targets; of several tasks it says which."""
     try:
         task.encode(targets)

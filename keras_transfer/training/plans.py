@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,7 +48,7 @@ class Request:
     is_weighted: bool = False
     notes: list[str] = dataclasses.field(default_factory=list)
 
-    def choose(self, name: str, default: object, *, why: str = "") -> object:
+    def choose(self, name: str, default: object, *, why: str = "") -> Any:
         """Notes that the default was chosen, and returns it."""
         self.notes.append(f"{name}={default!r} chosen{why}.")
         return default
@@ -63,7 +64,7 @@ class Request:
             raise checks.error(f"`{name}` must be a pair, one entry a stage", given=repr(value))
         return tuple(value)
 
-    def single(self, name: str, default: object, *, why: str = "") -> object:
+    def single(self, name: str, default: object, *, why: str = "") -> Any:
         """Returns the value of a plan with one stage, or of the stage after a solved head."""
         value = getattr(self, name)
         if value is None:
@@ -103,9 +104,7 @@ class Request:
             batch_norm = "inference"
         return Stage(epochs=epochs, train="head", learning_rate=rate, batch_norm=batch_norm)
 
-    def train_upper(
-        self, epochs: int, train: object, rate: float | str, **options: object
-    ) -> Stage:
+    def train_upper(self, epochs: int, train: Any, rate: float | str, **options: object) -> Stage:
         """Returns the stage in which the head and the trunk from `train` on train."""
         return Stage(
             epochs=epochs,

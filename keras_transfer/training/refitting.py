@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ __all__ = ["stages_to_repeat", "wanted"]
 MANY = 5000  # images; above, a share more of them is worth less than the time
 
 
-def wanted(asked: bool | None, data: object, *, is_open: bool) -> bool:
+def wanted(asked: bool | None, data: Any, *, is_open: bool) -> bool:
     """Whether to train again on training and validation images together.
 
     Args:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
@@ -14,7 +15,7 @@ from keras_transfer.training.rates import layer_rates
 
 __all__ = ["Stage"]
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Stage:
     method: str | methods.Method | None = None
     solve: bool = False
     lora: int | None = None
-    regulariser: object = None
+    regulariser: Any = None
     name: str | None = None
 
     def __post_init__(self) -> None:

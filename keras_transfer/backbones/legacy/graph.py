@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -28,7 +29,7 @@ class _Member:
     """A layer or nested model. It is made at its first call, which may tell a nested model its shape."""
 
     entry: dict
-    made: object = None
+    made: Any = None
     leaves: list[Leaf] = dataclasses.field(default_factory=list)
 
     @property
@@ -185,7 +186,7 @@ def _connect(entry: dict, keras_version: int) -> tuple:
         references = _references(structure)
         return all(reference.output < len(outputs_of(reference)) for reference in references)
 
-    def resolve(structure: object) -> object:
+    def resolve(structure: object) -> Any:
         return keras.tree.map_structure(
             lambda leaf: outputs_of(leaf)[leaf.output] if isinstance(leaf, _Reference) else leaf,
             structure,
@@ -240,7 +241,7 @@ def _parse_keywords(connection: object, members: dict[str, _Member]) -> dict:
     return _refer(keywords, members)
 
 
-def _refer(value: object, members: dict[str, _Member]) -> object:
+def _refer(value: object, members: dict[str, _Member]) -> Any:
     """Replaces each `[layer, call, output]` by a reference, however it is wrapped."""
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
         return _refer((value.get("config") or {}).get("keras_history"), members)
@@ -256,7 +257,7 @@ def _refer(value: object, members: dict[str, _Member]) -> object:
     return values.plain(value, what="arguments of a call")
 
 
-def _call(member: _Member, args: list, kwargs: dict, keras_version: int) -> object:
+def _call(member: _Member, args: list, kwargs: dict, keras_version: int) -> Any:
     """Calls a layer, nested model or operation; makes it at its first call."""
     entry, operands = member.entry, [*args, *kwargs.values()]
     is_model = layers.is_model(entry)

@@ -7,6 +7,7 @@ its constructor gets numbers, texts and lists, or objects made here.
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -229,7 +230,7 @@ def _rename(config: dict, entry: dict, keras_version: int) -> dict:
     return arguments
 
 
-def _check_harmless(key: str, value: object, entry: dict) -> None:
+def _check_harmless(key: str, value: Any, entry: dict) -> None:
     """Raises an error for an argument that Keras 3 does not take, unless leaving it out changes nothing."""
     harmless = _DROPPED.get(key, ())
     if harmless is ... or any(value == one and type(value) is type(one) for one in harmless):
@@ -241,7 +242,7 @@ def _check_harmless(key: str, value: object, entry: dict) -> None:
     )
 
 
-def _convert(key: str, value: object, entry: dict, keras_version: int) -> object:
+def _convert(key: str, value: Any, entry: dict, keras_version: int) -> Any:
     """Returns an argument as Keras 3 takes it."""
     if key.endswith("_initializer"):
         return values.initializer(value)

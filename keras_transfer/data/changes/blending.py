@@ -6,6 +6,7 @@ of the batch, so a few examples stay as they are.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -115,7 +116,7 @@ def paste(images: tf.Tensor, others: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.where(inside, lines, own), tf.shape(images))
 
 
-def check_targets(targets: object, classes: object) -> None:
+def check_targets(targets: Any, classes: Any) -> None:
     """Checks, from a data set's `element_spec`, that targets can be mixed; `classes` as for `mix_targets`.
 
     Example:
@@ -154,12 +155,12 @@ def check_targets(targets: object, classes: object) -> None:
 
 
 def mix_targets(
-    targets: object,
-    weights: object,
+    targets: Any,
+    weights: Any,
     partners: tf.Tensor,
     shares: tf.Tensor,
     *,
-    classes: object = None,
+    classes: Any = None,
 ) -> tuple[object, object]:
     """Mixes the targets of a batch as its images were.
 
@@ -220,7 +221,7 @@ def _mixed(
     return rows, None if weights is None else mixed
 
 
-def smoothed(targets: object, classes: object, share: float) -> object:
+def smoothed(targets: Any, classes: Any, share: float) -> Any:
     """Spreads a share of each distribution over all classes; numbers stay as they are.
 
     Args:

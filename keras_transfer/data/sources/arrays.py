@@ -159,7 +159,7 @@ def _notes_on_copies(contents: dict[str, np.ndarray], pairs: dict[str, Pair]) ->
     return notes
 
 
-def _check_pair(value: object, name: str) -> Pair:
+def _check_pair(value: Any, name: str) -> Pair:
     if len(value) != 2:
         raise checks.error(
             f"`{name}` must be a share or (images, labels)", given=f"{len(value)} things"

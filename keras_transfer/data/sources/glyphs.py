@@ -107,7 +107,7 @@ def render_glyphs(
 def _character(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns the points (strokes, segments + 1, 2) in [-1, 1] and which segments are drawn (strokes, segments)."""
     count = rng.choice([1, 2, 3, 4], p=[0.25, 0.4, 0.25, 0.1])
-    strokes = []
+    strokes: list = []
     for _ in range(count):
         stroke = _stroke(rng)
         if strokes and rng.random() < 0.75:  # start on an earlier stroke, mostly at one of its ends

@@ -24,7 +24,7 @@ def complete(present: Present) -> bool:
     )
 
 
-def blanked(targets: object, present: Present) -> object:
+def blanked(targets: Any, present: Present) -> Any:
     """Encoded targets with 0, class id or number, where a label is missing: no loss chokes on that.
 
     Example:
@@ -40,7 +40,7 @@ def blanked(targets: object, present: Present) -> object:
     )
 
 
-def weights_of(targets: object, present: Present) -> np.ndarray | dict[str, np.ndarray]:
+def weights_of(targets: Any, present: Present) -> np.ndarray | dict[str, np.ndarray]:
     """The weight of each target: 1, or 0 where the label is missing; a dict where targets are one.
 
     Example:

@@ -26,7 +26,7 @@ def split_tags(labels: Iterable, *, separator: str = ";") -> list[list[str] | No
         >>> split_tags(["red; round", ";", ""])
         [['red', 'round'], [], None]
     """
-    rows = []
+    rows: list = []
     for index, text in enumerate(labels):
         if missing.is_blank(text):
             rows.append(None)

@@ -243,7 +243,7 @@ def places(backbone: keras.Model, at: str | Iterable[str] | None) -> dict[str, k
             name: by_layer[name] for name in blocks.levels(backbone, **options).values()
         } or by_block
     known = {**by_layer, **by_block}
-    chosen = {}
+    chosen: dict = {}
     for pattern in [at] if isinstance(at, str) else list(at):
         hits = paths.match(known, pattern, argument="at", what="a block or layer")
         for name in [hit for hit in hits if hit in by_block] or hits:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -124,7 +125,7 @@ class Outputs:
         )
 
     def _run(
-        self, kind: str, tensors: Tensors, trace: tracing.Trace, *, dtype: str, folder: object
+        self, kind: str, tensors: Tensors, trace: tracing.Trace, *, dtype: str, folder: Any
     ) -> features.Features:
         """Runs the frozen layers over the images."""
         predict = trace.function(tensors)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from keras_transfer import features
 from keras_transfer.core import checks
@@ -43,7 +44,7 @@ class Cache:
         features.CacheFolder(self.folder, max_bytes=self.max_bytes)
 
     @classmethod
-    def of(cls, value: object) -> "Cache":
+    def of(cls, value: Any) -> "Cache":
         """Returns the settings that `value` names, or `value` if it is settings."""
         if isinstance(value, cls):
             return value

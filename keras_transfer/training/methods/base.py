@@ -6,14 +6,14 @@ The user's model never carries what a stage adds: it is not saved, exported or c
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 
 __all__ = ["Method", "Reference", "Trainee"]
 
-Reference = keras.Model | Mapping[str, np.ndarray] | None
+Reference: TypeAlias = keras.Model | Mapping[str, np.ndarray] | None
 
 
 class Trainee(NamedTuple):

@@ -1,6 +1,7 @@
 """DELTA: the feature maps stay near those of the pretrained network, the useful channels most of all."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -121,7 +122,7 @@ class Delta(penalties.Regulariser):
         }
 
 
-def _distance(found: object, expected: object, attention: np.ndarray) -> object:
+def _distance(found: object, expected: object, attention: np.ndarray) -> Any:
     """The attentive squared distance of two maps (batch, places..., channels), a mean over batch and places."""
     difference = ops.cast(found, "float32") - ops.stop_gradient(ops.cast(expected, "float32"))
     return ops.mean(ops.sum(attention * ops.square(difference), axis=-1))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -191,7 +191,7 @@ def _has_weights(operation: keras.Operation) -> bool:
 
 
 def _rows(
-    head: Head, name: str, features: object, targets: np.ndarray, weights: object, argument: str
+    head: Head, name: str, features: object, targets: np.ndarray, weights: Any, argument: str
 ) -> _Rows:
     """Returns pooled features and targets of the rows that have a label, checked."""
     if isinstance(features, Mapping):

@@ -1,6 +1,7 @@
 """A head that is fitted on the frozen trunk's features in one go, instead of trained."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,7 +37,7 @@ class SolvedHead(base.Method):
             )
         head_fitting.solvable(model)
 
-    def solve(self, model: keras.Model, data: object, *, cached: Mapping | None = None) -> dict:
+    def solve(self, model: keras.Model, data: Any, *, cached: Mapping | None = None) -> dict:
         """Fits the heads; returns what `kt.training.solve_head` does."""
         return solve_heads(model, data, cached=cached)
 

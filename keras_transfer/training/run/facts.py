@@ -1,6 +1,7 @@
 """What a stage is, for the record and for the printed line."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,7 +41,7 @@ def of_plan(plan: Sequence[Stage]) -> list[dict]:
     return stages
 
 
-def _jsonable(value: object) -> object:
+def _jsonable(value: object) -> Any:
     if isinstance(value, Schedule):
         return _schedule_config(value)
     if hasattr(value, "get_config"):

@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,7 +98,7 @@ def _versions() -> dict:
     return found
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> Any:
     """Turns a value into what JSON holds; a number that is not finite becomes None.
 
     Example:
