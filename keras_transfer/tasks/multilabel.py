@@ -1,0 +1,268 @@
+"""Tags: any number of names an image."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_transfer import losses, metrics
+from keras_transfer.core import checks, lookup
+from keras_transfer.data.targets import tags as tag_labels
+from keras_transfer.metrics import tags as scoring
+from keras_transfer.pages import document
+from keras_transfer.tasks import base, class_scores
+
+__all__ = ["MultiLabel"]
+
+HEADLINES = {  # score: (title, help)
+    "map": ("Mean average precision", "over tags, at all thresholds"),
+    "precision": ("Precision", "mean over tags"),
+    "recall": ("Recall", "mean over tags"),
+    "f1": ("F1", "mean over tags"),
+    "accuracy": ("Accuracy", "share of right tags"),
+    "exact": ("All tags right", "share of images"),
+}
+COLUMNS = {**class_scores.COLUMNS, "average_precision": "average precision"}
+CURVES = 8  # more tags are not drawn
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+class MultiLabel(base.Task):
+    """Answers with the probability of each tag, of which an image may have any number.
+
+    Labels are lists of names, texts such as "red;round" (";" alone for no tag), or rows of 0 and 1. A blank label is
+    missing; NaN in a row is a tag that is not known. From which probability on a tag counts as there is chosen by
+    `kt.fine_tune` on the validation data, and saved and exported with the model.
+
+    Args:
+        tags: Their names, or their number.
+        thresholds: A number for all tags, or one by name or in order; None to choose the best F1 on validation.
+        chosen: What validation chose, in a saved task.
+        hidden: As for `Task`.
+        dropout: As for `Task`.
+        pooling: As for `Task`.
+        level: As for `Task`.
+        stop_gradient: As for `Task`.
+
+    Example:
+        >>> MultiLabel(["red", "round"]).encode(["red;round", ["red"], ";"]).tolist()
+        [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    """
+
+    kind = "multi_label"
+    score = "map"
+    monitor = "accuracy"
+    moves_with_image = False
+    link = "sigmoid"
+    draws_examples = True
+    mistakes_title = "Most confident mistakes"
+    target_title = "The true tags"
+
+    def __init__(
+        self,
+        tags: int | Sequence[str],
+        *,
+        thresholds: float | Mapping[str, float] | Sequence[float] | None = None,
+        chosen: Sequence[float] | None = None,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        pooling: str = "avg",
+        level: str | None = None,
+        stop_gradient: bool = False,
+    ) -> None:
+        super().__init__(
+            hidden=hidden,
+            dropout=dropout,
+            pooling=pooling,
+            level=level,
+            stop_gradient=stop_gradient,
+        )
+        self.class_names = _names(tags)
+        self.thresholds = _thresholds(thresholds, self.class_names)
+        self.chosen = None if chosen is None else _thresholds(chosen, self.class_names)
+
+    @property
+    def units(self) -> int:
+        """The number of tags."""
+        return len(self.class_names)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether thresholds are chosen on the validation data."""
+        return self.thresholds is None
+
+    @property
+    def limits(self) -> np.ndarray:
+        """From which probability on each tag counts as there; 0.5 until it was chosen."""
+        limits = self.thresholds or self.chosen or [0.5] * self.units
+        return np.array(limits, "float32")
+
+    def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Sigmoid."""
+        return ops.sigmoid(outputs)
+
+    def loss(self, targets: np.ndarray | None = None) -> losses.TagCrossentropy:
+        """Returns the mean cross-entropy of the known tags."""
+        return losses.TagCrossentropy()
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the share of right tags."""
+        return [metrics.TagAccuracy()]
+
+    def encode(self, targets: Iterable) -> np.ndarray:
+        """Returns float32 rows of 0 and 1, NaN where a tag is not known."""
+        values = list(targets) if isinstance(targets, np.ndarray) else targets
+        are_texts = any(isinstance(each, str) for each in values)
+        if are_texts:
+            values = tag_labels.split_tags(values)
+        if are_texts or tag_labels.reads(values):
+            known, present = tag_labels.fill(values)
+            rows, _ = tag_labels.encode(known, names=self.class_names)
+            if present is not None:
+                rows[~present] = np.nan
+            return rows
+        rows = np.asarray(targets)
+        if rows.dtype.kind not in "iubf" or rows.shape != (len(rows), self.units):
+            raise checks.error(
+                f"`labels` must be lists of tags, or rows of {self.units} numbers",
+                given=f"{rows.dtype} of shape {rows.shape}",
+            )
+        rows = rows.astype("float32")
+        wrong = ~(np.isin(rows, (0, 1)) | np.isnan(rows)).all(axis=1)
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise checks.error(
+                "`labels` must be 0, 1, or NaN where a tag is not known",
+                given=f"{rows[at].tolist()} at index {at}",
+            )
+        return rows
+
+    def calibrate(self, targets: np.ndarray, outputs: np.ndarray) -> str:
+        """Chooses the threshold with the best F1 of each tag."""
+        self.chosen = scoring.best_thresholds(targets, outputs).tolist()
+        texts = [
+            f"{name} {limit:.2f}" for name, limit in zip(self.class_names, self.chosen, strict=True)
+        ]
+        shown = ", ".join(texts[:5]) + (", …" if len(texts) > 5 else "")
+        return f"thresholds with the best F1 on validation: {shown}"
+
+    def check(
+        self, targets: np.ndarray, outputs: np.ndarray, *, first: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns rows of 0, 1 and NaN, and probabilities."""
+        return scoring.tag_rows(targets, outputs, tags=self.units, first=first)
+
+    def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
+        """Returns mean average precision, and precision, recall and F1 at the thresholds, also of each tag."""
+        return metrics.tag_scores(targets, outputs, self.class_names, thresholds=self.limits)
+
+    def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Returns how far the probability of the worst wrong tag is from the truth."""
+        wrong = ((outputs >= self.limits) != (targets == 1)) & np.isfinite(targets)
+        return np.where(wrong, np.abs(outputs - np.nan_to_num(targets)), 0.0).max(axis=1)
+
+    def describe(self, value: np.ndarray) -> str:
+        """Returns the names of the tags."""
+        names = [
+            name
+            for name, limit, each in zip(self.class_names, self.limits, value, strict=True)
+            if each >= limit
+        ]
+        return ", ".join(names) or "no tag"
+
+    def describe_error(self, error: float) -> str:
+        """Returns how sure the model was of the worst wrong tag."""
+        return f"{error:.0%} sure"
+
+    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
+        """Returns title and help."""
+        return HEADLINES.get(score) or super().headline(score, scores)
+
+    def text(self, scores: Mapping) -> list[str]:
+        """Returns a table of tags, and the numbers."""
+        columns = (*COLUMNS, "threshold")
+        return [*class_scores.lines(scores["classes"], columns=columns), *super().text(scores)]
+
+    def section(
+        self,
+        scores: Mapping,
+        targets: np.ndarray | None,
+        outputs: np.ndarray | None,
+        *,
+        name: str,
+    ) -> str:
+        """Returns the table of tags, and their precision against recall."""
+        table = class_scores.table(scores["classes"], columns={**COLUMNS, "threshold": "threshold"})
+        if targets is None:
+            return table
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        curves = {
+            tag: (targets[:, column], outputs[:, column])
+            for column, tag in enumerate(self.class_names)
+            if scores["classes"][tag]["support"] and column < CURVES
+        }
+        label = "Precision against recall of each tag"
+        picture = plots.svg(plots.precision_recall(curves), name=f"recall-{name}", label=label)
+        return table + document.box("Precision and recall", f"<figure>{picture}</figure>")
+
+    def decode(self, outputs: object) -> dict:
+        """Returns `probabilities`, and `tags`: the names of those that are there, joined by ";"."""
+        import tensorflow as tf
+
+        names = tf.constant([f"{name};" for name in self.class_names])
+        pieces = tf.where(outputs >= self.limits, names[None], "")
+        joined = tf.strings.reduce_join(pieces, axis=-1)
+        return {
+            "probabilities": tf.identity(outputs),
+            "tags": tf.strings.regex_replace(joined, ";$", ""),
+        }
+
+    def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float]:
+        """Returns the probabilities of the tags that are there, all of them, the surest first."""
+        there = [index for index in output.argsort()[::-1] if output[index] >= self.limits[index]]
+        return {self.class_names[index]: round(float(output[index]), 6) for index in there}
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes."""
+        own = {"tags": self.class_names, "thresholds": self.thresholds, "chosen": self.chosen}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def example(cls, **options: object) -> tuple["MultiLabel", np.ndarray]:
+        """Returns two tags, one of them not known of an image."""
+        rows = [[1, 0], [1, 1], [0, 1], [0, np.nan]]
+        return cls(["red", "round"], **options), np.array(rows, "float32")
+
+
+def _names(tags: int | Sequence[str]) -> list[str]:
+    if isinstance(tags, str | set | frozenset | dict):
+        raise checks.error(
+            "`tags` must be a number or a list of names, which has an order", given=repr(tags)
+        )
+    if not hasattr(tags, "__iter__"):
+        return [str(index) for index in range(checks.integer(tags, name="tags"))]
+    names = [str(name) for name in tags]
+    if not names or len(set(names)) < len(names):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        given = "none" if twice is None else f"{twice!r} twice"
+        raise checks.error("`tags` must be different names", given=given)
+    return names
+
+
+def _thresholds(values: object, names: list[str]) -> list[float] | None:
+    """Returns None, or a threshold for each tag."""
+    if values is None:
+        return None
+    if isinstance(values, Mapping):
+        for name in values:
+            lookup.find(name, dict.fromkeys(names), argument="thresholds")
+        values = [values.get(name, 0.5) for name in names]
+    elif not hasattr(values, "__iter__"):
+        values = [values] * len(names)
+    if len(values) != len(names):
+        raise checks.error(
+            f"`thresholds` must have {len(names)} entries, one a tag", given=len(values)
+        )
+    return [checks.number(value, name="thresholds", above=0, below=1) for value in values]
