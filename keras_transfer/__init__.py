@@ -90,7 +90,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.models import build_model, compile, load_model
     from keras_transfer.serving.formats import export
     from keras_transfer.serving.parity import verify
-    from keras_transfer.studies.compare_tasks import compare_tasks
+    from keras_transfer.studies import compare_tasks
     from keras_transfer.training import (
         GradualUnfreeze,
         Stage,

@@ -28,10 +28,9 @@ def gains(tasks: Mapping[str, Mapping]) -> Figure:
     figure, axes = plots.canvas((5.2, 0.9 + 0.5 * len(tasks)))
     for place, task in enumerate(tasks.values()):
         colour = plots.COLOURS[TONES.get(task["verdict"], "muted")]
-        if task["percent_interval"]:
-            axes.plot(
-                task["percent_interval"], [place, place], color=colour, solid_capstyle="round"
-            )
+        interval = task["percent_interval"]
+        if interval:
+            axes.plot(interval, [place, place], color=colour, solid_capstyle="round")
         axes.plot([task["percent"]], [place], "o", color=colour, markersize=7)
     axes.axvline(0, color=plots.COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)))
     axes.set_yticks(range(len(tasks)), list(tasks))
@@ -48,7 +47,7 @@ def similarity(cosines: Sequence[Sequence[float | None]], names: Sequence[str]) 
 
     Args:
         cosines: One row a task; None where two tasks were never compared.
-        names: Of the tasks.
+        names: Names of the tasks.
 
     Example:
         >>> similarity([[1.0, -0.2], [-0.2, 1.0]], ["kind", "age"]).axes[0].get_xticklabels()[1].get_text()
@@ -59,6 +58,7 @@ def similarity(cosines: Sequence[Sequence[float | None]], names: Sequence[str]) 
     pixels[..., :3] = matplotlib.colors.to_rgb(plots.COLOURS["first"])
     pixels[values < 0, :3] = matplotlib.colors.to_rgb(plots.COLOURS["wrong"])
     pixels[..., 3] = np.nan_to_num(np.sqrt(np.abs(values)))  # small cosines are the rule
+
     side = 0.75 * len(names)
     figure = Figure(figsize=(side, side))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -68,6 +68,7 @@ def similarity(cosines: Sequence[Sequence[float | None]], names: Sequence[str]) 
     axes.set_xticks(range(len(names)), shown, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), shown)
     axes.tick_params(length=0, pad=4)
+
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if pixels[row, column, 3] > 0.6 else plots.COLOURS["ink"]
         text = "–" if np.isnan(value) else f"{value:z.2f}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
+import tensorflow as tf  # one forward pass and a backward pass for each task
 
 from keras_transfer.core import labelled
 from keras_transfer.graphs import compiling
@@ -15,7 +15,7 @@ from keras_transfer.layers import marks
 
 __all__ = ["Similarity", "groups", "inner_products"]
 
-MOST = 8  # tasks whose groupings are all looked at: 4140
+MOST = 8  # tasks for which all groupings are tried: 4140
 
 
 class Similarity(keras.callbacks.Callback):
@@ -27,10 +27,10 @@ class Similarity(keras.callbacks.Callback):
 
     Args:
         model: The whole joint model, compiled; `fine_tune` also trains parts of it.
-        batches: Of (images, targets[, weights]).
+        batches: Tuples of (images, targets[, weights]).
 
     Attributes:
-        seconds: What the looking has taken.
+        seconds: Time that the comparisons took.
 
     Example:
         >>> import keras_transfer as kt
@@ -47,48 +47,48 @@ class Similarity(keras.callbacks.Callback):
         super().__init__()
         self.whole, self.batches = model, batches
         self.seconds = 0.0
-        self._products = None
+        self._products: Callable | None = None
         count = len(marks.outputs(model))
         self._sums, self._counts = np.zeros((count, count)), np.zeros((count, count))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Looks at the gradients."""
+        """Compares the gradients."""
         begin = time.perf_counter()
-        self._products = self._products or tf.function(
-            inner_products(self.whole), reduce_retracing=True
-        )
+        if self._products is None:
+            self._products = tf.function(inner_products(self.whole), reduce_retracing=True)
         for batch in self.batches:
-            with _untouched(self.whole):
-                found = self._products(*batch).numpy().astype("float64")
-            norms = np.sqrt(np.diag(found))
-            known = np.outer(norms > 0, norms > 0) & np.isfinite(found)
-            self._sums += np.divide(
-                found, np.outer(norms, norms), out=np.zeros_like(found), where=known
-            )
+            with _frozen_balancer(self.whole):
+                products = self._products(*batch).numpy().astype("float64")
+            norms = np.sqrt(np.diag(products))
+            lengths = np.outer(norms, norms)
+            known = (lengths > 0) & np.isfinite(products)
+            self._sums += np.divide(products, lengths, out=np.zeros_like(products), where=known)
             self._counts += known
         self.seconds += time.perf_counter() - begin
 
     def mean(self) -> list[list[float | None]]:
-        """The similarities, in the order of the model's outputs; None where two tasks never had labels together."""
-        return [
-            [float(total / count) if count else None for total, count in zip(*row, strict=True)]
-            for row in zip(self._sums, self._counts, strict=True)
-        ]
+        """Returns the similarities, in the order of the model's outputs.
+
+        None stands where two tasks never had labels together.
+        """
+        known = self._counts > 0
+        means = np.divide(self._sums, self._counts, out=np.zeros_like(self._sums), where=known)
+        return np.where(known, means, None).tolist()
 
 
 def inner_products(model: keras.Model) -> Callable:
     """Returns a function of a batch that gives the tasks' inner products of gradients, (tasks, tasks).
 
     Args:
-        model: With task outputs, compiled with a loss by task.
+        model: A model with task outputs, compiled with a loss by task.
     """
     losses = compiling.arguments(model)["loss"]
     names = list(marks.outputs(model))
     weights = [
-        each.value
-        for each in model.weights
-        if "float" in each.dtype and not each.name.startswith("moving_")
-    ]  # statistics are no direction to move in
+        weight.value
+        for weight in model.weights
+        if "float" in weight.dtype and not weight.name.startswith("moving_")  # statistics
+    ]
 
     def products(
         images: tf.Tensor, targets: Mapping, sample_weights: Mapping | None = None
@@ -96,34 +96,31 @@ def inner_products(model: keras.Model) -> Callable:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(weights)
             answers = model(images, training=False)
-            values = [
-                losses[name](
-                    targets[name],
-                    answers[name],
-                    sample_weight=labelled.of_task(sample_weights, name),
-                )
-                for name in names
-            ]
+            values = []
+            for name in names:
+                of_task = labelled.of_task(sample_weights, name)
+                loss = losses[name](targets[name], answers[name], sample_weight=of_task)
+                values.append(loss)
         by_task = [tape.gradient(value, weights) for value in values]
-        rows = [[] for _ in names]
+
+        rows: list[list[tf.Tensor]] = [[] for _ in names]
         for column in zip(*by_task, strict=True):
-            if sum(each is not None for each in column) > 1:
-                like = next(each for each in column if each is not None)
-                for row, each in zip(rows, column, strict=True):
-                    row.append(
-                        tf.reshape(
-                            tf.cast(tf.zeros_like(like) if each is None else each, "float32"), (-1,)
-                        )
-                    )
-        flat = tf.stack([tf.concat(row, 0) for row in rows])
-        return tf.matmul(flat, flat, transpose_b=True)
+            present = [gradient for gradient in column if gradient is not None]
+            if len(present) < 2:
+                continue
+            for row, gradient in zip(rows, column, strict=True):
+                if gradient is None:
+                    gradient = tf.zeros_like(present[0])
+                row.append(tf.reshape(tf.cast(gradient, "float32"), (-1,)))
+        matrix = tf.stack([tf.concat(row, 0) for row in rows])
+        return tf.matmul(matrix, matrix, transpose_b=True)
 
     return products
 
 
 @contextlib.contextmanager
-def _untouched(model: keras.Model) -> Iterator[None]:
-    """Keeps a balancer of gradients from taking the looking, should it be traced now, for a training step."""
+def _frozen_balancer(model: keras.Model) -> Iterator[None]:
+    """Keeps a comparison that is traced in here from moving the balancer's state, as a training step would."""
     balance = marks.balance(model)
     if balance is None:
         yield
@@ -137,29 +134,29 @@ def _untouched(model: keras.Model) -> Iterator[None]:
 
 
 def groups(names: Sequence[str], similarity: Sequence[Sequence[float | None]]) -> list[list[str]]:
-    """Returns the grouping with the largest sum of similarities within its groups; of equals, the one with fewest.
+    """Returns the grouping with the largest sum of similarities within its groups; of equal ones, the coarsest.
 
-    Of more than 8 tasks not all groupings are looked at: groups are merged as long as that makes the sum larger.
+    With more than 8 tasks not all groupings are tried: groups are merged as long as that makes the sum larger.
 
     Example:
         >>> groups(["a", "b", "c"], [[1, 0.5, -0.2], [0.5, 1, -0.1], [-0.2, -0.1, 1]])
         [['a', 'b'], ['c']]
     """
-    table = np.array([[0.0 if value is None else value for value in row] for row in similarity])
+    table = np.nan_to_num(np.array(similarity, dtype="float64"))  # None counts as 0
     if len(names) > MOST:
-        return [[names[at] for at in part] for part in _merged(table)]
+        best = _merge(table)
+    else:
 
-    def worth(parts: Sequence[Sequence[int]]) -> float:
-        return sum(
-            table[one, other] for part in parts for one, other in itertools.combinations(part, 2)
-        )
+        def rank(parts: Sequence[Sequence[int]]) -> tuple[float, int]:
+            pairs = itertools.chain.from_iterable(itertools.combinations(part, 2) for part in parts)
+            return sum(table[pair] for pair in pairs), -len(parts)
 
-    best = max(_partitions(list(range(len(names)))), key=lambda parts: (worth(parts), -len(parts)))
-    return [[names[at] for at in part] for part in sorted(map(sorted, best))]
+        best = sorted(map(sorted, max(_partitions(list(range(len(names)))), key=rank)))
+    return [np.array(names, dtype=object)[part].tolist() for part in best]
 
 
-def _merged(table: np.ndarray) -> list[list[int]]:
-    """A good grouping of many: the two groups that are most alike become one, as long as any are."""
+def _merge(table: np.ndarray) -> list[list[int]]:
+    """Returns a good grouping of many tasks: merges the two groups that are most alike, as long as any are."""
     parts = [[at] for at in range(len(table))]
     while len(parts) > 1:
         pairs = list(itertools.combinations(range(len(parts)), 2))
@@ -173,6 +170,7 @@ def _merged(table: np.ndarray) -> list[list[int]]:
 
 
 def _partitions(items: list[int]) -> Iterator[list[list[int]]]:
+    """Yields every way to divide `items` into groups."""
     if not items:
         yield []
         return

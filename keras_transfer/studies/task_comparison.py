@@ -1,48 +1,45 @@
-"""What came out of training tasks together and apart: differences, verdicts, a suggestion, a page."""
+"""The result of training tasks together and apart: differences, verdicts, a suggestion, a page."""
 
 import datetime
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any  # a mapping of plain values of every kind
+from typing import Any  # the values are of every kind that JSON knows
 
 import numpy as np
-from scipy import stats
 
 from keras_transfer import tasks
 from keras_transfer.pages import document, plots
-from keras_transfer.studies import pictures, relatedness
+from keras_transfer.studies import pictures, relatedness, statistics
 
 __all__ = ["TaskComparison"]
 
-JOINT = "joint"  # the arm of all tasks; the others have their task's name
+JOINT = "joint"  # the arm that trains all tasks; each other arm has its task's name
 HEADING = ("task", "score", "alone", "together", "gain", "95 % interval", "transfer")
-LEVEL = 0.95  # of all intervals
 
 
 class TaskComparison(Mapping):
     """Joint training against a model for each task: a mapping that prints as a table and saves as a page or as JSON.
 
     - `["tasks"][name]`: `score` (its name), `joint` and `single` (means over seeds), `seeds` (both by seed),
-      `gain` (how much better together, in the score's unit, positive is better), `interval` (95 %, over the seeds,
-      each paired with itself; None for one seed, and where no score differs from seed to seed), `verdict`: "positive"
-      or "negative" where the interval leaves out 0, else "neutral".
+      `gain` (how much better together, in the score's unit; positive is better), `interval` (95 %, of the gains at
+      each seed; None for one seed, and where no score differs from seed to seed), `verdict`: "positive" or "negative"
+      where the interval leaves out 0, else "neutral".
     - `["delta"]`: mean over tasks of the gain in percent of the single model's score; its `interval` and `verdict`.
     - `["similarity"]`: cosines between the tasks' gradients, a dict of dicts; None where nothing was compared.
     - `["groups"]`: which tasks to train together.
-    - `["seconds"]`: of the joint training and of the others together, means over seeds.
+    - `["seconds"]`: time of the joint training, and of all others together; means over seeds.
 
     Args:
         task: The tasks by name.
         rows: A dict for each training: `arm` ("joint" or a task), `seed`, `scores`, `seconds`, `similarity`.
-        about: Everything else, as plain values.
+        about: What else the record should hold, as values that JSON knows.
 
     Example:
         >>> import keras_transfer as kt
         >>> kinds = {"kind": kt.tasks.Classification(2), "age": kt.tasks.Regression()}
         >>> scores = {"joint": {"kind": 0.9, "age": 2.0}, "kind": {"kind": 0.8}, "age": {"age": 2.5}}
-        >>> rows = [{"arm": arm, "seed": 0, "scores": found, "seconds": 1.0} for arm, found in scores.items()]
+        >>> rows = [{"arm": arm, "seed": 0, "scores": own, "seconds": 1.0} for arm, own in scores.items()]
         >>> round(TaskComparison(kinds, rows)["delta"]["percent"], 2)
         16.25
     """
@@ -51,31 +48,36 @@ class TaskComparison(Mapping):
         self, task: Mapping[str, tasks.Task], rows: Sequence[Mapping], about: Mapping | None = None
     ) -> None:
         seeds = sorted({row["seed"] for row in rows})
-        found = {(row["arm"], row["seed"]): row for row in rows}
-        by_task = {name: _of_task(name, each, found, seeds) for name, each in task.items()}
-        similarity = _mean([found[JOINT, seed].get("similarity") for seed in seeds])
-        percents = np.array([each.pop("percents") for each in by_task.values()]).mean(axis=0)
-        moved = max(each.pop("moved") for each in by_task.values())
+        by_arm = {(row["arm"], row["seed"]): row for row in rows}
+        joint = [by_arm[JOINT, seed] for seed in seeds]
+        by_task, percents = {}, []
+        for name, one in task.items():
+            together = np.array([row["scores"][name] for row in joint])
+            alone = np.array([by_arm[name, seed]["scores"][name] for seed in seeds])
+            by_task[name], percent = _compare(one, together, alone)
+            percents.append(percent)
+
+        mean_percents = np.mean(percents, axis=0)
+        moved = max(values.pop("moved") for values in by_task.values())
+        similarity = statistics.mean_table([row.get("similarity") for row in joint])
+        seconds_apart = [
+            sum(row["seconds"] for row in rows if row["seed"] == seed and row["arm"] in by_task)
+            for seed in seeds
+        ]
+        created = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._values = {
             "tasks": by_task,
-            "delta": {"percent": float(percents.mean()), **_judged(percents, moved=moved)},
-            "similarity": similarity
-            and {
-                n: dict(zip(task, row, strict=True))
-                for n, row in zip(task, similarity, strict=True)
+            "delta": {
+                "percent": float(mean_percents.mean()),
+                **statistics.judge(mean_percents, moved=moved),
             },
+            "similarity": similarity and _name_cells(similarity, list(task)),
             "groups": _groups(by_task, similarity),
             "seconds": {
-                "joint": float(np.mean([found[JOINT, seed]["seconds"] for seed in seeds])),
-                "apart": float(
-                    np.mean([sum(found[name, seed]["seconds"] for name in task) for seed in seeds])
-                ),
+                "joint": float(np.mean([row["seconds"] for row in joint])),
+                "apart": float(np.mean(seconds_apart)),
             },
-            "about": {
-                "seeds": seeds,
-                "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-                **(about or {}),
-            },
+            "about": {"seeds": seeds, "created": created, **(about or {})},
         }
 
     def __getitem__(self, key: str) -> Any:
@@ -88,39 +90,39 @@ class TaskComparison(Mapping):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"TaskComparison({', '.join(name + ': ' + each['verdict'] for name, each in self['tasks'].items())})"
+        verdicts = ", ".join(f"{name}: {each['verdict']}" for name, each in self["tasks"].items())
+        return f"TaskComparison({verdicts})"
 
     def __str__(self) -> str:
         rows = [HEADING, *self._rows()]
-        widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if at < 2 else cell.rjust(width)
-                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row in rows:
+            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+            cells[:2] = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+            lines.append("  ".join(cells))
         return "\n".join([*lines, *self.conclusions()])
 
     def conclusions(self) -> list[str]:
-        """What it comes to, in sentences."""
+        """Returns the conclusions, in sentences."""
         delta, seconds = self["delta"], self["seconds"]
         better = "better" if delta["percent"] >= 0 else "worse"
-        between = f" (95 %: {_between(delta['interval'], '{:+.1f}')})" if delta["interval"] else ""
-        lines = [
-            f"together is {abs(delta['percent']):.1f} % {better} on average over tasks{between}: {delta['verdict']}",
-            f"{seconds['joint']:.0f} s together, {seconds['apart']:.0f} s apart",
-        ]
-        parts = self["groups"]
-        if len(parts) == 1:
-            return [*lines, f"suggestion: one trunk for {', '.join(parts[0])}"]
+        interval = ""
+        if delta["interval"]:
+            interval = f" (95 %: {statistics.print_interval(delta['interval'], '{:+.1f}')})"
+        groups = [", ".join(names) for names in self["groups"]]
+        if len(groups) == 1:
+            suggestion = f"suggestion: one trunk for {groups[0]}"
+        else:
+            suggestion = f"suggestion: a trunk for each of {' | '.join(groups)}"
         return [
-            *lines,
-            "suggestion: a trunk for each of " + " | ".join(", ".join(part) for part in parts),
+            f"together is {abs(delta['percent']):.1f} % {better} on average over tasks{interval}: {delta['verdict']}",
+            f"{seconds['joint']:.0f} s together, {seconds['apart']:.0f} s apart",
+            suggestion,
         ]
 
     def to_dict(self) -> dict:
-        """Returns everything as plain dicts, lists, strings and numbers."""
+        """Returns everything as dicts, lists, strings and numbers."""
         return json.loads(self.to_json())
 
     def to_json(self) -> str:
@@ -129,40 +131,43 @@ class TaskComparison(Mapping):
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself."""
-        told = "".join(f"<li>{document.escape(line)}</li>" for line in self.conclusions())
+        items = "".join(f"<li>{document.escape(line)}</li>" for line in self.conclusions())
         caption = "Means over seeds; a positive gain is better together, whatever the score."
         gains = plots.svg(
             pictures.gains(self["tasks"]), name="gains", label="Gain of each task, in percent"
         )
-        parts = [
-            document.box("What it comes to", f'<ul class="notes">{told}</ul>'),
-            document.box("Each task", document.table(caption, HEADING, self._rows())),
-        ]
         boxes = [document.box("Together against alone", f"<figure>{gains}</figure>")]
         if self["similarity"]:
-            drawn = pictures.similarity(
-                [list(row.values()) for row in self["similarity"].values()], list(self["tasks"])
-            )
-            drawn = plots.svg(
-                drawn, name="similarity", label="Cosine of the gradients of each pair of tasks"
-            )
-            more = "<figcaption>Blue: both would move the trunk the same way; red: against each other.</figcaption>"
-            boxes.append(document.box("How alike the tasks are", f"<figure>{drawn}{more}</figure>"))
-        parts.append(f'<div class="pair">{"".join(boxes)}</div>')
-        about = [
-            (name.replace("_", " "), each)
-            for name, each in self["about"].items()
-            if each is not None
+            boxes.append(self._similarity_box())
+        transfer = [
+            document.box("What it comes to", f'<ul class="notes">{items}</ul>'),
+            document.box("Each task", document.table(caption, HEADING, self._rows())),
+            f'<div class="pair">{"".join(boxes)}</div>',
         ]
-        run = document.box("How it was done", document.table("", ("", ""), about))
-        seeds = len(self["about"]["seeds"])
-        subtitle = f"{len(self['tasks'])} tasks · {seeds} seeds · {self['about']['created'][:16].replace('T', ' ')}"
+
+        about = self["about"]
+        settings = [
+            (name.replace("_", " "), each) for name, each in about.items() if each is not None
+        ]
+        run = document.box("How it was done", document.table("", ("", ""), settings))
+        created = about["created"][:16].replace("T", " ")
         return document.render(
             "Together or apart?",
-            {"Transfer": "".join(parts), "Run": run},
-            subtitle=subtitle,
+            {"Transfer": "".join(transfer), "Run": run},
+            subtitle=f"{len(self['tasks'])} tasks · {len(about['seeds'])} seeds · {created}",
             values=self.to_dict(),
         )
+
+    def _similarity_box(self) -> str:
+        cosines = [list(row.values()) for row in self["similarity"].values()]
+        picture = plots.svg(
+            pictures.similarity(cosines, list(self["tasks"])),
+            name="similarity",
+            label="Cosine of the gradients of each pair of tasks",
+        )
+        caption = "Blue: both would move the trunk the same way; red: against each other."
+        figure = f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
+        return document.box("How alike the tasks are", figure)
 
     def _repr_html_(self) -> str:
         source = document.escape(self.to_html())
@@ -187,83 +192,51 @@ class TaskComparison(Mapping):
                 f"{each['single']:.4g}",
                 f"{each['joint']:.4g}",
                 f"{each['gain']:+.3g}",
-                _between(each["interval"], "{:+.3g}"),
+                statistics.print_interval(each["interval"], "{:+.3g}"),
                 each["verdict"],
             )
             for name, each in self["tasks"].items()
         ]
 
 
-def _of_task(name: str, task: tasks.Task, found: Mapping, seeds: Sequence[int]) -> dict:
-    joint = np.array([found[JOINT, seed]["scores"][name] for seed in seeds])
-    single = np.array([found[name, seed]["scores"][name] for seed in seeds])
-    gains = (joint - single) * (1.0 if task.higher_is_better else -1.0)
-    shares = np.divide(
-        gains, np.abs(single), out=np.where(gains == 0, 0.0, np.sign(gains)), where=single != 0
-    )
-    return {
+def _compare(task: tasks.Task, joint: np.ndarray, single: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Compares the scores of a task at each seed; returns the numbers, and the gain in percent at each seed."""
+    sign = 1.0 if task.higher_is_better else -1.0
+    gains = (joint - single) * sign
+    if_zero = np.where(gains == 0, 0.0, np.sign(gains))
+    percents = 100 * np.divide(gains, np.abs(single), out=if_zero, where=single != 0)
+    moved = bool(np.ptp(joint) or np.ptp(single))
+    values = {
         "score": task.score,
         "higher_is_better": task.higher_is_better,
         "joint": float(joint.mean()),
         "single": float(single.mean()),
         "seeds": {"joint": joint.tolist(), "single": single.tolist()},
         "gain": float(gains.mean()),
-        **_judged(gains, moved=bool(np.ptp(joint) or np.ptp(single))),
-        "moved": bool(np.ptp(joint) or np.ptp(single)),
-        "percent": float(100 * shares.mean()),
-        "percent_interval": _interval(100 * shares),
-        "percents": 100 * shares,
+        **statistics.judge(gains, moved=moved),
+        "moved": moved,
+        "percent": float(percents.mean()),
+        "percent_interval": statistics.interval(percents),
     }
+    return values, percents
 
 
-def _judged(gains: np.ndarray, *, moved: bool) -> dict:
-    """The interval and what follows from it; `moved` says whether scores differ from seed to seed at all."""
-    interval = _interval(gains)
-    if interval is None:
-        return {"interval": None, "verdict": "one seed tells nothing"}
-    if not moved and gains.any():
-        return {"interval": None, "verdict": "equal seeds tell nothing"}
-    verdict = "neutral"
-    if interval[0] > 0 or interval[1] < 0:
-        verdict = "positive" if interval[0] > 0 else "negative"
-    return {"interval": interval, "verdict": verdict}
+def _name_cells(table: Sequence[Sequence], names: Sequence[str]) -> dict[str, dict]:
+    rows = [dict(zip(names, row, strict=True)) for row in table]
+    return dict(zip(names, rows, strict=True))
 
 
-def _interval(values: np.ndarray) -> list[float] | None:
-    """Student's interval for the mean of paired differences; None for one."""
-    if len(values) < 2:
-        return None
-    half = (
-        stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    )
-    return [float(values.mean() - half), float(values.mean() + half)]
-
-
-def _between(interval: Sequence[float] | None, form: str) -> str:
-    return f"{form.format(interval[0])} to {form.format(interval[1])}" if interval else "–"
-
-
-def _mean(tables: Sequence[object]) -> list[list[float | None]] | None:
-    """The mean of each cell over those tables that have it."""
-    tables = [np.array(table, dtype="float64") for table in tables if table]  # None becomes NaN
-    if not tables:
-        return None
-    stacked = np.ma.masked_invalid(np.stack(tables))
-    return [
-        [None if np.ma.is_masked(cell) else float(cell) for cell in row]
-        for row in stacked.mean(axis=0)
-    ]
-
-
-def _groups(by_task: Mapping[str, Mapping], similarity: Any) -> list[list[str]]:
-    """By similarity; but a task that is worse off together is on its own."""
-    apart = [name for name, each in by_task.items() if each["verdict"] == "negative"]
-    rest = [name for name in by_task if name not in apart]
-    if similarity and rest:
-        places = [list(by_task).index(name) for name in rest]
-        parts = relatedness.groups(
-            rest, [[similarity[one][other] for other in places] for one in places]
-        )
+def _groups(by_task: Mapping[str, Mapping], similarity: list | None) -> list[list[str]]:
+    """Groups tasks by similarity; a task that is worse off together stays on its own."""
+    names = list(by_task)
+    apart = [name for name in names if by_task[name]["verdict"] == "negative"]
+    rest = [name for name in names if name not in apart]
+    if not rest:
+        groups = []
+    elif similarity:
+        places = [names.index(name) for name in rest]
+        table = np.array(similarity, dtype="float64")[np.ix_(places, places)]
+        groups = relatedness.groups(rest, table)
     else:
-        parts = [rest] if rest else []
-    return [*parts, *([name] for name in apart)]
+        groups = [rest]
+    return [*groups, *([name] for name in apart)]

@@ -111,7 +111,7 @@ def test_many_tasks_are_merged_by_likeness():
     assert relatedness.groups(names, cosines) == [names[:4], names[4:9], names[9:]]
     assert relatedness.groups(names, np.abs(cosines)) == [names]
     assert relatedness.groups(names, -np.abs(cosines)) == [[name] for name in names]
-    few = relatedness._merged(cosines[:7, :7])
+    few = relatedness._merge(cosines[:7, :7])
     assert [[names[at] for at in part] for part in few] == relatedness.groups(
         names[:7], cosines[:7, :7]
     )

@@ -1,4 +1,3 @@
-import importlib
 import json
 
 import keras
@@ -6,10 +5,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
+from keras_transfer.studies import rows, task_study
 
-compare = importlib.import_module(
-    "keras_transfer.studies.compare_tasks"
-)  # the function has its name
 OPTIONS = {"plan": "full", "epochs": 1, "verbose": 0}
 
 
@@ -116,7 +113,7 @@ def test_other_tasks_weights_and_stages_are_another_comparison(found, data):
     backbone.get_layer("block1_conv").kernel.assign_add(backbone.get_layer("block1_conv").kernel)
     with pytest.raises(ValueError, match="the same backbone"):
         kt.compare_tasks(backbone, kinds(data), data, **again)
-    shown = [compare._shown([kt.Stage(epochs=1, learning_rate=rate)]) for rate in (1e-3, 1e-4)]
+    shown = [rows.describe([kt.Stage(epochs=1, learning_rate=rate)]) for rate in (1e-3, 1e-4)]
     assert shown[0] != shown[1]
 
 
@@ -132,17 +129,21 @@ def test_seeds_differ_in_the_orders_and_in_nothing_else_that_is_given(data):
 
 def test_random_changes_and_the_second_run_are_the_same_for_all_arms(data):
     both = {"class": kt.tasks.Classification(8), "background": kt.tasks.Classification(6)}
-    found = compare._settled({}, kt.build_model(trunk(), both), data)
+    found = task_study._choose_open_options({}, kt.build_model(trunk(), both), data)
     assert found["augment"].flip
     assert found["refit"] is True
     numbers = kt.data.scenes(96, image_size=32, targets=["class", "count"], test=0.3)
     mixed = {"class": kt.tasks.Classification(8), "count": kt.tasks.Regression()}
     assert (
-        compare._settled({"augment": "auto"}, kt.build_model(trunk(), mixed), numbers)["augment"]
+        task_study._choose_open_options(
+            {"augment": "auto"}, kt.build_model(trunk(), mixed), numbers
+        )["augment"]
         is None
     )
     asked = {"epochs": (1, 1), "augment": "light", "refit": True}
-    assert compare._settled(dict(asked), kt.build_model(trunk(), both), data) == asked
+    assert (
+        task_study._choose_open_options(dict(asked), kt.build_model(trunk(), both), data) == asked
+    )
 
 
 def test_all_trainings_have_the_same_options(monkeypatch):
@@ -159,10 +160,10 @@ def test_all_trainings_have_the_same_options(monkeypatch):
 
 
 def test_schemes_and_splits_are_told_from_others(data):
-    shown = [compare._shown(kt.models.Experts(count=count)) for count in (2, 8)]
+    shown = [rows.describe(kt.models.Experts(count=count)) for count in (2, 8)]
     assert shown[0] != shown[1]
     json.dumps(shown)
-    kept = [compare._about(each) for each in (data, scenes(), data.with_orders(1), scenes(1))]
+    kept = [rows.describe_data(each) for each in (data, scenes(), data.with_orders(1), scenes(1))]
     assert kept[0] == kept[1]
     assert kept[0] != kept[2]
     assert kept[0]["rows"] == kept[2]["rows"] != kept[3]["rows"]

@@ -1,0 +1,121 @@
+"""The record of a study: what each finished training gave, and what the study was about."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_transfer import models
+from keras_transfer.core import checks
+from keras_transfer.storage import files
+
+__all__ = ["Rows", "describe", "describe_data", "describe_weights"]
+
+FILE = "comparison.json"
+
+
+class Rows:
+    """The rows of finished trainings; with a folder, each is written to a file there at once.
+
+    Args:
+        folder: Where the file is or will be; None keeps the rows in memory.
+        about: What the study is about, as values that JSON can hold. A file of another study is refused.
+
+    Example:
+        >>> rows = Rows(None, {"seeds": 1})
+        >>> rows.add({"arm": "joint", "seed": 0})
+        >>> rows.has("joint", 0), rows.has("joint", 1)
+        (True, False)
+    """
+
+    def __init__(self, folder: str | os.PathLike | None, about: Mapping) -> None:
+        self.about = json.loads(json.dumps(about))
+        self.file: pathlib.Path | None = None
+        self.rows: list[dict] = []
+        if folder is not None:
+            self.file = pathlib.Path(files.check_writable(folder, argument="run_dir")) / FILE
+            if self.file.is_file():
+                self.rows = self._read(self.file)
+
+    def _read(self, file: pathlib.Path) -> list[dict]:
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            before = record["about"]
+            changed = [name for name, value in self.about.items() if before.get(name) != value]
+            rows = list(record["rows"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as failed:
+            raise checks.error(
+                "`run_dir` must hold a comparison or none", given=f"'{file}' ({failed})"
+            ) from None
+        if changed:
+            raise checks.error(
+                f"`run_dir` must hold a comparison with the same {', '.join(changed)}",
+                given=f"'{file.parent}', of another",
+                fix="Choose another folder.",
+            )
+        return rows
+
+    def has(self, arm: str, seed: int) -> bool:
+        """Says whether a training has finished."""
+        return any((row["arm"], row["seed"]) == (arm, seed) for row in self.rows)
+
+    def add(self, row: dict) -> None:
+        """Adds the row of a training that has finished."""
+        self.rows.append(row)
+        if self.file is not None:
+            record = {"about": self.about, "rows": self.rows}
+            files.write_text(self.file, json.dumps(record, indent=1))
+
+
+def describe(value: Any) -> object:
+    """Returns an argument as a value that JSON can hold; arguments that differ have descriptions that differ.
+
+    Example:
+        >>> describe({"sharing": models.Experts(count=2)})["sharing"]["count"]
+        2
+    """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): describe(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(each) for each in value]
+    if isinstance(value, models.Sharing):
+        return {"scheme": type(value).__name__, **describe(vars(value))}
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    config = value.get_config() if callable(getattr(value, "get_config", None)) else {}
+    arguments = ", ".join(f"{name}={each!r}" for name, each in config.items())
+    return f"{type(value).__name__}({arguments})"
+
+
+def describe_data(data: Any) -> dict:
+    """Returns what tells data from `kt.data` apart from other data: its digest, splits, orders and sizes."""
+    rows = {
+        split: hashlib.blake2b(examples.rows.tobytes(), digest_size=8).hexdigest()
+        for split, examples in data.examples.items()
+    }
+    return {
+        "digest": data.digest,
+        "seed": data.seed,
+        "batch_size": data.batch_size,
+        "image_size": list(data.image_size),
+        "rows": rows,
+        "rule": list(data.epochs.rule) if data.epochs is not None else None,
+    }
+
+
+def describe_weights(model: keras.Model) -> str:
+    """Returns a digest of the model's weights."""
+    digest = hashlib.blake2b(digest_size=8)
+    for value in model.get_weights():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""What differences over a few seeds allow to say."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["interval", "judge", "mean_table", "print_interval"]
+
+LEVEL = 0.95  # of all intervals
+
+
+def interval(values: np.ndarray) -> list[float] | None:
+    """Returns Student's interval for the mean of paired differences; None for a single one.
+
+    Example:
+        >>> interval(np.array([1.0, 3.0]))  # 2 -+ 12.706 * 1
+        [-10.7..., 14.7...]
+    """
+    if len(values) < 2:
+        return None
+    quantile = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)
+    half = quantile * values.std(ddof=1) / math.sqrt(len(values))
+    return [float(values.mean() - half), float(values.mean() + half)]
+
+
+def judge(gains: np.ndarray, *, moved: bool) -> dict:
+    """Returns the interval of the gains and the verdict that follows from it.
+
+    Args:
+        gains: One a seed; positive is better.
+        moved: Whether scores differ from seed to seed at all.
+
+    Example:
+        >>> judge(np.array([1.0, 1.1, 0.9]), moved=True)["verdict"]
+        'positive'
+    """
+    bounds = interval(gains)
+    if bounds is None:
+        return {"interval": None, "verdict": "one seed tells nothing"}
+    if not moved and gains.any():
+        return {"interval": None, "verdict": "equal seeds tell nothing"}
+    if bounds[0] > 0:
+        verdict = "positive"
+    elif bounds[1] < 0:
+        verdict = "negative"
+    else:
+        verdict = "neutral"
+    return {"interval": bounds, "verdict": verdict}
+
+
+def print_interval(bounds: Sequence[float] | None, form: str) -> str:
+    """Returns an interval as text; a dash for none.
+
+    Example:
+        >>> print_interval([-1.0, 2.0], "{:+.1f}")
+        '-1.0 to +2.0'
+    """
+    return f"{form.format(bounds[0])} to {form.format(bounds[1])}" if bounds else "–"
+
+
+def mean_table(tables: Sequence[list | None]) -> list[list[float | None]] | None:
+    """Returns the mean of each cell over those tables that have a number there.
+
+    Example:
+        >>> mean_table([[[1.0, None]], None, [[3.0, None]]])
+        [[2.0, None]]
+    """
+    arrays = [np.array(table, dtype="float64") for table in tables if table]  # None becomes NaN
+    if not arrays:
+        return None
+    means = np.ma.masked_invalid(np.stack(arrays)).mean(axis=0)
+    return np.where(np.ma.getmaskarray(means), None, means.data).tolist()
