@@ -1,15 +1,14 @@
-"""The place in a model where several tasks part, and where the state of what balances them is kept."""
+"""The layer where the tasks of a model part; it keeps the state of their balancer."""
 
-import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any  # tensors of Keras's backend
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from keras_transfer.core import checks
+from keras_transfer.graphs import gradients
 from keras_transfer.machine.replicas import sum_over_replicas
 
 __all__ = ["Balance"]
@@ -17,15 +16,15 @@ __all__ = ["Balance"]
 
 @keras.saving.register_keras_serializable("keras_transfer")
 class Balance(keras.layers.Layer):
-    """Hands what it gets on to each of several tasks, and keeps the state of the balancer of their losses.
+    """Passes its input on to each of several tasks, and keeps the state of the balancer of their losses.
 
-    Values pass unchanged. One that only keeps the state lies in the way of one of the tasks. Where the balancer looks
-    at gradients, those that come back from the tasks leave the layer as the one that the balancer makes of them:
-    layers below learn by that, each head by its own loss. The state is in weights that do not train, so it is saved
-    with the model, resumed and equal on all replicas.
+    Values pass unchanged. If the balancer reads gradients, the layer combines those that come back from the tasks into
+    one, as the balancer says: layers below learn by that one, each head by its own loss. A layer that only keeps the
+    state stands in front of one of the heads. The state is in weights that do not train, so it is saved with the
+    model, restored on resuming, and equal on all replicas.
 
     Args:
-        names: Of the tasks, in the order of the outputs.
+        names: The tasks, in the order of the outputs.
         balancer: A `kt.balancing.Balancer`.
         on: "representation", or "weights" for gradients of the shared weights themselves, which the model's
             training step takes.
@@ -40,33 +39,27 @@ class Balance(keras.layers.Layer):
     PLACES = ("representation", "weights")
 
     def __init__(
-        self,
-        names: Sequence[str],
-        balancer: object,
-        *,
-        on: str = "representation",
-        **kwargs: object,
+        self, names: Sequence[str], balancer: Any, *, on: str = "representation", **kwargs: Any
     ) -> None:
         # Values pass as they come; the state is in full precision.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+        if isinstance(balancer, Mapping):
+            balancer = keras.saving.deserialize_keras_object(balancer)
         self.names = list(names)
-        self.balancer = (
-            keras.saving.deserialize_keras_object(balancer)
-            if isinstance(balancer, Mapping)
-            else balancer
-        )
+        self.balancer = balancer
         self.on = checks.choice(on, self.PLACES, name="on")
         self.is_idle = False
-        # The state is one however often the layer is called, so it is there from the beginning.
+
+        # Made here, not in `build`: there is one state, however often the layer is called.
         count = len(self.names)
         self.state = {
-            name: self._kept(name, value) for name, value in self.balancer.initial(count).items()
+            name: self._add_state(name, value) for name, value in balancer.initial(count).items()
         }
-        self.losses_seen = self._kept("losses_seen", np.zeros(count, "float32"))
-        self.labels_seen = self._kept("labels_seen", np.zeros(count, "float32"))
-        self.factors = self._kept("factors", np.ones(count, "float32"))
+        self.losses_seen = self._add_state("losses_seen", np.zeros(count, "float32"))
+        self.labels_seen = self._add_state("labels_seen", np.zeros(count, "float32"))
+        self.factors = self._add_state("factors", np.ones(count, "float32"))
 
-    def _kept(self, name: str, value: np.ndarray) -> keras.Variable:
+    def _add_state(self, name: str, value: np.ndarray) -> keras.Variable:
         value = np.asarray(value)
         return self.add_weight(
             name=name,
@@ -78,89 +71,77 @@ class Balance(keras.layers.Layer):
         )
 
     def settle(self, *, learning: bool) -> None:
-        """Says, before a training step is traced, whether anything below learns: otherwise no state is to move.
+        """Says, before a training step is traced, whether a layer below trains; if none does, the state must not move.
 
-        TensorFlow takes gradients further down than to what trains, and keeps all of that that assigns.
+        TensorFlow differentiates past frozen layers and keeps every op that assigns, so the state would move.
         """
         self.is_idle = not learning
 
     @property
     def looks_at_gradients(self) -> bool:
-        """Whether the balancer is one of gradients."""
+        """Whether the balancer reads gradients."""
         return self.balancer.kind == "gradients"
 
     def call(self, inputs: Any) -> list:
-        """Returns its input once for each task; a list of tensors as it is."""
+        """Returns its input once for each task; a list of tensors unchanged."""
         if isinstance(inputs, list | tuple):
             return list(inputs)
         if self.looks_at_gradients and self.on == "representation" and not self.is_idle:
-            return list(self._parted(inputs))
-        return [
-            ops.multiply(inputs, ops.ones((), inputs.dtype)) if at else inputs
-            for at in range(len(self.names))
-        ]
+            return gradients.fork(inputs, len(self.names), self._join)
 
-    def _parted(self, inputs: tf.Tensor) -> tuple:
-        @tf.custom_gradient
-        def part(tensor: tf.Tensor) -> tuple:
-            return tuple(tf.identity(tensor) for _ in self.names), functools.partial(
-                self._joined, tensor.dtype
-            )
+        one = ops.ones((), inputs.dtype)
+        return [inputs, *(ops.multiply(inputs, one) for _ in self.names[1:])]
 
-        return part(inputs)
+    def _join(self, of_tasks: Sequence) -> Any:
+        """Returns the gradient for the layers below."""
+        rows = ops.stack([ops.reshape(ops.cast(each, "float32"), (-1,)) for each in of_tasks])
+        gram = ops.matmul(rows, ops.transpose(rows))
+        factors = self.combine(sum_over_replicas(gram))
+        joined = ops.reshape(ops.matmul(factors, rows), ops.shape(of_tasks[0]))
+        return ops.cast(joined, of_tasks[0].dtype)
 
-    def _joined(self, dtype: tf.DType, *gradients: tf.Tensor) -> tf.Tensor:
-        """The gradient below of those above."""
-        rows = tf.stack([tf.reshape(tf.cast(each, tf.float32), (-1,)) for each in gradients])
-        factors = self.combine(sum_over_replicas(tf.matmul(rows, rows, transpose_b=True)))
-        joined = tf.linalg.matvec(rows, factors, transpose_a=True)
-        return tf.cast(tf.reshape(joined, tf.shape(gradients[0])), dtype)
-
-    def weigh(self, losses: Any, known: Any) -> object:
-        """Returns the weights of the losses in a training step, and moves on the state of a balancer of losses.
+    def weigh(self, losses: Any, known: Any) -> Any:
+        """Returns the weights of the losses in a training step; the state of a balancer of losses moves on.
 
         Args:
             losses: One a task, over all replicas.
             known: For each task whether the batch has labels.
         """
         losses, known = ops.stop_gradient(ops.stack(losses)), ops.stack(known)
-        self.losses_seen.assign(ops.where(known, losses, self.losses_seen))
+        self.losses_seen.assign(ops.where(known, losses, ops.copy(self.losses_seen.value)))
         self.labels_seen.assign(ops.cast(known, "float32"))
         if self.looks_at_gradients:
             return ops.ones_like(losses)
-        found, state = self.balancer.weights(losses, known, self._state())
-        return self._moved(found, state)
+        return self._take(*self.balancer.weights(losses, known, self._state_values()))
 
-    def combine(self, gram: Any) -> object:
-        """Returns the coefficients of the tasks' gradients, and moves on the state.
+    def combine(self, gram: Any) -> Any:
+        """Returns the coefficients of the tasks' gradients; the state moves on.
 
         Args:
             gram: Their inner products.
         """
-        known = tf.convert_to_tensor(self.labels_seen) > 0
-        found, state = self.balancer.coefficients(
-            gram, tf.convert_to_tensor(self.losses_seen), known, self._state()
-        )
-        return self._moved(found, state)
+        losses = ops.copy(self.losses_seen.value)
+        known = ops.copy(self.labels_seen.value) > 0
+        return self._take(*self.balancer.coefficients(gram, losses, known, self._state_values()))
 
     def fixed(self) -> Any:
-        """Returns the weights that hold while measuring: those that never change, else 1, for comparable losses."""
+        """Returns the weights for measuring: the balancer's if they never change, else 1, for comparable losses."""
+        count = len(self.names)
         if not getattr(self.balancer, "is_constant", False):
-            return ops.ones(len(self.names))
-        return self.balancer.weights(
-            np.ones(len(self.names), "float32"), np.ones(len(self.names), "bool"), {}
-        )[0]
+            return ops.ones(count)
+        return self.balancer.weights(np.ones(count, "float32"), np.ones(count, "bool"), {})[0]
 
-    def _state(self) -> dict:
-        return {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
+    def _state_values(self) -> dict:
+        return {name: ops.copy(variable.value) for name, variable in self.state.items()}
 
-    def _moved(self, found: object, state: Mapping) -> object:
+    def _take(self, factors: Any, state: Mapping) -> Any:
+        """Keeps what the balancer returned, and returns the factors."""
         for name, variable in self.state.items():
             variable.assign(state[name])
-        self.factors.assign(found)
-        return found
+        self.factors.assign(factors)
+        return factors
 
     def get_config(self) -> dict:
-        """Returns what the constructor takes."""
+        """Returns the constructor's arguments."""
         balancer = keras.saving.serialize_keras_object(self.balancer)
         return {**super().get_config(), "names": self.names, "balancer": balancer, "on": self.on}

@@ -86,7 +86,7 @@ class ClassLoss(base.TaskLoss):
 
 
 def unsettled(what: str, given: object) -> checks.InputError:
-    """The error for what is to come from the training data and did not."""
+    """Returns the error for a value that should have come from the training data."""
     return checks.error(
         f"{what} must be known before training",
         given=repr(given),
@@ -95,7 +95,7 @@ def unsettled(what: str, given: object) -> checks.InputError:
 
 
 def _distributions(y_true: object, classes: int, dtype: str) -> Any:
-    """Ids as rows of one 1; distributions as they are."""
+    """Returns class ids as one-hot rows; distributions unchanged."""
     targets = ops.convert_to_tensor(y_true)
     if len(targets.shape) < 2 or targets.shape[-1] != classes:
         ids = ops.cast(ops.reshape(targets, (-1,)), "int32")

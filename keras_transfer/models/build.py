@@ -1,7 +1,7 @@
 """`kt.build_model`: backbone + task(s) -> a compiled functional Keras model."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -61,26 +61,23 @@ def build_model(
         given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
         raise checks.error("`backbone` must have one input and one output", given=given)
     checks.choice(balance_on, layers.Balance.PLACES, name="balance_on")
-    named = _named(task, {layer.name for layer in backbone.layers})
+    task_by_name = _check_tasks(task, {layer.name for layer in backbone.layers})
     scheme = schemes.find(sharing)
-    if sharing is not None and len(named) < 2:
+    if sharing is not None and len(task_by_name) < 2:
         raise checks.error("`sharing` must be left out for a single task", given=repr(sharing))
     if balancing is not None and not isinstance(task, Mapping):
         raise checks.error("`balancing` must be left out for a single task", given=repr(balancing))
-    starts = scheme.features(schemes.marked(backbone), named).starts
-    make = keras.Model
-    is_fixed = balancing is None or isinstance(
-        balancing, Mapping
-    )  # weights are compiled, as Keras's own
-    if (
-        not is_fixed or len(named) > 1
-    ):  # Keras's own sum counts batches and replicas without a label as losses of 0
-        starts, make = (
-            joint.balanced(starts, None if is_fixed else balancing, on=balance_on),
-            joint.JointModel,
-        )
-    heads = {key: one.head(starts[key], name=key) for key, one in named.items()}
+
+    starts = scheme.features(schemes.mark_end(backbone), task_by_name).starts
+    # Fixed weights are compiled, as Keras's own. But Keras's own sum counts a batch or replica without a label as a
+    # loss of 0, so several tasks always get a joint model.
+    is_fixed = balancing is None or isinstance(balancing, Mapping)
+    is_joint = not is_fixed or len(task_by_name) > 1
+    if is_joint:
+        starts = joint.insert_balance(starts, None if is_fixed else balancing, on=balance_on)
+    heads = {key: one.head(starts[key], name=key) for key, one in task_by_name.items()}
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
+    make = joint.JointModel if is_joint else keras.Model
     try:
         model = make(backbone.inputs[0], outputs, name=name or backbone.name)
     except ValueError as clash:
@@ -89,7 +86,7 @@ def build_model(
         given = str(clash).partition(" in the model")[0]
         fix = "Choose another name for the task, or for the backbone's layer."
         raise checks.error("layers must have different names", given=given, fix=fix) from clash
-    if make is joint.JointModel:
+    if is_joint:
         joint.note_memory(model)
     compile(model, balancing=balancing if is_fixed else None)
     return model
@@ -126,32 +123,39 @@ def compile(
         >>> type(model.optimizer).__name__
         'SGD'
     """
-    found = marks.outputs(model)
-    if not found:
+    outputs = marks.outputs(model)
+    if not outputs:
         raise checks.error(
             "`model` must have task outputs",
             given=repr(model.name),
             fix="Use kt.build_model, or model.compile.",
         )
-    several = isinstance(model.output, Mapping)
     if data is None:
-        losses = {name: layer.task.loss() for name, layer in found.items()}
+        losses = {name: layer.task.loss() for name, layer in outputs.items()}
     else:
         weights = getattr(data, "weights", None)
         losses = marks.settled_losses(model, data.targets["train"], weights and weights["train"])
-    metrics = {name: layer.task.metrics() for name, layer in found.items()}
-    only = next(iter(found))
+    metrics = {name: layer.task.metrics() for name, layer in outputs.items()}
+    if isinstance(model.output, Mapping):
+        loss_weights = _loss_weights(balancing, list(outputs))
+    else:
+        only = next(iter(outputs))
+        losses, metrics = losses[only], metrics[only]
+        loss_weights = _loss_weights(balancing, [])
+    if jit_compile is None:
+        jit_compile = compiling.jit_compile()
     model.compile(
         optimizer=optimizer or keras.optimizers.Adam(1e-3),
-        loss=losses if several else losses[only],
-        weighted_metrics=metrics if several else metrics[only],  # missing labels have weight 0
-        loss_weights=_loss_weights(balancing, found if several else {}),
+        loss=losses,
+        weighted_metrics=metrics,  # missing labels have weight 0
+        loss_weights=loss_weights,
         steps_per_execution=steps_per_execution,
-        jit_compile=compiling.jit_compile() if jit_compile is None else jit_compile,
+        jit_compile=jit_compile,
     )
 
 
-def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
+def _check_tasks(task: object, taken: set[str]) -> dict[str, tasks.Task]:
+    """Returns the tasks by name; names must not be in `taken`."""
     if not isinstance(task, Mapping):
         task = {getattr(task, "kind", "task"): task}
     if not task:
@@ -172,7 +176,7 @@ def _named(task: object, taken: set[str]) -> dict[str, tasks.Task]:
 
 
 def _loss_weights(
-    balancing: Mapping[str, float] | None, found: Mapping[str, object]
+    balancing: Mapping[str, float] | None, names: Sequence[str]
 ) -> dict[str, float] | None:
     if balancing is None:
         return None
@@ -181,6 +185,6 @@ def _loss_weights(
             "`balancing` must be a dict of weights by task name", given=repr(balancing)
         )
     for name, weight in balancing.items():
-        lookup.find(name, found, argument="balancing")
+        lookup.find(name, dict.fromkeys(names), argument="balancing")
         checks.number(weight, name="balancing", minimum=0)
-    return {name: float(balancing.get(name, 1.0)) for name in found}
+    return {name: float(balancing.get(name, 1.0)) for name in names}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.models.sharing.attention import Attention
-from keras_transfer.models.sharing.base import Features, Sharing, marked
+from keras_transfer.models.sharing.base import Features, Sharing, mark_end
 from keras_transfer.models.sharing.branched import Branched
 from keras_transfer.models.sharing.cross_stitch import CrossStitched
 from keras_transfer.models.sharing.experts import Experts
@@ -20,7 +20,7 @@ __all__ = [
     "Hard",
     "Sharing",
     "find",
-    "marked",
+    "mark_end",
 ]
 
 SHARING = {

@@ -50,15 +50,15 @@ class Attention(base.Sharing):
             carried = None
             for number, tap in enumerate(taps, 1):
                 prefix = f"{name}_mask_{number}"
-                seen = base.stopped(tap, prefix, task)
-                masked = self._masked(seen, carried, prefix, names)
+                seen = base.stop_if_asked(tap, prefix, task)
+                masked = self._mask(seen, carried, prefix, names)
                 if number < len(taps):
-                    carried = self._carried(masked, taps[number], prefix, names)
+                    carried = self._carry(masked, taps[number], prefix, names)
             starts[name] = masked
-        return base.gathered(backbone, starts, named)
+        return base.gather(backbone, starts, named)
 
     def _taps(self, backbone: keras.Model) -> list[keras.KerasTensor]:
-        """The maps that are masked, bottom to top."""
+        """Returns the maps to mask, bottom to top."""
         end = backbone.outputs[0]
         if len(end.shape) != 4 or None in end.shape[1:]:
             raise checks.error(
@@ -66,9 +66,9 @@ class Attention(base.Sharing):
                 given=f"{backbone.name!r}, which gives {tuple(end.shape)}",
                 fix="Build it with `image_size=`, or share in another way.",
             )
-        found = base.places(backbone, self.at)
+        points = base.tap_points(backbone, self.at)
         last = marks.representation(backbone).input
-        below = {name: tensor for name, tensor in found.items() if tensor is not last}
+        below = {name: tensor for name, tensor in points.items() if tensor is not last}
         for name, tensor in below.items():
             if len(tensor.shape) != 4:
                 given = f"{name!r}, which gives {tuple(tensor.shape)}"
@@ -77,14 +77,14 @@ class Attention(base.Sharing):
             checks.note(f"attention: masks after {', '.join([*below, 'the end of the trunk'])}")
         return [*below.values(), end]
 
-    def _masked(
+    def _mask(
         self,
         features: keras.KerasTensor,
         carried: keras.KerasTensor | None,
         prefix: str,
         names: base.Names,
     ) -> keras.KerasTensor:
-        """The map times the task's mask."""
+        """Returns the map times the task's mask."""
         x = features
         if carried is not None:
             x = keras.layers.Concatenate(name=names.free(f"{prefix}_concat"))([features, carried])
@@ -99,10 +99,10 @@ class Attention(base.Sharing):
         )(x)
         return keras.layers.Multiply(name=names.free(f"{prefix}_masked"))([features, x])
 
-    def _carried(
+    def _carry(
         self, masked: keras.KerasTensor, above: keras.KerasTensor, prefix: str, names: base.Names
     ) -> keras.KerasTensor:
-        """What goes from one place to the next, in that one's resolution."""
+        """Returns what is handed from one map to the next, in the resolution of the next."""
         x = keras.layers.Conv2D(
             self.width, 3, padding="same", activation="relu", name=names.free(f"{prefix}_carry")
         )(masked)

@@ -17,12 +17,12 @@ __all__ = [
     "Features",
     "Names",
     "Sharing",
-    "gathered",
-    "marked",
-    "place",
-    "places",
+    "gather",
+    "mark_end",
+    "level_end",
+    "tap_points",
     "refuse_levels",
-    "stopped",
+    "stop_if_asked",
 ]
 
 # What a head calls its layers, after the task's name; see `tasks.Task.head`.
@@ -48,7 +48,7 @@ class Sharing:
         >>> class Pooled(Sharing):
         ...     def features(self, backbone, named):
         ...         pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(backbone.outputs[0])
-        ...         return gathered(backbone, dict.fromkeys(named, pooled), named)
+        ...         return gather(backbone, dict.fromkeys(named, pooled), named)
         >>> import keras_transfer as kt
         >>> two = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
         >>> kt.build_model(kt.backbone("tiny", weights=None), two, sharing=Pooled()).get_layer("pooled").output.shape
@@ -65,13 +65,13 @@ class Sharing:
         raise NotImplementedError
 
 
-def marked(backbone: keras.Model) -> keras.Model:
-    """Returns `backbone`, with a mark at its end if it has none.
+def mark_end(backbone: keras.Model) -> keras.Model:
+    """Returns `backbone`, with a mark at its end; unchanged if it has one.
 
     Example:
         >>> images = keras.Input((8, 8, 3))
         >>> model = keras.Model(images, keras.layers.Conv2D(4, 3)(images), name="mine")
-        >>> marks.representation(marked(model)).source
+        >>> marks.representation(mark_end(model)).source
         {'name': 'mine'}
     """
     if marks.representation(backbone) is not None:
@@ -80,17 +80,17 @@ def marked(backbone: keras.Model) -> keras.Model:
     return keras.Model(backbone.inputs[0], end, name=backbone.name)
 
 
-def gathered(
+def gather(
     backbone: keras.Model, starts: Mapping[str, keras.KerasTensor], named: Mapping[str, tasks.Task]
 ) -> Features:
-    """Returns what a scheme gives, having found what the tasks share.
+    """Returns the result of a scheme: where heads start, and what the tasks share.
 
     Example:
         >>> images = keras.Input((8, 8, 3))
-        >>> model = marked(keras.Model(images, keras.layers.Conv2D(4, 3)(images)))
+        >>> model = mark_end(keras.Model(images, keras.layers.Conv2D(4, 3)(images)))
         >>> starts = dict.fromkeys(("kind", "age"), model.output)
-        >>> found = gathered(model, starts, {"kind": tasks.Classification(2), "age": tasks.Regression()})
-        >>> found.shared[0] is model.output
+        >>> features = gather(model, starts, {"kind": tasks.Classification(2), "age": tasks.Regression()})
+        >>> features.shared[0] is model.output
         True
     """
     learning = [start for name, start in starts.items() if not named[name].stop_gradient]
@@ -101,11 +101,11 @@ def gathered(
 
 
 class Names:
-    """Names for new layers of a model, none twice.
+    """Finds names for new layers of a model, so that none comes twice.
 
     Args:
-        backbone: Its names are taken.
-        tasks: Their names are taken, too.
+        backbone: Its layers' names are taken.
+        tasks: Names of the tasks, which are taken, too.
 
     Example:
         >>> names = Names(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="age_conv")]), ["age"])
@@ -118,25 +118,25 @@ class Names:
 
     def free(self, name: str) -> str:
         """Returns `name`, with a number if it is taken, and takes it."""
-        number, found = 0, name
-        while found in self._taken:
+        number, candidate = 0, name
+        while candidate in self._taken:
             number += 1
-            found = f"{name}_{number}"
-        self._taken.add(found)
-        return found
+            candidate = f"{name}_{number}"
+        self._taken.add(candidate)
+        return candidate
 
     def copy(self, task: str, name: str) -> str:
-        """Returns the name of a task's copy of a layer; the names that its head will use are left to that."""
+        """Returns the name for a task's copy of a layer, which must not be one that the task's head will use."""
         between = "trunk_" if HEAD.fullmatch(name) else ""
         return self.free(f"{task}_{between}{name}")
 
 
 class Copies:
-    """A task's own copies of operations, made when they are first called.
+    """A task's own copies of operations; a copy is made on its first use.
 
     Args:
-        task: Its name goes before the names of what is copied.
-        names: Of the model.
+        task: The name of the task, which goes before the names of the copies.
+        names: The names of the model.
     """
 
     def __init__(self, task: str, names: Names) -> None:
@@ -147,32 +147,31 @@ class Copies:
         self._marks: dict[int, layers.Representation] = {}
 
     def __call__(self, operation: keras.Operation) -> Callable:
-        """Returns the copy of an operation; a mark's says whose it is."""
+        """Returns the copy of an operation; the copy of a mark names the task."""
         if not isinstance(operation, layers.Representation):
             return self._made(operation)
         if id(operation) not in self._marks:
-            changes = {"name": self._names.copy(self._task, operation.name), "branch": self._task}
-            self._marks[id(operation)] = layers.Representation.from_config(
-                {**operation.get_config(), **changes}
-            )
+            name = self._names.copy(self._task, operation.name)
+            config = {**operation.get_config(), "name": name, "branch": self._task}
+            self._marks[id(operation)] = layers.Representation.from_config(config)
         return self._marks[id(operation)]
 
     def fill(self) -> None:
-        """Gives the copies the weights and statistics of what they are copies of."""
+        """Gives the copies the weights and statistics of the originals."""
         rebuilding.hand_over(self._pairs, sizes="the same images")
 
 
-def stopped(tensor: keras.KerasTensor, name: str, task: tasks.Task) -> keras.KerasTensor:
+def stop_if_asked(tensor: keras.KerasTensor, name: str, task: tasks.Task) -> keras.KerasTensor:
     """Returns `tensor`, behind a stop for gradients if the task asks for one.
 
     Example:
         >>> features = keras.Input((4,))
-        >>> stopped(features, "age", tasks.Regression()) is features
+        >>> stop_if_asked(features, "age", tasks.Regression()) is features
         True
     """
-    return (
-        layers.StopGradient(name=f"{name}_stop_gradient")(tensor) if task.stop_gradient else tensor
-    )
+    if not task.stop_gradient:
+        return tensor
+    return layers.StopGradient(name=f"{name}_stop_gradient")(tensor)
 
 
 def refuse_levels(named: Mapping[str, tasks.Task], scheme: str) -> None:
@@ -190,7 +189,7 @@ def refuse_levels(named: Mapping[str, tasks.Task], scheme: str) -> None:
             )
 
 
-def place(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
+def level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
     """Returns the tensor of the backbone's graph where a level ends; the backbone's output for None.
 
     Raises:
@@ -198,24 +197,26 @@ def place(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
 
     Example:
         >>> import keras_transfer as kt
-        >>> place(kt.backbone("tiny", weights=None), "P2").shape
+        >>> level_end(kt.backbone("tiny", weights=None), "P2").shape
         (None, 8, 8, 64)
     """
     end = backbone.outputs[0]
     if level is None:
         return end
     mark = marks.representation(backbone)
-    found = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
-    name = lookup.find(level, found, argument="level")
+    layer_names = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
+    name = lookup.find(level, layer_names, argument="level")
     tensor = next(node.outputs[0] for node in nodes.nodes(backbone) if node.operation.name == name)
     return end if tensor is mark.input else tensor
 
 
-def places(backbone: keras.Model, at: str | Iterable[str] | None) -> dict[str, keras.KerasTensor]:
+def tap_points(
+    backbone: keras.Model, at: str | Iterable[str] | None
+) -> dict[str, keras.KerasTensor]:
     """Returns the tensors at which a scheme joins in, by the name of what ends there, bottom to top.
 
     Args:
-        backbone: With a mark.
+        backbone: A model with a mark.
         at: Patterns of blocks, or of layers where no block fits; by default the last block of each resolution, or
             every block of a network without maps.
 
@@ -225,28 +226,28 @@ def places(backbone: keras.Model, at: str | Iterable[str] | None) -> dict[str, k
     Example:
         >>> import keras_transfer as kt
         >>> network = kt.backbone("tiny", weights=None)
-        >>> list(places(network, None)), list(places(network, "block*"))
+        >>> list(tap_points(network, None)), list(tap_points(network, "block*"))
         (['block2_relu', 'block4_1_relu'], ['block1', 'block2', 'block3', 'block4'])
     """
     mark = marks.representation(backbone)
     options = {"pattern": mark.source.get("blocks"), "until": mark.input}
     order = nodes.nodes(backbone)
-    trunk = [
-        order[position]
-        for position in sorted(nodes.ancestors(order, [mark.input]))
-        if order[position].inputs
-    ]
+    below = [order[position] for position in sorted(nodes.ancestors(order, [mark.input]))]
+    trunk = [node for node in below if node.inputs]
     by_layer = {node.operation.name: node.outputs[0] for node in trunk}
     by_block = blocks.ends(backbone, **options)
     if at is None:
-        return {
-            name: by_layer[name] for name in blocks.levels(backbone, **options).values()
-        } or by_block
-    known = {**by_layer, **by_block}
-    chosen: dict = {}
+        names = blocks.levels(backbone, **options).values()
+        return {name: by_layer[name] for name in names} or by_block
+
+    tensors = {**by_layer, **by_block}
+    names_by_tensor: dict[int, str] = {}
     for pattern in [at] if isinstance(at, str) else list(at):
-        hits = paths.match(known, pattern, argument="at", what="a block or layer")
-        for name in [hit for hit in hits if hit in by_block] or hits:
-            chosen.setdefault(id(known[name]), name)
-    made = [tensor for node in trunk for tensor in node.outputs if id(tensor) in chosen]
-    return {chosen[id(tensor)]: tensor for tensor in made}
+        hits = paths.match(tensors, pattern, argument="at", what="a block or layer")
+        block_hits = [hit for hit in hits if hit in by_block]
+        for name in block_hits or hits:
+            names_by_tensor.setdefault(id(tensors[name]), name)
+    bottom_up = [tensor for node in trunk for tensor in node.outputs]
+    return {
+        names_by_tensor[id(tensor)]: tensor for tensor in bottom_up if id(tensor) in names_by_tensor
+    }

@@ -39,12 +39,9 @@ class Branched(base.Sharing):
                 fix='Write sharing={"age": "block_13*"}.',
             )
         for name, pattern in at.items():
-            several = (
-                isinstance(pattern, list | tuple)
-                and pattern
-                and all(isinstance(one, str) for one in pattern)
-            )
-            if not isinstance(pattern, str) and not several:
+            patterns = [pattern] if isinstance(pattern, str) else pattern
+            is_list = isinstance(patterns, list | tuple) and len(patterns) > 0
+            if not is_list or not all(isinstance(one, str) for one in patterns):
                 raise checks.error(
                     "`sharing` must have a pattern for each task", given=f"{pattern!r} for {name!r}"
                 )
@@ -63,7 +60,7 @@ class Branched(base.Sharing):
         starts = hard.starts(backbone, on_trunk)
         for name, pattern in self.at.items():
             starts[name] = _branch(backbone, name, pattern, level=named[name].level, names=names)
-        return base.gathered(backbone, {name: starts[name] for name in named}, named)
+        return base.gather(backbone, {name: starts[name] for name in named}, named)
 
 
 def _branch(
@@ -74,10 +71,10 @@ def _branch(
     level: str | None,
     names: base.Names,
 ) -> keras.KerasTensor:
-    """Copies what lies above the first match of `pattern`; returns where the copy ends, marked."""
+    """Copies what lies above the first match of `pattern`; returns the marked end of the copy."""
     order = nodes.nodes(backbone)
-    own = _above(backbone, order, pattern)
-    end = base.place(backbone, level)
+    own = _positions_above(backbone, order, pattern)
+    end = base.level_end(backbone, level)
     if not nodes.ancestors(order, [end]) & own:
         raise checks.error(
             "a branch must begin below the level where the task's head starts",
@@ -101,23 +98,22 @@ def _branch(
     )(start)
 
 
-def _above(
+def _positions_above(
     backbone: keras.Model, order: list[nodes.Node], pattern: str | Iterable[str]
 ) -> set[int]:
-    """The positions of the first block or layer that matches, and of everything above it."""
+    """Returns the positions of the first block or layer that matches, and of everything above it."""
     blocks = {block.name: block.layers for block in marks.blocks(backbone)}
-    trunk = list(
-        dict.fromkeys(path.partition("/")[0] for inside in blocks.values() for path in inside)
-    )
+    paths_in_trunk = [path for inside in blocks.values() for path in inside]
+    trunk = list(dict.fromkeys(path.partition("/")[0] for path in paths_in_trunk))
     hits = paths.match([*blocks, *trunk], pattern, argument="sharing", what="a block or layer")
     tops = [blocks[hit][0].partition("/")[0] if hit in blocks else hit for hit in hits]
-    mine = set(trunk[min(map(trunk.index, tops)) :])
-    found: set[int] = set()
-    made: set[int] = set()
+    upper = set(trunk[min(map(trunk.index, tops)) :])
+
+    positions: set[int] = set()
+    made: set[int] = set()  # ids of the tensors that come out there
     for position, node in enumerate(order):
-        if node.inputs and (
-            node.operation.name in mine or any(id(tensor) in made for tensor in node.inputs)
-        ):
-            found.add(position)
+        depends = any(id(tensor) in made for tensor in node.inputs)
+        if node.inputs and (node.operation.name in upper or depends):
+            positions.add(position)
             made.update(id(tensor) for tensor in node.outputs)
-    return found
+    return positions

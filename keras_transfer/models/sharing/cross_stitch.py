@@ -44,10 +44,11 @@ class CrossStitched(base.Sharing):
     def features(self, backbone: keras.Model, named: Mapping[str, tasks.Task]) -> base.Features:
         """See `Sharing`."""
         base.refuse_levels(named, "cross-stitch")
-        found = base.places(backbone, self.at)
+        points = base.tap_points(backbone, self.at)
         if self.at is None:
-            checks.note(f"cross-stitch: activations are mixed after {', '.join(found)}")
-        mixed_at = {id(tensor) for tensor in found.values()}
+            checks.note(f"cross-stitch: activations are mixed after {', '.join(points)}")
+        mixed_at = {id(tensor) for tensor in points.values()}
+
         names = base.Names(backbone, named)
         copies = {name: base.Copies(name, names) for name in named}
         values = {name: {id(tensor): tensor for tensor in backbone.inputs} for name in named}
@@ -64,6 +65,7 @@ class CrossStitched(base.Sharing):
             else:
                 for name, mine in values.items():
                     mine.update(nodes.call(node, mine, copies[name](node.operation)))
+
             key = id(node.outputs[0])
             if key in mixed_at:
                 stitches += 1
@@ -73,16 +75,18 @@ class CrossStitched(base.Sharing):
                 mixed = stitch([mine[key] for mine in values.values()])
                 for mine, tensor in zip(values.values(), mixed, strict=True):
                     mine[key] = tensor
-        for each in copies.values():
-            each.fill()
+
+        for own_copies in copies.values():
+            own_copies.fill()
         starts = {
-            name: base.stopped(values[name][id(end)], name, task) for name, task in named.items()
+            name: base.stop_if_asked(values[name][id(end)], name, task)
+            for name, task in named.items()
         }
-        return base.gathered(backbone, starts, named)
+        return base.gather(backbone, starts, named)
 
 
 def _is_common(node: nodes.Node, values: Mapping[str, Mapping[int, keras.KerasTensor]]) -> bool:
-    """Whether a call has nothing to learn and is on what all trunks have in common, as is what prepares the pixels."""
+    """Says whether a call has no weights and only inputs that all trunks share, as the preprocessing has."""
     untouched = all(
         mine[id(tensor)] is tensor for mine in values.values() for tensor in node.inputs
     )

@@ -44,22 +44,21 @@ class Experts(base.Sharing):
         pooled = trunk
         if len(trunk.shape) == 4:
             pooled = keras.layers.GlobalAveragePooling2D(name=names.free("experts_pool"))(trunk)
-        made = [
-            keras.layers.Dense(self.width, activation="relu", name=names.free(f"expert_{number}"))(
-                trunk
-            )
-            for number in range(1, self.count + 1)
-        ]
+        experts = []
+        for number in range(1, self.count + 1):
+            name = names.free(f"expert_{number}")
+            experts.append(keras.layers.Dense(self.width, activation="relu", name=name)(trunk))
+
         starts = {}
         for name, task in named.items():
-            if len(made) == 1:
-                starts[name] = base.stopped(made[0], name, task)
+            if len(experts) == 1:
+                starts[name] = base.stop_if_asked(experts[0], name, task)
                 continue
-            seen = [pooled, *made]
+            seen = [pooled, *experts]
             if task.stop_gradient:
                 seen = [
                     layers.StopGradient(name=names.free(f"{name}_stop_gradient_{number}"))(tensor)
                     for number, tensor in enumerate(seen)
                 ]
             starts[name] = layers.Gate(name=names.free(f"{name}_gate"))(seen)
-        return base.gathered(backbone, starts, named)
+        return base.gather(backbone, starts, named)

@@ -20,16 +20,16 @@ class Hard(base.Sharing):
     Example:
         >>> import keras_transfer as kt
         >>> two = {"kind": kt.tasks.Classification(3), "edges": kt.tasks.Regression(level="P2")}
-        >>> found = Hard().features(kt.backbone("tiny", weights=None), two)
-        >>> {name: start.shape for name, start in found.starts.items()}
+        >>> features = Hard().features(kt.backbone("tiny", weights=None), two)
+        >>> {name: start.shape for name, start in features.starts.items()}
         {'kind': (None, 4, 4, 256), 'edges': (None, 8, 8, 64)}
-        >>> [tensor.shape for tensor in found.shared]
+        >>> [tensor.shape for tensor in features.shared]
         [(None, 8, 8, 64)]
     """
 
     def features(self, backbone: keras.Model, named: Mapping[str, tasks.Task]) -> base.Features:
         """See `Sharing`."""
-        return base.gathered(backbone, starts(backbone, named), named)
+        return base.gather(backbone, starts(backbone, named), named)
 
 
 def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, keras.KerasTensor]:
@@ -37,7 +37,7 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
 
     Example:
         >>> images = keras.Input((8, 8, 3))
-        >>> model = base.marked(keras.Model(images, keras.layers.Conv2D(4, 3)(images)))
+        >>> model = base.mark_end(keras.Model(images, keras.layers.Conv2D(4, 3)(images)))
         >>> starts(model, {"age": tasks.Regression()})["age"] is model.output
         True
     """
@@ -45,8 +45,8 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
     source = marks.representation(backbone).source
     ends: dict[str | None, keras.KerasTensor] = {}
     for level in {task.level: None for task in named.values()}:
-        end = base.place(backbone, level)
+        end = base.level_end(backbone, level)
         if end is not backbone.outputs[0]:
             end = layers.Representation(source, name=names.free(f"representation_{level}"))(end)
         ends[level] = end
-    return {name: base.stopped(ends[task.level], name, task) for name, task in named.items()}
+    return {name: base.stop_if_asked(ends[task.level], name, task) for name, task in named.items()}

@@ -1,0 +1,82 @@
+"""A training step in which the balancer sees the gradients of all the weights that tasks share.
+
+It needs TensorFlow's tape, for one backward pass a task over a single forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_transfer.machine.replicas import count_replicas, sum_over_replicas
+
+if TYPE_CHECKING:
+    from keras_transfer.models.joint import JointModel
+
+__all__ = ["take"]
+
+
+def take(model: JointModel, data: object) -> dict:
+    """Takes one step, and returns the logs."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    with tf.GradientTape(persistent=True) as tape:
+        y_pred = model(x, training=True)
+        losses, known = model.task_losses(y, y_pred, sample_weight)
+        added = model.added_losses()
+        scaled = [model.optimizer.scale_loss(loss) for loss in losses]
+        scaled_added = model.optimizer.scale_loss(added)
+    model.weigh(losses, known)
+    model._loss_tracker.update_state(
+        (ops.sum(ops.stack(losses)) + added) * count_replicas(),
+        sample_weight=ops.shape(keras.tree.flatten(x)[0])[0],
+    )
+
+    variables = model.trainable_variables
+    values = [variable.value for variable in variables]
+    by_task = [tape.gradient(loss, values) for loss in scaled]
+    of_added = tape.gradient(scaled_added, values)
+    del tape
+
+    factors = _coefficients(model, by_task)
+    gradients = []
+    for at, extra in enumerate(of_added):
+        terms = _terms([gradients_of_task[at] for gradients_of_task in by_task], factors)
+        if extra is not None:
+            terms.append(extra)
+        gradients.append(tf.add_n(terms) if terms else None)
+    model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _terms(column: Sequence[tf.Tensor | None], factors: tf.Tensor) -> list[tf.Tensor]:
+    """Returns what each task adds to the gradient of one weight; a weight of one task keeps its own gradient."""
+    present = [task for task, gradient in enumerate(column) if gradient is not None]
+    if len(present) < 2:
+        return [column[task] for task in present]
+    return [column[task] * ops.cast(factors[task], column[task].dtype) for task in present]
+
+
+def _coefficients(model: JointModel, by_task: Sequence[Sequence]) -> tf.Tensor:
+    """Returns the balancer's coefficients, by the gradients of the weights that several tasks reach."""
+    columns = list(zip(*by_task, strict=True))
+    reached = [sum(gradient is not None for gradient in column) for column in columns]
+    shared = [at for at, tasks in enumerate(reached) if tasks > 1]
+    if not shared:
+        return ops.ones(len(by_task))
+
+    variables = model.trainable_variables
+    rows = []
+    for gradients in by_task:
+        parts = []
+        for at in shared:
+            gradient = gradients[at]
+            if gradient is None:
+                gradient = tf.zeros_like(variables[at])
+            parts.append(tf.reshape(tf.cast(sum_over_replicas(gradient), tf.float32), (-1,)))
+        rows.append(tf.concat(parts, axis=0))
+    matrix = tf.stack(rows)
+    return model.balance.combine(tf.matmul(matrix, matrix, transpose_b=True))
