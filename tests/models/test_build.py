@@ -116,7 +116,7 @@ def test_a_plain_keras_model_as_backbone():
     ("task", "balancing", "message"),
     [
         ({}, None, "an empty dict"),
-        (keras.layers.Dense(2, name="d"), None, "kt.tasks.Classification"),
+        (keras.layers.Dense(2, name="d"), None, "Use one of kt.tasks, or a subclass"),
         ({"a/b": kt.tasks.Classification(2)}, None, "of letters, digits"),
         ({"my task": kt.tasks.Classification(2)}, None, "of letters, digits"),
         ({"about": kt.tasks.Classification(2)}, None, "must be free"),
