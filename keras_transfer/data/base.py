@@ -1,6 +1,7 @@
 """What every source of data returns."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,10 +87,9 @@ class Data:
     @property
     def channels(self) -> int:
         """Of the images: 3 for RGB; `kt.backbone(..., channels=data.channels)` takes them."""
-        batches = next(
-            found for found in (self.train, self.validation, self.test) if found is not None
-        )
-        return batches.element_spec[0].shape[-1]
+        datasets = (self.train, self.validation, self.test)
+        first = next(dataset for dataset in datasets if dataset is not None)
+        return first.element_spec[0].shape[-1]
 
     @property
     def is_cached(self) -> bool:
@@ -128,33 +128,16 @@ class Data:
 
     def joined(self) -> "Data":
         """Returns the same data with the validation examples among the training examples, and no validation."""
-        parts = [
-            self.examples[split] for split in ("train", "validation") if split in self.examples
-        ]
-        files = self.files and {
-            "train": [
-                name for split in ("train", "validation") for name in self.files.get(split, [])
-            ],
-            **{split: names for split, names in self.files.items() if split == "test"},
-        }
-        examples = {"train": pipeline.together(parts)}
-        examples |= {split: found for split, found in self.examples.items() if split == "test"}
-        origins = self.origins and {
-            "train": np.concatenate(
-                [self.origins[split] for split in ("train", "validation") if split in self.origins]
-            ),
-            **{split: numbers for split, numbers in self.origins.items() if split == "test"},
-        }
         return from_examples(
-            examples,
-            origins=origins,
+            _join(self.examples, pipeline.together),
+            origins=_join(self.origins, np.concatenate),
             sampled=self.sampled,
             class_names=self.class_names,
             image_size=self.image_size,
             batch_size=self.batch_size,
             seed=self.seed,
             digest=self.digest,
-            files=files,
+            files=_join(self.files, lambda parts: list(itertools.chain(*parts))),
             notes=[],
         )
 
@@ -181,20 +164,18 @@ class Data:
             raise checks.error("`only` needs several targets by name", given="one without a name")
         lookup.find(name, next(iter(self.targets.values())), argument="name")
         examples, files = {}, {}
-        for split, found in self.examples.items():
-            weights = labelled.of_task(found.weights, name)
-            rows = (
-                np.arange(len(found)) if weights is None else np.flatnonzero(labelled.rows(weights))
-            )
+        for split, part in self.examples.items():
+            weights = labelled.of_task(part.weights, name)
+            rows = np.arange(len(part))
+            if weights is not None:
+                rows = np.flatnonzero(labelled.rows(weights))
             if not len(rows):
-                raise checks.error(
-                    f"`data` must have a label of some {split} image for {name!r}", given="none"
-                )
-            picked = found.pick(rows)
-            examples[split] = dataclasses.replace(
-                picked, targets=picked.targets[name], weights=None
-            )
-            files[split] = [self.files[split][row] for row in rows] if self.files else []
+                expected = f"`data` must have a label of some {split} image for {name!r}"
+                raise checks.error(expected, given="none")
+            part = part.pick(rows)
+            examples[split] = dataclasses.replace(part, targets=part.targets[name], weights=None)
+            if self.files:
+                files[split] = [self.files[split][row] for row in rows]
         return from_examples(
             examples,
             class_names=self.class_names and self.class_names.get(name),
@@ -202,7 +183,7 @@ class Data:
             batch_size=self.batch_size,
             seed=self.seed,
             digest=f"{self.digest} {name}",
-            files=files if self.files else None,
+            files=files or None,
             notes=[],
         )
 
@@ -232,23 +213,22 @@ class Data:
         return made
 
     def summary(self) -> str:
-        """A table of what each split holds."""
+        """Returns a table of what each split holds."""
         names = self.class_names
-        one = next(iter(self.targets.values()))
-        if isinstance(one, Mapping):
-            tables = [(key, (names or {}).get(key)) for key in one]
-            lines = [
-                line
-                for key, own in tables
-                for line in _table(
-                    _column(self.targets, key), own, _column(self.weights, key), title=key
-                )
-            ]
+        first = next(iter(self.targets.values()))
+        lines = []
+        if isinstance(first, Mapping):
+            for key in first:
+                columns = {split: targets[key] for split, targets in self.targets.items()}
+                own_names = (names or {}).get(key)
+                lines += _table(columns, own_names, self.weights, title=key)
         else:
             lines = _table(self.targets, names, self.weights, title="class" if names else "number")
         height, width = self.image_size
         where = "decoded once and kept in memory" if self.is_cached else "decoded in every pass"
-        planes = "" if self.channels == 3 else f" of {_channels(self.channels)}"
+        planes = ""
+        if self.channels != 3:
+            planes = f" of {self.channels} channel{'s' if self.channels > 1 else ''}"
         end = f"{height} x {width} pixels{planes}, batches of {self.batch_size}, seed {self.seed}, {where}"
         return "\n".join([*lines, end])
 
@@ -259,9 +239,8 @@ class Data:
         elif self.class_names is not None:
             parts.append(f"classes={len(self.class_names)}")
         if self.weights is not None:
-            parts.append(
-                f"missing={sum(int((part == 0).sum()) for part in tf.nest.flatten(self.weights))}"
-            )
+            missing = sum(int((part == 0).sum()) for part in tf.nest.flatten(self.weights))
+            parts.append(f"missing={missing}")
         parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}"]
         parts += [f"channels={self.channels}"] if self.channels != 3 else []
         parts += [f"batch_size={self.batch_size}"]
@@ -301,25 +280,22 @@ def from_examples(
         split: examples[split] for split in SPLITS if split in examples and len(examples[split])
     }
     epochs = None
-    if "train" in examples:
-        plain = sampled is None
-        epochs = (
-            pipeline.Epochs(len(examples["train"]), seed=seed)
-            if plain
-            else sampled(origins["train"])
+    if "train" in examples and sampled is None:
+        epochs = pipeline.Epochs(len(examples["train"]), seed=seed)
+    elif "train" in examples:
+        epochs = sampled(origins["train"])
+
+    datasets: dict[str, tf.data.Dataset | None] = dict.fromkeys(SPLITS)
+    for split, part in examples.items():
+        orders = epochs if split == "train" else None
+        datasets[split] = pipeline.batches(
+            part, epochs=orders, size=image_size, batch_size=batch_size
         )
-    is_complete = all(found.weights is None for found in examples.values())
-    options = {"size": image_size, "batch_size": batch_size}
+    weights = {split: part.weights for split, part in examples.items() if part.weights is not None}
     data = Data(
-        train=pipeline.batches(examples["train"], epochs=epochs, **options)
-        if "train" in examples
-        else None,
-        validation=pipeline.batches(examples["validation"], **options)
-        if "validation" in examples
-        else None,
-        test=pipeline.batches(examples["test"], **options) if "test" in examples else None,
+        **datasets,
         class_names=class_names,
-        targets={split: found.targets for split, found in examples.items()},
+        targets={split: part.targets for split, part in examples.items()},
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
@@ -328,15 +304,13 @@ def from_examples(
         notes=notes,
         examples=examples,
         epochs=epochs,
-        weights=None
-        if is_complete
-        else {split: found.weights for split, found in examples.items()},
+        weights=weights or None,
         origins=None if origins is None else {split: origins[split] for split in examples},
         sampled=sampled,
     )
-    data._made = {split: getattr(data, split) for split in SPLITS}
+    data._made = datasets
     if isinstance(class_names, list):
-        for split in (split for split in examples if split != "train"):
+        for split in [split for split in examples if split != "train"]:
             missing = encoding.absent(
                 data.targets[split], class_names, weights=examples[split].weights
             )
@@ -345,12 +319,12 @@ def from_examples(
     return data
 
 
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
-
-
-def _column(splits: Mapping[str, Mapping] | None, key: str) -> dict[str, np.ndarray] | None:
-    return splits and {split: columns[key] for split, columns in splits.items()}
+def _join(splits: Mapping[str, Any] | None, together: Callable[[list], Any]) -> dict | None:
+    """Returns training and validation parts as one training part, beside the test part."""
+    if splits is None:
+        return None
+    parts = [part for split, part in splits.items() if split != "test"]
+    return {**splits, "train": together(parts), "validation": ()}
 
 
 def _table(
@@ -360,22 +334,21 @@ def _table(
     *,
     title: str,
 ) -> list[str]:
-    rows = [[title, *columns]]
-    known = [
-        labelled.known(values, weights and weights[split]) for split, values in columns.items()
-    ]
-    kind = encoding.kind_of(known[0], names)
-    rows += kind.tabulate(known, names)
+    """Returns the lines of a table with a column a split; `title` is the name of the target, if it has one."""
+    known, missing = [], ["missing"]
+    for split, values in columns.items():
+        own = labelled.of_task(weights and weights[split], title)
+        known.append(labelled.known(values, own))
+        missing.append("0" if own is None else str(int((own == 0).sum())))
+
+    rows = [[title, *columns], *encoding.kind_of(known[0], names).tabulate(known, names)]
     if weights is not None:
-        rows.append(["missing", *(str(int((weights[split] == 0).sum())) for split in columns)])
+        rows.append(missing)
     rows.append(["all", *(str(len(values)) for values in columns.values())])
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in rows
-    ]
+
+    lines = [""] * len(rows)
+    for number, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        for row, cell in enumerate(column):
+            lines[row] += f"  {cell:>{width}}" if number else f"{cell:<{width}}"
+    return lines

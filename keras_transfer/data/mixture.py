@@ -156,13 +156,12 @@ def mix(
     batch_size = _batch_size(sets, batch_size)
     merged = _merged(sets)
     splits = _splits(sets, merged)
-    origins = {
-        split: np.concatenate([np.full(len(part), at) for at, part in parts])
-        for split, parts in splits.items()
-    }
-    examples = {
-        split: pipeline.together([part for _, part in parts]) for split, parts in splits.items()
-    }
+    origins, examples = {}, {}
+    for split, parts in splits.items():
+        sizes = [len(part) for part in parts.values()]
+        origins[split] = np.repeat(list(parts), sizes)
+        examples[split] = pipeline.together(list(parts.values()))
+
     class_names = {
         name: target.names for name, target in merged.items() if target.names is not None
     } or None
@@ -174,7 +173,7 @@ def mix(
         Mixture, sampling=sampling, temperature=temperature, batch_size=batch_size, seed=seed
     )
     notes = [f"{name}: {note}" for name, data in sets.items() for note in data.notes]
-    notes += _told(sets, sampled(origins["train"]), splits)
+    notes += _note_shares(sets, sampled(origins["train"]), splits)
     has_files = all(data.files is not None for data in sets.values())
     return base.from_examples(
         examples,
@@ -280,54 +279,50 @@ def _merged(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
 
 def _splits(
     sets: Mapping[str, base.Data], merged: Mapping[str, _Target]
-) -> dict[str, list[tuple[int, pipeline.Examples]]]:
-    """For each split the examples of each set that has it, with all targets and one tensor of pixels."""
-    places = [
-        (split, number, name)
-        for split in base.SPLITS
-        for number, (name, data) in enumerate(sets.items())
-        if split in data.examples
-    ]
-    parts = [_widened(sets[name].examples[split], name, merged) for split, _, name in places]
+) -> dict[str, dict[int, pipeline.Examples]]:
+    """Returns, by split and number of the set, examples with all targets and one tensor of pixels."""
+    places, parts = [], []
+    for split in base.SPLITS:
+        for number, (name, data) in enumerate(sets.items()):
+            if split in data.examples:
+                places.append((split, number))
+                parts.append(_add_targets(data.examples[split], name, merged))
+
     if all(np.all(column) for part in parts for column in part.weights.values()):
         parts = [dataclasses.replace(part, weights=None) for part in parts]
-    splits: dict[str, list[tuple[int, pipeline.Examples]]] = {}
-    for (split, number, _), part in zip(places, pipeline.on_one_tensor(parts), strict=True):
-        splits.setdefault(split, []).append((number, part))
+    splits: dict[str, dict[int, pipeline.Examples]] = {}
+    for (split, number), part in zip(places, pipeline.on_one_tensor(parts), strict=True):
+        splits.setdefault(split, {})[number] = part
     return splits
 
 
-def _widened(
+def _add_targets(
     examples: pipeline.Examples, name: str, merged: Mapping[str, _Target]
 ) -> pipeline.Examples:
-    """The examples of a set with all targets."""
+    """Returns the examples of a set with those targets too that only other sets have."""
     count = len(examples)
-    own = _columns(examples.targets, name)
-    given = {} if examples.weights is None else _columns(examples.weights, name)
+    own_targets = _columns(examples.targets, name)
+    own_weights = {} if examples.weights is None else _columns(examples.weights, name)
     targets, weights = {}, {}
     for key, target in merged.items():
-        targets[key] = own.get(key, target.empty(count))
-        weights[key] = given.get(key, np.full(count, key in own, np.float32))
+        targets[key] = own_targets.get(key, target.empty(count))
+        weights[key] = own_weights.get(key, np.full(count, key in own_targets, np.float32))
     return pipeline.Examples(examples.pixels, examples.rows, targets, examples.channels, weights)
 
 
-def _told(sets: Mapping[str, base.Data], mixture: Mixture, splits: Mapping) -> list[str]:
-    sizes = [
+def _note_shares(sets: Mapping[str, base.Data], mixture: Mixture, splits: Mapping) -> list[str]:
+    """Notes how many images of each set an epoch has, and which sets a split lacks."""
+    shares = ", ".join(
         f"{count} of the {len(rows)} of {name!r}"
         for name, rows, count in zip(sets, mixture.members, mixture.counts, strict=False)
         if count
-    ]
-    notes = [
-        checks.note(
-            f"an epoch has {mixture.length} training images ({mixture.sampling}): {', '.join(sizes)}"
-        )
-    ]
+    )
+    text = f"an epoch has {mixture.length} training images ({mixture.sampling}): {shares}"
+    notes = [checks.note(text)]
     for split, parts in splits.items():
-        without = [
-            name for number, name in enumerate(sets) if number not in {at for at, _ in parts}
-        ]
-        if without:
-            notes.append(checks.note(f"no {split} images of {lookup.some(without)}"))
+        absent = [name for number, name in enumerate(sets) if number not in parts]
+        if absent:
+            notes.append(checks.note(f"no {split} images of {lookup.some(absent)}"))
     return notes
 
 

@@ -37,7 +37,7 @@ class Report(Mapping):
 
     def __init__(self, results: answers.Result | Mapping[str, answers.Result], about: Mapping):
         self._results = results
-        self._values = {**_scores(results), "about": _plain(about)}
+        self._values = {**_scores(results), "about": _to_json(about)}
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -96,21 +96,22 @@ class Report(Mapping):
 def _scores(results: answers.Result | Mapping[str, answers.Result]) -> dict:
     if not isinstance(results, answers.Result):
         return {name: _scores(result) for name, result in results.items()}
-    shown = ("index", "target", "predicted", "score", "file")
-    mistakes = [{key: getattr(mistake, key) for key in shown} for mistake in results.mistakes]
-    return _plain({"kind": results.task.kind, **results.scores, "mistakes": mistakes})
+    mistakes = [dict(vars(mistake)) for mistake in results.mistakes]
+    for fields in mistakes:
+        del fields["picture"]
+    return _to_json({"kind": results.task.kind, **results.scores, "mistakes": mistakes})
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """Returns `value` as JSON has it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _to_json(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return _to_json(value.tolist())
     if isinstance(value, list | tuple | set):
-        return [_plain(inner) for inner in value]
+        return [_to_json(inner) for inner in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return _to_json(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -110,9 +110,10 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Sequence]) -> str
         True
     """
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(text(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = ""
+    for row in rows:
+        cells = "".join(f"<td>{escape(text(cell))}</td>" for cell in row)
+        body += f"<tr>{cells}</tr>"
     caption = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -123,12 +123,9 @@ def _facts(face: interface.Interface) -> dict:
 
 def _shapes(function: tf.types.experimental.GenericFunction) -> dict:
     concrete = function.get_concrete_function()
-    inputs, outputs = concrete.structured_input_signature[0], concrete.structured_outputs
-    described = {"inputs": {spec.name: spec for spec in inputs}, "outputs": outputs}
-    return {
-        side: {
-            name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
-            for name, spec in specs.items()
-        }
-        for side, specs in described.items()
-    }
+    inputs = {spec.name: spec for spec in concrete.structured_input_signature[0]}
+    shapes: dict[str, dict] = {"inputs": {}, "outputs": {}}
+    for side, specs in (("inputs", inputs), ("outputs", concrete.structured_outputs)):
+        for name, spec in specs.items():
+            shapes[side][name] = {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+    return shapes

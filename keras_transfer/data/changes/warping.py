@@ -144,10 +144,8 @@ def _gathered(images: tf.Tensor, across: tuple, down: tuple) -> tf.Tensor:
     """The same from the four neighbours of each place."""
     count, height, width = tf.unstack(tf.shape(images)[:3])
     channels = images.shape[-1]
-    columns, rows = (
-        tf.reshape(grid, (1, -1))
-        for grid in tf.meshgrid(*(tf.range(tf.cast(side, tf.float32)) for side in (width, height)))
-    )
+    grids = tf.meshgrid(*map(tf.range, (tf.cast(width, tf.float32), tf.cast(height, tf.float32))))
+    columns, rows = (tf.reshape(grid, (1, -1)) for grid in grids)
     x, y = (
         a[:, None] * columns + b[:, None] * rows + start[:, None] for a, b, start in (across, down)
     )

@@ -100,19 +100,21 @@ def from_folder(
     _check_disjoint(sources, digests)
 
     parts = _dealt(sources["train"], digests["train"], shares, seed, notes)
-    chosen = {split: ("train", rows) for split, rows in parts.items()}
-    chosen |= {name: (name, np.arange(len(examples[name]))) for name in sources if name != "train"}
+    split_examples = {split: examples["train"].pick(rows) for split, rows in parts.items()}
+    split_files = {}
+    for split, rows in parts.items():
+        split_files[split] = [str(sources["train"].paths[row]) for row in rows]
+    for split in list(sources)[1:]:  # read from folders of their own
+        split_examples[split] = examples[split]
+        split_files[split] = list(map(str, sources[split].paths))
     return base.from_examples(
-        {split: examples[name].pick(rows) for split, (name, rows) in chosen.items()},
+        split_examples,
         class_names=class_names,
         image_size=size,
         batch_size=batch_size,
         seed=seed,
         digest=_digest(sources, digests),
-        files={
-            split: [str(sources[name].paths[row]) for row in rows]
-            for split, (name, rows) in chosen.items()
-        },
+        files=split_files,
         notes=notes,
     )
 

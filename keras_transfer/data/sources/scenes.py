@@ -148,7 +148,10 @@ def render_scenes(
         _block(np.random.default_rng((seed, number)), image_size, max_objects)
         for number in range(-(-n // _BLOCK))
     ]
-    return {key: np.concatenate([block[key] for block in blocks])[:n] for key in blocks[0]}
+    scenes = {}
+    for key in blocks[0]:
+        scenes[key] = np.concatenate([block[key] for block in blocks])[:n]
+    return scenes
 
 
 def _block(rng: np.random.Generator, size: int, max_objects: int) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from typing import Any  # a user's labels may hold anything
 
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 
 __all__ = ["blanked", "complete", "fill", "is_blank", "note_missing", "weights_of"]
 
@@ -19,13 +19,12 @@ def complete(present: Present) -> bool:
         >>> complete({"kind": np.array([True, False]), "age": None})
         False
     """
-    return all(
-        found is None for found in (present.values() if isinstance(present, Mapping) else [present])
-    )
+    columns = present.values() if isinstance(present, Mapping) else [present]
+    return all(column is None for column in columns)
 
 
 def blanked(targets: Any, present: Present) -> Any:
-    """Encoded targets with 0, class id or number, where a label is missing: no loss chokes on that.
+    """Returns encoded targets with 0 where a label is missing: a class id or number that every loss takes.
 
     Example:
         >>> blanked(np.array([2, 1]), np.array([True, False])).tolist()
@@ -35,13 +34,13 @@ def blanked(targets: Any, present: Present) -> Any:
         return {key: blanked(values, (present or {}).get(key)) for key, values in targets.items()}
     if present is None:
         return targets
-    return np.where(
-        present.reshape(-1, *(1 for _ in targets.shape[1:])), targets, np.zeros_like(targets)
-    )
+    kept = targets.copy()
+    kept[~present] = 0
+    return kept
 
 
 def weights_of(targets: Any, present: Present) -> np.ndarray | dict[str, np.ndarray]:
-    """The weight of each target: 1, or 0 where the label is missing; a dict where targets are one.
+    """Returns the weight of each target: 1, or 0 where the label is missing; a dict where targets are one.
 
     Example:
         >>> weights_of(np.array([2, 0]), np.array([True, False])).tolist()
@@ -65,23 +64,19 @@ def note_missing(weights: Sequence[object]) -> list[str]:
         keras_transfer: 1 of 2 labels are missing: they count neither in losses nor in metrics
         ['1 of 2 labels are missing: they count neither in losses nor in metrics']
     """
-    first = weights[0]
-    named = {"": list(weights)}
-    if isinstance(first, Mapping):
-        named = {key: [columns[key] for columns in weights] for key in first}
-    counts = {
-        key: (sum(int((part == 0).sum()) for part in parts), sum(map(len, parts)))
-        for key, parts in named.items()
-    }
-    told = ", ".join(
-        f"{lost} of {count} {key or 'labels'}" for key, (lost, count) in counts.items() if lost
-    )
-    what = f"{told} labels" if isinstance(first, Mapping) else told
-    return (
-        [checks.note(f"{what} are missing: they count neither in losses nor in metrics")]
-        if told
-        else []
-    )
+    names = list(weights[0]) if isinstance(weights[0], Mapping) else [None]
+    counts = []
+    for name in names:
+        column = np.concatenate([labelled.of_task(split, name) for split in weights])
+        lost = int((column == 0).sum())
+        if lost:
+            counts.append(f"{lost} of {len(column)} {name or 'labels'}")
+    if not counts:
+        return []
+
+    end = "" if names == [None] else " labels"
+    text = f"{', '.join(counts)}{end} are missing: they count neither in losses nor in metrics"
+    return [checks.note(text)]
 
 
 def fill(

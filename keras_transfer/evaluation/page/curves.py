@@ -17,7 +17,8 @@ SIZE = 5.2, 2.8  # inches
 LETTERS = 58  # about so many fit above the axes
 NAMED = 8  # a legend of more blocks names some of them
 FACTOR = "_factor"  # ends the names of what a balancer makes of tasks
-FAINTEST = 0.2  # of the lowest block's line; the others lie between it and 1
+FAINTEST = 0.2  # opacity of the lowest block's line; the others lie between it and 1
+DASHED = {"color": plots.COLOURS["ink"], "linewidth": 1, "linestyle": (0, (3, 3))}
 
 
 @matplotlib.rc_context(plots.STYLE)
@@ -50,9 +51,9 @@ def learning_curves(
         name.removeprefix("val_") for name in history if not name.endswith(FACTOR)
     )
     names = sorted(names, key=lambda name: (name == "learning_rate", name != "loss"))
-    epochs = (
-        list(range(max(map(len, history.values()), default=0))) if epochs is None else list(epochs)
-    )
+    if epochs is None:
+        epochs = range(max(map(len, history.values()), default=0))
+    epochs = list(epochs)
     figures = {}
     for name in names:
         figures[name], axes = plots.canvas(SIZE)
@@ -69,19 +70,13 @@ def learning_curves(
 def _factors(axes: Axes, factors: Mapping[str, Sequence[float]], epochs: list[int]) -> None:
     """Draws what a balancer multiplied each task's loss or gradient by, tasks from dark to light."""
     shades = np.linspace(1, FAINTEST, max(len(factors), 2))
-    for number, ((name, values), shade) in enumerate(zip(factors.items(), shades, strict=False)):
-        shown = np.array(epochs[-len(values) :]) + 1
-        colour = plots.COLOURS["first" if number % 2 == 0 else "second"]
-        axes.plot(
-            shown,
-            np.array(values, dtype="float64"),
-            color=colour,
-            alpha=shade,
-            label=name,
-            marker="o",
-            ms=3,
-        )
-    axes.axhline(1, color=plots.COLOURS["ink"], linewidth=1, linestyle=(0, (3, 3)))
+    colours = itertools.cycle((plots.COLOURS["first"], plots.COLOURS["second"]))
+    style = {"marker": "o", "ms": 3}
+    for (name, values), shade, colour in zip(factors.items(), shades, colours, strict=False):
+        places = np.array(epochs[-len(values) :]) + 1
+        numbers = np.array(values, dtype="float64")
+        axes.plot(places, numbers, color=colour, alpha=shade, label=name, **style)
+    axes.axhline(1, **DASHED)
     _epoch_axis(axes, epochs)
     axes.legend(loc="best", fontsize=8)
 
@@ -90,41 +85,28 @@ def _curve(
     axes: Axes, name: str, history: Mapping, epochs: list[int], best_epoch: int | None
 ) -> None:
     rate = name == "learning_rate"
-    for key, label, colour in (
+    lines = [
         (name, "_" if rate else "training", "first"),
         (f"val_{name}", "validation", "second"),
-    ):
-        values = np.array(
-            history.get(key) or [], dtype="float64"
-        )  # None, where a loss was not finite, becomes NaN
-        shown = (
-            np.array(epochs[-len(values) :] if len(values) <= len(epochs) else range(len(values)))
-            + 1
-        )
-        if len(values):
-            marker = {"marker": "o", "markersize": 3.5} if len(values) <= 30 else {}
-            axes.plot(shown, values, color=plots.COLOURS[colour], label=label, **marker)
-            if best_epoch is not None and key.startswith("val_"):
-                best = shown == best_epoch + 1
-                axes.plot(
-                    shown[best],
-                    values[best],
-                    "o",
-                    markersize=9,
-                    mfc="none",
-                    mec=plots.COLOURS["ink"],
-                )
+    ]
+    for key, label, colour in lines:
+        # A loss that was not finite is None in the history and NaN here.
+        values = np.array(history.get(key) or [], dtype="float64")
+        if not len(values):
+            continue
+        known = epochs[-len(values) :] if len(values) <= len(epochs) else range(len(values))
+        places = np.array(known) + 1
+        marker = {"marker": "o", "markersize": 3.5} if len(values) <= 30 else {}
+        axes.plot(places, values, color=plots.COLOURS[colour], label=label, **marker)
+        if best_epoch is not None and key.startswith("val_"):
+            best = places == best_epoch + 1
+            ring = {"markersize": 9, "mfc": "none", "mec": plots.COLOURS["ink"]}
+            axes.plot(places[best], values[best], "o", **ring)
+
     if rate and all(value and value > 0 for value in history[name]):
         _logarithmic(axes)
     if best_epoch is not None:
-        label = f"best, epoch {best_epoch + 1}"
-        axes.axvline(
-            best_epoch + 1,
-            color=plots.COLOURS["ink"],
-            linewidth=1,
-            linestyle=(0, (3, 3)),
-            label=label,
-        )
+        axes.axvline(best_epoch + 1, label=f"best, epoch {best_epoch + 1}", **DASHED)
     _epoch_axis(axes, epochs)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="best", fontsize=8)
@@ -150,26 +132,17 @@ def block_curves(
         ['distance']
     """
     parts = [entry[kind] for entry in insight for kind in ("distance", "gradient") if kind in entry]
-    depth = list(
-        dict.fromkeys(name for part in sorted(parts, key=len, reverse=True) for name in part)
-    )
+    parts.sort(key=len, reverse=True)
+    depth = list(dict.fromkeys(name for part in parts for name in part))
+    stage_ends = [epoch for stage in stages for epoch in stage["epochs"]]
     figures = {}
     for kind in ("distance", "gradient"):
-        watched = [entry for entry in insight if entry.get(kind)]
-        if watched:
+        values = {entry["epoch"]: entry[kind] for entry in insight if entry.get(kind)}
+        if values:
             figures[kind], axes = plots.canvas(SIZE)
             _stage_bands(axes, stages)
-            _blocks(
-                axes,
-                {entry["epoch"]: entry[kind] for entry in watched},
-                depth,
-                log=kind == "gradient",
-            )
-            _epoch_axis(
-                axes,
-                [epoch for stage in stages for epoch in stage["epochs"]]
-                or [e["epoch"] for e in watched],
-            )
+            _blocks(axes, values, depth, log=kind == "gradient")
+            _epoch_axis(axes, stage_ends or list(values))
     return figures
 
 
@@ -177,44 +150,37 @@ def _blocks(
     axes: Axes, values: Mapping[int, Mapping[str, float]], depth: Sequence[str], *, log: bool
 ) -> None:
     """Draws a line a block; one that does not train in some epochs has gaps there."""
-    table = np.array(
-        [[row.get(name) for name in depth] for row in values.values()], dtype="float64"
-    )
-    if log:
-        table[table <= 0] = np.nan
+    columns = {}
+    for name in depth:
+        column = np.array([row.get(name) for row in values.values()], dtype="float64")
+        if log:
+            column[column <= 0] = np.nan
+        if name == "head" or not np.isnan(column).all():
+            columns[name] = column
+
     epochs = np.array(list(values)) + 1
-    trunk = [
-        name
-        for name, column in zip(depth, table.T, strict=True)
-        if name != "head" and not np.isnan(column).all()
-    ]
+    trunk = [name for name in columns if name != "head"]
     shades = dict(zip(trunk, np.linspace(1, FAINTEST, max(len(trunk), 1))[::-1], strict=False))
+    # Dots show an epoch that lies between two gaps.
+    style = {"marker": "o", "linewidth": 1.3, "markersize": 1.8}
     lines = {}
-    for name, column in zip(depth, table.T, strict=True):
-        if name in shades or name == "head":
-            colour = plots.COLOURS["first" if name in shades else "second"]
-            style = {
-                "color": colour,
-                "alpha": shades.get(name, 1.0),
-                "linewidth": 1.3,
-                "markersize": 1.8,
-            }
-            (lines[name],) = axes.plot(
-                epochs, column, marker="o", label=name, **style
-            )  # dots, for one between gaps
-    if log and not np.isnan(table).all():
+    for name, column in columns.items():
+        colour = plots.COLOURS["second" if name == "head" else "first"]
+        alpha = shades.get(name, 1.0)
+        (lines[name],) = axes.plot(epochs, column, label=name, color=colour, alpha=alpha, **style)
+    if log and not all(np.isnan(column).all() for column in columns.values()):
         _logarithmic(axes)
+
     places = np.linspace(len(trunk) - 1, 0, min(len(trunk), NAMED - 1)).round().astype(int)
-    named = [lines[name] for name in ("head", *(trunk[place] for place in places)) if name in lines]
-    if named:
-        axes.figure.legend(handles=named, loc="outside right center", fontsize=8)
+    handles = [lines[name] for name in ["head", *np.array(trunk)[places]] if name in lines]
+    if handles:
+        axes.figure.legend(handles=handles, loc="outside right center", fontsize=8)
 
 
 def _logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(
-        lambda value, _: f"{value:g}"
-    )  # the usual one writes powers as formulae
+    # The usual formatter writes powers as formulae.
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
@@ -231,34 +197,29 @@ def _stage_bands(axes: Axes, stages: Sequence[Mapping]) -> None:
         first, last = (epoch + 1 for epoch in stage["epochs"])
         shade = 0.14 if number % 2 else 0.05
         axes.axvspan(first - 0.5, last + 0.5, color=plots.COLOURS["band"], alpha=shade, linewidth=0)
-        place = {
-            "transform": axes.get_xaxis_transform(),
-            "ha": "center",
-            "color": plots.COLOURS["muted"],
-        }
         if title:
-            axes.text((first + last) / 2, 1.02, title, **place)
+            style = {"ha": "center", "color": plots.COLOURS["muted"]}
+            where = axes.get_xaxis_transform()
+            axes.text((first + last) / 2, 1.02, title, transform=where, **style)
 
 
 def _titles(stages: Sequence[Mapping]) -> list[str]:
-    """Names of the stages; where they would run into each other, numbers of all or of every second, third ..."""
-    middles = [sum(stage["epochs"]) / 2 for stage in stages]
-    letters = LETTERS / (1 + max((stage["epochs"][1] for stage in stages), default=0))  # an epoch's
+    """Returns the names of the stages; where these overlap, the numbers of all or of every second, third ... stage."""
+    letters_per_epoch = LETTERS / (1 + max((stage["epochs"][1] for stage in stages), default=0))
+    middles = [sum(stage["epochs"]) / 2 * letters_per_epoch for stage in stages]
 
-    def fit(texts: Sequence[str]) -> bool:
-        shown = [
-            (middle * letters, len(text) / 2)
-            for middle, text in zip(middles, texts, strict=True)
-            if text
-        ]
-        return all(
-            left + half + 1 <= right - other
-            for (left, half), (right, other) in itertools.pairwise(shown)
-        )
+    def overlap(titles: Sequence[str]) -> bool:
+        end = -np.inf
+        for middle, title in zip(middles, titles, strict=True):
+            if title and end + 1 > middle - len(title) / 2:
+                return True
+            end = middle + len(title) / 2 if title else end
+        return False
 
-    names = [stage["name"] for stage in stages]
-    steps = (
-        [str(at + 1) if at % step == 0 else "" for at in range(len(stages))]
-        for step in itertools.count(1)
-    )
-    return names if fit(names) else next(texts for texts in steps if fit(texts))
+    titles, step = [stage["name"] for stage in stages], 0
+    while overlap(titles):
+        step += 1
+        titles = [""] * len(stages)
+        for number in range(0, len(stages), step):
+            titles[number] = str(number + 1)
+    return titles
