@@ -72,8 +72,9 @@ def applied(
     train = changes.apply(
         given.train, seed=seed or 0, passes=passes, classes=_classes(model, given)
     )
-    return given._replace(
-        train=train, original=given.train, changes=changes, passes=(*given.passes, passes)
+    passes_of_both = (*given.passes, passes)
+    return dataclasses.replace(
+        given, train=train, original=given.train, changes=changes, passes=passes_of_both
     )
 
 

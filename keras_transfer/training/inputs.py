@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,34 +17,32 @@ from keras_transfer.layers import marks
 __all__ = ["Inputs", "checked", "for_tasks", "inputs", "narrowed"]
 
 
-class Inputs(NamedTuple):
-    """Data in the parts that training needs."""
+@dataclass(frozen=True, kw_only=True)
+class Inputs(adapt.Splits):
+    """Splits as training takes them: data sets with the targets that the model has tasks for.
+
+    Attributes:
+        train: The training data, with random changes if there are `changes`.
+        validation: The validation data, or None.
+        targets: Targets of all training examples, an array or a dict of arrays, or None where unknown.
+        weights: Their weights, 0 for a missing label: for all targets, or a dict by target; None where unknown or
+            all 1.
+        remarks: Those notes that are not printed yet, about data and model together.
+        sample: Training data that can be read without counting a pass, or None.
+        passes: Counters of the passes over the training data, each with a settable `next`.
+        changes: The random changes of `train`, a `kt.data.Augment`, or None.
+        original: The training data without these changes; None if there are none.
+    """
 
     train: tf.data.Dataset
     validation: tf.data.Dataset | None
     targets: Any
-    """Targets of all training examples, an array or a dict of arrays, or None where unknown."""
     weights: object = None
-    """Their weights, 0 for a missing label: for all targets, or a dict by target; None where unknown or all 1."""
-    class_names: Any = None
-    """Names by class id, a list or a dict of lists by target, or None where unknown."""
-    digest: str | None = None
-    notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    """Those of the notes that were not printed yet: what is found when data and model meet."""
     sample: tf.data.Dataset | None = None
-    """Training data that can be looked at without counting a pass, where there is such."""
-
-    dealing: tuple = ()
-    """What decides which example is in which batch: seed and batch size, where known."""
     passes: tuple = ()
-    """What counts the passes over the training data, each in its `next`."""
-    source: object = None
-    """What it was taken from, where the order of its examples is known: of `kt.data`."""
     changes: object = None
-    """The random changes that `train` has, a `kt.data.Augment`, or None."""
     original: tf.data.Dataset | None = None
-    """The training data without them, where it has some."""
 
     @property
     def plain(self) -> tf.data.Dataset:
@@ -52,16 +51,15 @@ class Inputs(NamedTuple):
 
     @property
     def identity(self) -> list:
-        """What tells these data, in this order, from others; as plain values."""
+        """A JSON-able fingerprint of the data and its order."""
         values = None
         if self.targets is not None:
-            parts = [repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.targets)]
+            arrays = keras.tree.flatten(self.targets)
             if self.weights is not None:
-                parts += [
-                    repr(np.asarray(part).tolist()) for part in keras.tree.flatten(self.weights)
-                ]
-            values = hashlib.sha256("".join(parts).encode()).hexdigest()
-        return [self.digest, *self.dealing, self.known_steps, values, repr(self.plain.element_spec)]
+                arrays += keras.tree.flatten(self.weights)
+            text = "".join(repr(np.asarray(array).tolist()) for array in arrays)
+            values = hashlib.sha256(text.encode()).hexdigest()
+        return [self.digest, *self.order, self.known_steps, values, repr(self.plain.element_spec)]
 
     @property
     def is_weighted(self) -> bool:
@@ -70,7 +68,7 @@ class Inputs(NamedTuple):
 
     @property
     def is_masked(self) -> bool:
-        """Whether they are known to be 0 or 1, for labels that are missing or not."""
+        """Whether all weights are known to be 0 or 1, so that they only say which labels are missing."""
         return self.weights is not None and labelled.are_masks(self.weights)
 
     @property
@@ -89,13 +87,11 @@ class Inputs(NamedTuple):
         """How many training examples there are, if known."""
         if self.targets is None:
             return None
-        return len(
-            next(iter(self.targets.values())) if isinstance(self.targets, Mapping) else self.targets
-        )
+        return len(keras.tree.flatten(self.targets)[0])
 
 
 def inputs(data: object) -> Inputs:
-    """Takes apart what `fine_tune` is given as data: see `data.adapt`."""
+    """Adapts the data that `fine_tune` is given: see `data.adapt`."""
     splits = adapt.split(data, training=True)
     train, validation = splits.first("train"), splits.parts.get("validation")
     if train is None:
@@ -103,17 +99,13 @@ def inputs(data: object) -> Inputs:
         raise checks.error("`data` must have a training part", given=given)
     train.check("data")
     return Inputs(
-        train.training,
-        None if validation is None else validation.check("data").dataset,
-        train.targets,
-        train.weights,
-        splits.class_names,
-        splits.digest,
-        splits.notes,
+        **vars(splits),
+        train=train.training,
+        validation=None if validation is None else validation.check("data").dataset,
+        targets=train.targets,
+        weights=train.weights,
         sample=None if train.shuffled is None else train.dataset,
-        dealing=splits.order,
         passes=train.passes,
-        source=splits.source,
     )
 
 
@@ -127,26 +119,23 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
     for name, dataset in (("train", given.train), ("validation", given.validation)):
         if dataset is not None:
             _check_spec(model, dataset, name)
-    given = _with(given, *_seen(model, given))
-    found = marks.outputs(model)
-    if not found:
+    given = _add_notes(given, _check_pixels(model, given))
+    outputs = marks.outputs(model)
+    if not outputs:
         return given
     if given.targets is None:
         targets, *weights = _read_answers(given.sample or given.train)
-        given = given._replace(targets=targets, weights=weights[0] if weights else None)
+        given = replace(given, targets=targets, weights=weights[0] if weights else None)
+
     by_task = marks.targets_by_task(model, given.targets)
     for name, targets in by_task.items():
-        _check_encoded(found[name].task, targets, name if len(found) > 1 else "")
+        task = outputs[name].task
+        _check_encoded(task, targets, name if len(outputs) > 1 else "")
         marks.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
-        names = (
-            given.class_names.get(name)
-            if isinstance(given.class_names, Mapping)
-            else given.class_names
-        )
-        _check_names(name, found[name].task.class_names, names)
+        _check_names(name, task.class_names, labelled.of_task(given.class_names, name))
     if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
         return given
-    return _narrowed(given, list(by_task))
+    return _drop_other_targets(given, list(by_task))
 
 
 def _check_encoded(task: Any, targets: Any, name: str) -> None:
@@ -159,38 +148,32 @@ def _check_encoded(task: Any, targets: Any, name: str) -> None:
         raise checks.InputError(f"Task '{name}': {wrong}") from None
 
 
-def _narrowed(given: Inputs, names: list[str]) -> Inputs:
-    """The data with the targets of the tasks only: `fit` takes no others."""
-
-    def narrow(dataset: tf.data.Dataset | None) -> tf.data.Dataset | None:
-        return (
-            None
-            if dataset is None
-            else dataset.map(lambda images, *rest: (images, *narrowed(rest, names)))
-        )
-
+def _drop_other_targets(given: Inputs, names: list[str]) -> Inputs:
+    """Returns the data with the targets of the tasks only: `fit` takes no others."""
+    datasets = {}
+    for part in ("train", "validation", "sample"):
+        dataset = getattr(given, part)
+        if dataset is not None:
+            datasets[part] = dataset.map(lambda images, *rest: (images, *narrowed(rest, names)))
     targets, weights = narrowed((given.targets, given.weights), names)
     others = sorted(set(given.targets) - set(names))
-    return _with(given, f"targets without a task are left out: {', '.join(others)}")._replace(
-        train=narrow(given.train),
-        validation=narrow(given.validation),
-        sample=narrow(given.sample),
-        targets=targets,
-        weights=weights,
-    )
+    given = _add_notes(given, [f"targets without a task are left out: {', '.join(others)}"])
+    return replace(given, **datasets, targets=targets, weights=weights)
 
 
 def narrowed(answers: Sequence[object], names: Iterable[str]) -> tuple:
-    """Targets, and weights if there are any, of some tasks only; what is no dict stays.
+    """Returns targets, and weights if there are any, of some tasks only; arrays stay as they are.
 
     Example:
         >>> narrowed(({"kind": 1, "age": 2}, {"kind": 0.0, "age": 1.0}), ["age"])
         ({'age': 2}, {'age': 1.0})
     """
-    return tuple(
-        {name: part[name] for name in names if name in part} if isinstance(part, Mapping) else part
-        for part in answers
-    )
+    parts = []
+    for part in answers:
+        if isinstance(part, Mapping):
+            part = {name: part[name] for name in names if name in part}
+        parts.append(part)
+    return tuple(parts)
 
 
 def for_tasks(model: keras.Model, dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -203,49 +186,49 @@ def for_tasks(model: keras.Model, dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _check_names(task: str, expected: list[str] | None, given: list[str] | None) -> None:
-    """Class names must agree; plain numbers name nothing, so they agree with any names."""
+    """Raises an error if class names differ; names that are the numbers 0, 1, 2 ... agree with any others."""
     if expected is None or given is None:
         return
-    numbers = [[str(index) for index in range(len(names))] for names in (expected, given)]
-    if list(expected) != list(given) and expected != numbers[0] and list(given) != numbers[1]:
-        at = next(
-            (i for i, pair in enumerate(zip(expected, given, strict=False)) if pair[0] != pair[1]),
-            len(given),
-        )
-        shown = f"{given[at]!r}" if at < len(given) else "nothing"
-        raise checks.error(
-            f"the data's class names must be those of {task!r}, in its order",
-            given=f"{shown} as class {at}",
-            fix="Make the task with `Classification(data.class_names)`.",
-        )
+    expected, given = list(expected), list(given)
+    if expected == given:
+        return
+    for names in (expected, given):
+        if names == list(map(str, range(len(names)))):
+            return
+
+    index = 0
+    while expected[: index + 1] == given[: index + 1] and index < len(given):
+        index += 1
+    name = repr(given[index]) if index < len(given) else "nothing"
+    raise checks.error(
+        f"the data's class names must be those of {task!r}, in its order",
+        given=f"{name} as class {index}",
+        fix="Make the task with `Classification(data.class_names)`.",
+    )
 
 
 def _check_spec(model: keras.Model, dataset: tf.data.Dataset, name: str) -> None:
-    spec = dataset.element_spec
-    if (
-        isinstance(spec[0], tf.TensorSpec)
-        and len(model.inputs) == 1
-        and spec[0].shape.rank is not None
-    ):
-        pixel_range.check_shape(model.inputs[0].shape, spec[0].shape, name=f"images of {name}")
+    images = dataset.element_spec[0]
+    is_one_tensor = isinstance(images, tf.TensorSpec) and images.shape.rank is not None
+    if is_one_tensor and len(model.inputs) == 1:
+        pixel_range.check_shape(model.inputs[0].shape, images.shape, name=f"images of {name}")
 
 
-def _seen(model: keras.Model, given: Inputs) -> list[str]:
-    """Looks at the pixels of the first batches; what may be wrong is returned, what must be is an error."""
-    found = []
+def _check_pixels(model: keras.Model, given: Inputs) -> list[str]:
+    """Returns warnings about the pixels of the first batches; what cannot work raises an error."""
+    warnings = []
     for name, dataset in (("train", given.sample or given.train), ("validation", given.validation)):
-        if dataset is None or not isinstance(
-            dataset.element_spec[0], tf.TensorSpec
-        ):  # several inputs
-            continue
-        for element in dataset.take(1):
-            seen, more = element[0].numpy(), pixel_range.further(dataset)
-            found.append(pixel_range.check(model, seen, name=f"images of {name}", more=more))
-    return [remark for remark in found if remark]
+        if dataset is None or not isinstance(dataset.element_spec[0], tf.TensorSpec):
+            continue  # nothing to look at, or several inputs
+        for images, *_ in dataset.take(1):
+            more = pixel_range.further(dataset)
+            name = f"images of {name}"
+            warnings.append(pixel_range.check(model, images.numpy(), name=name, more=more))
+    return [warning for warning in warnings if warning]
 
 
-def _with(given: Inputs, *remarks: str) -> Inputs:
-    return given._replace(notes=(*given.notes, *remarks), remarks=(*given.remarks, *remarks))
+def _add_notes(given: Inputs, notes: list[str]) -> Inputs:
+    return replace(given, notes=(*given.notes, *notes), remarks=(*given.remarks, *notes))
 
 
 def _read_answers(dataset: tf.data.Dataset) -> tuple:

@@ -135,8 +135,8 @@ def _has_single_examples(data: inputs.Inputs) -> bool:
     shape = keras.tree.flatten(data.train.element_spec)[0].shape
     if shape.rank and shape[0] is not None:
         return shape[0] == 1
-    if data.dealing[1:2] not in ((), (None,)):
-        return data.dealing[1] == 1
+    if data.order[1:2] not in ((), (None,)):
+        return data.order[1] == 1
     if data.known_steps is not None and data.examples is not None:
         return data.known_steps == data.examples
     first = next(iter((data.sample or data.train).take(1)))

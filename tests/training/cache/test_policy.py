@@ -597,7 +597,7 @@ def test_views_are_drawn_once_and_cycled_through(data):
 
     keeper = policy.Keeper(
         model_of(kt.tasks.Classification(3)),
-        inputs.inputs(arrays())._replace(changes=change),
+        dataclasses.replace(inputs.inputs(arrays()), changes=change),
         [stage],
         kt.training.Cache(),
         views=2,
