@@ -5,6 +5,7 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 from keras_transfer.cli import options, resuming
 
@@ -84,7 +85,7 @@ def compare(
     scratch_epochs: int,
     out: pathlib.Path | None = None,
     say: Callable[[str], None] | None = None,
-) -> tuple[dict[str, list[float]], object, object]:
+) -> tuple[dict[str, list[float]], Any, Any]:
     """Trains every arm on the same few digits, for each seed.
 
     Args:
@@ -97,7 +98,7 @@ def compare(
     Returns:
         Test accuracies by arm, the model of the last two-stage run, and its data.
     """
-    scores = {arm: [] for arm in ARMS}
+    scores: dict[str, list[float]] = {arm: [] for arm in ARMS}
 
     def record(seed: int, arm: str, accuracy: float) -> None:
         scores[arm].append(accuracy)
@@ -173,7 +174,7 @@ def raw_pixels(parts: tuple) -> float:
     )
 
 
-def scratch(data: object, seed: int, epochs: int) -> float:
+def scratch(data: Any, seed: int, epochs: int) -> float:
     """Returns the test accuracy of the same network, trained from random weights."""
     import keras
 
@@ -195,7 +196,7 @@ def scratch(data: object, seed: int, epochs: int) -> float:
 
 
 def two_stage(
-    data: object, seed: int, out: pathlib.Path | None, record: Callable[[str, float], None]
+    data: Any, seed: int, out: pathlib.Path | None, record: Callable[[str, float], None]
 ) -> object:
     """Trains a head on the frozen network, then all of it, and records the test accuracy after each.
 
@@ -224,6 +225,6 @@ def two_stage(
     return model
 
 
-def _accuracy(model: object, data: object) -> float:
+def _accuracy(model: Any, data: Any) -> float:
     outputs = model.predict(data.test, verbose=0)
     return float((outputs.argmax(-1) == data.targets["test"]).mean())

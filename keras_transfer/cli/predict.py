@@ -3,7 +3,7 @@
 import argparse
 import json
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_transfer.cli import options
 
@@ -81,7 +81,7 @@ def _is_image(file: pathlib.Path, extensions: tuple[str, ...]) -> bool:
     return file.suffix.lower() in extensions and not file.name.startswith(".")
 
 
-def _answer(model: "keras.Model", outputs: object, row: int, top: int) -> dict:
+def _answer(model: "keras.Model", outputs: Any, row: int, top: int) -> dict:
     """The answers of all tasks for one image, as JSON has them."""
     import keras_transfer as kt
 
@@ -98,7 +98,7 @@ def _line(answers: dict) -> str:
         if isinstance(value, dict):
             shown = [f"{label} {share:6.1%}" for label, share in value.items()] or ["none"]
         else:
-            shown = map(str, value)
+            shown = [str(number) for number in value]
         prefix = f"{name}: " if len(answers) > 1 else ""
         parts.append(prefix + "   ".join(shown))
     return "   ".join(parts)

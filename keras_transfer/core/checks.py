@@ -6,7 +6,7 @@ An error is one line that says what was expected, what was given and how to fix 
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "SEEDS",
@@ -21,6 +21,8 @@ __all__ = [
     "share",
 ]
 
+
+T = TypeVar("T")
 
 SEEDS = 2**32  # NumPy takes seeds below this
 
@@ -65,7 +67,7 @@ def note(text: str) -> str:
     return text
 
 
-def choice(value: object, allowed: Iterable, *, name: str) -> object:
+def choice(value: T, allowed: Iterable, *, name: str) -> T:
     """Returns `value` if it is one of `allowed`, else raises an error.
 
     Example:

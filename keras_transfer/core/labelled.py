@@ -1,6 +1,7 @@
 """Missing labels: the target is a place-holder, and the example's weight for the task is 0."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def of_task(weights: object, name: str) -> object:
     return weights.get(name) if isinstance(weights, Mapping) else weights
 
 
-def are_masks(weights: object) -> bool:
+def are_masks(weights: Any) -> bool:
     """Returns whether all weights are 0 or 1, so that they only say which labels are there.
 
     Example:

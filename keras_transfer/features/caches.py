@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import os
 import pathlib
 import shutil
@@ -127,13 +128,14 @@ class CacheFolder:
             given = f"{self.max_bytes / 1e6:,.0f} MB for {size / 1e6:,.0f} MB"
             raise checks.error("`max_bytes` must have room for the features", given=given)
         mine = sum(entry.bytes for entry in self.entries())
-        goes = 0 if self.max_bytes is None else max(0, mine + size - self.max_bytes)
+        limit = math.inf if self.max_bytes is None else self.max_bytes
+        goes = max(0, mine + size - limit)
         free = shutil.disk_usage(self.path).free
         if size > free + goes:
             given = f"{free / 1e6:,.0f} MB free in '{self.path}', for {size / 1e6:,.0f} MB"
             raise checks.error("the disk must have room for the features", given=given)
         if goes:
-            self.clear(keep=self.max_bytes - size)
+            self.clear(keep=int(limit) - size)
 
     def _folders(self) -> list[pathlib.Path]:
         if not self.path.is_dir():

@@ -86,7 +86,7 @@ def extract(
     if pooling is not None:
         lookup.find(pooling, POOLING, argument="pooling")
     checks.choice(dtype, DTYPES, name="dtype")
-    level = checks.choice(verbose, ("auto", 0, 1, 2), name="verbose")
+    level: Any = checks.choice(verbose, ("auto", 0, 1, 2), name="verbose")
     level = (1 if sys.stdout.isatty() else 2) if level == "auto" else level
     taps, levels = _taps(model, layers)
     splits, source = _batches(data, taps, split, batch_size, corrupt)
@@ -135,7 +135,8 @@ def _batches(
     splits = adapt.split(data, batch_size=batch_size, image_shape=shape, corrupt=corrupt)
     if None not in splits.parts:
         checks.choice(split, splits.parts, name="split")
-    source = splits.first(split).check("data", labelled=False)
+    images: Any = splits.first(split)  # there, as the lines above found
+    source = images.check("data", labelled=False)
     pixel_range.check_shape(
         shape, source.image_spec(shape, "data").shape, name="`data`'s images", batch="data"
     )

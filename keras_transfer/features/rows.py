@@ -1,6 +1,7 @@
 """Reading rows of arrays in any order, from within a data set."""
 
 import functools
+import io
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -36,13 +37,13 @@ class FileRows:
             array.offset,
         )
         self.size = int(np.prod(self.shape)) * self.dtype.itemsize
-        self.file = open(array.filename, "rb", buffering=0)  # noqa: SIM115
+        self.file: io.FileIO = open(str(array.filename), "rb", buffering=0)  # noqa: SIM115
         self.lock = threading.Lock()
 
     def __call__(self, places: Sequence[int]) -> np.ndarray:
         """Returns some rows."""
         rows = np.empty((len(places), *self.shape), self.dtype)
-        view = memoryview(rows.reshape(-1).view(np.uint8))
+        view = memoryview(rows.reshape(-1).view(np.uint8).data)
         for number, place in enumerate(places):
             at, to = number * self.size, (number + 1) * self.size
             offset = self.start + int(place) * self.size

@@ -70,7 +70,7 @@ def blocks(
             # Taken out: a layer that is called twice belongs to the block of its first call.
             layers += inside.pop(id(order[position].operation), ())
         if layers:
-            found.append(Block(stretch.name, tuple(layers)))
+            found.append(Block(str(stretch.name), tuple(layers)))
     return found
 
 
@@ -86,7 +86,7 @@ def ends(
     """
     order = nodes.lanes(nodes.nodes(model))
     stretches = _stretches(order, pattern, _end(model, until))
-    return {stretch.name: order[stretch.positions[-1]].outputs[0] for stretch in stretches}
+    return {str(stretch.name): order[stretch.positions[-1]].outputs[0] for stretch in stretches}
 
 
 def levels(
@@ -260,7 +260,8 @@ def _own_stride(node: nodes.Node, output: keras.KerasTensor) -> int:
     if stride is not None:
         return stride[0] if isinstance(stride, list | tuple) else stride
     # A layer made of others: its stride follows from the sides, rounded because of valid padding.
-    before, after = node.inputs[0].shape if node.inputs else (), output.shape
+    before: tuple = tuple(node.inputs[0].shape) if node.inputs else ()
+    after: tuple = tuple(output.shape)
     if not getattr(operation, "weights", None) or len(before) != 4 or not (before[1] and after[1]):
         return 1
     return 2 ** max(0, round(math.log2(before[1] / after[1])))

@@ -245,7 +245,7 @@ def flatten(model: keras.Model) -> keras.Model:
 
     def call_inside(nested: keras.Model, *args: object, **kwargs: object) -> list[Tensor]:
         values = keras.tree.flatten((args, kwargs))
-        inputs = [value for value in values if isinstance(value, Tensor)]
+        inputs = [value for value in values if isinstance(value, keras.KerasTensor)]
         return replay(nested, inputs, nested.outputs, swap=dissolve)
 
     outputs = replay(model, model.inputs, model.outputs, swap=dissolve)

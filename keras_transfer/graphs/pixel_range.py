@@ -184,10 +184,11 @@ def fits(wanted: Sequence[int | None], given: Sequence[int | None]) -> bool:
 def _classify_model(model: keras.Model) -> str | None:
     """Returns what the first layers that change a model's images do, as in `takes`; None if none does anything."""
     if not nodes.is_functional(model):
-        kinds = map(_classify, paths.leaves(model).values())
-        return "pixels" if "pixels" in kinds else "unknown"
+        inner = map(_classify, paths.leaves(model).values())
+        return "pixels" if "pixels" in inner else "unknown"
 
-    untouched, kinds = set(), set()
+    untouched: set[int] = set()
+    kinds: set[str | None] = set()
     for node in nodes.nodes(model):
         if node.inputs and not any(id(tensor) in untouched for tensor in node.inputs):
             continue

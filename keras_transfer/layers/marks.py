@@ -93,7 +93,8 @@ def blocks(model: keras.Model) -> list[graph_blocks.Block]:
     layers_in: dict[tuple[str, int], list[str]] = {}
     listed: set[str] = set()
     for end in ends:
-        position, seen = 0, collections.Counter()
+        position = 0
+        seen: collections.Counter = collections.Counter()
         prefix = f"{end.branch}_" if end.branch else ""
         pattern = end.source.get("blocks")
         for block in graph_blocks.blocks(model, pattern=pattern, until=end.input, prefix=prefix):

@@ -1,6 +1,7 @@
 """From pixels to what a pretrained network expects."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -102,6 +103,8 @@ class Preprocess(keras.layers.Layer):
         return ops.concatenate([pixels, ops.full_like(pixels[..., :1], self.plane)], axis=-1)
 
     def _scaled(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
+        mean: Any
+        deviation: Any
         reverse, divisor, mean, deviation = MODES[self.mode]
         if self.mode == "inside":
             return pixels

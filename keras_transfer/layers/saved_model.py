@@ -136,9 +136,8 @@ class SavedModelLayer(keras.layers.Layer):
 
     def save_assets(self, folder: str) -> None:
         """Puts the SavedModel into the model's file."""
-        shutil.copytree(
-            saved_models.kept(self.digest), pathlib.Path(folder) / "saved_model", dirs_exist_ok=True
-        )
+        copy = pathlib.Path(folder) / "saved_model"
+        shutil.copytree(_kept(self.digest, self.handle), copy, dirs_exist_ok=True)
 
     def get_config(self) -> dict:
         """Returns the arguments of the constructor but `trust`."""
@@ -159,7 +158,7 @@ class SavedModelLayer(keras.layers.Layer):
         return super().from_config(config)
 
 
-def _kept(digest: str | None, handle: str) -> pathlib.Path:
+def _kept(digest: str | None, handle: str | None) -> pathlib.Path:
     copy = saved_models.kept(digest)
     if copy is None:
         raise checks.error(
@@ -172,7 +171,8 @@ def _kept(digest: str | None, handle: str) -> pathlib.Path:
 
 def _wrap(module: loaded_modules.Module, name: str) -> list[keras.Variable]:
     """Makes Keras variables that share the memory of the module's, named as there, below the layer's name."""
-    wrapped, taken = [], set()
+    wrapped: list[keras.Variable] = []
+    taken: set[str] = set()
     for variable in (*module.trainable, *module.others):
         path = paths.free_name(variable.name.partition(":")[0], taken)
         taken.add(path)

@@ -44,8 +44,11 @@ class ClassLoss(base.TaskLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")
-        fixed = class_weights is None or isinstance(class_weights, str)
-        self.class_weights = class_weights if fixed else [float(weight) for weight in class_weights]
+        self.class_weights: list[float] | str | None
+        if class_weights is None or isinstance(class_weights, str):
+            self.class_weights = class_weights
+        else:
+            self.class_weights = [float(weight) for weight in class_weights]
 
     def each(self, targets: object, y_pred: object) -> object:
         """Returns the loss of each example, before its weight.

@@ -9,7 +9,7 @@ from keras_transfer.core import checks
 __all__ = ["WEIGHTS", "balanced_weights", "effective_weights"]
 
 
-def balanced_weights(counts: Sequence[int]) -> np.ndarray:
+def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns weights `n / (classes * count)`: each class counts alike.
 
     Their mean over the examples is 1. A class without examples is taken to have one.
@@ -18,11 +18,11 @@ def balanced_weights(counts: Sequence[int]) -> np.ndarray:
         >>> balanced_weights([3, 1]).round(3).tolist()
         [0.667, 2.0]
     """
-    counts = np.asarray(counts, "float64")
-    return counts.sum() / (len(counts) * np.maximum(counts, 1))
+    examples = np.asarray(counts, "float64")
+    return examples.sum() / (len(examples) * np.maximum(examples, 1))
 
 
-def effective_weights(counts: Sequence[int], *, beta: float = 0.999) -> np.ndarray:
+def effective_weights(counts: Sequence[int] | np.ndarray, *, beta: float = 0.999) -> np.ndarray:
     """Returns weights `1 / E(count)` for the effective number of examples `E(n) = (1 - beta**n) / (1 - beta)`.
 
     From Cui, Jia, Lin, Song and Belongie, "Class-Balanced Loss Based on Effective Number of Samples"
@@ -39,9 +39,9 @@ def effective_weights(counts: Sequence[int], *, beta: float = 0.999) -> np.ndarr
         [0.842, 1.474]
     """
     beta = checks.share(beta, name="beta")
-    counts = np.asarray(counts, "float64")
-    weights = (1 - beta) / (1 - beta ** np.maximum(counts, 1))
-    return weights * counts.sum() / (weights * counts).sum()
+    examples = np.asarray(counts, "float64")
+    weights = (1 - beta) / (1 - beta ** np.maximum(examples, 1))
+    return weights * examples.sum() / (weights * examples).sum()
 
 
 WEIGHTS = {"balanced": balanced_weights, "effective": effective_weights}

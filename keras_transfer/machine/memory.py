@@ -28,7 +28,7 @@ def free_memory() -> int:
             available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         except (AttributeError, OSError, ValueError):  # not a POSIX system
             available = 4 * 2**30
-    return min(available, _container_memory())
+    return int(min(available, _container_memory()))
 
 
 def has_bfloat16() -> bool:

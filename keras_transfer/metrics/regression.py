@@ -35,7 +35,7 @@ def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
     if not len(values):
         raise checks.error("there must be at least one example to score", given="none")
     outputs = [_scores(*pair) for pair in zip(targets.T, values.T, strict=True)]
-    scores = {key: _mean([output[key] for output in outputs]) for key in outputs[0]}
+    scores: dict = {key: _mean([output[key] for output in outputs]) for key in outputs[0]}
     scores["support"] = len(values)
     if len(outputs) > 1:
         scores["outputs"] = outputs
@@ -77,4 +77,5 @@ def _scores(targets: np.ndarray, values: np.ndarray) -> dict:
 
 
 def _mean(values: list[float | None]) -> float | None:
-    return None if None in values else float(np.mean(values))
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

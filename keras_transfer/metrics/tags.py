@@ -74,13 +74,13 @@ def tag_scores(
     targets, probabilities = tag_rows(targets, probabilities, tags=len(names))
     if not len(targets):
         raise checks.error("there must be at least one example to score", given="none")
-    thresholds = np.full(len(names), 0.5) if thresholds is None else np.asarray(thresholds)
+    limits = np.full(len(names), 0.5) if thresholds is None else np.asarray(thresholds)
     known = np.isfinite(targets)
-    right = (probabilities >= thresholds) == (targets == 1)
+    right = (probabilities >= limits) == (targets == 1)
     classes = {}
     for column, name in enumerate(names):
         rows = known[:, column]
-        found = _scores(targets[rows, column], probabilities[rows, column], thresholds[column])
+        found = _scores(targets[rows, column], probabilities[rows, column], limits[column])
         classes[str(name)] = found
 
     seen = [row for row in classes.values() if row["support"]]

@@ -32,7 +32,11 @@ class Row(NamedTuple):
     """Whether it has weight decay."""
 
 
-class Scaled:
+# Any, so that type checkers find what the class takes from the optimizer that it is mixed into.
+_Mixin: Any = object
+
+
+class Scaled(_Mixin):
     """Makes a Keras optimizer train each variable at `learning_rate` times a factor of its own.
 
     A variable moves exactly as under the Keras optimizer with that rate. The optimizer is made for certain variables,

@@ -179,7 +179,7 @@ def peak(rate: Rate) -> float:
         >>> peak(make("one_cycle", 0.1, steps=10)), peak(0.2)
         (0.1, 0.2)
     """
-    if not isinstance(rate, Schedule):
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return checks.number(rate, name="learning_rate", above=0)
     if isinstance(rate, WarmUp | OneCycle):
         return rate.rate
@@ -203,7 +203,7 @@ def describe(rate: Rate) -> str:
         >>> describe(0.003)
         '0.003'
     """
-    if not isinstance(rate, Schedule):
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return f"{rate:g}"
     if isinstance(rate, WarmUp):
         return f"{describe(rate.schedule)} after a rise over the first {rate.steps} steps"

@@ -122,7 +122,7 @@ def _class_labels(axes: Axes, class_names: Sequence[str], cell: float) -> None:
         if max(map(len, names)) > 3
         else (0, "center")
     )
-    style = {"fontsize": min(9, 60 * cell * step)}
+    style: dict[str, Any] = {"fontsize": min(9, 60 * cell * step)}
     mode = "anchor" if rotation == 45 else "default"
     axes.set_xticks(
         range(0, size, step), names, rotation=rotation, ha=align, rotation_mode=mode, **style

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -35,7 +36,7 @@ class Interface:
 
     model: keras.Model
     names: Sequence[str]
-    tasks: Mapping[str, object]
+    tasks: Mapping[str, Any]
     trunk: keras.Model
     source: str
     is_marked: bool

@@ -84,7 +84,7 @@ class _Comparison:
         self.images = 0
         self.largest: dict = {}
         self.wrong: dict = {}  # signature to the indices of the images that differ
-        self.first = None
+        self.first: str | None = None
         self.labels: set = set()  # the keys of labels
         self.unlike: set = set()  # (key, image) of labels that are not the same
 
@@ -125,8 +125,7 @@ class _Comparison:
         if last == "label":
             self.labels.add(key)
             self.unlike |= {(key, self.images + row) for row in np.flatnonzero(unlike)}
-        for place in np.argwhere(unlike):
-            place = tuple(place)
+        for place in map(tuple, np.argwhere(unlike)):
             pair = [
                 self._probability(prefix, expected, place[0], side[key][place])
                 for side in (expected, given)
@@ -135,7 +134,7 @@ class _Comparison:
         return unlike
 
     def _probability(
-        self, prefix: str, expected: Mapping[str, np.ndarray], row: int, label: bytes
+        self, prefix: str, expected: Mapping[str, np.ndarray], row: int, label: Any
     ) -> float:
         """Keras's probability of a class by name; NaN if there is none."""
         task = self.face.tasks.get(prefix or self.face.names[0])

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -30,6 +31,7 @@ class Module:
         self.call, self._key = saved_models.choose(description.calls, output)
         self._arguments = dict(arguments or {})
         _check_arguments(self.call, self._arguments)
+        self._function: Any
         try:
             self.loaded, self._function = _loaded(str(folder), description, self.call)
         except (OSError, ValueError, tf.errors.OpError) as failed:

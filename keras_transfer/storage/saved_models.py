@@ -94,7 +94,7 @@ def describe(folder: object, *, argument: str = "handle") -> Description:
         given = f"{file!r} ({broken})"
         raise checks.error(f"`{argument}` must be a whole SavedModel", given=given) from broken
     # A module of TensorFlow 1 has one graph for training and one for use.
-    graph = next((graph for graph in graphs if "train" not in graph.meta_info_def.tags), None)
+    graph: Any = next((graph for graph in graphs if "train" not in graph.meta_info_def.tags), None)
     calls = {call.signature: call for call in _calls(graph)} if graph else {}
     if not calls:
         raise checks.error(
@@ -143,19 +143,19 @@ def _own_call(function: Any, concrete: Mapping) -> Call:
 
     outputs = _decode(traces[0].output_signature) if traces else None
     if outputs is None or isinstance(outputs, Spec):
-        keys = ()
+        keys: tuple[str, ...] = ()
     elif isinstance(outputs, tuple):
         keys = tuple(map(str, range(len(outputs))))
     else:
         keys = tuple(outputs)
-    others = tuple(name for name in others if name != "training")
-    return Call("", first, tuple(specs), others, frozenset(modes), keys)
+    settings = tuple(name for name in others if name != "training")
+    return Call("", first, tuple(specs), settings, frozenset(modes), keys)
 
 
 def _decode(value: Any) -> Any:
     """Turns a protocol buffer's structured value into Python values, None for kinds that no tensor can be."""
     kind = value.WhichOneof("kind")
-    content = getattr(value, kind) if kind else None
+    content: Any = getattr(value, kind) if kind else None
     if kind in ("bool_value", "int64_value", "float64_value", "string_value"):
         return content
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
@@ -277,4 +277,4 @@ def kept(digest: str | None) -> pathlib.Path | None:
         >>> kept("0123") is None
         True
     """
-    return _COPIES.get(digest)
+    return None if digest is None else _COPIES.get(digest)

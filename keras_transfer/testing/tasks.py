@@ -109,7 +109,8 @@ def the_report_has_texts(task: kt.tasks.Task, targets: np.ndarray) -> None:
 
     errors = task.errors(checked, answers)
     if errors is not None:
-        require(np.shape(errors) == (len(targets),) and np.all(errors >= 0), f"errors {errors}")
+        right = np.shape(errors) == (len(targets),) and bool(np.all(errors >= 0))
+        require(right, f"errors {errors}")
         texts.append(task.describe_error(float(np.max(errors))))
     examples = (checked, answers) if task.draws_examples else (None, None)
     texts.append(task.section(scores, *examples, name="0"))
