@@ -88,8 +88,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     # From the file where a room has a file and a verb of one name: mypy would take the file.
     from keras_transfer.evaluation.evaluate import evaluate
     from keras_transfer.models import build_model, compile, load_model
-    from keras_transfer.serving.formats import export
-    from keras_transfer.serving.parity import verify
+    from keras_transfer.serving import export, verify
     from keras_transfer.studies import compare_tasks
     from keras_transfer.training import (
         GradualUnfreeze,
