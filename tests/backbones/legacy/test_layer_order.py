@@ -12,7 +12,7 @@ import keras_transfer as kt
 from keras_transfer.backbones.legacy import layer_order
 from keras_transfer.core import checks
 
-EXAMPLES = pathlib.Path(__file__).parent.parent.parent / "examples"
+EXAMPLES = pathlib.Path(__file__).parents[3] / "examples"
 L = keras.layers
 
 
