@@ -17,11 +17,13 @@ OTHERS = [
 GRADIENTS = [name for name, kind in balancing.BALANCERS.items() if kind.kind == "gradients"]
 
 
+@pytest.mark.compiled  # the contract counts traces
 @pytest.mark.parametrize("name", balancing.BALANCERS)
 def test_every_row_keeps_the_contract(name):
     kt.testing.check_balancer(balancing.BALANCERS[name]())
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("balancer", OTHERS, ids=repr)
 def test_other_settings_keep_the_contract(balancer):
     kt.testing.check_balancer(balancer, tasks=4)

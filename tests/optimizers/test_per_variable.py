@@ -419,7 +419,7 @@ MIRRORED = """
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from keras_transfer.training.scaled_optimizers import SCALED
+from keras_transfer.optimizers.per_variable import SCALED
 
 rng = np.random.default_rng(0)
 images, labels = rng.normal(size=(16, 8)).astype("float32"), rng.integers(0, 3, 16)
