@@ -12,10 +12,12 @@ import pytest
 import keras_transfer
 
 ROOT = pathlib.Path(keras_transfer.__file__).parent.parent
+NAMES = [each.name for each in pkgutil.walk_packages(keras_transfer.__path__, "keras_transfer.")]
 MODULES = [
-    found.name
-    for found in pkgutil.walk_packages(keras_transfer.__path__, "keras_transfer.")
-    if "__main__" not in found.name
+    # The contracts count traces.
+    pytest.param(name, marks=[pytest.mark.compiled] if ".testing." in name else [])
+    for name in NAMES
+    if "__main__" not in name
 ]
 DOCUMENTS = [
     ROOT / "README.md",
@@ -40,7 +42,6 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
 
 @pytest.mark.compiled
 @pytest.mark.docs
-@pytest.mark.compiled
 def test_the_readmes_python_runs_and_ends_far_above_chance(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)

@@ -46,7 +46,7 @@ class MultiLabel(base.Task):
         stop_gradient: As for `Task`.
 
     Example:
-        >>> MultiLabel(["red", "round"]).encode(["red;round", ["red"], ";"]).tolist()
+        >>> MultiLabel(["red", "round"]).encode(["red;round", "red", ";"]).tolist()
         [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
     """
 
