@@ -1,7 +1,8 @@
 """What a recipe promises, computed a second way and read off `kt.fine_tune` itself, whole stages at a time.
 
-The parts have their own tests: test_schedules (curves at any length and warm-up), test_layer_rates and test_per_variable
-(rates by layer, one step), methods/test_base (no penalty is plain training), test_callbacks (within one `fit`).
+The parts have their own tests: test_schedules (curves at any length and warm-up), test_layer_rates
+and test_per_variable (rates by layer, one step), methods/test_penalties (no penalty is plain
+training), test_callbacks (within one `fit`).
 """
 
 import math
