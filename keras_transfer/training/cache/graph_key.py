@@ -4,6 +4,7 @@ A graph is the same every time if it holds no stateful operation but reads of va
 operations and of the values that it reads. How the Python was written that made the graph does not matter.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.python.framework import op_def_registry
 
-__all__ = ["calls_python", "captured_value", "functions_in", "hash_graph", "stateful"]
+__all__ = ["calls_python", "captured_value", "functions_in", "hash_graph", "is_pure", "stateful"]
 
 NodeDef = node_def_pb2.NodeDef
 Functions = Mapping[str, function_pb2.FunctionDef]
@@ -59,6 +60,8 @@ def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] 
         ('noise/RandomUniform', 'RandomUniform')
     """
     for node in graph:
+        if is_pure(node.op):
+            continue
         # TensorFlow also calls a function by naming it as the operation.
         called = [node.op] if node.op in functions else functions_in(node)
         for name in called:
@@ -71,6 +74,15 @@ def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] 
         if known is None or known.is_stateful:
             return node.name, node.op
     return None
+
+
+@functools.cache
+def is_pure(kind: str) -> bool:
+    """Whether operations of a type have no state and call no functions, whatever their attributes."""
+    known = op_def_registry.get(kind)
+    if known is None or (known.is_stateful and kind not in READS):
+        return False
+    return not any("func" in attribute.type for attribute in known.attr)
 
 
 def calls_python(graph: Iterable[NodeDef], functions: Functions) -> bool:

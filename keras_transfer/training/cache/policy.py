@@ -221,7 +221,7 @@ class Keeper:
         if self.given.source is None:
             return "the order of a plain data set is not known; data from kt.data can be cached"
         if stage.applied_method.needs_images:
-            return "a stage with `lora` or `regulariser` trains on images"
+            return f"{type(stage.applied_method).__name__} needs the images in every step"
         if changes is not None and changes.mixes:
             return "MixUp and CutMix blend other images in each epoch"
         if self.rows.fitted == VIEWS and self.views == 1:

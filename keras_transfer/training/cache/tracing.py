@@ -199,7 +199,9 @@ class Trace:
             adding = [layer for layer in operation._flatten_layers() if layer.losses][-1]
             self.unstable[position] = f"{adding.name!r} adds a loss of its own"
             return
-        made = [each.node_def for each in self._operations[position]]
+        # Reading the `node_def` of every operation would take longer than the rest.
+        operations = self._operations[position]
+        made = [each.node_def for each in operations if not graph_key.is_pure(each.type)]
         library: dict[str, function_pb2.FunctionDef] = {}
         if any(graph_key.functions_in(node) for node in made):
             definition = tf.compat.v1.get_default_graph().as_graph_def()
@@ -207,7 +209,8 @@ class Trace:
         reached = graph_key.stateful(made, library)
         if reached is not None:
             layer = _layer_of(reached[0], operation)
-            self.unstable[position] = _reason(layer, reached[1], made)
+            types = [each.type for each in operations]
+            self.unstable[position] = _reason(layer, reached[1], types)
 
     def _find_readers(self, changing: Iterable[keras.Variable]) -> None:
         """Notes the calls that read a variable which the stage, or an unstable call, changes."""
@@ -302,10 +305,10 @@ def _layer_of(name: str, operation: keras.Operation) -> keras.Operation:
     return operation
 
 
-def _reason(layer: keras.Operation, kind: str, made: Sequence[NodeDef]) -> str:
+def _reason(layer: keras.Operation, kind: str, types: Sequence[str]) -> str:
     if "PyFunc" in kind:
         return f"{layer.name!r} calls Python code that TensorFlow cannot look into ({kind})"
-    draws = any("Random" in node.op for node in made) or "Random" in kind
+    draws = any("Random" in each for each in (kind, *types))
     if not draws:
         return f"{layer.name!r} has a state that may change in every step ({kind})"
     rate = next((name for name in RATES if getattr(layer, name, 0)), None)

@@ -59,10 +59,11 @@ class Delta(penalties.Regulariser):
         self.weight = checks.number(weight, name="weight", minimum=0)
         self.beta = checks.number(beta, name="beta", minimum=0)
         self.layers = layers
-        given = attention or {}
-        self.attention = {
-            name: np.asarray(each, "float64").tolist() for name, each in given.items()
-        } or None
+        self.attention = None
+        if attention:
+            self.attention = {
+                name: np.asarray(weights, "float64").tolist() for name, weights in attention.items()
+            }
 
     def penalty(
         self, model: keras.Model, reference: penalties.Reference
@@ -75,24 +76,23 @@ class Delta(penalties.Regulariser):
         pretrained = _copy(model, list(taps.values()), reference) if taps else None
         inputs = [*model.inputs] if taps else []
 
-        def value(seen: list) -> object:
-            terms = [
-                0.5 * self.beta * ops.sum(ops.square(each))
-                for each in head.values()
-                if each.trainable
-            ]
-            active = [
-                at for at in range(len(taps)) if any(variable.trainable for variable in below[at])
-            ]
+        def value(tapped_values: list) -> object:
+            terms = []
+            for kernel in head.values():
+                if kernel.trainable:
+                    terms.append(0.5 * self.beta * ops.sum(ops.square(kernel)))
+
+            active = []
+            for at, variables in enumerate(below):
+                if any(variable.trainable for variable in variables):
+                    active.append(at)
             if active:
-                images, maps = seen[: len(inputs)], seen[len(inputs) :]
-                others = keras.tree.flatten(
-                    pretrained(images, training=False)
-                )  # Keras unpacks a list of one
-                terms += [
-                    0.5 * self.weight * _distance(maps[at], others[at], attention[at])
-                    for at in active
-                ]
+                images, maps = tapped_values[: len(inputs)], tapped_values[len(inputs) :]
+                # Keras unpacks a list of one.
+                pretrained_maps = keras.tree.flatten(pretrained(images, training=False))
+                for at in active:
+                    distance = _distance(maps[at], pretrained_maps[at], attention[at])
+                    terms.append(0.5 * self.weight * distance)
             return sum(terms) if terms else None
 
         return penalties.Penalty([*inputs, *taps.values()], value) if taps or head else None
@@ -102,11 +102,9 @@ class Delta(penalties.Regulariser):
         if self.attention is None:
             return np.ones(channels, "float32")
         if name not in self.attention or len(self.attention[name]) != channels:
-            given = (
-                f"{len(self.attention[name])} of them"
-                if name in self.attention
-                else f"none for {name!r}"
-            )
+            given = f"none for {name!r}"
+            if name in self.attention:
+                given = f"{len(self.attention[name])} of them"
             raise checks.error(
                 f"`attention` must have {channels} weights for {name!r}", given=given
             )
@@ -122,9 +120,9 @@ class Delta(penalties.Regulariser):
         }
 
 
-def _distance(found: object, expected: object, attention: np.ndarray) -> Any:
-    """The attentive squared distance of two maps (batch, places..., channels), a mean over batch and places."""
-    difference = ops.cast(found, "float32") - ops.stop_gradient(ops.cast(expected, "float32"))
+def _distance(maps: object, pretrained: object, attention: np.ndarray) -> Any:
+    """Returns the mean squared distance of two maps (batch, places..., channels), summed over weighted channels."""
+    difference = ops.cast(maps, "float32") - ops.stop_gradient(ops.cast(pretrained, "float32"))
     return ops.mean(ops.sum(attention * ops.square(difference), axis=-1))
 
 
@@ -132,16 +130,16 @@ def tapped(
     model: keras.Model, patterns: str | Sequence[str] | None
 ) -> dict[str, keras.KerasTensor]:
     """Returns the outputs of the layers to compare, by the layer's name, bottom to top."""
-    made = {node.operation.name: node.outputs[0] for node in nodes.nodes(model) if node.inputs}
+    outputs = {node.operation.name: node.outputs[0] for node in nodes.nodes(model) if node.inputs}
     if patterns is not None:
-        return {name: made[name] for name in paths.match(made, patterns, argument="layers")}
+        return {name: outputs[name] for name in paths.match(outputs, patterns, argument="layers")}
     mark = marks.representation(model)
     if mark is not None:
-        found = blocks.levels(model, pattern=mark.source.get("blocks"), until=mark.input).values()
-        if found:
-            return {name: made[name] for name in found}
+        levels = blocks.levels(model, pattern=mark.source.get("blocks"), until=mark.input)
+        if levels:
+            return {name: outputs[name] for name in levels.values()}
     end = penalties.trunk_end(model)
-    return {next(name for name, tensor in made.items() if tensor is end): end}
+    return {next(name for name, tensor in outputs.items() if tensor is end): end}
 
 
 def _copy(
@@ -149,11 +147,11 @@ def _copy(
 ) -> keras.Model:
     """The pretrained network up to `taps`, with variables of its own, which no model tracks."""
     lower = keras.Model(list(model.inputs), taps)
-    found = keras.models.clone_model(lower)
+    copy = keras.models.clone_model(lower)
     values = penalties.values_at(paths.variables(lower), reference)
-    for variable, value in zip(paths.variables(found).values(), values.values(), strict=True):
+    for variable, value in zip(paths.variables(copy).values(), values.values(), strict=True):
         variable.assign(value)
-    return found
+    return copy
 
 
 def channel_importance(
@@ -191,7 +189,7 @@ def channel_importance(
             fix="Call model.compile.",
         )
     order = nodes.nodes(model)
-    found = {}
+    importance = {}
     for name, tensor in tapped(model, layers).items():
         positions = nodes.ancestors(order, [tensor])
         lower, upper = nodes.cut(model, positions)
@@ -203,8 +201,8 @@ def channel_importance(
             values[at][..., channel] = 0
             losses.append(_loss(model, upper, values, targets))
             values[at][..., channel] = kept
-        found[name] = _attention(np.array(losses[1:]) - losses[0])
-    return found
+        importance[name] = _attention(np.array(losses[1:]) - losses[0])
+    return importance
 
 
 def _loss(
@@ -213,16 +211,14 @@ def _loss(
     parts = []
     for start in range(0, len(values[0]), BATCH_SIZE):
         batch = [each[start : start + BATCH_SIZE] for each in values]
-        parts.append(
-            upper.predict_on_batch(batch if len(batch) > 1 else batch[0])
-        )  # `predict` costs more to start
+        # `predict` takes longer to start.
+        parts.append(upper.predict_on_batch(batch if len(batch) > 1 else batch[0]))
     outputs = keras.tree.map_structure(lambda *each: np.concatenate(each), *parts)
     return float(model.compute_loss(y=targets, y_pred=outputs, training=False))
 
 
 def _attention(growths: np.ndarray) -> np.ndarray:
-    deviation = growths.std()
-    weights = np.exp(
-        (growths - growths.mean()) / (TEMPERATURE * (deviation if deviation > 0 else 1.0))
-    )
+    """Returns weights of mean 1 from the growth of the loss without each channel."""
+    deviation = growths.std() or 1.0
+    weights = np.exp((growths - growths.mean()) / (TEMPERATURE * deviation))
     return weights / weights.mean()

@@ -91,7 +91,7 @@ def solve_head(
             given="others",
             fix="Train the head instead of solving for it.",
         )
-    found, skipped = solvable(model)
+    linear, skipped = solvable(model)
     targets = marks.targets_by_task(model, train_targets)
     others = None if val_targets is None else marks.targets_by_task(model, val_targets)
     facts = {}
@@ -105,7 +105,7 @@ def solve_head(
         raw = labelled.known(targets[name], own)
         marks.check_labelled(name, raw)
         train = _rows(
-            found[name],
+            linear[name],
             name,
             train_features,
             output.task.encode(targets[name]),
@@ -117,13 +117,13 @@ def solve_head(
             own = labelled.of_task(val_weights, name)
             if own is None or labelled.rows(own).any():
                 encoded = output.task.encode(others[name])
-                held_out = _rows(found[name], name, val_features, encoded, own, "val_features")
+                held_out = _rows(linear[name], name, val_features, encoded, own, "val_features")
         started = time.perf_counter()
         splits = _splits(train, held_out, folds, seed)
         head, facts[name] = _fit(output, raw, train, splits, strengths, smoothing=label_smoothing)
         facts[name]["chosen_by"] = f"{folds} folds" if held_out is None else "validation"
-        found[name].dense.kernel.assign(head.kernel)
-        found[name].dense.bias.assign(head.bias)
+        linear[name].dense.kernel.assign(head.kernel)
+        linear[name].dense.bias.assign(head.bias)
         facts[name]["seconds"] = round(time.perf_counter() - started, 3)
     return facts if isinstance(model.output, Mapping) else facts[next(iter(facts))]
 
@@ -145,30 +145,31 @@ class _Rows(NamedTuple):
 
 def solvable(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     """Returns the heads that can be solved for, and why the others cannot; an error where none can."""
-    found, skipped = heads(model)
-    if not found:
+    linear, skipped = heads(model)
+    if not linear:
         name, reason = next(iter(skipped.items()))
         raise checks.error(
             "a head must be one dense layer to be solved", given=f"{name!r}: {reason}"
         )
-    return found, skipped
+    return linear, skipped
 
 
 def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     """Returns the heads that can be solved for, and why the others cannot."""
     nodes.check_functional(model)
-    found = marks.outputs(model)
-    if not found or marks.representation(model) is None:
+    outputs = marks.outputs(model)
+    if not outputs or marks.representation(model) is None:
         raise checks.error(
             "`model` must have tasks on a trunk", given=repr(model.name), fix="Use kt.build_model."
         )
     linear, skipped = {}, {}
     order = nodes.nodes(model)
-    for name, output in found.items():
-        (asked,) = [node.inputs[0] for node in order if node.operation is output]
-        mark = marks.representation(model, below=asked)
+    maker = {id(tensor): node for node in order for tensor in node.outputs}
+    for name, output in outputs.items():
+        (logits,) = [node.inputs[0] for node in order if node.operation is output]
+        mark = marks.representation(model, below=logits)
         trunk = nodes.ancestors(order, [mark.output])
-        last = next(node for node in order if any(tensor is asked for tensor in node.outputs))
+        last = maker[id(logits)]
         between = nodes.ancestors(order, last.inputs) - trunk
         if output.task.link is None:
             skipped[name] = f"{type(output.task).__name__} has no `link` that can be solved for"
@@ -177,11 +178,9 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
         elif any(_has_weights(order[position].operation) for position in between):
             skipped[name] = "it has hidden layers"
         else:
-            below = next(
-                node for node in order if any(tensor is last.inputs[0] for tensor in node.outputs)
-            )
+            below = maker[id(last.inputs[0])].operation.name
             pool = keras.Model(mark.output, last.inputs[0])
-            linear[name] = Head(last.operation, below.operation.name, pool)
+            linear[name] = Head(last.operation, below, pool)
     return linear, skipped
 
 
@@ -230,11 +229,13 @@ def _splits(
             f"there must be {2 * folds} rows for {folds} folds", given=len(train.features)
         )
     labels = train.targets if train.targets.dtype.kind == "i" else None
-    at = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
-    parts = [(at != fold, at == fold) for fold in range(folds)]
-    return [
-        tuple(_Rows(train.features[rows], train.targets[rows]) for rows in pair) for pair in parts
-    ]
+    fold_of = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
+    splits = []
+    for fold in range(folds):
+        inside = fold_of == fold
+        others = _Rows(train.features[~inside], train.targets[~inside])
+        splits.append((others, _Rows(train.features[inside], train.targets[inside])))
+    return splits
 
 
 def _fit(

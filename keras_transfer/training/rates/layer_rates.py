@@ -1,6 +1,7 @@
 """Learning rates by layer: lower for pretrained, general layers, higher for new ones.
 
-`layer_rates` returns one optimizer (see `optimizers.py`), `multi_optimizer` one for each group of layers.
+`layer_rates` returns one optimizer (see `keras_transfer/optimizers/per_variable.py`), `multi_optimizer` one for each
+group of layers.
 """
 
 import re
@@ -240,33 +241,30 @@ def _find_places(model: keras.Model) -> list[_Place]:
 def _find_blocks(model: keras.Model) -> dict[str, tuple[str, int]]:
     """Returns for each layer of the trunk the name of its block, and how many steps that is below the head."""
     leaves, heads = paths.leaves(model), set(freezing.head(model))
-    found, names = {}, {HEAD}
+    blocks_of_layers, names = {}, {HEAD}
     for block in reversed(_blocks(model)):
         inside = [path for path in block.layers if path not in heads and leaves[path].weights]
         if inside:
             depth = len(names)
             name = f"{block.name} {depth}" if block.name in names else block.name
             names.add(name)
-            found.update((path, (name, depth)) for path in inside)
-    return found
+            blocks_of_layers.update((path, (name, depth)) for path in inside)
+    return blocks_of_layers
 
 
 def _blocks(model: keras.Model, prefix: str = "") -> list[blocks.Block]:
     """Returns the blocks of a model, bottom to top; a block that is a nested model is replaced by its own blocks."""
-    found = []
+    flat_blocks = []
     for block in marks.blocks(model):
-        tops = [
-            model.get_layer(name)
-            for name in dict.fromkeys(path.partition("/")[0] for path in block.layers)
-        ]
-        weighted = [layer for layer in tops if layer.weights]
+        names = dict.fromkeys(path.partition("/")[0] for path in block.layers)
+        layers = [model.get_layer(name) for name in names]
+        weighted = [layer for layer in layers if layer.weights]
         if len(weighted) == 1 and nodes.is_functional(weighted[0]):
-            found += _blocks(weighted[0], f"{prefix}{weighted[0].name}/")
+            flat_blocks += _blocks(weighted[0], f"{prefix}{weighted[0].name}/")
         else:
-            found.append(
-                blocks.Block(prefix + block.name, tuple(prefix + path for path in block.layers))
-            )
-    return found
+            inside = tuple(prefix + path for path in block.layers)
+            flat_blocks.append(blocks.Block(prefix + block.name, inside))
+    return flat_blocks
 
 
 def _match(
@@ -361,13 +359,9 @@ def _make_optimizer(
         is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
         settings["learning_rate"] = learning_rate if is_schedule else schedules.peak(learning_rate)
     if weight_decay is not None:
-        share = checks.number(weight_decay, name="weight_decay", minimum=0)
-        settings["weight_decay"] = share or (
-            0.0 if issubclass(kind, keras.optimizers.AdamW) else None
-        )
-        settings |= (
-            {"adam_weight_decay": share or None}
-            if kind is getattr(keras.optimizers, "Muon", None)
-            else {}
-        )
+        decay = checks.number(weight_decay, name="weight_decay", minimum=0)
+        none = 0.0 if issubclass(kind, keras.optimizers.AdamW) else None
+        settings["weight_decay"] = decay or none
+        if kind is getattr(keras.optimizers, "Muon", None):
+            settings["adam_weight_decay"] = decay or None
     return kind(**settings)

@@ -73,39 +73,42 @@ class Insight:
     @functools.cached_property
     def _sizes(self) -> dict[str, float]:
         """The squared norm of each block's first weights."""
-        return {
-            name: sum(float(np.square(self.start[path]).sum()) for path in mine)
-            for name, mine in self.blocks.items()
-        }
+        sizes = {}
+        for name, weights in self.blocks.items():
+            sizes[name] = sum(float(np.square(self.start[path]).sum()) for path in weights)
+        return sizes
 
     def _distances(self) -> dict[str, float]:
         """Returns all blocks' distances; once known, only those of blocks that train are measured again."""
-        for name, mine in self.blocks.items():
+        for name, weights in self.blocks.items():
             if self._moving is not None and name not in self._moving:
                 continue
-            moved = (np.asarray(self._variables[path]) - self.start[path] for path in mine)
+            moved = (np.asarray(self._variables[path]) - self.start[path] for path in weights)
             with np.errstate(over="ignore", invalid="ignore"):  # training may have diverged
                 distance = sum(float(np.square(part).sum()) for part in moved)
-            self._last[name] = (
-                round(float(np.sqrt(distance / self._sizes[name])), 6) if self._sizes[name] else 0.0
-            )
+            self._last[name] = 0.0
+            if self._sizes[name]:
+                self._last[name] = round(float(np.sqrt(distance / self._sizes[name])), 6)
+
         if self._moving is None:
-            trained = {id(variable) for variable in self.model.trainable_variables}
+            trained = set(self._trained())
             self._moving = {
-                name
-                for name, mine in self.blocks.items()
-                if any(id(self._variables[path]) in trained for path in mine)
+                name for name, weights in self.blocks.items() if trained.intersection(weights)
             }
         return dict(self._last)
 
-    def _gradients(self, batch: tuple) -> dict[str, float]:
+    def _trained(self) -> list[str]:
+        """Returns the paths of the blocks' weights that train in the stage."""
         trained = {id(variable) for variable in self.model.trainable_variables}
-        named = {
-            path: self._variables[path]
-            for mine in self.blocks.values()
-            for path in mine
+        return [
+            path
+            for weights in self.blocks.values()
+            for path in weights
             if id(self._variables[path]) in trained
-        }
+        ]
+
+    def _gradients(self, batch: tuple) -> dict[str, float]:
+        named = {path: self._variables[path] for path in self._trained()}
         if self._gradient is None:
 
             @tf.function(jit_compile=False)
@@ -120,12 +123,9 @@ class Insight:
             self._gradient = gradient
         values = dict(zip(named, self._gradient(*batch), strict=True))
         norms = {}
-        for name, mine in self.blocks.items():
-            squares = [
-                float(tf.reduce_sum(tf.square(values[path])))
-                for path in mine
-                if values.get(path) is not None
-            ]
+        for name, weights in self.blocks.items():
+            gradients = [values[path] for path in weights if values.get(path) is not None]
+            squares = [float(tf.reduce_sum(tf.square(each))) for each in gradients]
             if squares:
                 norms[name] = round(float(np.sqrt(sum(squares))), 6)
         return norms
@@ -135,19 +135,18 @@ def _blocks(model: keras.Model) -> dict[str, list[str]]:
     """Returns the paths of the weights of each block, bottom to top; "head" for the layers above the trunk."""
     leaves = paths.leaves(model)
     heads = set(freezing.head(model))
-    parts = {
-        block.name: [path for path in block.layers if path not in heads]
-        for block in marks.blocks(model)
-    }
+    parts = {}
+    for block in marks.blocks(model):
+        parts[block.name] = [path for path in block.layers if path not in heads]
     if heads:
         parts["head"] = [path for path in leaves if path in heads]
     names = [
         name for name in paths.variables(model) if not name.rpartition("/")[2].startswith("moving_")
     ]
-    found = {}
-    for name, inside in parts.items():
+    weights_by_block = {}
+    for block_name, inside in parts.items():
         learning = [path for path in inside if not isinstance(leaves[path], layers.Balance)]
-        weights = [each for path in learning for each in names if each.startswith(f"{path}/")]
+        weights = [name for path in learning for name in names if name.startswith(f"{path}/")]
         if weights:
-            found[name] = weights
-    return found
+            weights_by_block[block_name] = weights
+    return weights_by_block

@@ -276,12 +276,14 @@ def test_a_plain_dataset(data, capsys):
 
 
 @pytest.mark.parametrize(
-    "options", [{"lora": 2}, {"regulariser": kt.training.L2SP(0.1)}], ids=["lora", "regulariser"]
+    ("options", "method"),
+    [({"lora": 2}, "LowRank"), ({"regulariser": kt.training.L2SP(0.1)}, "L2SP")],
+    ids=["lora", "regulariser"],
 )
-def test_stages_that_train_something_else(options, data, capsys):
+def test_stages_that_train_something_else(options, method, data, capsys):
     stage = kt.Stage(epochs=2, train="block4*", **options)
     lines = refusal(capsys, model_of(), data, stages=[stage], epochs=None, unfreeze=None)
-    assert "a stage with `lora` or `regulariser` trains on images" in lines[0]
+    assert f"{method} needs the images in every step" in lines[0]
 
 
 def test_dropout_in_the_frozen_part(data, capsys):
