@@ -199,7 +199,7 @@ class Trace:
             adding = [layer for layer in operation._flatten_layers() if layer.losses][-1]
             self.unstable[position] = f"{adding.name!r} adds a loss of its own"
             return
-        # Reading the `node_def` of every operation would take longer than the rest.
+        # Most operations are pure by their type, so their definitions need not be read.
         operations = self._operations[position]
         made = [each.node_def for each in operations if not graph_key.is_pure(each.type)]
         library: dict[str, function_pb2.FunctionDef] = {}
