@@ -1,9 +1,13 @@
-"""What is data? One answer for every verb: whatever a user holds becomes splits of batches.
+"""Makes splits of batches from whatever data a user gives to `fine_tune`, `evaluate` and every other function.
 
-Taken are data from `kt.data`, and objects with data sets as `train`, `validation` and `test`; a `tf.data.Dataset`; an
-array of images, `(images, targets)` or `(images, targets, weights)`, each an array, a list or a dict of arrays; a
-`keras.utils.PyDataset`, or another object that gives batches and has a length; a pair (train, validation) of these;
-and for verbs that need no labels, image files and folders.
+Data may be
+
+- data from `kt.data`, or an object with data sets as `train`, `validation` and `test`;
+- a `tf.data.Dataset`;
+- an array of images, `(images, targets)` or `(images, targets, weights)`, each an array, a list or a dict of arrays;
+- a `keras.utils.PyDataset`, or another object that gives batches and has a length;
+- a pair (train, validation) of these;
+- image files and folders, where no labels are needed.
 """
 
 import hashlib
@@ -29,15 +33,15 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Splits:
-    """Batches by split, and what is known of them.
+    """Batches by split, with class names and a fingerprint.
 
     Attributes:
         parts: Split to its batches; one entry, None, for data that is not divided.
-        class_names: Names by class id, a list or a dict of lists by target, or None.
+        class_names: Names by class id, a list or a dict of lists by target, or None where unknown.
         digest: Changes with content, labels and their order; None where unknown.
-        order: What decides which example is in which training batch: seed, batch size and sampling, where known.
+        order: Seed, batch size and sampling, which decide the training batch of each example; None where unknown.
         notes: What was decided for the user when the data was made.
-        source: The `Data` that gives every part, in an order that is known; else None.
+        source: The `Data` that all parts come from, in its order; else None.
     """
 
     parts: dict[str | None, batches.Batches]
@@ -48,7 +52,7 @@ class Splits:
     source: base.Data | None = None
 
     def first(self, *splits: str) -> batches.Batches | None:
-        """Returns the first of these splits that there is; of undivided data, all of it.
+        """Returns the batches of the first split that exists, or all batches of undivided data.
 
         Example:
             >>> divided = split((np.zeros((2, 8, 8, 3)), [0, 1]))
@@ -69,23 +73,23 @@ def split(
     image_shape: Sequence[int | None] | None = None,
     corrupt: str = "error",
 ) -> Splits:
-    """Takes data apart.
+    """Returns the splits of data and their batches.
 
     Args:
-        data: See above.
+        data: One of those listed at the top of this file.
         name: How errors call the user's argument.
         batch_size: Examples in a batch; by default those of the data, 32 for arrays and files.
-        training: Whether arrays and batches with an index also come in a new order in every pass, as in `fit`.
-        image_shape: The shape of the model's input, for verbs that also take image files.
-        corrupt: Whether files that cannot be read are an "error", or left out ("skip").
+        training: Whether to shuffle arrays and batches with an index in every pass, as `fit` does.
+        image_shape: The shape of the model's input; image files are taken only where it is given.
+        corrupt: "error" refuses files that cannot be read, "skip" leaves them out.
 
     Raises:
-        InputError: If the data is nothing of these.
+        InputError: If the data is none of these.
 
     Example:
         >>> images = np.zeros((5, 8, 8, 3), np.uint8)
-        >>> found = split(((images[:4], np.arange(4)), (images[4:], np.arange(1))))
-        >>> {name: part.rows for name, part in found.parts.items()}
+        >>> divided = split(((images[:4], np.arange(4)), (images[4:], np.arange(1))))
+        >>> {name: part.rows for name, part in divided.parts.items()}
         {'train': 4, 'validation': 1}
     """
     if batch_size is not None:
@@ -95,16 +99,16 @@ def split(
     if _is_divided(data):
         return _of_data(data, batch_size)
     if isinstance(data, tf.data.Dataset):
-        found = batches.from_dataset(data, batch_size=batch_size)
-        return Splits({None: found}, getattr(data, "class_names", None))
-    if isinstance(data, (str, os.PathLike)) or _are_paths(data):
+        whole = batches.from_dataset(data, batch_size=batch_size)
+        return Splits({None: whole}, getattr(data, "class_names", None))
+    if _are_paths(data):
         return _of_files(data, image_shape, corrupt=corrupt, **options)
     if _is_pair(data):
         return _of_pair(data, training=training, **options)
     if _are_arrays(data):
         arrays = _as_arrays(data, name)
         if training and len(arrays) > 1:
-            return _of_data(_owned({"train": arrays}), batch_size)
+            return _of_data(_as_data({"train": arrays}), batch_size)
         return Splits({None: batches.from_arrays(arrays, batch_size=batch_size or batches.SIZE)})
     if hasattr(data, "__iter__") or hasattr(data, "__getitem__"):
         return Splits({None: batches.from_iterable(data, shuffle=training, name=name)})
@@ -118,24 +122,20 @@ def _is_divided(data: Any) -> bool:
 
 
 def _are_paths(data: Any) -> bool:
-    return (
-        isinstance(data, list)
-        and bool(data)
-        and all(isinstance(each, (str, os.PathLike)) for each in data)
-    )
-
-
-def _is_batches(data: Any) -> bool:
-    """Whether something is data of its own, not an array."""
-    is_labelled = isinstance(data, tuple) and len(data) in (2, 3)
-    return is_labelled or isinstance(data, tf.data.Dataset) or not _are_arrays(data)
+    paths = data if isinstance(data, list) else [data]
+    return bool(paths) and all(isinstance(path, (str, os.PathLike)) for path in paths)
 
 
 def _is_pair(data: Any) -> bool:
     """Whether data is (train, validation), not (images, targets)."""
     if not isinstance(data, tuple) or len(data) != 2:
         return False
-    return _is_batches(data[0]) and (data[1] is None or _is_batches(data[1]))
+
+    def is_data(part: Any) -> bool:
+        is_labelled = isinstance(part, tuple) and len(part) in (2, 3)
+        return is_labelled or isinstance(part, tf.data.Dataset) or not _are_arrays(part)
+
+    return is_data(data[0]) and (data[1] is None or is_data(data[1]))
 
 
 def _are_arrays(data: Any) -> bool:
@@ -147,8 +147,8 @@ def _are_arrays(data: Any) -> bool:
 
 def _as_arrays(data: Any, name: str) -> tuple:
     """Returns `(images[, targets[, weights]])` as arrays or dicts of them."""
-    is_several = isinstance(data, list) and len(data) in (2, 3) and np.ndim(data[0]) == 4
-    parts = tuple(data) if isinstance(data, tuple) or is_several else (data,)
+    is_list_of_parts = isinstance(data, list) and len(data) in (2, 3) and np.ndim(data[0]) == 4
+    parts = tuple(data) if isinstance(data, tuple) or is_list_of_parts else (data,)
     if isinstance(data, tuple) and len(data) not in (2, 3):
         expected = f"`{name}` must be images, (images, targets) or (images, targets, weights)"
         raise checks.error(expected, given=f"a tuple of {len(parts)} parts")
@@ -157,9 +157,8 @@ def _as_arrays(data: Any, name: str) -> tuple:
     arrays = tuple(_array(part, name) for part in parts)
     for values in tf.nest.flatten(arrays[0]):
         if values.dtype.kind not in "iufb":
-            raise checks.error(
-                f"`{name}` {EXPECTED}", given=f"{type(data).__name__} of {values.dtype}"
-            )
+            given = f"{type(data).__name__} of {values.dtype}"
+            raise checks.error(f"`{name}` {EXPECTED}", given=given)
     lengths = [len(values) if values.ndim else 0 for values in tf.nest.flatten(arrays)]
     if len(set(lengths)) > 1:
         given = ", ".join(map(str, lengths))
@@ -173,42 +172,39 @@ def _array(value: Any, name: str) -> Any:
     try:
         return np.asarray(value)
     except ValueError as ragged:
-        fix = "Bring all images to one size."
-        raise checks.error(
-            f"`{name}`'s arrays must be regular", given=str(ragged), fix=fix
-        ) from ragged
+        expected, fix = f"`{name}`'s arrays must be regular", "Bring all images to one size."
+        raise checks.error(expected, given=str(ragged), fix=fix) from ragged
 
 
 def _of_data(data: Any, batch_size: int | None) -> Splits:
-    """What came from `kt.data`, or is made like it."""
+    """Returns the splits of what came from `kt.data`, or is made like it."""
     parts = {}
     for name in base.SPLITS:
         if getattr(data, name, None) is not None:
             parts[name] = _part_of(data, name, batch_size)
-
-    order = tuple(getattr(data, attribute, None) for attribute in ("seed", "batch_size"))
+    rule = getattr(getattr(data, "epochs", None), "rule", ())
     return Splits(
         parts,
-        getattr(data, "class_names", None),
-        getattr(data, "digest", None),
-        (*order, *getattr(getattr(data, "epochs", None), "rule", ())),
-        tuple(getattr(data, "notes", ())),
-        data if getattr(data, "is_own", False) else None,
+        class_names=getattr(data, "class_names", None),
+        digest=getattr(data, "digest", None),
+        order=(getattr(data, "seed", None), getattr(data, "batch_size", None), *rule),
+        notes=tuple(getattr(data, "notes", ())),
+        source=data if getattr(data, "is_own", False) else None,
     )
 
 
 def _part_of(data: Any, name: str, batch_size: int | None) -> batches.Batches:
-    """One split; the training examples in the order of their targets where `train` was not replaced."""
+    """Returns one split; training examples come in the order of their targets, unless the user replaced `train`."""
     dataset = getattr(data, name)
-    is_shuffled = name == "train" and isinstance(data, base.Data) and data.is_made(name)
+    is_made = isinstance(data, base.Data) and data.is_made(name)
+    is_shuffled = is_made and name == "train"
     in_order = data.ordered(name) if is_shuffled else dataset
     part = batches.from_dataset(in_order, batch_size=batch_size)
     part.split = name
-    part.targets, part.weights, part.files = (
-        (getattr(data, attribute, None) or {}).get(name)
-        for attribute in ("targets", "weights", "files")
-    )
-    if isinstance(data, base.Data) and data.is_made(name):
+    for attribute in ("targets", "weights", "files"):
+        by_split = getattr(data, attribute, None) or {}
+        setattr(part, attribute, by_split.get(name))
+    if is_made:
         part.rows = len(data.examples[name])
         part.steps = -(-part.rows // (batch_size or data.batch_size))
     if name == "train":
@@ -220,25 +216,23 @@ def _part_of(data: Any, name: str, batch_size: int | None) -> batches.Batches:
 
 
 def _of_pair(pair: tuple, *, training: bool, name: str, batch_size: int | None) -> Splits:
-    """A pair (train, validation) of data."""
+    """Returns the splits of a pair (train, validation)."""
     if training and all(isinstance(part, tuple) for part in pair):
         train, validation = (_as_arrays(part, name) for part in pair)
-        return _of_data(_owned({"train": train, "validation": validation}), batch_size)
-    train, validation = (
-        None if part is None else split(part, name=name, batch_size=batch_size, training=is_first)
-        for part, is_first in zip(pair, (training, False), strict=True)
-    )
-    parts = {"train": train.first("train")}
-    if validation is not None:
-        parts["validation"] = validation.first("validation")
+        return _of_data(_as_data({"train": train, "validation": validation}), batch_size)
+    options = {"name": name, "batch_size": batch_size}
+    train = split(pair[0], training=training, **options)
+    parts, source = {"train": train.first("train")}, train.source
+    if pair[1] is not None:
+        parts["validation"] = split(pair[1], **options).first("validation")
+        source = None
     for key, part in parts.items():
         part.split = key
-    source = train.source if validation is None else None
     return replace(train, parts=parts, source=source)
 
 
-def _owned(arrays: Mapping[str, tuple]) -> base.Data:
-    """Makes arrays a `Data`, labels as they are: orders are seeded, and what frozen layers give can be kept."""
+def _as_data(arrays: Mapping[str, tuple]) -> base.Data:
+    """Makes arrays a `Data` with seeded orders, so that outputs of frozen layers can be cached."""
     digest = hashlib.blake2b(digest_size=16)
     examples = {}
     for name, parts in arrays.items():
@@ -266,7 +260,7 @@ def _of_files(
     name: str,
     batch_size: int | None,
 ) -> Splits:
-    """Image files, and those of folders."""
+    """Returns the batches of image files, and of all image files of folders."""
     if image_shape is None:
         fix = "Use kt.data.from_folder, or kt.data.load_images."
         raise checks.error(f"`{name}` {EXPECTED}", given=type(data).__name__, fix=fix)
@@ -276,12 +270,8 @@ def _of_files(
     else:
         paths, labels = files.list_images(data, name)
     class_names = None if labels is None else sorted(set(labels))
-    found = files.read_images(
-        paths,
-        labels,
-        image_shape,
-        batch_size=batch_size or batches.SIZE,
-        corrupt=corrupt,
-        name=name,
+    size = batch_size or batches.SIZE
+    whole = files.read_images(
+        paths, labels, image_shape, batch_size=size, corrupt=corrupt, name=name
     )
-    return Splits({None: found}, class_names)
+    return Splits({None: whole}, class_names)

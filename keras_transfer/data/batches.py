@@ -4,10 +4,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import (
-    Any,
-    NamedTuple,
-)  # images, targets and weights are arrays, tensors or dicts of them
+from typing import Any, NamedTuple  # images, targets, weights: arrays, tensors or dicts of them
 
 import numpy as np
 import tensorflow as tf
@@ -155,9 +152,7 @@ def from_arrays(arrays: tuple, *, batch_size: int = SIZE) -> Batches:
             part = slice(start, start + batch_size)
             yield Batch(*_map(lambda values: values[part], arrays))  # noqa: B023
 
-    spec = tuple(
-        _map(lambda values: tf.TensorSpec((None, *values.shape[1:]), values.dtype), arrays)
-    )
+    spec = _map(_spec_of, arrays)
     targets, weights = (*arrays[1:], None, None)[:2]
     steps = -(-rows // batch_size)
     return Batches(read, spec, steps, rows, targets=targets, weights=weights)
@@ -173,8 +168,8 @@ def from_iterable(batches: Any, *, shuffle: bool = False, name: str = "data") ->
         name: How errors call the user's argument.
 
     Example:
-        >>> found = from_iterable([(np.zeros((2, 8, 8, 3)), np.array([0, 1]))])
-        >>> [batch.targets.tolist() for batch in found.read()]
+        >>> whole = from_iterable([(np.zeros((2, 8, 8, 3)), np.array([0, 1]))])
+        >>> [batch.targets.tolist() for batch in whole.read()]
         [[0, 1]]
     """
     steps = len(batches) if hasattr(batches, "__len__") else None
@@ -187,14 +182,14 @@ def from_iterable(batches: Any, *, shuffle: bool = False, name: str = "data") ->
             given="a generator without a length",
             fix=fix,
         )
-    if not steps and steps is not None:
-        raise checks.error(f"`{name}` must have at least one example", given="no batches")
-    first = batches[0] if by_index else next(iterator, None)
+    if steps == 0:
+        first = None
+    else:
+        first = batches[0] if by_index else next(iterator, None)
     if first is None:
         raise checks.error(f"`{name}` must have at least one example", given="no batches")
-    ahead = (
-        [first] if iterator is batches else []
-    )  # taken from an iterator, which does not give it again
+    # An iterator does not give its first batch again.
+    ahead = [first] if iterator is batches else []
 
     def iterate() -> Iterator[Any]:
         start = [ahead.pop()] if ahead else []
@@ -216,15 +211,13 @@ def from_iterable(batches: Any, *, shuffle: bool = False, name: str = "data") ->
         for item in index(range(steps)) if by_index else iterate():
             yield Batch(*_element(item))
 
-    spec = tuple(_map(_any_number_of, _element(first)))
-    found = Batches(read, spec, steps)
+    spec = tuple(_map(_spec_of, _element(first)))
+    whole = Batches(read, spec, steps)
     if shuffle and by_index:
         epochs = pipeline.Epochs(steps, seed=0)
-        found.passes = (epochs,)
-        found.shuffled = _generated(
-            lambda: map(_element, index(epochs.advance())), found.spec, steps
-        )
-    return found
+        whole.passes = (epochs,)
+        whole.shuffled = _generated(lambda: map(_element, index(epochs.advance())), spec, steps)
+    return whole
 
 
 def _generated(elements: Callable, spec: tuple, steps: int | None) -> tf.data.Dataset:
@@ -235,7 +228,7 @@ def _generated(elements: Callable, spec: tuple, steps: int | None) -> tf.data.Da
 
 
 def _element(item: Any) -> tuple:
-    """One batch as a tuple of arrays; a weight of None counts as absent."""
+    """Returns one batch as a tuple of arrays, without targets or weights that are None."""
     parts = list(item) if isinstance(item, list | tuple) else [item]
     while len(parts) > 1 and parts[-1] is None:
         parts.pop()
@@ -251,5 +244,6 @@ def _map(function: Callable, value: Any) -> Any:
     return function(value)
 
 
-def _any_number_of(values: np.ndarray) -> tf.TensorSpec:
+def _spec_of(values: np.ndarray) -> tf.TensorSpec:
+    """Returns the spec of batches of any size."""
     return tf.TensorSpec((None, *values.shape[1:]), values.dtype)

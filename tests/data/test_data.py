@@ -6,9 +6,12 @@ import pytest
 from keras_transfer import data
 
 
-@pytest.mark.parametrize("name", ["glyphs", "mix", "scenes"])
-def test_the_function_is_found_also_after_its_module_was_imported(name):
-    module = importlib.import_module(f"keras_transfer.data.{name}")
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("glyphs", "sources.glyphs"), ("mix", "mixture"), ("scenes", "sources.scenes")],
+)
+def test_the_function_is_found_also_after_its_module_was_imported(name, module):
+    module = importlib.import_module(f"keras_transfer.data.{module}")
     assert getattr(data, name) is getattr(module, name)
     assert callable(getattr(data, name))
 

@@ -148,6 +148,11 @@ def recalibrate(model, data, exported):
     return model.get_weights()
 
 
+def solve_head(model, data, exported):
+    kt.training.solve_head(model, data, folds=2)
+    return model.get_weights()
+
+
 def score(model, data, exported):
     return [kt.training.soup([model], score=data).score]
 
@@ -167,6 +172,7 @@ VERBS = {
     "verify": (verify, "held"),
     "find_learning_rate": (find_learning_rate, "train"),
     "recalibrate": (recalibrate, "train"),
+    "solve_head": (solve_head, "both"),
     "soup": (soup, "train"),
     "score of a soup": (score, "held"),
 }

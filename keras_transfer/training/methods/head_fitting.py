@@ -11,7 +11,8 @@ from keras_transfer import layers
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
-from keras_transfer.training.methods import linear_models
+from keras_transfer.training import inputs
+from keras_transfer.training.methods import head_features, linear_models
 
 __all__ = ["STRENGTHS", "Head", "heads", "solvable", "solve_head"]
 
@@ -21,7 +22,7 @@ STRENGTHS = tuple(10.0 ** (power / 2) for power in range(8, -6, -1))  # 1e4 to 3
 def solve_head(
     model: keras.Model,
     train_features: object,
-    train_targets: object,
+    train_targets: object = None,
     val_features: object = None,
     val_targets: object = None,
     *,
@@ -34,8 +35,9 @@ def solve_head(
 ) -> dict:
     """Puts the best linear head on frozen features into `model`.
 
-    The features are those at the end of the trunk (`kt.models.representation(model)`): maps, which the head
-    pools, or vectors that are pooled already. A classification gets softmax regression with the task's class weights
+    Give the data, and the trunk runs over its images once; or give features at the end of the trunk
+    (`kt.models.representation(model)`): maps, which the head pools, or vectors that are pooled already. A
+    classification gets softmax regression with the task's class weights
     and label smoothing (shifted for its `LogitAdjusted` loss; a focal or foreign loss counts as cross-entropy), tags
     get a logistic regression each, a regression gets ridge regression. The strength of the L2 penalty is the one with
     the lowest loss on the validation data, or in cross-validation where there are none; the head is then
@@ -46,8 +48,9 @@ def solve_head(
 
     Args:
         model: Of `kt.build_model`. The last dense layers of its heads are changed in place.
-        train_features: An array, or a dict of pooled features by task.
-        train_targets: An array, or a dict by task where there are several.
+        train_features: Data as `kt.fine_tune` takes it, validation included; or features, an array or a dict of pooled
+            features by task.
+        train_targets: For features only: an array, or a dict by task where there are several.
         val_features: As `train_features`.
         val_targets: As `train_targets`.
         weights: Of the training targets: 0 for a missing label, whose row is left out, else 1; an array for all tasks,
@@ -71,8 +74,7 @@ def solve_head(
         >>> model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(["dark", "light"]))
         >>> shades = np.repeat([0, 200], 5) + np.arange(10)
         >>> images = shades[:, None, None, None] * np.ones((32, 32, 3))
-        >>> trunk = keras.Model(model.input, kt.models.representation(model).output)
-        >>> solve_head(model, trunk.predict(images, verbose=0), np.repeat([0, 1], 5))["accuracy"]
+        >>> solve_head(model, (images, np.repeat([0, 1], 5)))["accuracy"]
         1.0
     """
     strengths = sorted(
@@ -85,13 +87,23 @@ def solve_head(
         raise checks.error(
             "`val_features` and `val_targets` must be given together", given="one of them"
         )
+    linear, skipped = solvable(model)
+    if train_targets is None:
+        if val_features is not None or weights is not None or val_weights is not None:
+            expected = "`train_targets` must be given with validation features or weights"
+            fix = "Data hold their own validation part and weights."
+            raise checks.error(expected, given="data", fix=fix)
+        data = inputs.checked(model, inputs.inputs(train_features))
+        layers = {name: head.below for name, head in found.items()}
+        train, validation = head_features.read(model, data, layers)
+        train_features, train_targets, weights = train
+        val_features, val_targets, val_weights = validation
     if weights is not None and not labelled.are_masks(weights):
         raise checks.error(
             "`weights` must be 0 or 1",
             given="others",
             fix="Train the head instead of solving for it.",
         )
-    linear, skipped = solvable(model)
     targets = marks.targets_by_task(model, train_targets)
     others = None if val_targets is None else marks.targets_by_task(model, val_targets)
     facts = {}

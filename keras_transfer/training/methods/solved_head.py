@@ -5,13 +5,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_transfer import features
 from keras_transfer.core import checks, labelled
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
-from keras_transfer.training.methods import base, head_fitting
+from keras_transfer.training.methods import base, head_features, head_fitting
 
 __all__ = ["SolvedHead", "can_be_solved", "solve_heads"]
 
@@ -90,37 +88,20 @@ def solve_heads(
         What `head_fitting.solve_head` returns.
     """
     heads, _ = head_fitting.solvable(model)
-
-    def read(dataset: tf.data.Dataset | None, split: str) -> tuple:
-        """Returns features, targets and weights of a split."""
-        if dataset is None:
-            return None, None, None
-        if cached is not None:
-            weights = data.source.weights
-            return cached[split], data.source.targets[split], weights and weights[split]
-        # Always in one order, so that sums are equal to the bit.
-        images = dataset if data.source is None else data.source.ordered(split)
-        images = images.map(lambda pixels, *answers: (pixels, answers))
-        wanted = [head.below for head in heads.values()]
-        extracted = features.extract(model, images, layers=wanted, verbose=0)
-        targets, *weights = extracted.targets
-        values = {name: extracted.arrays[head.below] for name, head in heads.items()}
-        return values, targets, weights[0] if weights else None
-
-    values, targets, weights = read(data.plain, "train")
-    val_values, val_targets, val_weights = read(data.validation, "validation")
+    layers = {name: head.below for name, head in heads.items()}
+    train, validation = head_features.read(model, data, layers, cached=cached)
     counts = [
-        len(labelled.known(of_task, labelled.of_task(weights, name)))
-        for name, of_task in marks.targets_by_task(model, targets).items()
+        len(labelled.known(of_task, labelled.of_task(train.weights, name)))
+        for name, of_task in marks.targets_by_task(model, train.targets).items()
     ]
     return head_fitting.solve_head(
         model,
-        values,
-        targets,
-        val_values,
-        val_targets,
-        weights=weights,
-        val_weights=val_weights,
+        train.features,
+        train.targets,
+        validation.features,
+        validation.targets,
+        weights=train.weights,
+        val_weights=validation.weights,
         folds=max(2, min(5, min(counts) // 2)),
         seed=seed,
         label_smoothing=getattr(data.changes, "label_smoothing", 0.0) or None,
