@@ -94,8 +94,8 @@ def solve_head(
             fix = "Data hold their own validation part and weights."
             raise checks.error(expected, given="data", fix=fix)
         data = inputs.checked(model, inputs.inputs(train_features))
-        layers = {name: head.below for name, head in found.items()}
-        train, validation = head_features.read(model, data, layers)
+        pooled_at = {name: head.below for name, head in linear.items()}
+        train, validation = head_features.read(model, data, pooled_at)
         train_features, train_targets, weights = train
         val_features, val_targets, val_weights = validation
     if weights is not None and not labelled.are_masks(weights):
