@@ -1,4 +1,7 @@
-"""How several tasks on one trunk are balanced: pure functions of losses and of inner products of gradients."""
+"""How several tasks on one trunk are balanced: pure functions of losses and of inner products of gradients.
+
+A balancer is one file and one row of `BALANCERS`; `Balancer` says what it needs.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,6 +41,7 @@ __all__ = [
     "balancer_of",
 ]
 
+# name: its class, which can be made without arguments.
 BALANCERS = {
     "sum": Fixed,
     "uncertainty": Uncertainty,

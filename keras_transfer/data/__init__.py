@@ -1,4 +1,7 @@
-"""Sources of images and targets, as batches for `model.fit`."""
+"""Sources of images and targets, as batches for `model.fit`.
+
+A source is a function that returns `Data`: one file in `data/sources/` (its docstring says how), and its name below.
+"""
 
 from keras_transfer.data.base import Data
 from keras_transfer.data.changes.augment import PRESETS, Augment, Passes

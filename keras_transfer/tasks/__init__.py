@@ -1,4 +1,8 @@
-"""What a model is to answer. A kind of task is one file, and one row of `TASKS`."""
+"""What a model is to answer. A kind of task is one file, and one row of `TASKS`.
+
+The file has a subclass of `Task`, whose docstring says what it needs. A row also needs `example`: the checks of
+`tests/tasks/test_table.py` run on it.
+"""
 
 from keras_transfer.tasks.base import Task, require
 from keras_transfer.tasks.classification import Classification
@@ -7,6 +11,8 @@ from keras_transfer.tasks.regression import Regression
 
 __all__ = ["TASKS", "Classification", "MultiLabel", "Regression", "Task", "require"]
 
+# kind: its class. A model without tasks is measured as the first one whose `infer` fits its outputs; regression, the
+# last, takes all that are left.
 TASKS = {
     "classification": Classification,
     "multi_label": MultiLabel,

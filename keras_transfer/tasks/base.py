@@ -19,11 +19,14 @@ POOLING = ("avg", "max", "concat")
 class Task:
     """One question that a model answers; subclass it for a kind of your own.
 
-    A subclass must have `kind`, `units`, `activate`, `loss`, `metrics`, `encode`, `decode` and `measure`. All else
-    has a default: no mistakes are shown, the report has the numbers of `measure` only, the loss says which epoch is
-    best, the head is trained, and images keep their places. The constructor checks and stores, and `get_config`
-    returns what it takes: the task is saved inside the model, so register the class with
-    `keras.saving.register_keras_serializable`. `kt.testing.check_task` runs the checks that the package's own pass.
+    A subclass must have `kind`, `units`, `activate`, `loss`, `metrics`, `encode`, `decode` and `measure`; to be a row
+    of `TASKS` also `example`. All else has a default: no mistakes are shown, the report has the numbers of `measure`
+    only, the loss says which epoch is best, the head is trained in epochs, not solved (`link`), and random changes of
+    images are refused, since answers are taken to have places in them (`moves_with_image`).
+
+    The constructor checks and stores, and `get_config` returns what it takes: the task is saved inside the model, so
+    register the class with `keras.saving.register_keras_serializable`. `kt.testing.check_task` runs the checks that the
+    package's own pass.
 
     Args:
         hidden: Widths of the hidden layers between pooling and output.
@@ -42,7 +45,11 @@ class Task:
 
     class_names: list[str] | None = None
     has_unit = False
-    """Whether the answer has a unit, whose scale and offset are taken from the training targets (`spread`)."""
+    """Whether the answer has a unit, which is taken from the training targets.
+
+    Such a task has a method `spread(targets)` that returns scale and offset: `activate` gets the head times scale plus
+    offset.
+    """
 
     # How models are compared, and epochs.
     score = "score"
@@ -136,7 +143,12 @@ class Task:
     # Training.
 
     def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:
-        """Returns the loss; `targets` of the training data settle what depends on them."""
+        """Returns the loss of targets and answers, best a `kt.losses.TaskLoss`, whose mean leaves missing labels out.
+
+        Args:
+            targets: All labelled training targets, maybe not encoded, for what depends on them (class weights, a unit);
+                None where the model is made before there is data.
+        """
         raise NotImplementedError
 
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -148,7 +160,11 @@ class Task:
         return self.has_unit
 
     def encode(self, targets: np.ndarray) -> np.ndarray:
-        """Checks a user's targets and turns them into what the loss takes."""
+        """Checks targets and returns them as the loss takes them.
+
+        The loss must take the targets of `kt.data` as they are, too: `fit` reads its batches as they come. `encode`
+        checks them before training starts, and a solved head is fitted to what it returns.
+        """
         raise NotImplementedError
 
     def linear_rows(
@@ -195,7 +211,7 @@ class Task:
         return targets, outputs
 
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
-        """Scores outputs against targets, as a dict that goes into JSON."""
+        """Scores outputs against targets, as a dict that goes into JSON; `score` is one of its keys."""
         raise NotImplementedError
 
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray | None:
@@ -242,7 +258,11 @@ class Task:
     # Serving.
 
     def decode(self, outputs: Any) -> dict:
-        """Turns the model's output into the answers that a server gives, with TensorFlow operations."""
+        """Turns a batch of the model's output into the answers that a server gives, with TensorFlow operations.
+
+        Returns:
+            Tensors by name, one row an image.
+        """
         raise NotImplementedError
 
     def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float] | list[float]:
@@ -265,7 +285,11 @@ class Task:
 
     @classmethod
     def example(cls, **options: Any) -> tuple["Task", np.ndarray]:
-        """Returns a small task of this kind with four or more targets, for checks; `options` go to the constructor."""
+        """Returns a small task of this kind with four or more targets, for checks.
+
+        Args:
+            options: For the constructor: `hidden`, `dropout` and `pooling`.
+        """
         raise NotImplementedError
 
 

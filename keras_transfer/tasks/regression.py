@@ -80,7 +80,7 @@ class Regression(base.Task):
         return self.outputs
 
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Nothing: any number is an answer."""
+        """Returns the outputs as they are: any number is an answer."""
         return outputs
 
     def loss(self, targets: np.ndarray | None = None) -> losses.ScaledHuber:

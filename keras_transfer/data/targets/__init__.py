@@ -8,7 +8,8 @@ One more kind is a file with these functions, and a row of `KINDS`:
 - `holds(targets, names)`: whether an encoded array is of this kind;
 - `describe(targets, names)`: what it is, for errors;
 - `tabulate(targets, names)`: rows of the table that `Data.summary` prints, one column a split;
-- `stratify(targets)`: ids of the groups that splits share out evenly, or None.
+- `stratify(targets)`: ids of the groups that splits share out evenly, or None;
+- `count(targets, names)`: how many images each name has, for kinds with names.
 """
 
 from types import ModuleType

@@ -1,4 +1,9 @@
-"""What changes a stage's training step, or replaces it: one file and one row of `METHODS` each."""
+"""What changes a stage's training step, or replaces it: one file and one row of `METHODS` each.
+
+`Method` says what a method needs, `Regulariser` what one needs that adds a penalty to the loss: its row is in
+`REGULARISERS`, with entries of `STRONG` and `ABSENT` in `tests/training/methods/test_penalties.py`. Both kinds can be
+made without arguments. The class becomes public by its import and its name here and in `training/__init__.py`.
+"""
 
 from keras_transfer.training.methods.base import Method, Trainee
 from keras_transfer.training.methods.bss import BSS

@@ -21,14 +21,15 @@ class Trainee(NamedTuple):
 
     model: keras.Model
     settle: Callable[[], None] = lambda: None
-    """Copies what was learned so far into the user's model."""
+    """Copies what was learned so far into the user's model; called after each epoch and at the end of the stage."""
 
 
 class Method:
     """Trains a stage of `kt.fine_tune`; this class does it as `fit` does.
 
-    Subclass it, pass an object as `kt.Stage(method=...)`, and override `attach`; or set `replaces_fit` and override
-    `solve`. `get_config` returns what the constructor takes.
+    Subclass it for one of your own and pass an object as `kt.Stage(method=...)`. A method that changes the training
+    step overrides `attach`; to add a penalty to the loss, subclass `kt.training.Regulariser` instead. One that replaces
+    `fit` sets `replaces_fit` and overrides `solve` and `describe`. `get_config` returns what the constructor takes.
 
     Example:
         >>> Method()
@@ -47,7 +48,10 @@ class Method:
 
     @contextlib.contextmanager
     def attach(self, model: keras.Model, *, reference: Reference = None) -> Iterator[Trainee]:
-        """Gives what `fit` trains; it is compiled like `model` and settled by the caller.
+        """Gives what `fit` trains in the stage; leaving the `with` block takes off what was added.
+
+        If that is another model than `model`, compile it here with `graphs.compiling.compile_like`. The caller then
+        gives it the optimizer of the stage and calls `settle`.
 
         Args:
             model: The user's model, compiled, its flags set.
@@ -56,21 +60,22 @@ class Method:
         yield Trainee(model)
 
     def solve(self, model: keras.Model, data: object, *, cached: Mapping | None = None) -> dict:
-        """Changes `model` in place, in a stage without `fit`, and returns what there is to record.
+        """Changes `model` in place, in a stage without `fit`, and returns what to record, as plain values.
 
         Args:
             model: The user's model, its flags set.
-            data: The checked data of the run.
-            cached: What enters the heads, by split and task, where it is cached.
+            data: The checked data of the run, `training.inputs.Inputs`.
+            cached: Arrays that enter the heads, by split ("train", "validation") and task; None where they are not
+                cached.
         """
         raise NotImplementedError
 
     def describe(self, facts: dict) -> str:
-        """Returns the line to print about what `solve` returned."""
+        """Returns the line to print about `facts`, which `solve` returned."""
         raise NotImplementedError
 
     def facts(self) -> dict:
-        """Returns what the record of a stage says about its method; nothing of plain training."""
+        """Returns what the record of a stage says about its method: class and config, of plain training nothing."""
         if type(self) is Method:
             return {}
         return {"method": {"class": type(self).__name__, **self.get_config()}}
