@@ -41,12 +41,12 @@ class Data:
         digest: Changes when content, labels or their order change.
         files: Split to the paths of its files in order, or None when there are no files.
         notes: What was decided for the user.
-        examples: Split to where its pixels are.
+        examples: Split to its examples: pixels or files, targets, weights.
         epochs: The orders of the training data.
         weights: Split to the weights of all its targets, in their form: 0 for a missing label, whose target is 0, else
             1. None where no label is missing.
         origins: Split to the number of the set that each example comes from, for data of `kt.data.mix`, or None.
-        sampled: What makes `epochs` of these, or None.
+        sampled: Makes `epochs` from the `origins` of the training examples, for data of `kt.data.mix`, or None.
 
     Example:
         >>> import keras_transfer as kt
@@ -81,7 +81,7 @@ class Data:
         return self.is_made("train") and self.is_made("validation")
 
     def is_made(self, split: str) -> bool:
-        """Whether a split still has the batches that were made of its examples, or has none, as then."""
+        """Whether a split is as it was made: nobody has put another data set, or None, in its place."""
         return self._made.get(split, self) is getattr(self, split)
 
     @property
@@ -117,8 +117,8 @@ class Data:
     def places(self, split: str, then: Callable | None = None) -> tf.data.Dataset:
         """The batches of a split without their pixels: `(places in targets[split], targets[, weights])`.
 
-        Those of the training examples come in the orders that `train` has, and count its passes. `then` makes something
-        else of each, as it would within `map`, but for the milliseconds that one more `map` takes in every pass.
+        The training examples come in the same orders as in `train`, and each pass counts as one over `train`. `then` is
+        called on each batch as by `map`, without the milliseconds that one more `map` takes in every pass.
         """
         checks.choice(split, tuple(self.examples), name="split")
         epochs = self.epochs if split == "train" else None

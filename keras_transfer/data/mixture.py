@@ -96,10 +96,10 @@ class Mixture(pipeline.Epochs):
         ]
 
     def _stretch(self, number: int, start: int, count: int) -> np.ndarray:
-        """Some of a set's endless sequence."""
+        """Returns `count` indices of a set's endless sequence, from position `start` on."""
         rows = self.members[number]
         first, last = start // len(rows), (start + count - 1) // len(rows)
-        # + 1: a seed that ends in 0 is the one without it, and that shuffles all sets together.
+        # + 1: NumPy takes (seed, number, 0) for (seed, number), which `order` uses to shuffle all sets together.
         passes = [
             np.random.default_rng((self.seed, number, at + 1)).permutation(len(rows))
             for at in range(first, last + 1)
@@ -149,12 +149,12 @@ def mix(
         keras_transfer: an epoch has 12 training images (proportional): 8 of the 8 of 'pets', 4 of the 4 of 'faces'
         Data(train=12, validation=3, pets=2 classes, missing=15, image_size=8x8, batch_size=32)
     """
-    sets = _checked(sets)
+    sets = _check_sets(sets)
     lookup.find(sampling, SAMPLINGS, argument="sampling")
     temperature = checks.number(temperature, name="temperature", minimum=1)
     seed = checks.integer(seed, name="seed", minimum=0)
     batch_size = _batch_size(sets, batch_size)
-    merged = _merged(sets)
+    merged = _merge_targets(sets)
     splits = _splits(sets, merged)
     origins, examples = {}, {}
     for split, parts in splits.items():
@@ -205,7 +205,7 @@ class _Target(NamedTuple):
         return np.zeros((count, *self.shape), self.dtype)
 
 
-def _checked(sets: object) -> dict[str, base.Data]:
+def _check_sets(sets: object) -> dict[str, base.Data]:
     if (
         not isinstance(sets, Mapping)
         or len(sets) < 2
@@ -238,9 +238,9 @@ def _checked(sets: object) -> dict[str, base.Data]:
             'Set `cache="memory"` or `cache="off"` where the data is made.',
         ),
     ):
-        found = {name: of(data) for name, data in sets.items()}
-        if len(set(found.values())) > 1:
-            given = ", ".join(f"{value} of {name!r}" for name, value in found.items())
+        values = {name: of(data) for name, data in sets.items()}
+        if len(set(values.values())) > 1:
+            given = ", ".join(f"{value} of {name!r}" for name, value in values.items())
             raise checks.error(f"`sets` must have one {what}", given=given, fix=fix)
     return dict(sets)
 
@@ -256,22 +256,22 @@ def _batch_size(sets: Mapping[str, base.Data], asked: int | None) -> int:
 
 
 def _columns(values: object, name: str) -> dict:
-    """By target; one without a name has that of the set."""
+    """Returns values by target; a target without a name gets that of its set."""
     return values if isinstance(values, Mapping) else {name: values}
 
 
-def _merged(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
-    """All targets by name."""
+def _merge_targets(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
+    """Returns all targets by name; sets that have one of the same name must agree on it."""
     merged: dict[str, tuple[str, _Target]] = {}
     for name, data in sets.items():
         names = _columns(data.class_names, name) if data.class_names is not None else {}
         for key, values in _columns(next(iter(data.targets.values())), name).items():
-            found = _Target(values.dtype, values.shape[1:], names.get(key))
-            other, expected = merged.setdefault(key, (name, found))
-            if found != expected:
+            target = _Target(values.dtype, values.shape[1:], names.get(key))
+            other, expected = merged.setdefault(key, (name, target))
+            if target != expected:
                 raise checks.error(
                     f"the sets must agree on the target {key!r}",
-                    given=f"{expected.describe()} in {other!r}, {found.describe()} in {name!r}",
+                    given=f"{expected.describe()} in {other!r}, {target.describe()} in {name!r}",
                     fix="Give one of them another name where the data is made, or both the same `class_names`.",
                 )
     return {key: target for key, (_, target) in merged.items()}

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 AHEAD = 4  # batches that are ready before they are asked for
-READERS = 2  # batches that `places` makes something else of at a time
+READERS = 2  # batches on which `places` calls `then` at a time
 Columns = np.ndarray | dict[str, np.ndarray]
 
 
@@ -46,7 +46,7 @@ class Examples:
 
     @classmethod
     def of(cls, pixels: np.ndarray, targets: Columns, weights: Columns | None = None) -> "Examples":
-        """All of the images, decoded."""
+        """Makes examples of decoded images, all of them, in their order."""
         return cls(on_cpu(pixels), np.arange(len(pixels)), targets, pixels.shape[-1], weights)
 
     @property
@@ -63,13 +63,13 @@ class Examples:
         return len(self.rows)
 
     def pick(self, chosen: np.ndarray) -> "Examples":
-        """Those of the examples, in that order."""
+        """Returns the examples at the indices `chosen`, in that order."""
         targets, *weights = tf.nest.map_structure(lambda values: values[chosen], self.answers)
         return Examples(self.pixels, self.rows[chosen], targets, self.channels, *weights)
 
 
 def on_one_tensor(parts: Sequence[Examples]) -> list[Examples]:
-    """The parts as they are, but for pixels that all share."""
+    """Returns the same parts with the pixels of all of them in one tensor, which they share."""
     tensors = list({id(part.pixels): part.pixels for part in parts}.values())
     if len(tensors) == 1:
         return list(parts)
@@ -102,7 +102,7 @@ class Epochs:
 
     Attributes:
         length: How many examples a pass has; those of a subclass may be more or fewer than there are.
-        rule: What tells the orders from those of other rules, as plain values.
+        rule: What the orders depend on besides size and seed, such as the sampling of a mixture, as plain values.
         next: The number of the next pass.
 
     Example:
@@ -146,8 +146,8 @@ def batches(
     Returns:
         Data set of known length: float32 images `(b, *size, channels)` with values 0..255, and their targets.
     """
-    loaded = _loaded(_indices(len(examples), epochs), examples, size, batch_size)
-    return streams.untuned(loaded.apply(_of_length(examples, batch_size, epochs)).prefetch(AHEAD))
+    dataset = _load(_indices(len(examples), epochs), examples, size, batch_size)
+    return streams.untuned(dataset.apply(_of_length(examples, batch_size, epochs)).prefetch(AHEAD))
 
 
 def places(
@@ -163,7 +163,7 @@ def places(
         examples: As for `batches`.
         batch_size: As for `batches`.
         epochs: As for `batches`.
-        then: What to make of each batch, some at a time.
+        then: Called on each batch; the data set has what it returns.
 
     Example:
         >>> examples = Examples.of(np.zeros((3, 8, 8, 3), np.uint8), np.array([5, 6, 7]))
@@ -171,15 +171,15 @@ def places(
         [[5, 6], [7]]
     """
     answers = tf.nest.map_structure(on_cpu, examples.answers)
-    found = _indices(len(examples), epochs).batch(batch_size)
+    indices = _indices(len(examples), epochs).batch(batch_size)
 
     @streams.plain
-    def picked(index: tf.Tensor) -> tuple:
+    def pick(index: tf.Tensor) -> tuple:
         batch = index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
         return batch if then is None else then(*batch)
 
-    found = found.map(picked, num_parallel_calls=None if then is None else READERS)
-    return found.apply(_of_length(examples, batch_size, epochs))
+    dataset = indices.map(pick, num_parallel_calls=None if then is None else READERS)
+    return dataset.apply(_of_length(examples, batch_size, epochs))
 
 
 def _of_length(examples: Examples, batch_size: int, epochs: Epochs | None) -> Callable:
@@ -201,16 +201,16 @@ def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(0).flat_map(shuffled)
 
 
-def _loaded(
+def _load(
     indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int
 ) -> tf.data.Dataset:
     answers = tf.nest.map_structure(on_cpu, examples.answers)
     rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
 
     @streams.plain
-    def picked(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple:
-        found = read(tf.gather(pixels, tf.gather(rows, index)))
-        return found, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+    def pick(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple:
+        loaded = read(tf.gather(pixels, tf.gather(rows, index)))
+        return loaded, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
 
     @streams.plain
     def as_floats(batch: tf.Tensor, *rest: tf.Tensor | Mapping) -> tuple:
@@ -218,11 +218,11 @@ def _loaded(
 
     options = {"num_parallel_calls": tf.data.AUTOTUNE}
     if examples.is_decoded:  # in one step: each takes milliseconds at the start of a pass
-        whole = streams.plain(lambda index: as_floats(*picked(index, tf.identity)))
+        whole = streams.plain(lambda index: as_floats(*pick(index, tf.identity)))
         return indices.batch(batch_size).map(whole, **options)
     read = functools.partial(images.load, size=size, channels=channels)
     return (
-        indices.map(functools.partial(picked, read=read), **options)
+        indices.map(functools.partial(pick, read=read), **options)
         .batch(batch_size)
         .map(as_floats, **options)
     )

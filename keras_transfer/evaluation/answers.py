@@ -152,25 +152,28 @@ class Answers:
                 heapq.heappop(self._mistakes)
 
 
-def _with_names(task: tasks.Task, theirs: Sequence[str] | None) -> tasks.Task:
-    """Checks that ids mean the same class in model and data; plain numbers name nothing and take the other's names."""
-    ours = task.class_names
-    if ours is None or theirs is None or _numbered(theirs) or list(ours) == list(theirs):
+def _with_names(task: tasks.Task, in_data: Sequence[str] | None) -> tasks.Task:
+    """Returns the task, with the data's class names if its own are only "0", "1" ...; other differences are errors."""
+    in_model = task.class_names
+    if in_model is None or in_data is None or _are_numbers(in_data):
         return task
-    if len(ours) == len(theirs) and _numbered(ours):
-        return task.renamed(theirs)
-    odd = sorted(set(theirs) ^ set(ours)) or ["the order"]
+    if list(in_model) == list(in_data):
+        return task
+    if len(in_model) == len(in_data) and _are_numbers(in_model):
+        return task.renamed(in_data)
+    different = sorted(set(in_data) ^ set(in_model)) or ["the order"]
     raise checks.error(
-        f"the classes of the data must be those of the model, {_shown(ours)}",
-        given=f"{_shown(theirs)}; different: {_shown(odd)}",
+        f"the classes of the data must be those of the model, {_list_names(in_model)}",
+        given=f"{_list_names(in_data)}; different: {_list_names(different)}",
     )
 
 
-def _numbered(names: Sequence[str]) -> bool:
+def _are_numbers(names: Sequence[str]) -> bool:
+    """Whether the names are only the class ids "0", "1", "2" ..."""
     return list(names) == [str(i) for i in range(len(names))]
 
 
-def _shown(names: Sequence[str], limit: int = 6) -> str:
+def _list_names(names: Sequence[str], limit: int = 6) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(map(repr, names[:limit])) + more
 

@@ -64,7 +64,7 @@ def evaluate(
     """
     max_mistakes = checks.integer(max_mistakes, name="max_mistakes", minimum=0)
     begin = time.perf_counter()
-    source = _source(data, quiet=verbose == 0)
+    source = _choose_split(data, quiet=verbose == 0)
     signature = _signature(model, source.dataset)
     clock, collected, outputs = _Clock(), {}, {}
     for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
@@ -73,13 +73,14 @@ def evaluate(
             _by_name(weights, list(outputs), "weights"),
         )
         if not collected:
-            collected = _open(model, task, source, list(outputs), truth, max_mistakes)
-        for name, column in collected.items():
-            column.add(first, images, truth[name].numpy(), outputs[name], _array(weights.get(name)))
+            collected = _new_answers(model, task, source, list(outputs), truth, max_mistakes)
+        for name, collector in collected.items():
+            weight = _array(weights.get(name))
+            collector.add(first, images, truth[name].numpy(), outputs[name], weight)
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
-    trained = _training(model, history)
+    trained = _training_facts(model, history)
     if source.facts.get("split") == "validation" and (trained.get("training") or {}).get("refit"):
         source.note(
             "the model was trained on these images in the end (refit): on others it will do worse"
@@ -107,6 +108,8 @@ def evaluate(
 
 @dataclass
 class _Source:
+    """The batches to measure, and the facts and notes of the report about them."""
+
     dataset: tf.data.Dataset
     class_names: Any = None
     files: list[str] | None = None
@@ -134,7 +137,8 @@ class _Clock:
         return sum(self.sizes[skip:]) / sum(self.seconds[skip:])
 
 
-def _source(data: Any, *, quiet: bool) -> _Source:
+def _choose_split(data: Any, *, quiet: bool) -> _Source:
+    """Returns the batches to measure, of the test split if there is one, and what the report says about them."""
     splits = adapt.split(data)
     batches = splits.first("test", "validation")
     if batches is None:
@@ -157,10 +161,10 @@ def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
     images = dataset.element_spec[0]
     if not isinstance(images, tf.TensorSpec):
         raise checks.error("`data` must give images as one tensor", given=images)
-    wanted = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
+    taken = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
     if images.shape.rank is not None:
-        pixel_range.check_shape(wanted, images.shape, name="`data`'s images")
-    shape = wanted if images.shape.rank is None else (None, *images.shape[1:])
+        pixel_range.check_shape(taken, images.shape, name="`data`'s images")
+    shape = taken if images.shape.rank is None else (None, *images.shape[1:])
     return tf.TensorSpec(shape, images.dtype)
 
 
@@ -176,9 +180,9 @@ def _batches(
             continue
         if not clock.examples:
             more = pixel_range.further(source.dataset)
-            found = pixel_range.check(model, images.numpy(), name="`data`'s images", more=more)
-            if found:
-                source.note(found)
+            warning = pixel_range.check(model, images.numpy(), name="`data`'s images", more=more)
+            if warning:
+                source.note(warning)
         start = time.perf_counter()
         outputs = predict(images)
         outputs = {
@@ -210,10 +214,10 @@ def _by_name(values: Any, names: list[str], what: str) -> dict[str, tf.Tensor]:
     return dict.fromkeys(names, values)
 
 
-def _open(
+def _new_answers(
     model: keras.Model, task: Any, source: _Source, names: list[str], truth: Mapping, keep: int
 ) -> dict[str, answers.Answers]:
-    """Returns where to collect the answers of every task that has targets."""
+    """Returns an empty `Answers` for every task that has targets; notes the tasks that have none."""
     if "about" in names:
         raise checks.error(
             "no task may be named 'about', the report's key for the rest", given=", ".join(names)
@@ -221,8 +225,8 @@ def _open(
     by_name = {name: output.task for name, output in marks.outputs(model).items()}
     if task is not None:
         by_name |= _by_name(task if isinstance(task, Mapping) else {names[0]: task}, names, "tasks")
-    for one in by_name.values():
-        tasks.require(one)
+    for each in by_name.values():
+        tasks.require(each)
     measured = [name for name in names if name in truth]
     if not measured:
         expected = f"`data` must have targets of {', '.join(names)}"
@@ -241,7 +245,7 @@ def _open(
 
 
 def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:
-    results = {name: column.result(source.files) for name, column in collected.items()}
+    results = {name: each.result(source.files) for name, each in collected.items()}
     if not any(results.values()):
         raise checks.error(
             "`data` must have a labelled example", given="sample weight 0 for every example"
@@ -249,7 +253,7 @@ def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str
     for name in [name for name, result in results.items() if result is None]:
         source.note(f"no example has a target of {name!r}: not measured")
         del results[name]
-    if any(column.reweighted for column in collected.values()):
+    if any(each.reweighted for each in collected.values()):
         source.note("sample weights other than 0 and 1 count as 1 in the scores")
     return results
 
@@ -258,8 +262,8 @@ def _array(value: Any) -> np.ndarray | None:
     return None if value is None else np.asarray(value)
 
 
-def _training(model: keras.Model, history: Any) -> dict:
-    """Returns the curves, their epochs (from 0) and the run record."""
+def _training_facts(model: keras.Model, history: Any) -> dict:
+    """Returns the curves, their epochs (from 0) and the run record: what the page says about the training."""
     if history is None:
         history = getattr(model, "history", None)
         if not hasattr(history, "record"):

@@ -64,8 +64,8 @@ class CacheFolder:
 
     def entries(self) -> list[Entry]:
         """Returns what the folder holds, last used first."""
-        found = filter(None, map(_entry, self._folders()))
-        return sorted(found, key=lambda entry: entry.used, reverse=True)
+        entries = filter(None, map(_entry, self._folders()))
+        return sorted(entries, key=lambda entry: entry.used, reverse=True)
 
     def get(
         self, key: str, make: Callable[[pathlib.Path], object], *, size: int
@@ -91,10 +91,10 @@ class CacheFolder:
         with self._locked(key):
             if folder.is_dir():
                 with contextlib.suppress(checks.InputError):  # not finished, or damaged
-                    found = store.load(folder)
+                    loaded = store.load(folder)
                     with contextlib.suppress(PermissionError):  # another user's
                         os.utime(folder / store.MANIFEST)
-                    return found, True
+                    return loaded, True
                 shutil.rmtree(folder)
             self._make_room(size)
             make(folder)
@@ -129,12 +129,12 @@ class CacheFolder:
             raise checks.error("`max_bytes` must have room for the features", given=given)
         mine = sum(entry.bytes for entry in self.entries())
         limit = math.inf if self.max_bytes is None else self.max_bytes
-        goes = max(0, mine + size - limit)
+        excess = max(0, mine + size - limit)  # bytes to remove
         free = shutil.disk_usage(self.path).free
-        if size > free + goes:
+        if size > free + excess:
             given = f"{free / 1e6:,.0f} MB free in '{self.path}', for {size / 1e6:,.0f} MB"
             raise checks.error("the disk must have room for the features", given=given)
-        if goes:
+        if excess:
             self.clear(keep=int(limit) - size)
 
     def _folders(self) -> list[pathlib.Path]:
@@ -146,7 +146,7 @@ class CacheFolder:
 
     @contextlib.contextmanager
     def _locked(self, key: str, *, wait: bool = True) -> Iterator[bool]:
-        """Holds a key for this process; gives whether that was possible."""
+        """Locks a key for this process; gives False if another process holds it and `wait` is False."""
         try:
             import fcntl
         except ImportError:  # Windows has no such locks
@@ -154,7 +154,7 @@ class CacheFolder:
             return
         folder = self.path / LOCKS
         folder.mkdir(exist_ok=True)
-        with _opened(folder / key) as file:
+        with _open_lock(folder / key) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -163,8 +163,8 @@ class CacheFolder:
             yield True
 
 
-def _opened(path: pathlib.Path) -> IO:
-    """The file of a lock, which another user may have made: reading it is enough to hold it."""
+def _open_lock(path: pathlib.Path) -> IO:
+    """Opens the file of a lock; one that another user made is opened for reading, which is enough to lock it."""
     try:
         return path.open("a")
     except PermissionError:
@@ -172,7 +172,7 @@ def _opened(path: pathlib.Path) -> IO:
 
 
 def _entry(path: pathlib.Path) -> Entry | None:
-    """What lies in a folder; None if another process removes it meanwhile, or it is another user's alone."""
+    """Describes a folder of the cache; None if another process has just removed it, or this user may not read it."""
     manifest = path / store.MANIFEST
     try:
         is_finished = manifest.is_file()

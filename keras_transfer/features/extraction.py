@@ -101,7 +101,7 @@ def extract(
     writer = writers.Memory() if to is None else writers.Folder(to, overwrite=overwrite)
     with writer:
         gathered = _Gathered()
-        for batch, values in _passed(model, taps, source, pooling, dtype, level, note):
+        for batch, values in _compute_features(model, taps, source, pooling, dtype, level, note):
             if not gathered.rows:
                 specs = {path: (array.shape[1:], array.dtype) for path, array in values.items()}
                 _note_size(specs, source.rows, writer.where, note)
@@ -200,7 +200,7 @@ def _places(model: keras.Model, patterns: list[str]) -> dict[str, str]:
     return {level: found[level] for level in wanted}
 
 
-def _passed(
+def _compute_features(
     model: keras.Model,
     taps: keras.Model,
     source: batches.Batches,
@@ -209,30 +209,30 @@ def _passed(
     level: int,
     note: Any,
 ) -> Iterator[tuple[batches.Batch, dict[str, np.ndarray]]]:
-    """Yields each batch and what the layers give for it."""
+    """Yields each batch and the outputs of the layers for it, by path."""
 
     # A batch of any size, so that a smaller last one is not traced again; inference whatever the layers' flags say.
     @tf.function(input_signature=[source.image_spec(taps.inputs[0].shape, "data")], autograph=False)
     def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
         values = taps(images, training=False)
-        return {path: _pooled(values[path], pooling) for path in order}
+        return {path: _pool(values[path], pooling) for path in order}
 
-    def passed(batch: batches.Batch) -> dict[str, np.ndarray]:
+    def compute(batch: batches.Batch) -> dict[str, np.ndarray]:
         values = predict(batch.images)
         return {path: passes.narrow(path, np.asarray(values[path]), dtype) for path in order}
 
     order = [str(path) for path in taps.output]
-    given = (batch for batch in source.read() if len(batch.images))
-    first = next(given, None)
+    filled = (batch for batch in source.read() if len(batch.images))
+    first = next(filled, None)
     if first is None:
         return
-    found = pixel_range.check(
+    warning = pixel_range.check(
         model, np.asarray(first.images), name="`data`'s images", more=_further(source)
     )
-    if found:
-        note(found)
-    items = itertools.chain([first], given)
-    yield from passes.run(passed, items, total=source.steps, verbose=level)
+    if warning:
+        note(warning)
+    items = itertools.chain([first], filled)
+    yield from passes.run(compute, items, total=source.steps, verbose=level)
 
 
 def _further(source: batches.Batches) -> Iterator[np.ndarray]:
@@ -244,7 +244,7 @@ def _further(source: batches.Batches) -> Iterator[np.ndarray]:
             yield np.asarray(batch.images)
 
 
-def _pooled(value: tf.Tensor, pooling: str | None) -> tf.Tensor:
+def _pool(value: tf.Tensor, pooling: str | None) -> tf.Tensor:
     """Features in float32, pooled over their places if they have any: a map's, or a sequence's."""
     value = keras.ops.cast(value, "float32")
     if pooling is None or len(value.shape) < 3:
@@ -295,10 +295,10 @@ class _Gathered:
             self.parts.append(keras.tree.map_structure(np.asarray, batch.targets))
 
     def targets(self) -> Any:
-        return keras.tree.map_structure(_joined, *self.parts) if self.parts else None
+        return keras.tree.map_structure(_concatenate, *self.parts) if self.parts else None
 
 
-def _joined(*parts: np.ndarray) -> np.ndarray:
+def _concatenate(*parts: np.ndarray) -> np.ndarray:
     values = np.concatenate(parts)
     return (
         np.char.decode(values.astype("S"), "utf-8") if values.dtype == object else values
@@ -306,14 +306,14 @@ def _joined(*parts: np.ndarray) -> np.ndarray:
 
 
 def _about(model: keras.Model, pooling: str | None, dtype: str) -> dict:
-    found = [
+    trunk_ends = [
         layer
         for layer in paths.leaves(model).values()
         if isinstance(layer, trunk_end.Representation)
     ]
     return {
         "model": model.name,
-        "source": dict(found[0].source) if found else None,
+        "source": dict(trunk_ends[0].source) if trunk_ends else None,
         "image_size": list(model.inputs[0].shape[1:3]),
         "pooling": pooling,
         "dtype": dtype,

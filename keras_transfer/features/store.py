@@ -127,12 +127,12 @@ def load(path: str | os.PathLike) -> Features:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise checks.error(f"{MANIFEST} must be of format {FORMAT}", given=manifest["format"])
-        arrays = {name: _mapped(folder, **entry) for name, entry in manifest["layers"].items()}
+        arrays = {name: _map_array(folder, **entry) for name, entry in manifest["layers"].items()}
         targets = manifest["targets"]
         if isinstance(targets, dict):
-            targets = {name: np.array(_mapped(folder, file)) for name, file in targets.items()}
+            targets = {name: np.array(_map_array(folder, file)) for name, file in targets.items()}
         elif targets is not None:
-            targets = np.array(_mapped(folder, targets))
+            targets = np.array(_map_array(folder, targets))
         rest = {
             name: manifest[name]
             for name in ("files", "class_names", "levels", "about")
@@ -151,10 +151,10 @@ def load(path: str | os.PathLike) -> Features:
     return Features(arrays, targets, **rest)
 
 
-def _mapped(
+def _map_array(
     folder: pathlib.Path, file: str, shape: list[int] | None = None, dtype: str | None = None
 ) -> np.ndarray:
-    """One array of the manifest; names that lead out of the folder are refused."""
+    """Maps an array that the manifest lists into memory; a name that leads out of the folder is an error."""
     if pathlib.PurePath(file).name != file:
         raise checks.error(f"{MANIFEST} must name files of its own folder", given=repr(file))
     try:

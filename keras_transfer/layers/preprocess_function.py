@@ -36,7 +36,9 @@ class PreprocessFunction(keras.layers.Layer):
     def __init__(self, function: Callable | str, **kwargs: object) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        self.function = _found(function) if isinstance(function, str) else _registered(function)
+        self.function = (
+            _find_registered(function) if isinstance(function, str) else _check_registered(function)
+        )
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Returns what the function makes of the pixels, in float32."""
@@ -55,7 +57,7 @@ class PreprocessFunction(keras.layers.Layer):
         return {**super().get_config(), "function": keras.saving.get_registered_name(self.function)}
 
 
-def _registered(function: Callable) -> Callable:
+def _check_registered(function: Callable) -> Callable:
     """Returns `function` if a model with it can be saved and loaded."""
     name = getattr(function, "__name__", None)
     if (
@@ -64,8 +66,8 @@ def _registered(function: Callable) -> Callable:
         is function
     ):
         return function
-    plain = name if name and name.isidentifier() else "preprocess"
-    line = f"`@keras.saving.register_keras_serializable('my_package')` above `def {plain}(pixels):`"
+    function_name = name if name and name.isidentifier() else "preprocess"
+    line = f"`@keras.saving.register_keras_serializable('my_package')` above `def {function_name}(pixels):`"
     raise checks.error(
         "a preprocessing function must be registered, or a model with it could not be loaded",
         given=name or repr(function),
@@ -73,7 +75,8 @@ def _registered(function: Callable) -> Callable:
     )
 
 
-def _found(name: str) -> Callable:
+def _find_registered(name: str) -> Callable:
+    """Returns the function that is registered under a name."""
     function = keras.saving.get_registered_object(name)
     if function is None:
         raise checks.error(

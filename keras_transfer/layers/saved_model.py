@@ -83,7 +83,7 @@ class SavedModelLayer(keras.layers.Layer):
             self.digest = saved_models.keep(self.handle)
         else:
             self.digest = digest
-        folder = _kept(self.digest, self.handle)
+        folder = _trusted_copy(self.digest, self.handle)
         module = loaded_modules.Module(folder, output=output, arguments=self.arguments)
         # Wrapped now: a built layer takes no more variables, and optimizers need them before a file's assets are read.
         self._variables_of_module = _wrap(module, self.name)
@@ -137,7 +137,7 @@ class SavedModelLayer(keras.layers.Layer):
     def save_assets(self, folder: str) -> None:
         """Puts the SavedModel into the model's file."""
         copy = pathlib.Path(folder) / "saved_model"
-        shutil.copytree(_kept(self.digest, self.handle), copy, dirs_exist_ok=True)
+        shutil.copytree(_trusted_copy(self.digest, self.handle), copy, dirs_exist_ok=True)
 
     def get_config(self) -> dict:
         """Returns the arguments of the constructor but `trust`."""
@@ -154,11 +154,12 @@ class SavedModelLayer(keras.layers.Layer):
     def from_config(cls, config: dict) -> "SavedModelLayer":
         """Makes the layer from a SavedModel that this process trusts; a config cannot grant trust."""
         # Checked here already: Keras turns an error of the constructor into another one of many lines.
-        _kept(config.get("digest"), config.get("handle"))
+        _trusted_copy(config.get("digest"), config.get("handle"))
         return super().from_config(config)
 
 
-def _kept(digest: str | None, handle: str | None) -> pathlib.Path:
+def _trusted_copy(digest: str | None, handle: str | None) -> pathlib.Path:
+    """Returns the folder of a SavedModel that this process was told to trust; another one is an error."""
     copy = saved_models.kept(digest)
     if copy is None:
         raise checks.error(

@@ -39,27 +39,27 @@ def chosen(
         is_default = bool(outputs) and all(each.task.default_augmentation for each in outputs)
         if not is_open or not is_default or not _is_coloured(given):
             return None
-        found = RECIPE
+        changes = RECIPE
         if not _takes_shares(model) or any(each.task.label_smoothing for each in outputs):
-            found = dataclasses.replace(found, label_smoothing=0.0)
+            changes = dataclasses.replace(changes, label_smoothing=0.0)
         decided.append(
-            f"augment={found!r} chosen for colour pictures; None where they must not be mirrored"
+            f"augment={changes!r} chosen for colour pictures; None where they must not be mirrored"
         )
     else:
-        found = augment.Augment.of(asked)
+        changes = augment.Augment.of(asked)
     for name, layer in marks.outputs(model).items():
         if layer.task.moves_with_image:
             raise checks.error(
                 "`augment` must be None where answers have places in the image",
                 given=f"{name!r}, which is {layer.task.kind}",
             )
-    if found.softens and marks.outputs(model) and not _takes_shares(model):
+    if changes.softens and marks.outputs(model) and not _takes_shares(model):
         raise checks.error(
             "the model's loss and metrics must take shares of classes where labels are mixed or smoothed",
-            given=repr(found),
+            given=repr(changes),
             fix="Leave loss and metrics to kt.build_model, or use kt.losses and kt.metrics.",
         )
-    return found
+    return changes
 
 
 def applied(
@@ -79,7 +79,7 @@ def applied(
 
 
 def _takes_shares(model: keras.Model) -> bool:
-    """Returns whether losses and metrics of classes are the package's, which take class ids and shares of classes."""
+    """Whether the model's losses and metrics take soft labels (shares of classes) besides class ids: ours do."""
     arguments = compiling.arguments(model)
     classified = _class_counts(model)
     if not classified:

@@ -48,11 +48,11 @@ def fine_tune(
     """Adapts a pretrained model in stages: by default the head first, then everything at a low rate.
 
     Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. The trunk's batch
-    normalisations run in inference mode. In the end the model has the weights of the best epoch: with
-    the highest validation accuracy for a single classification (the lowest loss among equals), for several tasks the
-    lowest geometric mean of their errors (`val_error` in the logs: wrong answers, or a loss), else the lowest
-    validation loss; of the last epoch where there is no validation. Everything that is chosen here
-    is printed and recorded, and gives way to an argument.
+    normalisations run in inference mode. In the end the model has the weights of the best epoch. For a single
+    classification that is the one with the highest validation accuracy, and among equals the lowest loss; for several
+    tasks, the one with the lowest geometric mean of their errors (`val_error` in the logs: the share of wrong answers,
+    or the loss of a task without one); otherwise, the one with the lowest validation loss. Without validation data it
+    is the last epoch. Every choice made here is printed and recorded, and an argument overrides it.
 
     Args:
         model: A compiled functional model, of `kt.build_model` or your own. Changed in place.
@@ -81,8 +81,10 @@ def fine_tune(
             validation images among the others. None: where `epochs` and `stages` are left open, there are test
             images to measure with, and at most 5,000 images.
         watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.
-        callbacks: Keras callbacks, passed to every stage, those of `refit` included; epochs are counted on.
-        seed: For `keras.utils.set_random_seed`, and the data's orders start anew; None leaves both alone.
+        callbacks: Keras callbacks, passed to every stage, those of `refit` included; epoch numbers go on from stage to
+            stage.
+        seed: For `keras.utils.set_random_seed`, which None leaves out, and of the random changes to images, where None
+            means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only.
         run_dir: Folder for `run.json`, `log.csv`, `best.npz` (see `kt.training.load_best`) and the state
             to go on from; None writes nothing.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and

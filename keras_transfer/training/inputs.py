@@ -27,7 +27,7 @@ class Inputs(adapt.Splits):
         targets: Targets of all training examples, an array or a dict of arrays, or None where unknown.
         weights: Their weights, 0 for a missing label: for all targets, or a dict by target; None where unknown or
             all 1.
-        remarks: Those notes that are not printed yet, about data and model together.
+        remarks: The notes that are still to be printed: those of checking the data against the model.
         sample: Training data that can be read without counting a pass, or None.
         passes: Counters of the passes over the training data, each with a settable `next`.
         changes: The random changes of `train`, a `kt.data.Augment`, or None.
@@ -113,8 +113,8 @@ def checked(model: keras.Model, given: Inputs) -> Inputs:
     """Returns the data as the model takes it, with all targets known, or raises an error before training starts.
 
     For a model with tasks, the targets of a plain dataset are read once, and targets of no task are left out. The
-    first batch of each part is looked at. Data from `kt.data` counts no pass for that; a plain dataset is started once
-    more, so one that shuffles anew in every pass is a pass further on, and one of a generator starts that again.
+    first batch of each part is looked at. Data from `kt.data` does not count this as a pass. Any other dataset is
+    iterated once more: one that reshuffles in every pass trains on its next order, and a generator is started again.
     """
     for name, dataset in (("train", given.train), ("validation", given.validation)):
         if dataset is not None:

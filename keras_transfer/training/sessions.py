@@ -129,7 +129,7 @@ class Session:
         )
 
     def _resume(self, first: Run, saved: state.Saved) -> None:
-        """Lets the first run go on where it was killed, or from its end where the second one was."""
+        """Puts the first run where it was killed, or at its end if the second run was killed."""
         first.resume(saved.of_first_run())
         self.record.update(stages=first.stages, insight=first.insight)
         epoch, stage = (saved.facts["at"][name] + 1 for name in ("epoch", "stage"))

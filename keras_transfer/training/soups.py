@@ -106,14 +106,16 @@ def soup(
     before = _values(model)
     read = _reader(model, ingredients, before)
     try:
-        moved = _moved(
+        moved = _find_differences(
             read, len(ingredients)
         )  # reads all: what does not fit is an error before any work
         put = _putter(model, recalibrate, [path for path in moved if _is_statistic(model, path)])
         taste = _taster(model, score)
         scores = None
         if taste is not None:
-            scores = [_tasted(put, taste, read(position)) for position in range(len(ingredients))]
+            scores = [
+                _score_weights(put, taste, read(position)) for position in range(len(ingredients))
+            ]
         if kind == "greedy":
             return _greedy(model, read, scores, put, taste)
         mean = _mean(read, range(len(ingredients)))
@@ -138,24 +140,24 @@ def _greedy(
     put(read(order[0]))
     used, kept = order[:1], _values(model)
     for position in order[1:]:
-        candidate = _tasted(put, taste, _mean(read, [*used, position]))
+        candidate = _score_weights(put, taste, _mean(read, [*used, position]))
         if candidate >= score:
             used, score, kept = [*used, position], candidate, _values(model)
     _assign(model, kept)
     return SoupResult(model, kept, used, scores, score)
 
 
-def _tasted(put: Callable, taste: Callable, weights: Weights) -> float:
+def _score_weights(put: Callable, taste: Callable, weights: Weights) -> float:
     return float(taste(put(weights)))
 
 
 def _target(ingredients: list, model: keras.Model | None) -> keras.Model:
     if not ingredients:
         raise checks.error("`ingredients` must hold something", given="none")
-    found = model or next((each for each in ingredients if isinstance(each, keras.Model)), None)
-    if found is None:
+    target = model or next((each for each in ingredients if isinstance(each, keras.Model)), None)
+    if target is None:
         raise checks.error("`model` must be given where no ingredient is a model", given="None")
-    return found
+    return target
 
 
 def _values(model: keras.Model) -> Weights:
@@ -171,24 +173,25 @@ def _assign(model: keras.Model, weights: Weights) -> None:
 
 
 def _reader(model: keras.Model, ingredients: list, before: Weights) -> Callable[[int], Weights]:
-    """Gives the function that reads an ingredient; the model's own first weights are those it came with."""
+    """Returns a function from a position to the weights of that ingredient; those of `model` are its `before`."""
     expected = {path: tuple(variable.shape) for path, variable in paths.variables(model).items()}
 
     def read(position: int) -> Weights:
         each = ingredients[position]
-        found = before if each is model else _read(model, each, position)
-        if set(found) != set(expected):
-            different = sorted(set(found) ^ set(expected))[0]
-            raise _unfit(position, f"{different!r} in one of them only")
+        weights = before if each is model else _read(model, each, position)
+        if set(weights) != set(expected):
+            different = sorted(set(weights) ^ set(expected))[0]
+            raise _mismatch(position, f"{different!r} in one of them only")
         for path, shape in expected.items():
-            if np.shape(found[path]) != shape:
-                raise _unfit(position, f"{path!r} of shape {np.shape(found[path])}, not {shape}")
-        return {path: np.asarray(found[path]) for path in expected}
+            if np.shape(weights[path]) != shape:
+                given = f"{path!r} of shape {np.shape(weights[path])}, not {shape}"
+                raise _mismatch(position, given)
+        return {path: np.asarray(weights[path]) for path in expected}
 
     return read
 
 
-def _unfit(position: int, given: str) -> checks.InputError:
+def _mismatch(position: int, given: str) -> checks.InputError:
     return checks.error(f"ingredient {position} must have the weights of the model", given=given)
 
 
@@ -210,7 +213,9 @@ def _read(model: keras.Model, ingredient: object, position: int) -> Mapping[str,
                 return dict(saved)
         model.load_weights(file)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as failed:
-        raise _unfit(position, f"{str(ingredient)!r} ({str(failed).splitlines()[0]})") from failed
+        raise _mismatch(
+            position, f"{str(ingredient)!r} ({str(failed).splitlines()[0]})"
+        ) from failed
     return _values(model)
 
 
@@ -227,14 +232,14 @@ def _mean(read: Callable[[int], Weights], positions: Iterable[int]) -> Weights:
     return {**first, **{path: total[path] / len(positions) for path in floats}}
 
 
-def _moved(read: Callable[[int], Weights], count: int) -> list[str]:
-    """Paths at which the ingredients differ."""
-    first, moved = read(0), set()
+def _find_differences(read: Callable[[int], Weights], count: int) -> list[str]:
+    """Returns the paths at which the ingredients differ."""
+    first, different = read(0), set()
     for position in range(1, count):
-        moved |= {
+        different |= {
             path for path, value in read(position).items() if not np.array_equal(value, first[path])
         }
-    return [path for path in first if path in moved]
+    return [path for path in first if path in different]
 
 
 def _taster(model: keras.Model, score: object) -> Callable[[keras.Model], float] | None:

@@ -89,7 +89,7 @@ def from_arrays(
     targets, class_names, present = encoding.read(labels, class_names=class_names)
     _check_lengths(taken, targets, "images", "labels")
     _note_whole_numbers(targets, class_names, present, notes)
-    found = {"train": (taken, targets, present)}
+    columns = {"train": (taken, targets, present)}
     for name, (more_images, more_labels) in pairs.items():
         like = {"size": taken.shape[1:3], "channels": count, "resize": image_size is not None}
         more = pixels.checked(more_images, name=f"{name}[0]", **like)
@@ -97,17 +97,17 @@ def from_arrays(
             more_labels, class_names=class_names, like=targets, name=f"{name}[1]"
         )
         _check_lengths(more, more_targets, f"{name}[0]", f"{name}[1]")
-        found[name] = (more, more_targets, present)
+        columns[name] = (more, more_targets, present)
 
-    weights = dict.fromkeys(found)
-    if not all(missing.complete(present) for _, _, present in found.values()):
+    weights = dict.fromkeys(columns)
+    if not all(missing.complete(present) for _, _, present in columns.values()):
         weights = {
             name: missing.weights_of(answers, present)
-            for name, (_, answers, present) in found.items()
+            for name, (_, answers, present) in columns.items()
         }
         notes += missing.note_missing(list(weights.values()))
     digest, contents, examples = "", {}, {}
-    for name, (more, answers, _) in found.items():
+    for name, (more, answers, _) in columns.items():
         examples[name] = pipeline.Examples.of(more, answers, weights[name])
         digest += _digest(more, answers, weights[name], name)
         contents[name] = _contents(more)

@@ -85,8 +85,8 @@ def from_folder(
 
     notes = _notes_on_others(sources)
     total = sum(len(source.paths) for source in sources.values())
-    keep = _is_kept(total, size, channels, cache, notes)
-    sources, examples, digests = _decoded(
+    keep = _choose_to_keep(total, size, channels, cache, notes)
+    sources, examples, digests = _decode_sources(
         sources, size, channels, keep=keep, corrupt=corrupt, notes=notes
     )
     counts = np.bincount(sources["train"].ids, minlength=len(class_names))
@@ -99,7 +99,7 @@ def from_folder(
         )
     _check_disjoint(sources, digests)
 
-    parts = _dealt(sources["train"], digests["train"], shares, seed, notes)
+    parts = _split_main_folder(sources["train"], digests["train"], shares, seed, notes)
     split_examples = {split: examples["train"].pick(rows) for split, rows in parts.items()}
     split_files = {}
     for split, rows in parts.items():
@@ -156,8 +156,8 @@ def labelled_folder(
         "test": listing.list_files(listing.folder_of(path, "path"), list(class_names), name="path")
     }
     notes = _notes_on_others(sources)
-    keep = _is_kept(len(sources["test"].paths), size, channels, cache, notes)
-    sources, examples, digests = _decoded(
+    keep = _choose_to_keep(len(sources["test"].paths), size, channels, cache, notes)
+    sources, examples, digests = _decode_sources(
         sources, size, channels, keep=keep, corrupt=corrupt, notes=notes
     )
     if not len(examples["test"]):
@@ -190,9 +190,10 @@ def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
     ]
 
 
-def _is_kept(
+def _choose_to_keep(
     count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]
 ) -> bool:
+    """Decides whether decoded images are kept in memory, and notes why."""
     needed, free = count * size[0] * size[1] * channels, memory.free_memory()
     keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
     what = f"{count} images of {size[0]}x{size[1]}"
@@ -210,7 +211,7 @@ def _is_kept(
     return keep
 
 
-def _decoded(
+def _decode_sources(
     sources: dict[str, listing.Listing],
     size: tuple[int, int],
     channels: int,
@@ -219,17 +220,20 @@ def _decoded(
     corrupt: str,
     notes: list[str],
 ) -> tuple[dict[str, listing.Listing], dict[str, pipeline.Examples], dict[str, list[str]]]:
-    """Reads every file once; returns the readable ones, their examples and the hashes of their content."""
+    """Reads every file once; returns, by split, the readable ones, their examples and the hashes of their content."""
     paths = [path for source in sources.values() for path in source.paths]
     decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         roots = {path: source.root for source in sources.values() for path in source.paths}
-        near = len(sources) == 1  # else the name of the root tells which is meant, if it does
-        far = len({source.root.name for source in sources.values()}) < len(sources)
+        # The shortest path that is clear: of several folders with their names, or in full where two names are equal.
+        is_single = len(sources) == 1
+        is_ambiguous = len({source.root.name for source in sources.values()}) < len(sources)
         reasons = {}
         for at, why in decoded.failures.items():
-            root = roots[paths[at]]
-            name = paths[at] if far else paths[at].relative_to(root if near else root.parent)
+            name = paths[at]
+            if not is_ambiguous:
+                root = roots[name]
+                name = name.relative_to(root if is_single else root.parent)
             reasons[name.as_posix()] = why
         if corrupt == "error":
             fix = 'Repair or remove them, or leave them out with `corrupt="skip"`.'
@@ -257,7 +261,7 @@ def _decoded(
 def _check_disjoint(
     sources: Mapping[str, listing.Listing], digests: Mapping[str, list[str]]
 ) -> None:
-    """Folders must not hold the same content."""
+    """Raises an error if two folders hold files of the same content."""
     names = list(sources)
     for at, first in enumerate(names):
         where = dict(zip(digests[first], sources[first].paths, strict=True))
@@ -278,14 +282,14 @@ def _check_disjoint(
                 )
 
 
-def _dealt(
+def _split_main_folder(
     source: listing.Listing,
     digests: list[str],
     shares: Mapping[str, float],
     seed: int,
     notes: list[str],
 ) -> dict[str, np.ndarray]:
-    """Splits the main folder by shares, equal content together."""
+    """Returns, by split, the rows of the main folder's files; files of equal content come into one split."""
     _, groups, counts = np.unique(digests, return_inverse=True, return_counts=True)
     copies = int((counts - 1).sum())
     if copies:

@@ -51,7 +51,7 @@ def folder_of(path: str | os.PathLike, name: str) -> Path:
         raise checks.error(f"`{name}` must be a folder", given=repr(path))
     folder = Path(path).expanduser()
     if not folder.exists():
-        near = [found.name for found in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        near = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
         close = difflib.get_close_matches(folder.name, near)
         fix = f"Close names there: {lookup.some(close)}." if close else "Check the path."
         raise checks.error(f"`{name}` must be a folder that exists", given=f"'{path}'", fix=fix)
@@ -63,10 +63,10 @@ def folder_of(path: str | os.PathLike, name: str) -> Path:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         return sorted(
-            found for found in folder.iterdir() if found.is_dir() and not found.name.startswith(".")
+            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
         )
     except PermissionError as refused:
-        _unreadable(refused)
+        _raise_unreadable(refused)
 
 
 def class_names_of(path: str | os.PathLike) -> list[str]:
@@ -90,7 +90,7 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
     folders = _subfolders(root)
     names = [folder.name for folder in folders]
     if not folders:
-        loose = sum(is_image(found) for found in root.iterdir())
+        loose = sum(is_image(file) for file in root.iterdir())
         given = (
             f"{loose} images without class folders in '{root}'"
             if loose
@@ -123,7 +123,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in images.EXTENSIONS and not path.name.startswith(".")
 
 
-def _unreadable(refused: OSError) -> None:
+def _raise_unreadable(refused: OSError) -> None:
     raise checks.error(
         "folders must be readable",
         given=f"'{refused.filename}' ({refused.strerror})",
@@ -132,26 +132,23 @@ def _unreadable(refused: OSError) -> None:
 
 
 def walk(folder: Path) -> list[Path]:
-    """All files below that are not hidden; links are followed, circles are not."""
-    found, seen = [], set()
-    for where, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+    """Returns all files below `folder` that are not hidden; links are followed, but no folder is listed twice."""
+    paths, seen = [], set()
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
         real = os.path.realpath(where)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(where) / name for name in files if not name.startswith(".")]
-    return found
+        paths += [Path(where) / name for name in files if not name.startswith(".")]
+    return paths
 
 
 def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
-    """The images of the classes that are there."""
-    paths, ids, others = (
-        [],
-        [],
-        sum(found.is_file() and not found.name.startswith(".") for found in root.iterdir()),
-    )
+    """Lists the images in the subfolders of `root`, each of which must be a known class."""
+    others = sum(path.is_file() and not path.name.startswith(".") for path in root.iterdir())
+    paths, ids = [], []
     for folder in _subfolders(root):
         if folder.name not in class_names:
             close = difflib.get_close_matches(folder.name, class_names)

@@ -71,7 +71,7 @@ class Keeper:
         self.outputs = Outputs(self.rows, self.cache, self.note, self.verbose)
         self._uppers: dict[int, keras.Model] = {}
         self._refused: set[int] = set()
-        self._unstable: dict[int, str] = {}  # what traces told about calls
+        self._unstable: dict[int, str] = {}  # position of a call: why its output changes by itself
         self._order = nodes.nodes(self.model)
         self._tensors = {node.operation.name: node.outputs[0] for node in self._order}
         self._names = {
@@ -156,7 +156,7 @@ class Keeper:
         return candidates._replace(changed=candidates.changed | norms)
 
     def _frozen(self, number: int) -> frozen.Frozen:
-        """The frozen part in a stage, as far as traces have told."""
+        """The frozen part in a stage, without the calls that a trace has shown to be unstable."""
         return frozen.find(self.model, self._candidates[number], self._unstable)
 
     def _kind(self, number: int) -> str:
@@ -190,8 +190,8 @@ class Keeper:
         stage = self.plan[number]
         if stage.applied_method.replaces_fit:
             calls = [node.operation.name for node in self._order]
-            is_clear = all(calls.count(name) == 1 for name in self._needs(number))
-            return self.given.source is not None and is_clear
+            are_called_once = all(calls.count(name) == 1 for name in self._needs(number))
+            return self.given.source is not None and are_called_once
         part = self._frozen(number)
         if not (part.crossing or part.reason) or not self._saves_time(stage):
             return False
@@ -241,10 +241,9 @@ class Keeper:
         if not self._may_cache(number, tell=True):
             return False
         own = self._missing(kind, self._needs(number))
-        is_solved = self.plan[
-            number
-        ].applied_method.replaces_fit  # on what the model does in inference
-        if not own or not trace.gives(own.values(), inference=is_solved):
+        # A head is solved for on what the model gives in inference.
+        inference = self.plan[number].applied_method.replaces_fit
+        if not own or not trace.gives(own.values(), inference=inference):
             return not own
 
         later = self._missing(kind, self._needed_later(number))
@@ -297,6 +296,6 @@ class Keeper:
         return names
 
     def _read(self, kind: str, tensor: keras.KerasTensor) -> Read:
-        """From places to the cached rows of a tensor."""
+        """Returns a function from places, the indices of examples, to the cached rows of a tensor."""
         read = features.reader(self.outputs.arrays[kind, self._names[id(tensor)]])
         return lambda places: tf.cast(read(places), tensor.dtype)

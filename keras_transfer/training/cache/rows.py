@@ -21,7 +21,7 @@ __all__ = ["IMAGES", "TRAIN", "VALIDATION", "VIEWS", "Rows"]
 IMAGES, VIEWS = "images", "views"  # kinds of training rows
 TRAIN, VALIDATION = "train", "validation"
 
-Read = Callable[[tf.Tensor], tf.Tensor]
+Read = Callable[[tf.Tensor], tf.Tensor]  # from places, the indices of examples, to cached rows
 
 
 @dataclasses.dataclass
@@ -102,7 +102,7 @@ class Rows:
         Args:
             split: "train" or "validation".
             kind: Which training rows are cached.
-            reads: From places to rows, for each of the cached tensors.
+            reads: For each cached tensor, a function from places to its rows.
             smooth: Smooths the targets.
         """
         first = 0 if split == TRAIN else self.trained(kind)

@@ -100,7 +100,7 @@ class Regulariser(Method):
         try:
             yield training_model
         finally:
-            layer.value = _ended
+            layer.value = _raise_outside_with
             training_model.train_function = None  # what was traced holds the penalty
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ class Regulariser(Method):
         return {"regulariser": {"class": type(self).__name__, **self.get_config()}}
 
 
-def _ended(_: list) -> None:
+def _raise_outside_with(_: list) -> None:
     raise checks.error(
         "a training model must be used within its `with` block", given="`fit` after its end"
     )
@@ -160,16 +160,16 @@ def trunk_end(model: keras.Model) -> keras.KerasTensor:
         InputError: If the model has no weights below its head.
     """
     mark = marks.representation(model)
-    found = [mark.output] if mark is not None else boundaries.trunk_end(nodes.nodes(model))
-    if not found:
+    ends = [mark.output] if mark is not None else boundaries.trunk_end(nodes.nodes(model))
+    if not ends:
         raise checks.error("`model` must have a trunk with weights", given=repr(model.name))
-    return found[0]
+    return ends[0]
 
 
 def kernels(model: keras.Model) -> tuple[dict[str, keras.Variable], dict[str, keras.Variable]]:
     """Returns the kernels (weights of rank 2 and more) of the trunk and those of the head, by path.
 
-    Biases, and scales and statistics of normalisations, are none of them, as for weight decay.
+    Biases, and scales and statistics of normalisations, are left out, as they are from weight decay.
     """
     leaves = {
         id(variable): path

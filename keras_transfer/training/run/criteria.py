@@ -17,8 +17,8 @@ PERFECT = 0.01  # added to the error rate, so that a perfect task does not decid
 def monitor(model: keras.Model) -> str:
     """Returns what chooses the epoch: the metric of a single task, `ERROR` for several tasks, else the loss.
 
-    A fine-tuned network grows surer of its mistakes too, so its loss can rise while its answers get better; in a sum,
-    the loss of one task that does so decides for all others. Losses of the user's own are summed as they say.
+    A fine-tuned network also grows surer of its mistakes, so its loss can rise while its answers get better; one such
+    task could decide the summed loss of all. A model with losses of the user's own is judged by that sum all the same.
 
     Example:
         >>> import keras_transfer as kt
@@ -26,15 +26,15 @@ def monitor(model: keras.Model) -> str:
         >>> monitor(kt.build_model(kt.backbone("tiny", weights=None), tasks))
         'val_error'
     """
-    found = marks.outputs(model)
-    if len(found) == 1:
-        ((name, output),) = found.items()
+    outputs = marks.outputs(model)
+    if len(outputs) == 1:
+        ((name, output),) = outputs.items()
         return f"val_{output.task.monitor}" if _is_measured(model, name) else "val_loss"
     losses = compiling.arguments(model).get("loss")
     known = isinstance(losses, dict) and all(
-        _is_measured(model, name) or isinstance(losses.get(name), TaskLoss) for name in found
+        _is_measured(model, name) or isinstance(losses.get(name), TaskLoss) for name in outputs
     )
-    return ERROR if found and known else "val_loss"
+    return ERROR if outputs and known else "val_loss"
 
 
 def add_error(model: keras.Model, logs: dict) -> None:

@@ -86,7 +86,7 @@ class Record:
 def _versions() -> dict:
     import keras_transfer
 
-    found = {
+    versions = {
         "keras_transfer": keras_transfer.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
@@ -94,8 +94,8 @@ def _versions() -> dict:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        found["tensorflow"] = tf.__version__
-    return found
+        versions["tensorflow"] = tf.__version__
+    return versions
 
 
 def plain(value: object) -> Any:

@@ -39,11 +39,11 @@ class Saved(NamedTuple):
 
     @property
     def is_of_second_run(self) -> bool:
-        """Whether the run that trains on all images was killed."""
+        """Whether the second run, which trains on all images, was the one that was killed."""
         return self.facts["chosen"] is not None
 
     def of_first_run(self) -> "Saved":
-        """The state of the first run; its end, where the second one was killed."""
+        """Returns the state of the first run: where it was killed, or its end if the second run was killed."""
         return self._replace(facts={**self.facts, **(self.facts["chosen"] or {})})
 
 
@@ -190,7 +190,7 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
     """
     try:
         import fcntl
-    except ImportError:  # Windows has no such locks; two processes are not told apart there.
+    except ImportError:  # Windows has no such locks: there two runs can write to one folder.
         yield
         return
     path = pathlib.Path(folder) / LOCK
@@ -214,4 +214,6 @@ def lock(folder: str | os.PathLike) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is held: whoever waits for it finds that out
+            path.unlink(
+                missing_ok=True
+            )  # before the lock is released, so that it is not another run's
