@@ -48,4 +48,5 @@ def main(arguments: argparse.Namespace) -> None:
         size, used = f"{entry.bytes / 1e6:>10,.1f} MB", f"{entry.used.astimezone():%Y-%m-%d %H:%M}"
         print(f"{entry.key}  {size}  {used}  {content}")
     total = sum(entry.bytes for entry in entries)
-    print(f"keras_transfer: {len(entries)} entries in {folder.path}, {total / 1e6:,.1f} MB")
+    noun = "entry" if len(entries) == 1 else "entries"
+    print(f"keras_transfer: {len(entries)} {noun} in {folder.path}, {total / 1e6:,.1f} MB")

@@ -177,8 +177,8 @@ def test_the_command(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "3 rows of pool" in shown
     assert "not finished" in shown
-    assert "2 kept" in shown
+    assert ": 2 entries in" in shown
     assert main.main(["cache", "--folder", str(tmp_path), "--clear", "--unused-days", "1"]) == 0
-    assert "1 kept" in capsys.readouterr().out
+    assert ": 1 entry in" in capsys.readouterr().out
     assert main.main(["cache", "--folder", str(tmp_path), "--clear"]) == 0
-    assert "0 kept" in capsys.readouterr().out
+    assert ": 0 entries in" in capsys.readouterr().out
