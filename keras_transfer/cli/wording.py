@@ -5,16 +5,17 @@ import re
 
 __all__ = ["to_options"]
 
-# An argument of the package: the command's option that sets it, where the two have different names.
+# An argument of the package: the options that may set it, where they have other names; the first one
+# that the command has is meant.
 OPTIONS = {
-    "corrupt": "skip_corrupt",
-    "output": "backbone_output",
-    "path": "out",
-    "root": "folder",
-    "run_dir": "out",
-    "source": "backbone",
-    "to": "out",
-    "trust": "trust_backbone",
+    "corrupt": ("skip_corrupt",),
+    "output": ("backbone_output",),
+    "path": ("folder", "out"),
+    "root": ("folder",),
+    "run_dir": ("out",),
+    "source": ("backbone",),
+    "to": ("out",),
+    "trust": ("trust_backbone",),
 }
 # `name`, name=value or `name=value`
 ARGUMENT = re.compile(r"`(\w+)`|`?\b(\w+)=('[^']*'|[\w./]*)`?")
@@ -34,7 +35,8 @@ def to_options(text: str, parser: argparse.ArgumentParser) -> str:
 
     def replace(match: re.Match[str]) -> str:
         name, value = match[1] or match[2], (match[3] or "").strip("'")
-        action = actions.get(name) or actions.get(OPTIONS.get(name, ""))
+        options = [option for option in (name, *OPTIONS.get(name, ())) if option in actions]
+        action = actions[options[0]] if options else None
         if action is None:
             return match[0]
         if not action.option_strings:

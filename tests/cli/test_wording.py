@@ -27,3 +27,11 @@ def test_arguments_become_options_of_the_command(text, expected):
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     assert wording.to_options(text, parser) == expected
+
+
+def test_a_path_is_the_folder_of_a_command_that_has_one():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out")
+    assert wording.to_options("`path` must exist", parser) == "--out must exist"
+    parser.add_argument("folder", metavar="FOLDER")
+    assert wording.to_options("`path` must exist", parser) == "FOLDER must exist"

@@ -101,7 +101,7 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
         _subfolders(folder) for folder in folders
     ):
         options = ", ".join(f"{name!r}" for name in names)
-        fix = f"Pass one as `path` and another as `test` or `validation`: from_folder('{folders[-1]}', test=...)."
+        fix = f"Pass one as `path`, such as '{folders[-1]}', and another as `test` or `validation`."
         raise checks.error(
             "`path` must hold one subfolder for each class",
             given=f"splits ({options}) in '{root}'",
