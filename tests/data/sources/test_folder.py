@@ -283,7 +283,7 @@ def test_bad_folders_are_refused(photos, tmp_path):
         (
             tmp_path / "splits",
             {},
-            r"Given: splits \('test', 'train'\).* from_folder\('.*train', test=\.\.\.\)",
+            r"Given: splits \('test', 'train'\).* such as '.*train', and another as `test`",
         ),
         (photos, {"test": tmp_path / "nowhere"}, "`test` must be a folder that exists"),
         (
