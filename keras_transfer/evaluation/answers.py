@@ -68,7 +68,9 @@ class Answers:
         self.class_names = class_names
         self.task = None if task is None else _with_names(task, class_names)
         self.reweighted = False
-        self._targets, self._outputs, self._mistakes = [], [], []
+        self._targets: list[np.ndarray] = []
+        self._outputs: list[np.ndarray] = []
+        self._mistakes: list[tuple] = []  # a heap of (error, -place, target, output, thumbnail)
 
     def add(
         self,
@@ -95,11 +97,13 @@ class Answers:
         targets, outputs = self.task.check(targets[rows], outputs[rows], first=first)
         self._targets.append(targets)
         self._outputs.append(outputs)
-        self._keep_mistakes(first, rows, images, targets, outputs)
+        errors = self.task.errors(targets, outputs)
+        if errors is not None:
+            self._keep_mistakes(errors, first, rows, images, targets, outputs)
 
     def result(self, files: Sequence[str] | None = None) -> Result | None:
         """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
-        if not self._targets:
+        if self.task is None or not self._targets:
             return None
         targets, outputs = np.concatenate(self._targets), np.concatenate(self._outputs)
         scores = dict(self.task.measure(targets, outputs))
@@ -107,12 +111,13 @@ class Answers:
         mistakes = []
         largest_first = sorted(self._mistakes, key=lambda item: (-item[0], -item[1]))
         for error, place, target, output, thumbnail in largest_first:
+            file = files[-place] if files else None
             mistake = Mistake(
                 index=-place,
                 target=self.task.describe(target),
                 predicted=self.task.describe(output),
                 score=float(error),
-                file=files and files[-place],
+                file=file,
                 picture=_data_uri(thumbnail),
             )
             mistakes.append(mistake)
@@ -131,6 +136,7 @@ class Answers:
 
     def _keep_mistakes(
         self,
+        errors: np.ndarray,
         first: int,
         rows: np.ndarray,
         images: np.ndarray,
@@ -138,9 +144,6 @@ class Answers:
         outputs: np.ndarray,
     ) -> None:
         """Keeps the worst answers in a heap, the least wrong one on top."""
-        errors = self.task.errors(targets, outputs)
-        if errors is None:
-            return
         for i in np.argsort(-errors, kind="stable")[: self.keep]:
             is_full = len(self._mistakes) == self.keep
             if errors[i] <= 0 or (is_full and errors[i] <= self._mistakes[0][0]):

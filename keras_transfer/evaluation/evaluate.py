@@ -66,7 +66,8 @@ def evaluate(
     begin = time.perf_counter()
     source = _choose_split(data, quiet=verbose == 0)
     signature = _signature(model, source.dataset)
-    clock, collected, outputs = _Clock(), {}, {}
+    clock, outputs = _Clock(), {}
+    collected: dict[str, answers.Answers] = {}
     for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
         truth, weights = (
             _by_name(truth, list(outputs), "targets"),
@@ -246,16 +247,17 @@ def _new_answers(
 
 def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:
     results = {name: each.result(source.files) for name, each in collected.items()}
-    if not any(results.values()):
+    measured = {name: result for name, result in results.items() if result is not None}
+    if not measured:
         raise checks.error(
             "`data` must have a labelled example", given="sample weight 0 for every example"
         )
-    for name in [name for name, result in results.items() if result is None]:
-        source.note(f"no example has a target of {name!r}: not measured")
-        del results[name]
+    for name in results:
+        if name not in measured:
+            source.note(f"no example has a target of {name!r}: not measured")
     if any(each.reweighted for each in collected.values()):
         source.note("sample weights other than 0 and 1 count as 1 in the scores")
-    return results
+    return measured
 
 
 def _array(value: Any) -> np.ndarray | None:
@@ -269,16 +271,15 @@ def _training_facts(model: keras.Model, history: Any) -> dict:
         if not hasattr(history, "record"):
             return {"history": {}, "epochs": [], "training": None}
     if isinstance(history, Mapping):
-        stages = [
-            range(stage["epochs"][0], stage["epochs"][1] + 1) for stage in history.get("stages", ())
-        ]
-        curves, epochs, record = (
-            history.get("history", {}),
-            [epoch for stage in stages for epoch in stage],
-            history,
-        )
+        record: Mapping | None = history
+        curves = history.get("history", {})
+        epochs: list[int] = []
+        for stage in history.get("stages", ()):
+            first, last = stage["epochs"]
+            epochs += range(first, last + 1)
     elif hasattr(history, "history"):
-        curves, epochs, record = history.history, history.epoch, getattr(history, "record", None)
+        record = getattr(history, "record", None)
+        curves, epochs = history.history, history.epoch
     else:
         raise checks.error(
             "`history` must be a Keras History or a run record", given=type(history).__name__

@@ -32,7 +32,7 @@ class ScaledHuber(base.TaskLoss):
     def __init__(
         self,
         *,
-        scale: float | Sequence[float] = 1.0,
+        scale: float | Sequence[float] | np.ndarray = 1.0,
         delta: float = 1.0,
         reduction: str = "mean_with_sample_weight",
         name: str = "scaled_huber",

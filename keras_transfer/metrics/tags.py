@@ -47,7 +47,7 @@ def tag_scores(
     probabilities: np.ndarray,
     names: Sequence[str],
     *,
-    thresholds: Sequence[float] | None = None,
+    thresholds: Sequence[float] | np.ndarray | None = None,
 ) -> dict:
     """Scores of tags, as a dict that goes into JSON as it is.
 

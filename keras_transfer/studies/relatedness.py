@@ -71,9 +71,7 @@ class Similarity(keras.callbacks.Callback):
 
         None stands where two tasks never had labels together.
         """
-        known = self._counts > 0
-        means = np.divide(self._sums, self._counts, out=np.zeros_like(self._sums), where=known)
-        return np.where(known, means, None).tolist()
+        return np.ma.divide(self._sums, self._counts).tolist()  # divisions by 0 are masked
 
 
 def inner_products(model: keras.Model) -> Callable:
@@ -133,7 +131,9 @@ def _frozen_balancer(model: keras.Model) -> Iterator[None]:
         balance.settle(learning=not was)
 
 
-def groups(names: Sequence[str], similarity: Sequence[Sequence[float | None]]) -> list[list[str]]:
+def groups(
+    names: Sequence[str], similarity: Sequence[Sequence[float | None]] | np.ndarray
+) -> list[list[str]]:
     """Returns the grouping with the largest sum of similarities within its groups; of equal ones, the coarsest.
 
     With more than 8 tasks not all groupings are tried: groups are merged as long as that makes the sum larger.
@@ -151,7 +151,8 @@ def groups(names: Sequence[str], similarity: Sequence[Sequence[float | None]]) -
             pairs = itertools.chain.from_iterable(itertools.combinations(part, 2) for part in parts)
             return sum(table[pair] for pair in pairs), -len(parts)
 
-        best = sorted(map(sorted, max(_partitions(list(range(len(names)))), key=rank)))
+        partition = max(_partitions(list(range(len(names)))), key=rank)
+        best = sorted(sorted(part) for part in partition)
     return [np.array(names, dtype=object)[part].tolist() for part in best]
 
 

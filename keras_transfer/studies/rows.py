@@ -73,7 +73,7 @@ class Rows:
             files.write_text(self.file, json.dumps(record, indent=1))
 
 
-def describe(value: Any) -> object:
+def describe(value: Any) -> Any:
     """Returns an argument as a value that JSON can hold; arguments that differ have descriptions that differ.
 
     Example:

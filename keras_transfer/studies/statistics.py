@@ -70,5 +70,4 @@ def mean_table(tables: Sequence[list | None]) -> list[list[float | None]] | None
     arrays = [np.array(table, dtype="float64") for table in tables if table]  # None becomes NaN
     if not arrays:
         return None
-    means = np.ma.masked_invalid(np.stack(arrays)).mean(axis=0)
-    return np.where(np.ma.getmaskarray(means), None, means.data).tolist()
+    return np.ma.masked_invalid(np.stack(arrays)).mean(axis=0).tolist()

@@ -21,7 +21,7 @@ __all__ = ["compare_tasks"]
 def compare_tasks(
     backbone: keras.Model,
     task: Mapping[str, tasks.Task],
-    data: object,
+    data: Any,
     *,
     seeds: int = 3,
     sharing: str | models.Sharing | Mapping[str, str] | None = None,
@@ -78,7 +78,7 @@ def compare_tasks(
     _check_tasks(task)
     first = data(0) if callable(data) else data
     _check_data(first, task)
-    scheme = {"sharing": sharing, "balancing": balancing, "balance_on": balance_on}
+    scheme: dict[str, Any] = {"sharing": sharing, "balancing": balancing, "balance_on": balance_on}
     joint = models.build_model(backbone, task, **scheme)  # raises errors before training starts
     options = _choose_open_options(options, joint, first)
 

@@ -13,7 +13,7 @@ __all__ = ["TASKS", "Classification", "MultiLabel", "Regression", "Task", "requi
 
 # kind: its class. A model without tasks is measured as the first one whose `infer` fits its outputs; regression, the
 # last, takes all that are left.
-TASKS = {
+TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "multi_label": MultiLabel,
     "regression": Regression,

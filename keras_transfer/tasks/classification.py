@@ -11,7 +11,7 @@ from keras_transfer import losses, metrics
 from keras_transfer.core import checks, lookup
 from keras_transfer.metrics import classification as scoring
 from keras_transfer.pages import document
-from keras_transfer.tasks import base, class_scores
+from keras_transfer.tasks import base, class_scores, naming
 
 __all__ = ["Classification"]
 
@@ -57,6 +57,7 @@ class Classification(base.Task):
     """
 
     kind = "classification"
+    class_names: list[str]
     score = "accuracy"
     monitor = "accuracy"
     default_augmentation = True
@@ -85,7 +86,8 @@ class Classification(base.Task):
             level=level,
             stop_gradient=stop_gradient,
         )
-        self.class_names = _names(classes)
+        self.class_names = naming.read_names(classes, argument="classes", minimum=2)
+        self.mixed_classes = len(self.class_names)
         self.class_weights = _weights(class_weights, self.class_names)
         self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")
         self.chosen_loss = _loss(loss)
@@ -98,11 +100,6 @@ class Classification(base.Task):
     def units(self) -> int:
         """The number of classes."""
         return len(self.class_names)
-
-    @property
-    def mixed_classes(self) -> int:
-        """The number of classes."""
-        return self.units
 
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """Softmax."""
@@ -171,7 +168,8 @@ class Classification(base.Task):
         """Returns tau log(prior) for logit adjustment, else 0."""
         if not isinstance(loss, losses.LogitAdjusted):
             return super().logit_shift(loss)
-        return loss.tau * np.log(np.array(loss.priors) / sum(loss.priors))
+        priors = np.array(loss.priors, "float64")
+        return loss.tau * np.log(priors / sum(priors))
 
     @classmethod
     def infer(
@@ -187,7 +185,9 @@ class Classification(base.Task):
                 given=outputs.shape,
                 fix="Say what they are with `task=`.",
             )
-        return cls(class_names if len(class_names or ()) == classes else classes)
+        if class_names is not None and len(class_names) == classes:
+            return cls(class_names)
+        return cls(classes)
 
     def check(
         self, targets: np.ndarray, outputs: np.ndarray, *, first: int = 0
@@ -254,7 +254,7 @@ class Classification(base.Task):
         confusion = f'<div class="beside">{figure}<div>{listed}</div></div>'
         return class_scores.table(scores["classes"]) + document.box("Confusion", confusion)
 
-    def decode(self, outputs: object) -> dict:
+    def decode(self, outputs: Any) -> dict:
         """Returns `probabilities`, the best `label`, and the top `classes`, best first."""
         import tensorflow as tf
 
@@ -299,48 +299,24 @@ class Classification(base.Task):
         return {**super().get_config(), **own}
 
     @classmethod
-    def example(cls, **options: object) -> tuple["Classification", np.ndarray]:
+    def example(cls, **options: Any) -> tuple["Classification", np.ndarray]:
         """Returns three animals."""
         return cls(["cat", "dog", "emu"], **options), np.array([0, 2, 1, 2])
 
 
-def _names(classes: int | Sequence[str]) -> list[str]:
-    if isinstance(classes, str | set | frozenset | dict):
-        raise checks.error(
-            "`classes` must be a number or a list of names, which has an order", given=repr(classes)
-        )
-    names = (
-        list(classes)
-        if hasattr(classes, "__iter__")
-        else checks.integer(classes, name="classes", minimum=2)
-    )
-    if isinstance(names, int):
-        return [str(index) for index in range(names)]
-    if len(names) < 2 or len(set(names)) < len(names):
-        twice = next((name for name in names if names.count(name) > 1), None)
-        given = f"{twice!r} twice" if twice is not None else f"{len(names)} names"
-        raise checks.error("`classes` must be at least two different names", given=given)
-    return [str(name) for name in names]
-
-
-def _weights(weights: Any, names: list[str]) -> str | list[float] | None:
+def _weights(weights: Any, classes: list[str]) -> str | list[float] | None:
     """Returns None, a name or a weight per class."""
     if weights is None or (isinstance(weights, str) and weights in losses.WEIGHTS):
         return weights
     if isinstance(weights, str):
-        names = ", ".join(map(repr, losses.WEIGHTS))
+        known = ", ".join(map(repr, losses.WEIGHTS))
         raise checks.error(
-            f"`class_weights` must be None, {names}, a dict or a list", given=repr(weights)
+            f"`class_weights` must be None, {known}, a dict or a list", given=repr(weights)
         )
-    if isinstance(weights, Mapping):
-        for name in weights:
-            lookup.find(name, dict.fromkeys(names), argument="class_weights")
-        weights = [weights.get(name, 1.0) for name in names]
-    if len(weights) != len(names):
-        raise checks.error(
-            f"`class_weights` must have {len(names)} entries, one a class", given=len(weights)
-        )
-    return [checks.number(weight, name="class_weights", minimum=0) for weight in weights]
+    values = naming.values_in_order(
+        weights, classes, argument="class_weights", default=1.0, what="class"
+    )
+    return [checks.number(value, name="class_weights", minimum=0) for value in values]
 
 
 def _loss(loss: object) -> str | keras.losses.Loss:

@@ -1,17 +1,18 @@
 """Tags: any number of names an image."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_transfer import losses, metrics
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks
 from keras_transfer.data.targets import tags as tag_labels
 from keras_transfer.metrics import tags as scoring
 from keras_transfer.pages import document
-from keras_transfer.tasks import base, class_scores
+from keras_transfer.tasks import base, class_scores, naming
 
 __all__ = ["MultiLabel"]
 
@@ -51,6 +52,7 @@ class MultiLabel(base.Task):
     """
 
     kind = "multi_label"
+    class_names: list[str]
     score = "map"
     monitor = "accuracy"
     moves_with_image = False
@@ -78,19 +80,15 @@ class MultiLabel(base.Task):
             level=level,
             stop_gradient=stop_gradient,
         )
-        self.class_names = _names(tags)
+        self.class_names = naming.read_names(tags, argument="tags", minimum=1)
         self.thresholds = _thresholds(thresholds, self.class_names)
-        self.chosen = None if chosen is None else _thresholds(chosen, self.class_names)
+        self.calibrates = self.thresholds is None
+        self.chosen = _thresholds(chosen, self.class_names)
 
     @property
     def units(self) -> int:
         """The number of tags."""
         return len(self.class_names)
-
-    @property
-    def calibrates(self) -> bool:
-        """Whether thresholds are chosen on the validation data."""
-        return self.thresholds is None
 
     @property
     def limits(self) -> np.ndarray:
@@ -110,9 +108,9 @@ class MultiLabel(base.Task):
         """Returns the share of right tags."""
         return [metrics.TagAccuracy()]
 
-    def encode(self, targets: Iterable) -> np.ndarray:
+    def encode(self, targets: np.ndarray | Sequence) -> np.ndarray:
         """Returns float32 rows of 0 and 1, NaN where a tag is not known."""
-        values = list(targets) if isinstance(targets, np.ndarray) else targets
+        values: Sequence = list(targets) if isinstance(targets, np.ndarray) else targets
         are_texts = any(isinstance(each, str) for each in values)
         if are_texts:
             values = tag_labels.split_tags(values)
@@ -140,9 +138,10 @@ class MultiLabel(base.Task):
 
     def calibrate(self, targets: np.ndarray, outputs: np.ndarray) -> str:
         """Chooses the threshold with the best F1 of each tag."""
-        self.chosen = scoring.best_thresholds(targets, outputs).tolist()
+        chosen = scoring.best_thresholds(targets, outputs).tolist()
+        self.chosen = chosen
         texts = [
-            f"{name} {limit:.2f}" for name, limit in zip(self.class_names, self.chosen, strict=True)
+            f"{name} {limit:.2f}" for name, limit in zip(self.class_names, chosen, strict=True)
         ]
         shown = ", ".join(texts[:5]) + (", …" if len(texts) > 5 else "")
         return f"thresholds with the best F1 on validation: {shown}"
@@ -194,7 +193,7 @@ class MultiLabel(base.Task):
     ) -> str:
         """Returns the table of tags, and their precision against recall."""
         table = class_scores.table(scores["classes"], columns={**COLUMNS, "threshold": "threshold"})
-        if targets is None:
+        if targets is None or outputs is None:
             return table
         from keras_transfer.pages import plots  # brings matplotlib
 
@@ -207,7 +206,7 @@ class MultiLabel(base.Task):
         picture = plots.svg(plots.precision_recall(curves), name=f"recall-{name}", label=label)
         return table + document.box("Precision and recall", f"<figure>{picture}</figure>")
 
-    def decode(self, outputs: object) -> dict:
+    def decode(self, outputs: Any) -> dict:
         """Returns `probabilities`, and `tags`: the names of those that are there, joined by ";"."""
         import tensorflow as tf
 
@@ -230,39 +229,17 @@ class MultiLabel(base.Task):
         return {**super().get_config(), **own}
 
     @classmethod
-    def example(cls, **options: object) -> tuple["MultiLabel", np.ndarray]:
+    def example(cls, **options: Any) -> tuple["MultiLabel", np.ndarray]:
         """Returns two tags, one of them not known of an image."""
         rows = [[1, 0], [1, 1], [0, 1], [0, np.nan]]
         return cls(["red", "round"], **options), np.array(rows, "float32")
 
 
-def _names(tags: int | Sequence[str]) -> list[str]:
-    if isinstance(tags, str | set | frozenset | dict):
-        raise checks.error(
-            "`tags` must be a number or a list of names, which has an order", given=repr(tags)
-        )
-    if not hasattr(tags, "__iter__"):
-        return [str(index) for index in range(checks.integer(tags, name="tags"))]
-    names = [str(name) for name in tags]
-    if not names or len(set(names)) < len(names):
-        twice = next((name for name in names if names.count(name) > 1), None)
-        given = "none" if twice is None else f"{twice!r} twice"
-        raise checks.error("`tags` must be different names", given=given)
-    return names
-
-
-def _thresholds(values: object, names: list[str]) -> list[float] | None:
+def _thresholds(values: Any, tags: list[str]) -> list[float] | None:
     """Returns None, or a threshold for each tag."""
     if values is None:
         return None
-    if isinstance(values, Mapping):
-        for name in values:
-            lookup.find(name, dict.fromkeys(names), argument="thresholds")
-        values = [values.get(name, 0.5) for name in names]
-    elif not hasattr(values, "__iter__"):
-        values = [values] * len(names)
-    if len(values) != len(names):
-        raise checks.error(
-            f"`thresholds` must have {len(names)} entries, one a tag", given=len(values)
-        )
+    if not hasattr(values, "__iter__"):
+        values = [values] * len(tags)
+    values = naming.values_in_order(values, tags, argument="thresholds", default=0.5, what="tag")
     return [checks.number(value, name="thresholds", above=0, below=1) for value in values]

@@ -1,6 +1,7 @@
 """Numbers in the unit of their labels."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -160,21 +161,10 @@ class Regression(base.Task):
         name: str,
     ) -> str:
         """Returns figures of the first outputs, and a table where there are several."""
-        from keras_transfer.pages import plots  # brings matplotlib
-
-        boxes = []
-        count = 0 if outputs is None else min(outputs.shape[1], DRAWN)
-        for output in range(count):
-            suffix = f" of output {output}" if outputs.shape[1] > 1 else ""
-            pair = targets[:, output], outputs[:, output]
-            for title, draw in (
-                ("Predicted against true", plots.scatter),
-                ("Errors", plots.residuals),
-            ):
-                figure_name = f"{draw.__name__}-{name}-{output}"
-                picture = plots.svg(draw(*pair), name=figure_name, label=title + suffix)
-                boxes.append(document.box(title + suffix, f"<figure>{picture}</figure>"))
-        parts = [f'<div class="pair">{"".join(boxes)}</div>'] if boxes else []
+        parts = []
+        if targets is not None and outputs is not None:
+            boxes = _draw(targets, outputs, name)
+            parts.append(f'<div class="pair">{"".join(boxes)}</div>')
 
         if scores.get("outputs"):
             rows = []
@@ -184,7 +174,7 @@ class Regression(base.Task):
             parts.append(document.box("Each output", table))
         return "".join(parts)
 
-    def decode(self, outputs: object) -> dict:
+    def decode(self, outputs: Any) -> dict:
         """Returns `value`."""
         import tensorflow as tf
 
@@ -200,6 +190,24 @@ class Regression(base.Task):
         return {**super().get_config(), "outputs": self.outputs, "unit": self.unit}
 
     @classmethod
-    def example(cls, **options: object) -> tuple["Regression", np.ndarray]:
+    def example(cls, **options: Any) -> tuple["Regression", np.ndarray]:
         """Returns one number an image."""
         return cls(1, **options), np.array([3.0, 60.0, 24.5, 8.0])
+
+
+def _draw(targets: np.ndarray, outputs: np.ndarray, name: str) -> list[str]:
+    """Returns two figures of each of the first outputs."""
+    from keras_transfer.pages import plots  # brings matplotlib
+
+    boxes = []
+    for output in range(min(outputs.shape[1], DRAWN)):
+        suffix = f" of output {output}" if outputs.shape[1] > 1 else ""
+        pair = targets[:, output], outputs[:, output]
+        for title, draw in (
+            ("Predicted against true", plots.scatter),
+            ("Errors", plots.residuals),
+        ):
+            figure_name = f"{draw.__name__}-{name}-{output}"
+            picture = plots.svg(draw(*pair), name=figure_name, label=title + suffix)
+            boxes.append(document.box(title + suffix, f"<figure>{picture}</figure>"))
+    return boxes

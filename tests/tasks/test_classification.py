@@ -150,7 +150,7 @@ def test_bad_targets(targets, message):
     ("arguments", "message"),
     [
         ({"classes": 1}, "at least 2"),
-        ({"classes": ["a"]}, "at least two different names"),
+        ({"classes": ["a"]}, "2 or more different names. Given: 1 names"),
         ({"classes": ["a", "b", "a"]}, "'a' twice"),
         ({"classes": "cat"}, "a number or a list"),
         ({"classes": {"a", "b"}}, "which has an order"),

@@ -77,7 +77,7 @@ def test_bad_labels(labels, message):
     [
         ({"tags": 0}, "`tags` must be a whole number"),
         ({"tags": "red"}, "a number or a list of names"),
-        ({"tags": []}, "different names. Given: none"),
+        ({"tags": []}, "1 or more different names. Given: 0 names"),
         ({"tags": ["a", "a"]}, "'a' twice"),
         ({"tags": TAGS, "thresholds": [0.5]}, "2 entries, one a tag. Given: 1"),
         ({"tags": TAGS, "thresholds": {"rde": 0.5}}, "Close names: 'red'"),

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ LETTERS = 58  # about so many fit above the axes
 NAMED = 8  # a legend of more blocks names some of them
 FACTOR = "_factor"  # ends the names of what a balancer makes of tasks
 FAINTEST = 0.2  # opacity of the lowest block's line; the others lie between it and 1
-DASHED = {"color": plots.COLOURS["ink"], "linewidth": 1, "linestyle": (0, (3, 3))}
+DASHED: dict[str, Any] = {"color": plots.COLOURS["ink"], "linewidth": 1, "linestyle": (0, (3, 3))}
 
 
 @matplotlib.rc_context(plots.STYLE)
@@ -47,10 +48,10 @@ def learning_curves(
         >>> list(learning_curves({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6], "loss": [1.0, 0.5]}))
         ['loss', 'accuracy']
     """
-    names = dict.fromkeys(
+    metrics = dict.fromkeys(
         name.removeprefix("val_") for name in history if not name.endswith(FACTOR)
     )
-    names = sorted(names, key=lambda name: (name == "learning_rate", name != "loss"))
+    names = sorted(metrics, key=lambda name: (name == "learning_rate", name != "loss"))
     if epochs is None:
         epochs = range(max(map(len, history.values()), default=0))
     epochs = list(epochs)
@@ -71,7 +72,7 @@ def _factors(axes: Axes, factors: Mapping[str, Sequence[float]], epochs: list[in
     """Draws what a balancer multiplied each task's loss or gradient by, tasks from dark to light."""
     shades = np.linspace(1, FAINTEST, max(len(factors), 2))
     colours = itertools.cycle((plots.COLOURS["first"], plots.COLOURS["second"]))
-    style = {"marker": "o", "ms": 3}
+    style: dict[str, Any] = {"marker": "o", "ms": 3}
     for (name, values), shade, colour in zip(factors.items(), shades, colours, strict=False):
         places = np.array(epochs[-len(values) :]) + 1
         numbers = np.array(values, dtype="float64")
@@ -96,11 +97,11 @@ def _curve(
             continue
         known = epochs[-len(values) :] if len(values) <= len(epochs) else range(len(values))
         places = np.array(known) + 1
-        marker = {"marker": "o", "markersize": 3.5} if len(values) <= 30 else {}
+        marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(values) <= 30 else {}
         axes.plot(places, values, color=plots.COLOURS[colour], label=label, **marker)
         if best_epoch is not None and key.startswith("val_"):
             best = places == best_epoch + 1
-            ring = {"markersize": 9, "mfc": "none", "mec": plots.COLOURS["ink"]}
+            ring: dict[str, Any] = {"markersize": 9, "mfc": "none", "mec": plots.COLOURS["ink"]}
             axes.plot(places[best], values[best], "o", **ring)
 
     if rate and all(value and value > 0 for value in history[name]):
@@ -162,7 +163,7 @@ def _blocks(
     trunk = [name for name in columns if name != "head"]
     shades = dict(zip(trunk, np.linspace(1, FAINTEST, max(len(trunk), 1))[::-1], strict=False))
     # Dots show an epoch that lies between two gaps.
-    style = {"marker": "o", "linewidth": 1.3, "markersize": 1.8}
+    style: dict[str, Any] = {"marker": "o", "linewidth": 1.3, "markersize": 1.8}
     lines = {}
     for name, column in columns.items():
         colour = plots.COLOURS["second" if name == "head" else "first"]
@@ -198,9 +199,9 @@ def _stage_bands(axes: Axes, stages: Sequence[Mapping]) -> None:
         shade = 0.14 if number % 2 else 0.05
         axes.axvspan(first - 0.5, last + 0.5, color=plots.COLOURS["band"], alpha=shade, linewidth=0)
         if title:
-            style = {"ha": "center", "color": plots.COLOURS["muted"]}
-            where = axes.get_xaxis_transform()
-            axes.text((first + last) / 2, 1.02, title, transform=where, **style)
+            middle, where = (first + last) / 2, axes.get_xaxis_transform()
+            colour = plots.COLOURS["muted"]
+            axes.text(middle, 1.02, title, transform=where, ha="center", color=colour)
 
 
 def _titles(stages: Sequence[Mapping]) -> list[str]:
