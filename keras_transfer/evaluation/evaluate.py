@@ -284,8 +284,29 @@ def _training_facts(model: keras.Model, history: Any) -> dict:
         raise checks.error(
             "`history` must be a Keras History or a run record", given=type(history).__name__
         )
+    if record and record.get("refit"):
+        curves, epochs = _add_second_run(curves, list(epochs), record["refit"])
     record = record and {key: value for key, value in record.items() if key != "history"}
     return {"history": curves, "epochs": epochs, "training": record}
+
+
+def _add_second_run(
+    curves: Mapping[str, list], epochs: list[int], second: Mapping
+) -> tuple[dict[str, list], list[int]]:
+    """Returns curves and epochs of a run and of the one on all images after it; None is not measured."""
+    more = [
+        epoch
+        for stage in second["stages"]
+        for epoch in range(stage["epochs"][0], stage["epochs"][1] + 1)
+    ]
+    joined = {}
+    for name in dict.fromkeys([*curves, *second["history"]]):
+        parts = [(curves, len(epochs)), (second["history"], len(more))]
+        joined[name] = []
+        for part, length in parts:
+            values = list(part.get(name, ()))
+            joined[name] += [None] * (length - len(values)) + values
+    return joined, [*epochs, *more]
 
 
 def _model_facts(model: keras.Model) -> dict:

@@ -13,7 +13,7 @@ from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.studies import relatedness, rows
 from keras_transfer.studies.task_comparison import JOINT, TaskComparison
-from keras_transfer.training import augmenting, inputs, refitting
+from keras_transfer.training import augmenting, inputs
 
 __all__ = ["compare_tasks"]
 
@@ -35,7 +35,7 @@ def compare_tasks(
     """Trains all tasks together and each on its own, from several seeds, and measures whether together is better.
 
     Every model starts at the weights of `backbone`, with new heads, and is trained by `kt.fine_tune` with the same
-    options; `augment` and `refit`, if left open, are chosen for the joint model and hold for all. A single task sees
+    options; `augment`, if left open, is chosen for the joint model and holds for all. A single task sees
     the images that have a label for it, the joint model all. Scores are measured on the test images, or else on those
     for validation. Afterwards `backbone` is as it was before.
 
@@ -209,13 +209,11 @@ def _check_data(data: Any, task: Mapping) -> None:
 
 
 def _choose_open_options(options: dict, model: keras.Model, data: Any) -> dict:
-    """Chooses `augment` and `refit` where they are open, for the joint model, so that all arms train alike."""
+    """Chooses `augment` where it is open, for the joint model, so that all arms train alike."""
     is_open = options.get("epochs") is None and options.get("stages") is None
     if options.get("augment", "auto") == "auto":
         checked = inputs.checked(model, inputs.inputs(data))
         options["augment"] = augmenting.chosen("auto", model, checked, is_open=is_open, decided=[])
-    if options.get("refit") is None:
-        options["refit"] = refitting.wanted(None, data, is_open=is_open)
     return options
 
 

@@ -37,7 +37,7 @@ def fine_tune(
     augment: object = "auto",
     cache: str | Cache = "auto",
     views: int = 1,
-    refit: bool | None = None,
+    refit: bool = False,
     watch: str | Sequence[str] = ("distance",),
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int | None = None,
@@ -77,12 +77,13 @@ def fine_tune(
             the same; where it would not be, a line says why nothing is kept.
         views: How many random views of each training image are kept where images are changed at random. With 1 they
             are new in every epoch, and layers that see them are computed in every epoch.
-        refit: Whether, when validation has said how far to go, the stages run again from the start with the
-            validation images among the others. None: where `epochs` and `stages` are left open, there are test
-            images to measure with, and at most 5,000 images.
+        refit: Whether, when validation has said how far to go, the stages run again from the start on training and
+            validation images together. This doubles the time and often helps where images are few; the validation
+            images can then no longer measure the model, so have test images.
         watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.
-        callbacks: Keras callbacks, passed to every stage, those of `refit` included; epoch numbers go on from stage to
-            stage.
+        callbacks: Keras callbacks, passed to every stage; epoch numbers go on from stage to stage. In the run of
+            `refit`, which has no validation data, a `ModelCheckpoint` of the best epoch saves every epoch, and an
+            `EarlyStopping` on a validation value is left out: the run is as long as the first one.
         seed: For `keras.utils.set_random_seed`, which None leaves out, and of the random changes to images, where None
             means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only.
         run_dir: Folder for `run.json`, `log.csv`, `best.npz` (see `kt.training.load_best`) and the state

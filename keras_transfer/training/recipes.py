@@ -97,7 +97,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         views=checks.integer(arguments["views"], name="views"),
         cache=Cache.of(arguments["cache"]),
         seed=arguments["seed"],
-        refit=refitting.wanted(arguments["refit"], source, is_open=is_open),
+        refit=refitting.check(arguments["refit"], source),
         notes=notes,
     )
 

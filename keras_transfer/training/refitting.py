@@ -1,8 +1,9 @@
 """Using the validation images twice: to choose how far to go, then to train."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,21 +12,21 @@ from keras_transfer.core import checks
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.stages import Stage
 
-__all__ = ["stages_to_repeat", "wanted"]
-
-MANY = 5000  # images; above, a share more of them is worth less than the time
+__all__ = ["check", "describe_cost", "stages_to_repeat", "without_validation"]
 
 
-def wanted(asked: bool | None, data: Any, *, is_open: bool) -> bool:
-    """Whether to train again on training and validation images together.
+def check(asked: bool, data: Any) -> bool:
+    """Returns whether to train again on training and validation images together.
 
     Args:
-        asked: What the user said; None leaves it to the package.
+        asked: What the user said.
         data: As the user gave it.
-        is_open: Whether the recipe was left to the package.
+
+    Raises:
+        InputError: If these data cannot be joined.
     """
-    if asked not in (None, True, False):
-        raise checks.error("`refit` must be True, False or None", given=repr(asked))
+    if asked not in (True, False):
+        raise checks.error("`refit` must be True or False", given=repr(asked))
     is_possible = hasattr(data, "joined") and data.validation is not None and data.is_own
     if asked and not is_possible:
         fix = "Batches of your own cannot be dealt anew: leave `data.train` as it was made, or use `refit=False`."
@@ -34,11 +35,61 @@ def wanted(asked: bool | None, data: Any, *, is_open: bool) -> bool:
             given=type(data).__name__,
             fix=fix,
         )
-    if asked is not None:
-        return asked
-    if not is_open or not is_possible or data.test is None:
-        return False
-    return sum(len(data.examples[split]) for split in ("train", "validation")) <= MANY
+    return bool(asked)
+
+
+def describe_cost(stages: Sequence[Mapping], *, growth: float) -> str:
+    """Returns about how long it takes to repeat some stages, in words.
+
+    Args:
+        stages: What was recorded of them.
+        growth: How many times as many images there are.
+
+    Example:
+        >>> describe_cost([{"seconds": 20.0}, {"seconds": 220.0}], growth=1.25)
+        'about 5 min'
+    """
+    seconds = growth * sum(stage["seconds"] for stage in stages)
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min"
+
+
+@contextlib.contextmanager
+def without_validation(
+    callbacks: Sequence[keras.callbacks.Callback], note: Callable[[str], object]
+) -> Iterator[list[keras.callbacks.Callback]]:
+    """Gives the user's callbacks as a run without validation data can call them.
+
+    A `ModelCheckpoint` that waits for a better validation value saves every epoch, so that its file ends with the
+    weights of the model. Others that watch such a value are left out: the run is as long as they let the first one be.
+
+    Args:
+        callbacks: Of the user.
+        note: Prints and records a line about each that is called in another way.
+    """
+    kept, checkpoints = [], []
+    for callback in keras.tree.flatten(callbacks):
+        name, monitor = type(callback).__name__, str(getattr(callback, "monitor", ""))
+        is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
+        if is_checkpoint and "{val_" in str(callback.filepath):
+            note(f"{name} is left out: its file name needs a validation value.")
+        elif is_checkpoint and callback.save_best_only and monitor.startswith("val_"):
+            note(f"{name} saves every epoch, because {monitor} is not measured here.")
+            checkpoints.append(callback)
+            kept.append(callback)
+        elif not is_checkpoint and monitor.startswith("val_"):
+            note(f"{name} is left out, because {monitor} is not measured here.")
+        else:
+            kept.append(callback)
+
+    for checkpoint in checkpoints:
+        checkpoint.save_best_only = False
+    try:
+        yield kept
+    finally:
+        for checkpoint in checkpoints:
+            checkpoint.save_best_only = True
 
 
 def stages_to_repeat(

@@ -29,7 +29,7 @@ class Session:
         recipe: What to do.
         record: Of the call.
         start: The weights when the first run began, by path.
-        watch: What the first run measures by block.
+        watch: What the runs measure by block.
         callbacks: The user's, and the log's.
         folder: Of the run, or None.
         verbose: As in `fit`.
@@ -55,7 +55,7 @@ class Session:
             self.recipe.data,
             self.recipe.plan,
             monitor=None if validation is None else criteria.monitor(self.model),
-            watch=self.watch,
+            callbacks=self.callbacks,
             on_stage_end=self._record_stages,
         )
         if saved is not None:
@@ -88,6 +88,7 @@ class Session:
         plan: Sequence,
         *,
         monitor: str | None,
+        callbacks: Sequence[keras.callbacks.Callback],
         first_run: dict | None = None,
         **options: object,
     ) -> Run:
@@ -97,6 +98,7 @@ class Session:
             data: To train on.
             plan: The stages.
             monitor: Chooses the best epoch; None for the last one.
+            callbacks: Called in all stages.
             first_run: How the first run ended, for the state of the second one.
             **options: Of `Run`.
         """
@@ -122,7 +124,8 @@ class Session:
             keeper=keeper,
             note=self.record.note,
             start=self.start,
-            callbacks=self.callbacks,
+            callbacks=callbacks,
+            watch=self.watch,
             checkpoint=checkpoint,
             verbose=self.verbose,
             **options,
@@ -167,7 +170,7 @@ class Session:
     def _train_on_all(self, first: Run, saved: state.Saved | None) -> None:
         """Trains a second run from the first weights, on training and validation images together.
 
-        It goes as far as validation said. The user's callbacks run again, and epochs are counted on.
+        It goes as far as validation said, and counts epochs on.
         """
         source = self.recipe.source
         data = inputs.checked(self.model, inputs.inputs(source.joined()))
@@ -181,24 +184,29 @@ class Session:
             held_out=len(source.examples["validation"]),
             per_epoch=first.steps,
         )
-        second = self._new_run(
-            data,
-            plan,
-            monitor=None,
-            first_run=first.facts(),
-            at=Position(epoch=first.at.epoch, first=first.at.epoch),
+        cost = refitting.describe_cost(
+            first.stages[: len(plan)], growth=data.examples / first.data.examples
         )
         self.record.note(
-            f"Training again from the start, on the {data.examples} training and validation images "
-            f"together, {len(plan)} of {len(first.plan)} stages; refit=False leaves this out."
+            f"Retraining from the start on training + validation images ({data.examples}), {cost}; "
+            "skip with refit=False."
         )
 
         for path, variable in paths.variables(self.model).items():
             variable.assign(self.start[path])
-        if saved is not None and saved.is_of_second_run:
-            second.resume(saved)
         try:
-            second.train()
+            with refitting.without_validation(self.callbacks, self.record.note) as callbacks:
+                second = self._new_run(
+                    data,
+                    plan,
+                    monitor=None,
+                    callbacks=callbacks,
+                    first_run=first.facts(),
+                    at=Position(epoch=first.at.epoch, first=first.at.epoch),
+                )
+                if saved is not None and saved.is_of_second_run:
+                    second.resume(saved)
+                second.train()
             second.best.finish()
         except BaseException:  # Ctrl-C as well: the model keeps what validation chose
             first.best.finish()
@@ -209,6 +217,7 @@ class Session:
                 "examples": data.examples,
                 "stages": second.stages,
                 "history": second.history.history,
+                "insight": second.insight,
                 "cache": second.keeper.facts,
             }
         )

@@ -1,5 +1,6 @@
 """Validation images choose the epoch, and are trained on afterwards."""
 
+import copy
 from types import SimpleNamespace
 
 import keras
@@ -9,6 +10,7 @@ from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
+from keras_transfer.evaluation.page import training
 from keras_transfer.graphs import paths
 from keras_transfer.training import refitting
 
@@ -194,26 +196,75 @@ def test_parts_with_pixels_of_their_own_are_joined(tmp_path):
     assert joined.files["train"] == [*data.files["train"], *data.files["validation"]]
 
 
-@pytest.mark.parametrize(
-    ("asked", "is_open", "has_test", "expected"),
-    [
-        (None, True, True, True),
-        (None, False, True, False),
-        (None, True, False, False),
-        (True, False, False, True),
-    ],
-)
-def test_when(asked, is_open, has_test, expected):
-    data = kt.data.scenes(n=40, image_size=32, test=0.2 if has_test else None, validation=0.2)
-    assert refitting.wanted(asked, data, is_open=is_open) is expected
+def test_test_images_do_not_change_what_is_trained(data):
+    """Left open, nothing trains twice, with test images or without."""
+    without = copy.copy(data)
+    without.test = None
+    model = model_of(data)
+    start, found = model.get_weights(), []
+    for each in (data, without):
+        model.set_weights(start)
+        history = kt.fine_tune(model, each, plan="head_only", seed=0, verbose=0)
+        assert "refit" not in history.record
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_callbacks_that_watch_validation_work_in_both_runs(data, tmp_path, capsys):
+    """The second run is as long as early stopping let the first one be, and the file has its weights."""
+    file = tmp_path / "best.weights.h5"
+    callbacks = [
+        keras.callbacks.EarlyStopping("val_loss", patience=0, baseline=0.0),
+        keras.callbacks.ModelCheckpoint(file, save_best_only=True, save_weights_only=True),
+    ]
+    model = model_of(data)
+    stages = [kt.Stage(epochs=4, train="head", schedule="cosine")]
+    history = kt.fine_tune(model, data, stages=stages, refit=True, callbacks=callbacks)
+    record, shown = history.record, capsys.readouterr().out
+    assert history.epoch == [0]  # no loss is below the baseline
+    assert record["refit"]["stages"][0]["epochs"] == [1, 1]
+    assert "Retraining from the start on training + validation images (32), about 1 s" in shown
+    assert "skip with refit=False" in shown
+    assert "EarlyStopping is left out, because val_loss is not measured here." in record["notes"]
+
+    other = model_of(data)
+    other.load_weights(file)
+    for path, value in weights(model).items():
+        np.testing.assert_array_equal(weights(other)[path], value, err_msg=path)
+    assert callbacks[1].save_best_only
+
+
+def test_a_checkpoint_named_after_validation_is_left_out():
+    told = []
+    callback = keras.callbacks.ModelCheckpoint("{val_loss:.2f}.keras")
+    with refitting.without_validation([[callback]], told.append) as kept:
+        assert kept == []
+    assert told == ["ModelCheckpoint is left out: its file name needs a validation value."]
+
+
+def test_the_report_shows_both_runs(data):
+    model = model_of(data)
+    stages = [kt.Stage(epochs=2, train="head", schedule="cosine")]
+    kt.fine_tune(model, data, stages=stages, refit=True, verbose=0)
+    about = kt.evaluate(model, data, verbose=0).to_dict()["about"]
+    assert about["epochs"] == [0, 1, 2, 3]
+    assert all(len(values) == 4 for values in about["history"].values())
+    assert about["history"]["val_accuracy"][2:] == [None, None]
+    second = about["training"]["refit"]
+    assert about["history"]["loss"][2:] == second["history"]["loss"]
+    assert [entry["epoch"] for entry in second["insight"]] == [2, 3]
+
+    page = training.part(about)
+    assert "<td>head, all images</td>" in page
+    assert "in the model, epoch 4" in page
 
 
 def test_batches_of_ones_own_are_not_dealt_anew():
     data = kt.data.scenes(n=40, image_size=32, test=0.2, validation=0.2)
     data.train = data.train.map(lambda images, targets: (images, targets))
-    assert refitting.wanted(None, data, is_open=True) is False
     with pytest.raises(checks.InputError, match="Batches of your own cannot be dealt anew"):
-        refitting.wanted(True, data, is_open=True)
+        refitting.check(True, data)
 
 
 def test_without_validation_there_is_nothing_to_add(data):
@@ -221,5 +272,5 @@ def test_without_validation_there_is_nothing_to_add(data):
         checks.InputError, match="`refit` needs data from kt.data with a validation part"
     ):
         kt.fine_tune(model_of(data), data.train, epochs=(1, 1), refit=True, verbose=0)
-    with pytest.raises(checks.InputError, match="`refit` must be True, False or None"):
+    with pytest.raises(checks.InputError, match="`refit` must be True or False"):
         kt.fine_tune(model_of(data), data, epochs=(1, 1), refit="yes", verbose=0)

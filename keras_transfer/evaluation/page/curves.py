@@ -19,6 +19,7 @@ LETTERS = 58  # about so many fit above the axes
 NAMED = 8  # a legend of more blocks names some of them
 FACTOR = "_factor"  # ends the names of what a balancer makes of tasks
 FAINTEST = 0.2  # opacity of the lowest block's line; the others lie between it and 1
+WEIGHTS: dict[str, Any] = {"color": plots.COLOURS["ink"], "linewidth": 1}
 DASHED: dict[str, Any] = {"color": plots.COLOURS["ink"], "linewidth": 1, "linestyle": (0, (3, 3))}
 
 
@@ -29,6 +30,7 @@ def learning_curves(
     epochs: Sequence[int] | None = None,
     stages: Sequence[Mapping] = (),
     best_epoch: int | None = None,
+    is_repeated: bool = False,
 ) -> dict[str, Figure]:
     """Draws each metric of a Keras history over the epochs, training and validation together.
 
@@ -39,6 +41,7 @@ def learning_curves(
         epochs: As in `History.epoch`; by default 0, 1, 2 ...
         stages: Dicts with `name` and `epochs`, the first and last epoch, drawn as bands.
         best_epoch: Marked if given.
+        is_repeated: Whether a second run ends the curves, and the model has the weights of its end.
 
     Returns:
         Figures by metric, the loss first and the learning rate last; then, of a model of several tasks that are
@@ -60,6 +63,11 @@ def learning_curves(
         figures[name], axes = plots.canvas(SIZE)
         _stage_bands(axes, stages)
         _curve(axes, name, history, epochs, best_epoch)
+        if is_repeated and epochs:
+            end = epochs[-1] + 1
+            axes.axvline(end, label=f"in the model, epoch {end}", **WEIGHTS)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="best", fontsize=8)
     factors = [name for name in history if name.endswith(FACTOR)]
     if factors:
         figures["weight of each task"], axes = plots.canvas(SIZE)
@@ -109,8 +117,6 @@ def _curve(
     if best_epoch is not None:
         axes.axvline(best_epoch + 1, label=f"best, epoch {best_epoch + 1}", **DASHED)
     _epoch_axis(axes, epochs)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="best", fontsize=8)
 
 
 @matplotlib.rc_context(plots.STYLE)

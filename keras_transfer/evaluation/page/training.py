@@ -24,10 +24,16 @@ BLOCK_CURVES = {  # what was watched: (title, what it says)
 def part(about: Mapping) -> str:
     """Returns the part as HTML, of the facts about a report."""
     history, record = about.get("history") or {}, about.get("training") or {}
-    stages = record.get("stages") or []
-    best = record.get("best_epoch")
+    stages, second = list(record.get("stages") or []), record.get("refit") or {}
+    stages += [
+        {**stage, "name": f"{stage['name']}, all images"} for stage in second.get("stages", ())
+    ]
     figures = curves.learning_curves(
-        history, epochs=about.get("epochs"), stages=stages, best_epoch=best
+        history,
+        epochs=about.get("epochs"),
+        stages=stages,
+        best_epoch=record.get("best_epoch"),
+        is_repeated=bool(second),
     )
     boxes = []
     for number, (name, figure) in enumerate(figures.items()):
@@ -36,7 +42,8 @@ def part(about: Mapping) -> str:
         picture = plots.svg(figure, name=f"curve-{number}", label=label)
         boxes.append(document.box(title[:1].upper() + title[1:], f"<figure>{picture}</figure>"))
 
-    blocks = _blocks(record.get("insight") or [], stages)
+    insight = [*(record.get("insight") or ()), *(second.get("insight") or ())]
+    blocks = _blocks(insight, stages)
     return _pair(boxes) + _pair(blocks) + (_stages(stages) if stages else "")
 
 

@@ -36,6 +36,14 @@ def test_curves_have_the_values_of_the_history_over_epochs_from_one():
     assert np.isnan(lines(figures["loss"].axes[0])["training"].get_ydata()[2])
 
 
+def test_a_second_run_marks_the_weights_in_the_model():
+    drawn = lines(
+        curves.learning_curves(HISTORY, best_epoch=1, is_repeated=True)["accuracy"].axes[0]
+    )
+    assert drawn["best, epoch 2"].get_xdata() == [2, 2]
+    assert drawn["in the model, epoch 4"].get_xdata() == [4, 4]
+
+
 def test_what_a_balancer_made_of_tasks_is_one_figure():
     history = {"loss": [2.0, 1.0, 0.5], "kind_factor": [1.5, 1.25], "age_factor": [0.5, 0.75]}
     figures = curves.learning_curves(history, epochs=[0, 1, 2], stages=STAGES)
