@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any  # tasks, data and histories are duck-typed: other rooms, or the user's own
 
@@ -273,10 +273,7 @@ def _training_facts(model: keras.Model, history: Any) -> dict:
     if isinstance(history, Mapping):
         record: Mapping | None = history
         curves = history.get("history", {})
-        epochs: list[int] = []
-        for stage in history.get("stages", ()):
-            first, last = stage["epochs"]
-            epochs += range(first, last + 1)
+        epochs = _epochs(history.get("stages", ()))
     elif hasattr(history, "history"):
         record = getattr(history, "record", None)
         curves, epochs = history.history, history.epoch
@@ -294,11 +291,7 @@ def _add_second_run(
     curves: Mapping[str, list], epochs: list[int], second: Mapping
 ) -> tuple[dict[str, list], list[int]]:
     """Returns curves and epochs of a run and of the one on all images after it; None is not measured."""
-    more = [
-        epoch
-        for stage in second["stages"]
-        for epoch in range(stage["epochs"][0], stage["epochs"][1] + 1)
-    ]
+    more = _epochs(second["stages"])
     joined = {}
     for name in dict.fromkeys([*curves, *second["history"]]):
         parts = [(curves, len(epochs)), (second["history"], len(more))]
@@ -307,6 +300,12 @@ def _add_second_run(
             values = list(part.get(name, ()))
             joined[name] += [None] * (length - len(values)) + values
     return joined, [*epochs, *more]
+
+
+def _epochs(stages: Sequence[Mapping]) -> list[int]:
+    """Returns the numbers of all epochs of some stages; a solved head takes none."""
+    spans = [stage["epochs"] for stage in stages if "epochs" in stage]
+    return [epoch for first, last in spans for epoch in range(first, last + 1)]
 
 
 def _model_facts(model: keras.Model) -> dict:

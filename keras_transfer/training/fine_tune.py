@@ -61,8 +61,8 @@ def fine_tune(
             everything), "surgical" (the head, then chosen blocks only), "full", "head_only", "lora"
             (low-rank updates, merged at the end) or "norms_and_biases".
         epochs: A pair for two stages, by default chosen from the data's size. For "two_stage" one number is that of
-            the second stage: with it, or with None, a linear head is solved for first, which counts as one epoch,
-            unless `learning_rate` is a pair or examples have weights other than 0 (a missing label) and 1.
+            the second stage: with it, or with None, a linear head is solved for first, which is no epoch, unless
+            `learning_rate` is a pair or examples have weights other than 0 (a missing label) and 1.
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
             that matches, and everything above it) or "all", the default.
             For "surgical": the blocks that train.
@@ -93,7 +93,8 @@ def fine_tune(
         verbose: As in `fit`; 0 also silences the notes.
 
     Returns:
-        One Keras `History` over all stages; `history.record` is the run record.
+        One Keras `History` over all stages, its lists of equal length; `history.record` is the run record. As in
+        Keras, epochs count from 0 here, in `run.json` and in `log.csv`, and from 1 in what is printed.
 
     Raises:
         InputError: If something cannot work; always before training starts.

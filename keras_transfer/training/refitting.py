@@ -114,28 +114,33 @@ def stages_to_repeat(
         held_out: The number of validation images.
         per_epoch: Steps in an epoch of the first run.
     """
-    spans = [stage["epochs"] for stage in stages]
-    best_stage = next(at for at, (_, end) in enumerate(spans) if best.epoch <= end)
+    spans = {at: stage["epochs"] for at, stage in enumerate(stages) if "epochs" in stage}
+    best_stage = best.stage
+    if best.epoch is not None:
+        best_stage = next(at for at, (_, end) in spans.items() if best.epoch <= end)
     last = best_stage
     if "accuracy" in best.monitor:
         values = dict(zip(history.epoch, history.history[best.monitor], strict=True))
         accuracy = -best.value[0]
         standard_error = math.sqrt(accuracy * (1.0 - accuracy) / held_out)
-        for at, (_, end) in enumerate(spans):
+        for at, (_, end) in spans.items():
             if at > best_stage and values[end] >= accuracy - standard_error:
                 last = at
 
-    lengths = [end - first + 1 for first, end in spans[: last + 1]]
-    if last == best_stage and not plan[last].is_falling:
-        lengths[last] = best.epoch - spans[last][0] + 1
-    return [
-        _shorten(stage, epochs, per_epoch) for stage, epochs in zip(plan, lengths, strict=False)
-    ]
+    repeated = list(plan[: last + 1])
+    for at in range(last + 1):
+        if at not in spans:
+            continue
+        first, end = spans[at]
+        if at == best_stage == last and not plan[at].is_falling:
+            end = best.epoch
+        repeated[at] = _shorten(plan[at], end - first + 1, per_epoch)
+    return repeated
 
 
 def _shorten(stage: Stage, epochs: int, per_epoch: int) -> Stage:
     """Returns the stage without early stopping, for so many epochs; a falling rate falls in that time."""
-    if stage.applied_method.replaces_fit:
+    if stage.applied_method.replaces_fit:  # 0.1.0 counted it as an epoch
         return stage
     if stage.steps is None:
         return dataclasses.replace(stage, epochs=epochs, early_stopping=None)

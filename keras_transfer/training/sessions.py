@@ -63,7 +63,7 @@ class Session:
 
         try:
             self._choose_epoch(first)
-            if self.recipe.refit and first.best.epoch is not None:
+            if self.recipe.refit and first.best.stage is not None:
                 self._train_on_all(first, saved)
         except BaseException:  # Ctrl-C as well: the record says how far the run came
             self._record_interruption(first)
@@ -73,6 +73,7 @@ class Session:
         self.record.update(
             status="finished",
             best_epoch=first.best.epoch,
+            best_stage=first.best.stage,
             monitor=first.best.monitor,
             history=first.history.history,
         )
@@ -249,17 +250,16 @@ def _describe_outcome(run: Run, *, is_delivered: bool) -> str:
     """
     if run.best.monitor is None:
         return "No validation data: the model keeps the weights of the last epoch."
-    if run.best.epoch is None:
+    if run.best.stage is None:
         return (
             "The validation loss was never a number: lower the learning rate. "
             "The model keeps its last weights."
         )
-    epochs = run.history.epoch
-    at = epochs.index(run.best.epoch)
-    measured = [
-        f"{name} {values[at]:.4f}"
-        for name, values in run.history.history.items()
-        if name.startswith("val_") and len(values) == len(epochs)
-    ]
+    if run.best.epoch is None:
+        whose, logs = "The solved head", run.stages[run.best.stage]["measured"]
+    else:
+        whose, at = f"Epoch {run.best.epoch + 1}", run.history.epoch.index(run.best.epoch)
+        logs = {name: values[at] for name, values in run.history.history.items()}
+    measured = [f"{name} {value:.4f}" for name, value in logs.items() if name.startswith("val_")]
     end = "; the model has its weights" if is_delivered else ""
-    return f"Epoch {run.best.epoch + 1} is the best ({', '.join(measured)}){end}."
+    return f"{whose} is the best ({', '.join(measured)}){end}."

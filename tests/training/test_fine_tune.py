@@ -1,3 +1,4 @@
+import csv
 import json
 
 import keras
@@ -172,7 +173,7 @@ def test_a_settled_loss_is_in_the_model_after_stages_of_every_kind(stage, data):
     assert np.isfinite(model.evaluate(data.validation, verbose=0)[0])
 
 
-def test_the_epoch_of_a_head_that_is_solved_for_last_is_its_own():
+def test_a_head_that_is_solved_for_last_is_no_epoch():
     shades = (PIXELS // 3 + 80 * LABELS[:, None, None, None]).astype("uint8")
     easy = kt.data.from_arrays(shades, LABELS, validation=0.25, batch_size=6, seed=0)
     plan = [
@@ -180,9 +181,43 @@ def test_the_epoch_of_a_head_that_is_solved_for_last_is_its_own():
         kt.Stage(solve=True, train="head"),
     ]
     history = kt.fine_tune(model_of(), easy, stages=plan, seed=0, verbose=0)
-    assert history.epoch == [0, 1]
-    assert history.history["val_accuracy"][0] < history.history["val_accuracy"][1] == 1.0
-    assert history.record["best_epoch"] == 1
+    assert history.epoch == [0]
+    solved = history.record["stages"][1]
+    assert history.history["val_accuracy"][0] < solved["measured"]["val_accuracy"] == 1.0
+    assert (history.record["best_epoch"], history.record["best_stage"]) == (None, 1)
+    assert "epochs" not in solved
+    assert history.record["notes"][-1].startswith("The solved head is the best (val_accuracy 1.0")
+
+
+def test_epochs_have_one_numbering_and_lists_one_length(data, tmp_path, capsys):
+    """In the history, in files, on the screen: the head, which is solved for, takes none."""
+
+    class Late(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                logs["late"] = 0.5
+
+    options = {"unfreeze": "block4*", "callbacks": [Late()], "run_dir": tmp_path, "verbose": 2}
+    history = kt.fine_tune(model_of(), data, plan="lp_ft", epochs=3, **options)
+    assert history.epoch == [0, 1, 2]
+    assert {name: len(values) for name, values in history.history.items()} == dict.fromkeys(
+        ["accuracy", "loss", "val_accuracy", "val_loss", "late"], 3
+    )
+    np.testing.assert_array_equal(history.history["late"], [np.nan, 0.5, np.nan])
+
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert [stage.get("epochs") for stage in record["stages"]] == [None, [0, 2]]
+    assert [entry["epoch"] for entry in record["insight"]] == history.epoch
+    rows = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    assert [int(row["epoch"]) for row in rows] == history.epoch
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if line.startswith("Epoch ")][:3] == [
+        "Epoch 1/3",
+        "Epoch 2/3",
+        "Epoch 3/3",
+    ]
+    about = kt.evaluate(model_of(), data, history=record, verbose=0).to_dict()["about"]
+    assert about["epochs"] == history.epoch
 
 
 def test_without_an_accuracy_the_loss_chooses(data):

@@ -30,6 +30,7 @@ def learning_curves(
     epochs: Sequence[int] | None = None,
     stages: Sequence[Mapping] = (),
     best_epoch: int | None = None,
+    solved: Mapping[str, float] | None = None,
     is_repeated: bool = False,
 ) -> dict[str, Figure]:
     """Draws each metric of a Keras history over the epochs, training and validation together.
@@ -39,8 +40,9 @@ def learning_curves(
     Args:
         history: Lists by name, as in `History.history`; "val_x" goes with "x".
         epochs: As in `History.epoch`; by default 0, 1, 2 ...
-        stages: Dicts with `name` and `epochs`, the first and last epoch, drawn as bands.
+        stages: Dicts with `name` and `epochs`, the first and last epoch, drawn as bands; some have no `epochs`.
         best_epoch: Marked if given.
+        solved: What was measured before the first epoch, of a head that was solved for; drawn as a dot.
         is_repeated: Whether a second run ends the curves, and the model has the weights of its end.
 
     Returns:
@@ -51,6 +53,7 @@ def learning_curves(
         >>> list(learning_curves({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6], "loss": [1.0, 0.5]}))
         ['loss', 'accuracy']
     """
+    stages = [stage for stage in stages if "epochs" in stage]
     metrics = dict.fromkeys(
         name.removeprefix("val_") for name in history if not name.endswith(FACTOR)
     )
@@ -63,6 +66,8 @@ def learning_curves(
         figures[name], axes = plots.canvas(SIZE)
         _stage_bands(axes, stages)
         _curve(axes, name, history, epochs, best_epoch)
+        if f"val_{name}" in (solved or {}) and epochs:
+            _dot(axes, epochs[0], solved[f"val_{name}"])
         if is_repeated and epochs:
             end = epochs[-1] + 1
             axes.axvline(end, label=f"in the model, epoch {end}", **WEIGHTS)
@@ -119,6 +124,13 @@ def _curve(
     _epoch_axis(axes, epochs)
 
 
+def _dot(axes: Axes, place: int, value: float) -> None:
+    """Draws what was measured before an epoch."""
+    colour = plots.COLOURS["second"]
+    axes.plot([place], [value], "D", markersize=5, color=colour, label="head solved")
+    axes.set_xlim(left=place - 0.5)
+
+
 @matplotlib.rc_context(plots.STYLE)
 def block_curves(
     insight: Sequence[Mapping], *, stages: Sequence[Mapping] = ()
@@ -138,6 +150,7 @@ def block_curves(
         >>> list(block_curves([{"epoch": 0, "stage": 0, "distance": {"block1": 0.0, "head": 0.1}}]))
         ['distance']
     """
+    stages = [stage for stage in stages if "epochs" in stage]
     parts = [entry[kind] for entry in insight for kind in ("distance", "gradient") if kind in entry]
     parts.sort(key=len, reverse=True)
     depth = list(dict.fromkeys(name for part in parts for name in part))

@@ -33,6 +33,7 @@ def part(about: Mapping) -> str:
         epochs=about.get("epochs"),
         stages=stages,
         best_epoch=record.get("best_epoch"),
+        solved=next(iter(stages), {}).get("measured"),
         is_repeated=bool(second),
     )
     boxes = []
@@ -67,11 +68,10 @@ def _stages(stages: Sequence[Mapping]) -> str:
     )  # fmt: skip
     rows = []
     for stage in stages:
-        first, last = (epoch + 1 for epoch in stage["epochs"])
         trained, frozen = (len(stage.get(key) or ()) for key in ("trained_layers", "frozen_layers"))
         row = (
             stage["name"],
-            first if first == last else f"{first} – {last}",
+            _span(stage),
             stage.get("train", ""),
             _parameters(stage.get("trainable_parameters"), trained),
             _parameters(stage.get("frozen_parameters"), frozen),
@@ -83,6 +83,14 @@ def _stages(stages: Sequence[Mapping]) -> str:
         rows.append(row)
     table = document.table("Parameters and layers of each stage of the training.", columns, rows)
     return document.box("What trained when", table + "".join(map(_stage_layers, stages)))
+
+
+def _span(stage: Mapping) -> str:
+    """Returns the first and last epoch of a stage, from 1; nothing for a solved head, which takes none."""
+    if "epochs" not in stage:
+        return ""
+    first, last = (epoch + 1 for epoch in stage["epochs"])
+    return str(first) if first == last else f"{first} – {last}"
 
 
 def _parameters(count: Any, layers: int) -> str:

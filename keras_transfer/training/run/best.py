@@ -29,6 +29,10 @@ class Best:
     Example:
         >>> Best(keras.Sequential([keras.Input((2,))]), "val_loss").epoch is None
         True
+
+    Attributes:
+        stage: In which stage the best weights were reached; None until there are some.
+        epoch: After which epoch; None if a stage without epochs reached them.
     """
 
     def __init__(
@@ -37,22 +41,26 @@ class Best:
         self.model = model
         self.monitor = monitor
         self.file = None if folder is None else pathlib.Path(folder) / FILE
+        self.stage: int | None = None
         self.epoch: int | None = None
         self.value = (np.inf, np.inf)
         self.weights: list[np.ndarray] | None = None
         self.is_exact = False
         self.is_written = True
 
-    def consider(self, epoch: int, logs: dict, *, is_exact: bool = False) -> None:
+    def consider(
+        self, epoch: int | None, logs: dict, *, stage: int = 0, is_exact: bool = False
+    ) -> None:
         """Keeps the model's weights if they are the best so far.
 
         Args:
-            epoch: Whose weights they are.
+            epoch: Whose weights they are; None in a stage without epochs.
             logs: Of the epoch.
+            stage: Whose weights they are.
             is_exact: Whether the logs come from images, not from cached features.
         """
         if self.monitor is None:
-            self.epoch = epoch
+            self.epoch, self.stage = epoch, stage
             return
         value = logs.get(self.monitor, np.nan)
         loss = logs.get("val_loss", np.inf)
@@ -60,7 +68,7 @@ class Best:
             np.isfinite(loss)
             and (ranked := (-value if "accuracy" in self.monitor else value, loss)) < self.value
         ):
-            self.epoch, self.value, self.is_exact = epoch, ranked, is_exact
+            self.epoch, self.stage, self.value, self.is_exact = epoch, stage, ranked, is_exact
             self.weights = self.model.get_weights()
             self.write()
         elif not self.is_written:  # the disk was full
@@ -68,9 +76,10 @@ class Best:
 
     def facts(self) -> dict:
         """What has to survive a kill, beside the weights in the file."""
-        value = None if self.epoch is None else [float(part) for part in self.value]
+        value = None if self.stage is None else [float(part) for part in self.value]
         return {
             "epoch": self.epoch,
+            "stage": self.stage,
             "value": value,
             "written": self.is_written,
             "exact": self.is_exact,
@@ -78,19 +87,19 @@ class Best:
 
     def resume(self, facts: dict) -> None:
         """Goes on from `facts()` and the weights in the file."""
-        if self.monitor is None or facts["epoch"] is None:
-            self.epoch = facts["epoch"]
+        epoch = facts["epoch"]
+        stage = facts.get("stage", None if epoch is None else 0)  # 0.1.0 did not write it
+        if self.monitor is None or stage is None:
+            self.epoch, self.stage = epoch, stage
             return
         if not facts["written"] or not self.file.is_file():
+            whose = "the solved head" if epoch is None else f"epoch {epoch + 1}"
             checks.note(
-                f"The weights of epoch {facts['epoch'] + 1}, the best so far, were not written; later epochs count."
+                f"The weights of {whose}, the best so far, were not written; later epochs count."
             )
             return
-        self.epoch, self.value, self.is_exact = (
-            facts["epoch"],
-            tuple(facts["value"]),
-            facts.get("exact", False),
-        )
+        self.epoch, self.stage, self.value = epoch, stage, tuple(facts["value"])
+        self.is_exact = facts.get("exact", False)
         kept = self.model.get_weights()
         load_best(self.model, self.file.parent)
         self.weights = self.model.get_weights()

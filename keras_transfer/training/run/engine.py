@@ -1,6 +1,7 @@
 """One run of a plan: a `fit` for each stage, over one epoch counter, with a state on disk after every epoch."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +103,9 @@ class Run:
         """Prepares to go on from a state."""
         self._resumed = saved
         self.at = Position(**saved.facts["at"])
-        self.history.epoch, self.history.history = saved.facts["epochs"], saved.facts["history"]
+        self.history.epoch = saved.facts["epochs"]
+        for name, values in saved.facts["history"].items():
+            self.history.history[name] = [math.nan if each is None else each for each in values]
         self.stages, self.insight = saved.facts["stages"], saved.facts["insight"]
         self.best.resume(saved.facts["best"])
 
@@ -123,21 +126,15 @@ class Run:
             self.at = Position(stage=self.at.stage + 1, epoch=self.at.epoch, first=self.at.epoch)
 
     def _solve(self, stage: Stage) -> dict:
-        """Lets the method of the stage change the model; this counts as one epoch."""
+        """Lets the method of the stage change the model, which is no epoch, and returns what to record."""
         self._epoch_number.on_epoch_begin(self.at.epoch)
         method = stage.applied_method
         cached = self.keeper.heads(self.at.stage)
         solved = method.solve(self.model, self.data, cached=cached)
         self.note(f"{self._stage_of(stage)}: {method.describe(solved)}")
 
-        logs = self._measure("After that", epoch=self.at.epoch)
-        self._add_epoch(logs)
-        self.at.epoch += 1
-        return {
-            "name": stage.title,
-            "epochs": [self.at.first, self.at.first],
-            "solved": solved,
-        }
+        measured = self._measure("After that", epoch=None)
+        return {"name": stage.title, "solved": solved, "measured": measured}
 
     def _fit(self, stage: Stage, trained: list[str]) -> dict:
         """Trains a stage by `fit`, from its start or from the state, and returns what to record."""
@@ -191,7 +188,7 @@ class Run:
             averages,
             StepLimit(stage.steps),
             criteria.JointError(self.model),
-            _KeepBest(self.best, trainee, averages, is_exact=is_exact),
+            _KeepBest(self.best, trainee, averages, stage=self.at.stage, is_exact=is_exact),
             whole.begin,
             *self.callbacks,
             whole.end,
@@ -239,21 +236,24 @@ class Run:
         self.note(f"Learning rate {result.suggestion:.2g} found by a range test.")
         return float(result.suggestion)
 
-    def _measure(self, when: str, *, epoch: int) -> dict:
+    def _measure(self, when: str, *, epoch: int | None) -> dict:
         """Measures the model outside `fit`, and keeps its weights if they are the best."""
         if self.data.validation is None:
             return {}
         logs = criteria.evaluate(self.model, self.data.validation)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
         self.note(f"{when}: {shown}.")
-        self.best.consider(epoch, logs, is_exact=True)
+        self.best.consider(epoch, logs, stage=self.at.stage, is_exact=True)
         return logs
 
     def _add_epoch(self, logs: dict) -> None:
-        """Adds an epoch to the history."""
+        """Adds an epoch to the history, whose lists have an entry for each epoch, NaN where one has no value."""
+        curves = self.history.history
+        for name in logs:
+            curves.setdefault(name, [math.nan] * len(self.history.epoch))
+        for name, values in curves.items():
+            values.append(float(logs.get(name, math.nan)))
         self.history.epoch.append(self.at.epoch)
-        for name, value in (logs or {}).items():
-            self.history.history.setdefault(name, []).append(float(value))
 
     def finish_epoch(
         self, model: keras.Model, logs: dict | None, patience: Patience, *, is_stopped: bool
@@ -266,7 +266,7 @@ class Run:
             patience: Of the stage.
             is_stopped: Whether it was the last epoch of the stage because a callback said so.
         """
-        self._add_epoch(logs)
+        self._add_epoch(logs or {})
         if self._blocks is not None:
             batch = self.first_batch if "gradient" in self.watch else None
             measured = self._blocks.measure(batch)
@@ -291,15 +291,18 @@ class Run:
 class _KeepBest(keras.callbacks.Callback):
     """Offers the weights of an epoch, the averages where there are any, as the best ones."""
 
-    def __init__(self, best: Best, trainee: Trainee, averages: Averages, *, is_exact: bool) -> None:
+    def __init__(
+        self, best: Best, trainee: Trainee, averages: Averages, *, stage: int, is_exact: bool
+    ) -> None:
         super().__init__()
-        self.best, self.trainee, self.averages, self.is_exact = best, trainee, averages, is_exact
+        self.best, self.trainee, self.averages = best, trainee, averages
+        self.stage, self.is_exact = stage, is_exact
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
         with self.averages.in_model():
             self.trainee.settle()
-            self.best.consider(epoch, logs or {}, is_exact=self.is_exact)
+            self.best.consider(epoch, logs or {}, stage=self.stage, is_exact=self.is_exact)
         self.trainee.settle()
 
 

@@ -44,6 +44,16 @@ def test_a_second_run_marks_the_weights_in_the_model():
     assert drawn["in the model, epoch 4"].get_xdata() == [4, 4]
 
 
+def test_a_solved_head_is_a_dot_before_the_first_epoch():
+    stages = [{"name": "head, solved"}, {"name": "all", "epochs": [0, 3]}]
+    figures = curves.learning_curves(HISTORY, stages=stages, solved={"val_accuracy": 0.3})
+    axes = figures["accuracy"].axes[0]
+    assert lines(axes)["head solved"].get_xydata().tolist() == [[0, 0.3]]
+    assert axes.get_xlim() == (-0.5, 4.5)
+    assert len(axes.patches) == 1
+    assert "head solved" not in lines(figures["loss"].axes[0])
+
+
 def test_what_a_balancer_made_of_tasks_is_one_figure():
     history = {"loss": [2.0, 1.0, 0.5], "kind_factor": [1.5, 1.25], "age_factor": [0.5, 0.75]}
     figures = curves.learning_curves(history, epochs=[0, 1, 2], stages=STAGES)
