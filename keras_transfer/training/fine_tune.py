@@ -58,8 +58,9 @@ def fine_tune(
         model: A compiled functional model, of `kt.build_model` or your own. Changed in place.
         data: From `kt.data`; or a `tf.data.Dataset`; or a pair (train, validation) of them.
         plan: "two_stage"; "gradual" (one block more at a time), "lp_ft" (the head solved for, then
-            everything), "surgical" (the head, then chosen blocks only), "full", "head_only", "lora"
-            (low-rank updates, merged at the end) or "norms_and_biases".
+            everything), "surgical" (the head, then chosen blocks only), "full", "head_only" (solved for where it is
+            linear and `epochs` and `learning_rate` are left open), "lora" (low-rank updates, merged at the end) or
+            "norms_and_biases".
         epochs: A pair for two stages, by default chosen from the data's size. For "two_stage" one number is that of
             the second stage: with it, or with None, a linear head is solved for first, which is no epoch, unless
             `learning_rate` is a pair or examples have weights other than 0 (a missing label) and 1.
@@ -70,8 +71,8 @@ def fine_tune(
         batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
         stages: A plan of your own, instead of the arguments from `plan` on.
         augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips,
-            crops and recolours a little, and smooths labels, where `epochs` and `stages` are left open and colour
-            pictures are classified.
+            crops and recolours a little, and smooths labels, where `epochs` and `stages` are left open, more than the
+            head trains, and colour pictures are classified.
         cache: The outputs of frozen layers are the same in every epoch, so they are computed once: "memory", "disk"
             (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
             the same; where it would not be, a line says why nothing is kept.

@@ -132,8 +132,7 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
             request.train_upper(epochs[1], unfreeze, rates[1]),
         ]
 
-    if not has_two_rates and not request.is_weighted and solved_head.can_be_solved(model):
-        request.notes.append("The head is fitted by regression, because it is linear.")
+    if not has_two_rates and _can_solve(model, request):
         rate = request.single("learning_rate", RATE, why=" for the rest")
         return [
             _solve_head(),
@@ -201,8 +200,11 @@ def full(model: keras.Model, request: Request) -> list[Stage]:
 
 
 def head_only(model: keras.Model, request: Request) -> list[Stage]:
-    """The head on a frozen trunk."""
+    """The head on a frozen trunk: solved for where it is linear and nothing says how to train it."""
     request.refuse("unfreeze")
+    is_open = request.epochs is None and request.learning_rate is None
+    if is_open and request.batch_norm != "train" and _can_solve(model, request):
+        return [_solve_head()]
     return [request.train_head(request.epochs_of_one(), request.single("learning_rate", 1e-3))]
 
 
@@ -246,6 +248,14 @@ PLANS: dict[str, Callable[[keras.Model, Request], list[Stage]]] = {
 def make(name: str, model: keras.Model, request: Request) -> list[Stage]:
     """Returns the stages of a plan by name; what was chosen is in `request.notes`."""
     return lookup.find(name, PLANS, argument="plan")(model, request)
+
+
+def _can_solve(model: keras.Model, request: Request) -> bool:
+    """Whether the head can be solved for; if so, a note says that it is."""
+    if request.is_weighted or not solved_head.can_be_solved(model):
+        return False
+    request.notes.append("The head is fitted by regression, because it is linear.")
+    return True
 
 
 def _solve_head() -> Stage:

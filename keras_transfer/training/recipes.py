@@ -85,7 +85,9 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
             fix="Use a plan without `solve`.",
         )
 
+    # Images are not changed for a head alone: the frozen layers would have to run over them in every epoch.
     is_open = arguments["epochs"] is None and arguments["stages"] is None
+    is_open = is_open and any(_trains_trunk(stage) for stage in plan)
     changes = augmenting.chosen(arguments["augment"], model, data, is_open=is_open, decided=notes)
     notes += _note_ignored_masks(model, data)
     data = augmenting.applied(changes, model, data, seed=arguments["seed"])
@@ -128,6 +130,10 @@ def _make_plan(
             )
     check_plan(model, arguments["stages"], one_example=_has_single_examples(data))
     return list(arguments["stages"]), []
+
+
+def _trains_trunk(stage: Stage) -> bool:
+    return stage.train != "head" or stage.only is not None
 
 
 def _has_single_examples(data: inputs.Inputs) -> bool:

@@ -189,6 +189,21 @@ def test_a_head_that_is_solved_for_last_is_no_epoch():
     assert history.record["notes"][-1].startswith("The solved head is the best (val_accuracy 1.0")
 
 
+def test_a_head_alone_is_fitted_on_features_that_are_computed_once():
+    """Colour pictures are not changed at random then, so that frozen layers run over them once."""
+    colours = kt.data.from_arrays(PIXELS, LABELS, validation=0.25, batch_size=6, seed=0)
+    solved = kt.fine_tune(model_of(), colours, plan="head_only", verbose=0)
+    assert [stage.get("epochs") for stage in solved.record["stages"]] == [None]
+    assert "chosen_by" in solved.record["stages"][0]["solved"]
+
+    hidden = model_of(kt.tasks.Classification(3, hidden=[4]))
+    trained = kt.fine_tune(hidden, colours, plan="head_only", verbose=0)
+    assert len(trained.epoch) > 1
+    assert [facts["of"] for facts in trained.record["cache"]] == ["images"]
+    asked = kt.fine_tune(model_of(), colours, plan="head_only", epochs=2, verbose=0)
+    assert asked.epoch == [0, 1]
+
+
 def test_epochs_have_one_numbering_and_lists_one_length(data, tmp_path, capsys):
     """In the history, in files, on the screen: the head, which is solved for, takes none."""
 
