@@ -48,9 +48,8 @@ def main():
     else:
         data = two_shapes(asked.images, asked.seed)
     backbone = kt.backbone(asked.backbone, weights=asked.weights, image_size=data.image_size)
-    model = kt.build_model(
-        backbone, kt.tasks.Classification(data.class_names, hidden=[1024], dropout=0.5)
-    )
+    task = kt.tasks.Classification(data.class_names, hidden=[1024], dropout=0.5)
+    model = kt.build_model(backbone, task, seed=asked.seed)
     kt.fine_tune(
         model,
         data,

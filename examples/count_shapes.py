@@ -28,9 +28,9 @@ def main():
         "count": kt.tasks.Regression(unit="objects", hidden=[64]),
         "depth": kt.tasks.Regression(hidden=[64]),
     }
-    model = kt.build_model(
-        kt.backbone("tiny", image_size=48), tasks, balancing={"class": 1.0, "count": 0.5}
-    )
+    balancing = {"class": 1.0, "count": 0.5}
+    backbone = kt.backbone("tiny", image_size=48)
+    model = kt.build_model(backbone, tasks, balancing=balancing, seed=asked.seed)
     kt.fine_tune(model, data, epochs=asked.epochs, unfreeze="all", seed=asked.seed, verbose=2)
     print(kt.evaluate(model, data))
 

@@ -42,7 +42,8 @@ def main():
         seed=asked.seed,
     )
     backbone = kt.backbone(asked.backbone, weights=asked.weights, image_size=asked.image_size)
-    model = kt.build_model(backbone, kt.tasks.Classification(data.class_names))
+    task = kt.tasks.Classification(data.class_names)
+    model = kt.build_model(backbone, task, seed=asked.seed)
     kt.fine_tune(model, data, epochs=asked.epochs, seed=asked.seed, verbose=2)
     print(kt.evaluate(model, data))
 

@@ -67,7 +67,8 @@ def main():
     if asked.weights:
         print(*kt.backbones.load_by_order(network, asked.weights).lines, sep="\n")
     backbone = kt.backbone(network, preprocess="caffe")
-    model = kt.build_model(backbone, kt.tasks.Classification(data.class_names))
+    task = kt.tasks.Classification(data.class_names)
+    model = kt.build_model(backbone, task, seed=asked.seed)
     kt.fine_tune(model, data, epochs=asked.epochs, unfreeze="fire8*", seed=asked.seed, verbose=2)
     print(kt.evaluate(model, data))
 

@@ -48,7 +48,7 @@ def main():
     )
     tasks = {name: kt.tasks.Classification(names) for name, names in data.class_names.items()}
     backbone = kt.backbone(asked.backbone, weights=asked.weights, image_size=asked.image_size)
-    model = kt.build_model(backbone, tasks, balancing=asked.balancing)
+    model = kt.build_model(backbone, tasks, balancing=asked.balancing, seed=asked.seed)
     kt.fine_tune(model, data, epochs=asked.epochs, seed=asked.seed, verbose=2)
     report = kt.evaluate(model, data)
     print(report)

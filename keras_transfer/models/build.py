@@ -1,7 +1,9 @@
 """`kt.build_model`: backbone + task(s) -> a compiled functional Keras model."""
 
+import contextlib
+import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +11,7 @@ import keras
 from keras_transfer import balancing as balancers
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
-from keras_transfer.graphs import compiling, nodes
+from keras_transfer.graphs import compiling, nodes, paths
 from keras_transfer.layers import marks
 from keras_transfer.models import joint
 from keras_transfer.models import sharing as schemes
@@ -24,6 +26,7 @@ def build_model(
     sharing: str | schemes.Sharing | Mapping[str, str] | None = None,
     balancing: str | Mapping[str, float] | balancers.Balancer | None = None,
     balance_on: str = "representation",
+    seed: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """Puts one or several heads on a backbone.
@@ -41,6 +44,8 @@ def build_model(
             "pcgrad", ...), fixed weights by name (1 where a name is absent), or a balancer. None sums them.
         balance_on: Which gradients a balancer of gradients sees: those of the "representation", which costs little;
             or those of all the "weights" that tasks share, which takes a backward pass and a copy of these for each.
+        seed: Of the head's first weights and of all dropout. With it, and the same seed for `kt.fine_tune`, every
+            process trains the same model. None draws them as Keras does.
         name: The model's name.
 
     Returns:
@@ -61,6 +66,8 @@ def build_model(
         given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
         raise checks.error("`backbone` must have one input and one output", given=given)
     checks.choice(balance_on, layers.Balance.PLACES, name="balance_on")
+    if seed is not None:
+        checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
     task_by_name = _check_tasks(task, {layer.name for layer in backbone.layers})
     scheme = schemes.find(sharing)
     if sharing is not None and len(task_by_name) < 2:
@@ -68,14 +75,17 @@ def build_model(
     if balancing is not None and not isinstance(task, Mapping):
         raise checks.error("`balancing` must be left out for a single task", given=repr(balancing))
 
-    starts = scheme.features(schemes.mark_end(backbone), task_by_name).starts
     # Fixed weights are compiled, as Keras's own. But Keras's own sum counts a batch or replica without a label as a
     # loss of 0, so several tasks always get a joint model.
     is_fixed = balancing is None or isinstance(balancing, Mapping)
     is_joint = not is_fixed or len(task_by_name) > 1
-    if is_joint:
-        starts = joint.insert_balance(starts, None if is_fixed else balancing, on=balance_on)
-    heads = {key: one.head(starts[key], name=key) for key, one in task_by_name.items()}
+    with _drawn_from(seed):
+        if seed is not None:
+            _reseed_dropout(backbone)
+        starts = scheme.features(schemes.mark_end(backbone), task_by_name).starts
+        if is_joint:
+            starts = joint.insert_balance(starts, None if is_fixed else balancing, on=balance_on)
+        heads = {key: one.head(starts[key], name=key) for key, one in task_by_name.items()}
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
     make = joint.JointModel if is_joint else keras.Model
     try:
@@ -90,6 +100,28 @@ def build_model(
         joint.note_memory(model)
     compile(model, balancing=balancing if is_fixed else None)
     return model
+
+
+@contextlib.contextmanager
+def _drawn_from(seed: int | None) -> Iterator[None]:
+    """Draws first weights from a seed: Keras asks Python's generator for those of its initializers and dropout."""
+    if seed is None:
+        yield
+        return
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _reseed_dropout(backbone: keras.Model) -> None:
+    """Gives the random layers of a trunk, which were made before, new seeds."""
+    for layer in paths.leaves(backbone).values():
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            generator.state.assign((random.randint(1, 10**9), 0))
 
 
 def compile(

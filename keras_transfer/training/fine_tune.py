@@ -86,7 +86,9 @@ def fine_tune(
             `refit`, which has no validation data, a `ModelCheckpoint` of the best epoch saves every epoch, and an
             `EarlyStopping` on a validation value is left out: the run is as long as the first one.
         seed: For `keras.utils.set_random_seed`, which None leaves out, and of the random changes to images, where None
-            means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only.
+            means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only. The head has
+            its first weights already: give `kt.build_model` a seed, too, and a script trains the same model in every
+            process.
         run_dir: Folder for `run.json`, `log.csv`, `best.npz` (see `kt.training.load_best`) and the state
             to go on from; None writes nothing.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and

@@ -1,3 +1,5 @@
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -22,6 +24,32 @@ def test_pixels_in_probabilities_out():
     assert probabilities.shape == (8, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     assert "accuracy" in model.fit(PIXELS, LABELS, verbose=0).history
+
+
+def dropping():
+    x = image = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, name="block1_conv", kernel_initializer="ones")(x)
+    return kt.backbone(keras.Model(image, keras.layers.Dropout(0.5)(x)), preprocess="tf")
+
+
+def test_a_seed_draws_heads_and_dropout_and_leaves_the_generator_alone():
+    task = kt.tasks.Classification(3, hidden=[8], dropout=0.5)
+    found = []
+    for number in (1, 2, 3):
+        keras.utils.set_random_seed(number)  # the weights are those of `seed` all the same
+        model = kt.build_model(dropping(), task, seed=number // 3)
+        found.append([*model.get_weights(), model(PIXELS.astype("float32"), training=True)])
+    for one, other in zip(found[0], found[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (found[0][-1] != found[2][-1]).numpy().any()
+
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    kt.build_model(tiny(), task, seed=0)
+    assert random.random() == expected
+    with pytest.raises(checks.InputError, match="`seed` must be"):
+        kt.build_model(tiny(), task, seed=-1)
 
 
 def test_the_model_is_flat_and_shares_the_backbone():

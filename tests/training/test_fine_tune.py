@@ -381,6 +381,27 @@ def test_a_callback_may_end_a_stage_early(data):
     assert history.record["best_epoch"] in history.epoch
 
 
+SEEDED = """
+import keras, numpy as np, tensorflow as tf, keras_transfer as kt
+tf.config.run_functions_eagerly(True)
+x = image = keras.Input((8, 8, 3))
+x = keras.layers.Conv2D(4, 3, strides=4, name="block1_conv", kernel_initializer="ones")(x)
+backbone = kt.backbone(keras.Model(image, keras.layers.Dropout(0.3)(x)), preprocess="tf")
+images = np.arange(8 * 8 * 8 * 3).reshape(8, 8, 8, 3) % 251
+data = kt.data.from_arrays(images.astype("uint8"), np.arange(8) % 2, validation=0.5, batch_size=2)
+task = kt.tasks.Classification(2, hidden=[4], dropout=0.3)
+model = kt.build_model(backbone, task, seed=0)
+kt.fine_tune(model, data, epochs=(1, 1), augment="light", seed=0, verbose=0)
+print([weight.tolist() for weight in model.get_weights()])
+"""
+
+
+def test_one_seed_gives_one_result_in_every_process(run_code):
+    first, second = run_code(SEEDED), run_code(SEEDED)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout != ""
+
+
 def test_one_data_object_and_one_seed_give_one_result(data):
     results = []
     for _ in range(2):
