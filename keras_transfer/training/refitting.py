@@ -120,7 +120,8 @@ def stages_to_repeat(
         best_stage = next(at for at, (_, end) in spans.items() if best.epoch <= end)
     last = best_stage
     if "accuracy" in best.monitor:
-        values = dict(zip(history.epoch, history.history[best.monitor], strict=True))
+        measured = history.history.get(best.monitor, ())  # none where there were no epochs
+        values = dict(zip(history.epoch, measured, strict=True))
         accuracy = -best.value[0]
         standard_error = math.sqrt(accuracy * (1.0 - accuracy) / held_out)
         for at, (_, end) in spans.items():

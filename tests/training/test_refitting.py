@@ -127,7 +127,7 @@ def test_how_far(values, schedule, expected, data):
         kt.Stage(epochs=2, train="block4*", schedule=schedule),
     ]
     best = SimpleNamespace(
-        monitor="val_accuracy", epoch=int(np.argmax(values)), value=(-max(values), 0.0)
+        monitor="val_accuracy", stage=0, epoch=int(np.argmax(values)), value=(-max(values), 0.0)
     )
     history = SimpleNamespace(epoch=[0, 1, 2, 3], history={"val_accuracy": values})
     stages = [{"epochs": [0, 1]}, {"epochs": [2, 3]}]
@@ -143,7 +143,7 @@ def test_stages_are_as_long_as_they_were():
         kt.Stage(steps=10, train="block4*"),
     ]
     stages = [{"epochs": [0, 2]}, {"epochs": [3, 6]}, {"epochs": [7, 10]}]
-    best = SimpleNamespace(monitor="val_loss", epoch=8, value=(0.1, 0.1))
+    best = SimpleNamespace(monitor="val_loss", stage=2, epoch=8, value=(0.1, 0.1))
     repeated = refitting.stages_to_repeat(plan, stages, None, best, held_out=12, per_epoch=3)
     assert [(stage.epochs, stage.steps, stage.early_stopping) for stage in repeated] == [
         (3, None, None),
@@ -215,15 +215,15 @@ def test_callbacks_that_watch_validation_work_in_both_runs(data, tmp_path, capsy
     """The second run is as long as early stopping let the first one be, and the file has its weights."""
     file = tmp_path / "best.weights.h5"
     callbacks = [
-        keras.callbacks.EarlyStopping("val_loss", patience=0, baseline=0.0),
+        keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=100.0),
         keras.callbacks.ModelCheckpoint(file, save_best_only=True, save_weights_only=True),
     ]
     model = model_of(data)
     stages = [kt.Stage(epochs=4, train="head", schedule="cosine")]
     history = kt.fine_tune(model, data, stages=stages, refit=True, callbacks=callbacks)
     record, shown = history.record, capsys.readouterr().out
-    assert history.epoch == [0]  # no loss is below the baseline
-    assert record["refit"]["stages"][0]["epochs"] == [1, 1]
+    assert history.epoch == [0, 1]
+    assert record["refit"]["stages"][0]["epochs"] == [2, 3]
     assert "Retraining from the start on training + validation images (32), about 1 s" in shown
     assert "skip with refit=False" in shown
     assert "EarlyStopping is left out, because val_loss is not measured here." in record["notes"]
