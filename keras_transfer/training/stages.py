@@ -41,7 +41,8 @@ class Stage:
         clip_norm: Largest norm of all gradients together.
         ema: Momentum of the weights' moving average, which is measured and kept in their place.
         early_stopping: Epochs without improvement after which the stage ends, or
-            `{"monitor": "val_loss", "patience": 3}`.
+            `{"monitor": "val_loss", "patience": 3}`. "auto" ends it when, for a quarter of its epochs, the validation
+            loss has not fallen and the validation accuracy has not risen by more than its standard error.
         method: What changes a training step or replaces it: a name of `kt.training.METHODS` or an object of that kind;
             plain training by default. The next three are short for the usual ones.
         solve: `SolvedHead()`: a linear head is fitted on the frozen features by regression, in no epochs.
@@ -67,7 +68,7 @@ class Stage:
     batch_norm: str = "inference"
     clip_norm: float | None = None
     ema: float | None = None
-    early_stopping: int | Mapping | None = None
+    early_stopping: int | str | Mapping | None = None
     method: str | methods.Method | None = None
     solve: bool = False
     lora: int | None = None
@@ -183,8 +184,8 @@ class Stage:
         return self.schedule != "constant" or isinstance(self.learning_rate, Schedule)
 
     def stopping(self) -> dict | None:
-        """Returns the options of early stopping, patience among them; None without it."""
-        if self.early_stopping is None:
+        """Returns the options of early stopping, patience among them; None without it, or where it is "auto"."""
+        if self.early_stopping in (None, "auto"):
             return None
         options = self.early_stopping
         options = dict(options) if isinstance(options, Mapping) else {"patience": options}

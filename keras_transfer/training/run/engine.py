@@ -18,7 +18,13 @@ from keras_transfer.training.run import criteria, facts, state
 from keras_transfer.training.run.averages import Averages
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.run.insight import Insight
-from keras_transfer.training.run.progress import EpochNumber, Patience, StepLimit, WholeModel
+from keras_transfer.training.run.progress import (
+    EpochNumber,
+    Helping,
+    Patience,
+    StepLimit,
+    WholeModel,
+)
 from keras_transfer.training.run.record import plain
 from keras_transfer.training.stages import Stage
 
@@ -165,6 +171,8 @@ class Run:
                 self._resumed = None
             self._run_epochs(stage, trainee, patience)
             trainee.settle()
+            if isinstance(patience, Helping) and patience.stopped_epoch:
+                self._tell_stop(stage, patience)
 
         if stage.batch_norm == "recalibrate":
             self._epoch_number.on_epoch_begin(self.at.epoch)
@@ -217,6 +225,8 @@ class Run:
     def _patience(self, stage: Stage) -> Patience:
         """The early stopping of a stage."""
         options = stage.stopping()
+        if stage.early_stopping == "auto" and self.data.validation is not None:
+            return self._wait_for_help(stage)
         if options is None:
             return Patience(None)
         options = {"monitor": self.best.monitor or "val_loss", **options}
@@ -226,6 +236,24 @@ class Run:
             return Patience(None)
         mode = "max" if "accuracy" in monitor else "min"
         return Patience(**{"mode": mode, **options})
+
+    def _wait_for_help(self, stage: Stage) -> Patience:
+        """The early stopping of a stage with `early_stopping="auto"`."""
+        epochs = self._last_epoch(stage) - self.at.first
+        accuracy = self.best.monitor if "accuracy" in (self.best.monitor or "") else None
+        source = self.data.source
+        return Helping(
+            accuracy,
+            patience=max(2, -(-epochs // 4)),
+            examples=None if source is None else len(source.examples["validation"]),
+        )
+
+    def _tell_stop(self, stage: Stage, patience: Helping) -> None:
+        run, planned = self.at.epoch - self.at.first, self._last_epoch(stage) - self.at.first
+        if run < planned:
+            self.note(
+                f"{self._stage_of(stage)} ends after {run} of {planned} epochs: {patience.describe()}."
+            )
 
     def _find_rate(self, model: keras.Model, stage: Stage) -> float:
         """Runs a range test for a stage with `learning_rate="auto"`."""

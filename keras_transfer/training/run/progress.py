@@ -1,11 +1,12 @@
 """Callbacks of a stage: the number of its epoch, its last step, its early stopping, the model that users see."""
 
+import math
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-__all__ = ["EpochNumber", "Patience", "StepLimit", "WholeModel"]
+__all__ = ["EpochNumber", "Helping", "Patience", "StepLimit", "WholeModel"]
 
 
 class EpochNumber(keras.callbacks.Callback):
@@ -86,6 +87,54 @@ class Patience(keras.callbacks.EarlyStopping):
         """Stops when there was no improvement for too long."""
         if self.is_used:
             super().on_epoch_end(epoch, logs)
+
+
+class Helping(Patience):
+    """Ends a stage whose epochs have stopped helping: see `early_stopping="auto"` of `kt.Stage`.
+
+    Args:
+        accuracy: The validation accuracy in the logs; None where nothing but the loss is known.
+        patience: Epochs that may pass without help.
+        examples: How many images the accuracy is measured on; None where unknown.
+
+    Example:
+        >>> Helping("val_accuracy", patience=3, examples=100).patience
+        3
+    """
+
+    def __init__(self, accuracy: str | None, *, patience: int, examples: int | None) -> None:
+        super().__init__("val_loss", mode="min", patience=patience)
+        self.accuracy, self.examples = accuracy, examples
+        self.highest = 0.0
+
+    def facts(self) -> dict:
+        """What has to survive a kill."""
+        return {**super().facts(), "highest": self.highest}
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts anew, or where the state was."""
+        self.highest = 0.0 if self.resumed is None else self.resumed["highest"]
+        super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Stops when neither the accuracy nor the loss was better for too long."""
+        accuracy = (logs or {}).get(self.accuracy)
+        if accuracy is not None and accuracy > self.highest + self._noise():
+            self.highest, self.wait = accuracy, -1  # `super` counts this epoch
+        super().on_epoch_end(epoch, logs)
+
+    def describe(self) -> str:
+        """Returns why the stage was stopped."""
+        reason = f"for {self.patience} epochs the validation loss was not lower"
+        if self.accuracy is None:
+            return reason
+        return f"{reason}, and the accuracy not higher by more than its standard error ({self._noise():.3f})"
+
+    def _noise(self) -> float:
+        """The standard error of the highest accuracy, a binomial share."""
+        if not self.examples:
+            return 0.0
+        return math.sqrt(self.highest * (1.0 - self.highest) / self.examples)
 
 
 class WholeModel:
