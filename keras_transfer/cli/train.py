@@ -77,6 +77,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--cache", choices=("auto", "memory", "disk", "off"), help=cache)
     add("--views", type=int, metavar="N", help=views)
     add("--refit", action=flag, help="train once more, on training and validation images together")
+    add("--calibrate", action=flag, help="correct confidences on validation images (yes)")
     watched = "curves by block in the report (distance)"
     add("--watch", nargs="*", choices=("distance", "gradient"), help=watched)
     add("--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)")
@@ -187,7 +188,7 @@ def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Names
 
 def _chosen_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the arguments of `kt.fine_tune` that the user gave; it decides on the others."""
-    names = ("plan", "unfreeze", "batch_norm", "refit", "watch", "cache", "views")
+    names = ("plan", "unfreeze", "batch_norm", "refit", "calibrate", "watch", "cache", "views")
     values = {name: getattr(arguments, name) for name in names}
     for name in ("epochs", "learning_rate"):
         values[name] = _unpack_single(getattr(arguments, name))

@@ -56,7 +56,7 @@ def classification_scores(
         "accuracy": right / len(targets),
         "accuracy_interval": _wilson(right, len(targets)),
         **dict(zip(("precision", "recall", "f1"), map(float, macro), strict=True)),
-        "ece": _calibration_error(probabilities.max(axis=1), answers == targets),
+        "ece": calibration_error(probabilities, targets),
         "support": len(targets),
         "classes": {name: _row(*row) for name, *row in zip(names, *columns, strict=True)},
         "confusion": metrics.confusion_matrix(targets, answers, labels=ids).tolist(),
@@ -167,7 +167,14 @@ def _wilson(right: int, examples: int, z: float = 1.959964) -> list[float]:
     return [max(0.0, centre - half), min(1.0, centre + half)]
 
 
-def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Returns how far confidences are from the share of right answers: `ece` of `classification_scores`.
+
+    Example:
+        >>> round(calibration_error(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])), 3)
+        0.4
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights=confidence - right, minlength=CALIBRATION_BINS)
     return float(abs(gaps).sum() / len(confidence))

@@ -187,6 +187,18 @@ class Task:
         """Chooses what answers depend on from validation data, and returns one line about it."""
         raise NotImplementedError
 
+    def temperature(self, targets: np.ndarray, outputs: np.ndarray) -> tuple[float, str] | None:
+        """Returns what the logits should be divided by so that answers are as sure as they are right, and a line.
+
+        Args:
+            targets: Of the validation data.
+            outputs: The model's answers.
+
+        Returns:
+            None for a task whose answers have no confidence, or are not meant to suit the validation data.
+        """
+        return None
+
     # Measuring and the report.
 
     @classmethod

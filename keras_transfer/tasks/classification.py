@@ -10,6 +10,7 @@ from keras import ops
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks, lookup
 from keras_transfer.metrics import classification as scoring
+from keras_transfer.metrics import temperature
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
 
@@ -170,6 +171,22 @@ class Classification(base.Task):
             return super().logit_shift(loss)
         priors = np.array(loss.priors, "float64")
         return loss.tau * np.log(priors / sum(priors))
+
+    def temperature(self, targets: np.ndarray, outputs: np.ndarray) -> tuple[float, str] | None:
+        """Returns the temperature and the calibration error before and after; None for `LogitAdjusted` answers."""
+        if self.chosen_loss == "logit_adjusted" or isinstance(
+            self.chosen_loss, losses.LogitAdjusted
+        ):
+            return None
+        ids = self.encode(targets)
+        chosen = temperature.fit_temperature(outputs, ids)
+        before = scoring.calibration_error(outputs, ids)
+        after = scoring.calibration_error(temperature.scaled(outputs, chosen), ids)
+        line = (
+            f"confidences corrected by temperature {chosen:.2f}, calibration error on the {len(ids)} validation "
+            f"images {before:.3f} before, {after:.3f} after"
+        )
+        return chosen, line
 
     @classmethod
     def infer(

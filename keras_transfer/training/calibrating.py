@@ -1,22 +1,44 @@
-"""What is chosen on the validation data once training is over: thresholds, for example."""
+"""What is chosen on the validation data once training is over: thresholds, and how sure answers are."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import labelled
+from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
 
-__all__ = ["calibrate"]
+__all__ = ["Chosen", "calibrate", "choose", "divide_logits"]
+
+ENOUGH = 20  # labelled validation images; fewer say too little about confidences
+
+
+class Chosen(NamedTuple):
+    """What the validation data said.
+
+    Attributes:
+        lines: One about each task that chose something.
+        temperatures: What the logits of a task are to be divided by.
+    """
+
+    lines: list[str]
+    temperatures: dict[str, float]
 
 
 def calibrate(model: keras.Model, validation: tf.data.Dataset) -> list[str]:
-    """Lets each task that asks for it choose what its answers depend on, from one pass over validation data.
+    """Makes answers fit the validation data without training: thresholds of tags, confidences of classes.
 
-    `kt.fine_tune` does this by itself; call it after a `fit` of your own. It is saved and exported with the model.
+    The logits of a classification are divided by a temperature (Guo et al. 2017), so that answers that are 80 % sure
+    are right in 80 % of cases; the best class stays the best. That takes 20 labelled images or more. The temperature
+    goes into kernel and bias of the last dense layer, and so into every file that the model is saved or exported to.
+
+    `kt.fine_tune` does this by itself; call it after a `fit` of your own.
 
     Args:
-        model: A model with tasks; those that calibrate are changed.
+        model: A model with tasks; changed in place.
         validation: Batches of `(images, targets)` or `(images, targets, weights)`.
 
     Returns:
@@ -28,12 +50,44 @@ def calibrate(model: keras.Model, validation: tf.data.Dataset) -> list[str]:
         >>> calibrate(model, tf.data.Dataset.from_tensors((tf.zeros((2, 32, 32, 3)), [0, 1])))
         []
     """
-    outputs = {
-        name: output for name, output in marks.outputs(model).items() if output.task.calibrates
-    }
+    lines, temperatures = choose(model, validation)
+    divide_logits(model, temperatures)
+    return lines
+
+
+def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
+    """Chooses thresholds, which are stored at once, and temperatures, which `divide_logits` applies."""
+    chosen = Chosen([], {})
+    outputs = marks.outputs(model)
     if not outputs:
-        return []
-    collected = {name: ([], []) for name in outputs}
+        return chosen
+    for name, (targets, answers) in _collect(model, validation).items():
+        task = outputs[name].task
+        if task.calibrates and len(targets):
+            chosen.lines.append(f"{name}: {outputs[name].calibrate(targets, answers)}")
+        if len(targets) < ENOUGH or not np.isfinite(answers).all() or not _last_dense(model, name):
+            continue
+        fitted = task.temperature(targets, answers)
+        if fitted is not None:
+            chosen.temperatures[name], line = fitted
+            chosen.lines.append(f"{name}: {line}")
+    return chosen
+
+
+def divide_logits(model: keras.Model, temperatures: Mapping[str, float]) -> None:
+    """Divides the logits of tasks by temperatures, in the last dense layer of their heads."""
+    for name, temperature in temperatures.items():
+        dense = _last_dense(model, name)
+        for variable in (dense.kernel, dense.bias):
+            if variable is not None:
+                variable.assign(variable / temperature)
+
+
+def _collect(
+    model: keras.Model, validation: tf.data.Dataset
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns the labelled targets of each task and the model's answers, from one pass over the data."""
+    collected: dict[str, tuple[list, list]] = {name: ([], []) for name in marks.outputs(model)}
     for batch in validation:
         images, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
         answers = model.predict_on_batch(images)
@@ -43,11 +97,17 @@ def calibrate(model: keras.Model, validation: tf.data.Dataset) -> list[str]:
             own = labelled.of_task(weights, name)
             kept_targets.append(np.asarray(labelled.known(by_task[name], own)))
             kept_answers.append(labelled.known(answer, own))
+    return {
+        name: (np.concatenate(targets), np.concatenate(answers))
+        for name, (targets, answers) in collected.items()
+    }
 
-    notes = []
-    for name, output in outputs.items():
-        targets, answers = map(np.concatenate, collected[name])
-        if len(targets):
-            line = output.calibrate(targets, answers)
-            notes.append(f"{name}: {line}")
-    return notes
+
+def _last_dense(model: keras.Model, name: str) -> keras.layers.Dense | None:
+    """Returns the linear dense layer that makes the logits of a task, None where another layer makes them."""
+    output = marks.outputs(model)[name]
+    order = nodes.nodes(model)
+    (logits,) = [node.inputs[0] for node in order if node.operation is output]
+    maker = next(node.operation for node in order if any(each is logits for each in node.outputs))
+    is_dense = type(maker) is keras.layers.Dense and maker.activation is keras.activations.linear
+    return maker if is_dense else None

@@ -38,6 +38,7 @@ def fine_tune(
     cache: str | Cache = "auto",
     views: int = 1,
     refit: bool = False,
+    calibrate: bool = True,
     watch: str | Sequence[str] = ("distance",),
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int | None = None,
@@ -81,6 +82,8 @@ def fine_tune(
         refit: Whether, when validation has said how far to go, the stages run again from the start on training and
             validation images together. This doubles the time and often helps where images are few; the validation
             images can then no longer measure the model, so have test images.
+        calibrate: Whether answers are made to fit the validation images in the end, by `kt.training.calibrate`: the
+            confidences of classes, where there are 20 images or more, and the thresholds of tags.
         watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.
         callbacks: Keras callbacks, passed to every stage; epoch numbers go on from stage to stage. In the run of
             `refit`, which has no validation data, a `ModelCheckpoint` of the best epoch saves every epoch, and an
@@ -121,6 +124,7 @@ def fine_tune(
         "cache": cache,
         "views": views,
         "refit": refit,
+        "calibrate": calibrate,
         "seed": seed,
     }
     _check_arguments(model, callbacks, seed)

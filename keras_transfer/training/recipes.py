@@ -33,6 +33,7 @@ class Recipe(NamedTuple):
         views: How many random views of each training image are kept.
         seed: Of the user, or None.
         refit: Whether a second run trains on all images.
+        calibrate: Whether answers are made to fit the validation data in the end.
         notes: What was chosen for the user, a line each.
     """
 
@@ -43,6 +44,7 @@ class Recipe(NamedTuple):
     views: int
     seed: int | None
     refit: bool
+    calibrate: bool
     notes: list[str]
 
     def fingerprint(self, model: keras.Model) -> dict:
@@ -100,6 +102,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         cache=Cache.of(arguments["cache"]),
         seed=arguments["seed"],
         refit=refitting.check(arguments["refit"], source),
+        calibrate=bool(checks.choice(arguments["calibrate"], (True, False), name="calibrate")),
         notes=notes,
     )
 

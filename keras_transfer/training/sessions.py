@@ -62,9 +62,11 @@ class Session:
             self._resume(first, saved)
 
         try:
-            self._choose_epoch(first)
+            temperatures = self._choose_epoch(first)
             if self.recipe.refit and first.best.stage is not None:
-                self._train_on_all(first, saved)
+                self._train_on_all(first, saved, temperatures)
+            elif temperatures:
+                first.best.write()
         except BaseException:  # Ctrl-C as well: the record says how far the run came
             self._record_interruption(first)
             raise
@@ -145,17 +147,28 @@ class Session:
         if run.insight:
             self.record.update(insight=run.insight)
 
-    def _choose_epoch(self, run: Run) -> None:
-        """Trains the first run and puts the weights of its best epoch into the model."""
+    def _choose_epoch(self, run: Run) -> dict[str, float]:
+        """Trains the first run and puts the weights of its best epoch, calibrated, into the model.
+
+        Returns:
+            By what the logits of tasks were divided.
+        """
         run.train()
         run.best.finish()
         self.record.note(_describe_outcome(run, is_delivered=not self.recipe.refit))
-        if run.data.validation is not None:
-            for line in calibrating.calibrate(self.model, run.data.validation):
-                self.record.note(line)
         is_rounded = run.keeper.is_rounded and run.best.weights is not None
         if is_rounded and not run.best.is_exact:
             self._note_exact_value(run)
+        if run.data.validation is None or not self.recipe.calibrate:
+            return {}
+
+        chosen = calibrating.choose(self.model, run.data.validation)
+        for line in chosen.lines:
+            self.record.note(line)
+        calibrating.divide_logits(self.model, chosen.temperatures)
+        run.best.replace()
+        self.record.update(temperatures=chosen.temperatures)
+        return chosen.temperatures
 
     def _note_exact_value(self, run: Run) -> None:
         """Notes how far a measurement on rounded rows is from what the model does with images."""
@@ -168,10 +181,13 @@ class Session:
             f"computed exactly it is {exact:.4f}."
         )
 
-    def _train_on_all(self, first: Run, saved: state.Saved | None) -> None:
+    def _train_on_all(
+        self, first: Run, saved: state.Saved | None, temperatures: dict[str, float]
+    ) -> None:
         """Trains a second run from the first weights, on training and validation images together.
 
-        It goes as far as validation said, and counts epochs on.
+        It goes as far as validation said, and counts epochs on. Nothing is left to fit its temperatures on: they are
+        those of the first run.
         """
         source = self.recipe.source
         data = inputs.checked(self.model, inputs.inputs(source.joined()))
@@ -208,6 +224,7 @@ class Session:
                 if saved is not None and saved.is_of_second_run:
                     second.resume(saved)
                 second.train()
+            calibrating.divide_logits(self.model, temperatures)
             second.best.finish()
         except BaseException:  # Ctrl-C as well: the model keeps what validation chose
             first.best.finish()

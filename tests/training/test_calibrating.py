@@ -61,3 +61,67 @@ def test_it_travels_with_the_file(tmp_path):
     again = next(iter(kt.models.outputs(kt.load_model(tmp_path / "m.keras")).values())).task
     assert lines == [f"regression: error {task.error:.2f}"]
     assert again.error == task.error
+
+
+COLOURS = np.random.default_rng(1).integers(0, 256, (80, 16, 16, 3), dtype="uint8")
+KINDS = np.arange(80) % 4
+
+
+@pytest.fixture
+def unsure():
+    """Labels that images say nothing about, so that a model that is sure is wrong."""
+    return kt.data.from_arrays(COLOURS, KINDS, validation=0.5, batch_size=20, seed=0)
+
+
+def sure_model():
+    keras.utils.set_random_seed(0)
+    model = model_of(kt.tasks.Classification(4))
+    dense = model.get_layer("classification_logits")
+    dense.kernel.assign(0.1 * dense.kernel)
+    return model
+
+
+def answers(model, data):
+    return model.predict(np.concatenate([images for images, *_ in data.validation]), verbose=0)
+
+
+def test_confidences_are_corrected_in_the_last_dense_layer(unsure, tmp_path):
+    model = sure_model()
+    before, error = answers(model, unsure), kt.evaluate(model, unsure.validation, verbose=0)["ece"]
+    (line,) = kt.training.calibrate(model, unsure.validation)
+    report = kt.evaluate(model, unsure.validation, verbose=0)
+    assert report["ece"] < 0.5 * error
+    assert f"{error:.3f} before, {report['ece']:.3f} after" in line
+    np.testing.assert_array_equal(answers(model, unsure).argmax(axis=1), before.argmax(axis=1))
+
+    model.save(tmp_path / "m.keras")
+    again = kt.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(answers(again, unsure), answers(model, unsure))
+    assert [type(layer) for layer in again.layers] == [type(layer) for layer in sure_model().layers]
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_fine_tune_ships_the_temperature(refit, unsure, tmp_path, capsys):
+    """With `refit`, it is that of the first run."""
+    stages = [kt.Stage(epochs=2, train="head", learning_rate=1e-9)]
+    found, options = {}, {"stages": stages, "refit": refit, "run_dir": tmp_path}
+    for calibrate in (False, True):
+        model = sure_model()
+        history = kt.fine_tune(model, unsure, calibrate=calibrate, **options)
+        found[calibrate] = model.get_layer("classification_logits").kernel.numpy()
+    temperature = history.record["temperatures"]["classification"]
+    assert temperature > 1.5
+    np.testing.assert_allclose(found[True], found[False] / temperature, rtol=1e-4)
+    assert f"corrected by temperature {temperature:.2f}" in capsys.readouterr().out
+
+    again = sure_model()
+    kt.training.load_best(again, tmp_path)
+    for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_answers_for_other_frequencies_and_few_images_stay(unsure):
+    adjusted = model_of(kt.tasks.Classification(4, loss="logit_adjusted"))
+    assert kt.training.calibrate(adjusted, unsure.validation) == []
+    few = kt.data.from_arrays(COLOURS[:19], KINDS[:19], validation=0)
+    assert kt.training.calibrate(sure_model(), few.train) == []

@@ -128,6 +128,11 @@ class Best:
                 f"The best weights could not be written to {self.file} ({reason}); training goes on."
             )
 
+    def replace(self) -> None:
+        """Takes the model's weights, which were changed after training, for the best ones."""
+        if self.weights is not None:
+            self.weights = self.model.get_weights()
+
     def finish(self) -> None:
         """Puts the best weights back into the model; writes the last ones where nothing says which are best."""
         if self.weights is not None:
