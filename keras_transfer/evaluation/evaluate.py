@@ -292,7 +292,7 @@ def _add_second_run(
 ) -> tuple[dict[str, list], list[int]]:
     """Returns curves and epochs of a run and of the one on all images after it; None is not measured."""
     more = _epochs(second["stages"])
-    joined = {}
+    joined: dict[str, list] = {}
     for name in dict.fromkeys([*curves, *second["history"]]):
         parts = [(curves, len(epochs)), (second["history"], len(more))]
         joined[name] = []

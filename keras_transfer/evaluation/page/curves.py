@@ -66,8 +66,9 @@ def learning_curves(
         figures[name], axes = plots.canvas(SIZE)
         _stage_bands(axes, stages)
         _curve(axes, name, history, epochs, best_epoch)
-        if f"val_{name}" in (solved or {}) and epochs:
-            _dot(axes, epochs[0], solved[f"val_{name}"])
+        before = (solved or {}).get(f"val_{name}")
+        if before is not None and epochs:
+            _dot(axes, epochs[0], before)
         if is_repeated and epochs:
             end = epochs[-1] + 1
             axes.axvline(end, label=f"in the model, epoch {end}", **WEIGHTS)

@@ -33,7 +33,7 @@ def part(about: Mapping) -> str:
         epochs=about.get("epochs"),
         stages=stages,
         best_epoch=record.get("best_epoch"),
-        solved=next(iter(stages), {}).get("measured"),
+        solved=stages[0].get("measured") if stages else None,
         is_repeated=bool(second),
     )
     boxes = []
