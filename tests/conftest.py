@@ -1,5 +1,6 @@
 """Shared by all tests: quiet TensorFlow, fixed seeds, the folder of real data."""
 
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -12,6 +13,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # what users get, on every 
 import keras
 import pytest
 import tensorflow as tf
+
+
+def pytest_collection_finish():
+    """A tenth of the suite's time went into searching what the imports left in memory, over and over."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _set_eager(node):

@@ -4,7 +4,7 @@ import argparse
 import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_transfer.cli import options, resuming
@@ -19,7 +19,7 @@ ARMS = {
     "scratch": "the same network from random weights, for as many epochs",
 }
 BATCH = 16
-EPOCHS = {"frozen probe": 50, "two-stage": 40}
+EPOCHS = {"frozen probe": 40, "two-stage": 20, "scratch": 60}
 VERIFIED_IMAGES = 256
 
 
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
     scores, model, data = compare(
         shots=arguments.shots,
         seeds=arguments.seeds,
-        scratch_epochs=sum(EPOCHS.values()),
+        epochs=EPOCHS,
         out=out,
         say=say,
     )
@@ -82,7 +82,7 @@ def compare(
     *,
     shots: int,
     seeds: int,
-    scratch_epochs: int,
+    epochs: Mapping[str, int],
     out: pathlib.Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, list[float]], Any, Any]:
@@ -91,7 +91,7 @@ def compare(
     Args:
         shots: Training images a digit.
         seeds: How many different choices of training images, and of random weights.
-        scratch_epochs: For how long the network from random weights is trained.
+        epochs: Of the probe, of the fine-tuning after it, and of the network from random weights, by name.
         out: Run folder of the last two-stage run.
         say: Takes a line as each arm is done.
 
@@ -111,8 +111,8 @@ def compare(
         record(seed, "raw pixels", raw_pixels(pixels))
 
         folder = out if seed == seeds - 1 else None
-        model = two_stage(data, seed, folder, functools.partial(record, seed))
-        record(seed, "scratch", scratch(data, seed, scratch_epochs))
+        model = two_stage(data, seed, epochs, folder, functools.partial(record, seed))
+        record(seed, "scratch", scratch(data, seed, epochs["scratch"]))
     return scores, model, data
 
 
@@ -196,7 +196,11 @@ def scratch(data: Any, seed: int, epochs: int) -> float:
 
 
 def two_stage(
-    data: Any, seed: int, out: pathlib.Path | None, record: Callable[[str, float], None]
+    data: Any,
+    seed: int,
+    epochs: Mapping[str, int],
+    out: pathlib.Path | None,
+    record: Callable[[str, float], None],
 ) -> object:
     """Trains a head on the frozen network, then all of it, and records the test accuracy after each.
 
@@ -211,9 +215,9 @@ def two_stage(
     model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(data.class_names))
     stages = [
         kt.Stage(
-            epochs=EPOCHS["frozen probe"], train="head", learning_rate=3e-3, schedule="cosine"
+            epochs=epochs["frozen probe"], train="head", learning_rate=3e-3, schedule="cosine"
         ),
-        kt.Stage(epochs=EPOCHS["two-stage"], train="all", learning_rate=3e-4, schedule="cosine"),
+        kt.Stage(epochs=epochs["two-stage"], train="all", learning_rate=3e-4, schedule="cosine"),
     ]
     arms = iter(("frozen probe", "two-stage"))
     measure = keras.callbacks.LambdaCallback(
