@@ -156,7 +156,7 @@ def shared(model: keras.Model) -> list[keras.KerasTensor]:
     return boundaries.deepest_shared(nodes.nodes(model), learning) if len(learning) > 1 else []
 
 
-def targets_by_task(model: keras.Model, targets: Any) -> dict[str, object]:
+def targets_by_task(model: keras.Model, targets: Any) -> dict[str, Any]:
     """Returns the targets of each task of `model`, without targets that belong to no task.
 
     Args:

@@ -170,7 +170,9 @@ class GradualUnfreeze(_Staged):
 
     def parts(self) -> list[tuple[int, list[str], float | None]]:
         """Returns the head, then one block more in each part."""
-        parts = [(0, freezing.head(self.model), None)] if self.start else []
+        parts: list[tuple[int, list[str], float | None]] = []
+        if self.start:
+            parts.append((0, freezing.head(self.model), None))
         rate = self.learning_rate
         names = freezing.thawable(self.model, until=self.until)
         for number, name in enumerate(reversed(names)):

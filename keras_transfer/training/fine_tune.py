@@ -133,8 +133,10 @@ def fine_tune(
     folder = _check_folder(run_dir, resume)
 
     with contextlib.nullcontext() if folder is None else state.lock(folder):
-        saved = _read_state(folder, recipe.fingerprint(model)) if resume else None
-        if folder is not None and saved is None:
+        saved = None
+        if folder is not None and resume:
+            saved = _read_state(folder, recipe.fingerprint(model))
+        elif folder is not None:
             _check_not_interrupted(folder)
             state.forget(folder)
             (folder / best.FILE).unlink(missing_ok=True)

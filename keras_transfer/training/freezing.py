@@ -63,7 +63,7 @@ def _other_branches(model: keras.Model, layers_in_use: Iterable[str]) -> set[str
     return set().union(*trunks) - used if used else set()
 
 
-def thawable(model: keras.Model, *, until: str | None = None) -> list[str]:
+def thawable(model: keras.Model, *, until: str | Iterable[str] | None = None) -> list[str]:
     """Returns the names of the trunk's blocks with more weights than normalisation's, bottom to top.
 
     Args:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt
+from keras_transfer.data.changes import augment
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
 
@@ -37,11 +38,11 @@ class Inputs(adapt.Splits):
     train: tf.data.Dataset
     validation: tf.data.Dataset | None
     targets: Any
-    weights: object = None
+    weights: Any = None
     remarks: tuple[str, ...] = ()
     sample: tf.data.Dataset | None = None
     passes: tuple = ()
-    changes: object = None
+    changes: augment.Augment | None = None
     original: tf.data.Dataset | None = None
 
     @property
@@ -95,7 +96,7 @@ def inputs(data: object) -> Inputs:
     splits = adapt.split(data, training=True)
     train, validation = splits.first("train"), splits.parts.get("validation")
     if train is None:
-        given = ", ".join(splits.parts) or "nothing"
+        given = ", ".join(map(str, splits.parts)) or "nothing"
         raise checks.error("`data` must have a training part", given=given)
     train.check("data")
     return Inputs(

@@ -53,7 +53,7 @@ class Request:
         self.notes.append(f"{name}={default!r} chosen{why}.")
         return default
 
-    def pair(self, name: str, default: tuple, *, why: str = "") -> tuple:
+    def pair(self, name: str, default: tuple, *, why: str = "") -> tuple[Any, Any]:
         """Returns two values, one a stage."""
         value = getattr(self, name)
         if value is None:
@@ -104,7 +104,7 @@ class Request:
             batch_norm = "inference"
         return Stage(epochs=epochs, train="head", learning_rate=rate, batch_norm=batch_norm)
 
-    def train_upper(self, epochs: int, train: Any, rate: float | str, **options: object) -> Stage:
+    def train_upper(self, epochs: int, train: Any, rate: float | str, **options: Any) -> Stage:
         """Returns the stage in which the head and the trunk from `train` on train."""
         return Stage(
             epochs=epochs,
@@ -126,10 +126,10 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
     has_two_rates = isinstance(request.learning_rate, list | tuple)
     if isinstance(request.epochs, list | tuple):
         rates = request.pair("learning_rate", (1e-3, 1e-4))
-        epochs = request.epochs_of_two()
+        lengths = request.epochs_of_two()
         return [
-            request.train_head(epochs[0], rates[0]),
-            request.train_upper(epochs[1], unfreeze, rates[1]),
+            request.train_head(lengths[0], rates[0]),
+            request.train_upper(lengths[1], unfreeze, rates[1]),
         ]
 
     if not has_two_rates and _can_solve(model, request):

@@ -42,39 +42,26 @@ def recalibrate(
     if batches is None:
         raise checks.error("`dataset` must be data with a training part", given=repr(dataset))
     batches.check("dataset", labelled=False, endless=steps is not None)
-    found = _norms(model, norms)
-    kept = [(layer.momentum, layer.trainable) for layer in found.values()]
-    dropouts = [
-        layer
-        for layer in paths.leaves(model).values()
-        if hasattr(layer, "seed_generator") and getattr(layer, "rate", 0)
-    ]
-    rates = [layer.rate for layer in dropouts]
-    others = [
-        layer
-        for layer in paths.leaves(model).values()
-        if _is_norm(layer) and layer not in found.values()
-    ]
-    flags = [layer.trainable for layer in others]
-    for layer in found.values():
-        layer.momentum, layer.trainable = (
-            0.0,
-            True,
-        )  # after a batch, the moving statistics are the batch's
-    for layer in dropouts:
-        layer.rate = 0.0
-    for layer in others:
-        layer.trainable = False
+    chosen = _norms(model, norms)
+    settings: list[tuple[keras.layers.Layer, str, object]] = []  # of layers, during the pass
+    for path, layer in paths.leaves(model).items():
+        if path in chosen:
+            # After a batch, the moving statistics are the batch's.
+            settings += [(layer, "momentum", 0.0), (layer, "trainable", True)]
+        elif _is_norm(layer):
+            settings.append((layer, "trainable", False))
+        if hasattr(layer, "seed_generator") and getattr(layer, "rate", None):
+            settings.append((layer, "rate", 0.0))
+    before = [(layer, name, getattr(layer, name)) for layer, name, _ in settings]
+
     try:
-        _estimate(model, list(found.values()), itertools.islice(batches.dataset, steps))
+        for layer, name, value in settings:
+            setattr(layer, name, value)
+        _estimate(model, list(chosen.values()), itertools.islice(batches.dataset, steps))
     finally:
-        for layer, (momentum, trainable) in zip(found.values(), kept, strict=True):
-            layer.momentum, layer.trainable = momentum, trainable
-        for layer, rate in zip(dropouts, rates, strict=True):
-            layer.rate = rate
-        for layer, trainable in zip(others, flags, strict=True):
-            layer.trainable = trainable
-    return list(found)
+        for layer, name, value in before:
+            setattr(layer, name, value)
+    return list(chosen)
 
 
 def _is_norm(layer: keras.layers.Layer) -> bool:
@@ -98,19 +85,23 @@ def _estimate(model: keras.Model, norms: list, dataset: Iterable[tuple]) -> None
     def forward(images: tf.Tensor) -> None:
         model(images, training=True)
 
-    count, means, squares = 0, [0.0] * len(norms), [0.0] * len(norms)
+    count = 0
+    sums = [np.zeros(layer.moving_mean.shape) for layer in norms]
+    squares = [np.zeros(layer.moving_mean.shape) for layer in norms]
     for element in dataset:
         images = element[0] if isinstance(element, tuple) else element
         forward(images)
         size = int(images.shape[0])
         for place, layer in enumerate(norms):
             mean = np.asarray(layer.moving_mean, np.float64)
-            means[place] = means[place] + size * mean
-            squares[place] = squares[place] + size * (
-                np.asarray(layer.moving_variance, np.float64) + mean**2
-            )
+            variance = np.asarray(layer.moving_variance, np.float64)
+            sums[place] += size * mean
+            squares[place] += size * (variance + mean**2)
         count += size
-    for layer, total, square in zip(norms, means, squares, strict=True):
+    if not count:
+        raise checks.error("`dataset` must have images", given="an empty dataset")
+
+    for layer, total, square in zip(norms, sums, squares, strict=True):
         mean = total / count
         layer.moving_mean.assign(mean.astype("float32"))
         layer.moving_variance.assign((square / count - mean**2).clip(0).astype("float32"))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -37,7 +37,7 @@ class Recipe(NamedTuple):
         notes: What was chosen for the user, a line each.
     """
 
-    source: object
+    source: Any
     data: inputs.Inputs
     plan: list[Stage]
     cache: Cache
@@ -51,7 +51,7 @@ class Recipe(NamedTuple):
         """Returns what two runs must have in common for one to go on where the other stopped."""
         weights = [[path, list(value.shape)] for path, value in paths.variables(model).items()]
         changes = self.data.changes
-        arguments = {
+        arguments: dict[str, Any] = {
             "stages": facts.of_plan(self.plan),
             "augment": None if changes is None else changes.get_config(),
             "refit": self.refit,

@@ -119,7 +119,7 @@ def stages_to_repeat(
     if best.epoch is not None:
         best_stage = next(at for at, (_, end) in spans.items() if best.epoch <= end)
     last = best_stage
-    if "accuracy" in best.monitor:
+    if best.monitor is not None and "accuracy" in best.monitor:
         measured = history.history.get(best.monitor, ())  # none where there were no epochs
         values = dict(zip(history.epoch, measured, strict=True))
         accuracy = -best.value[0]

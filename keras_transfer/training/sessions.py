@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -93,7 +94,7 @@ class Session:
         monitor: str | None,
         callbacks: Sequence[keras.callbacks.Callback],
         first_run: dict | None = None,
-        **options: object,
+        **options: Any,
     ) -> Run:
         """Returns a run over `plan` that has not begun.
 
@@ -156,9 +157,10 @@ class Session:
         run.train()
         run.best.finish()
         self.record.note(_describe_outcome(run, is_delivered=not self.recipe.refit))
+        monitor = run.best.monitor
         is_rounded = run.keeper.is_rounded and run.best.weights is not None
-        if is_rounded and not run.best.is_exact:
-            self._note_exact_value(run)
+        if monitor is not None and is_rounded and not run.best.is_exact:
+            self._note_exact_value(run, monitor)
         if run.data.validation is None or not self.recipe.calibrate:
             return {}
 
@@ -170,9 +172,13 @@ class Session:
         self.record.update(temperatures=chosen.temperatures)
         return chosen.temperatures
 
-    def _note_exact_value(self, run: Run) -> None:
-        """Notes how far a measurement on rounded rows is from what the model does with images."""
-        name = run.best.monitor
+    def _note_exact_value(self, run: Run, name: str) -> None:
+        """Notes how far a measurement on rounded rows is from what the model does with images.
+
+        Args:
+            run: The first one, at its end.
+            name: What chose the best epoch.
+        """
         exact = criteria.evaluate(self.model, run.data.validation)[name]
         values = dict(zip(run.history.epoch, run.history.history[name], strict=True))
         rounded = values[run.best.epoch]

@@ -5,6 +5,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -113,11 +114,10 @@ def soup(
         taste = _taster(model, score)
         scores = None
         if taste is not None:
-            scores = [
-                _score_weights(put, taste, read(position)) for position in range(len(ingredients))
-            ]
-        if kind == "greedy":
-            return _greedy(model, read, scores, put, taste)
+            positions = range(len(ingredients))
+            scores = [_score_weights(put, taste, read(position)) for position in positions]
+            if kind == "greedy":
+                return _greedy(model, read, scores, put, taste)
         mean = _mean(read, range(len(ingredients)))
         put(mean)
         final = None if taste is None else float(taste(model))
@@ -195,7 +195,7 @@ def _mismatch(position: int, given: str) -> checks.InputError:
     return checks.error(f"ingredient {position} must have the weights of the model", given=given)
 
 
-def _read(model: keras.Model, ingredient: object, position: int) -> Mapping[str, object]:
+def _read(model: keras.Model, ingredient: object, position: int) -> Mapping[str, Any]:
     if isinstance(ingredient, keras.Model):
         return _values(ingredient)
     if isinstance(ingredient, Mapping):

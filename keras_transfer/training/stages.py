@@ -3,9 +3,10 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import compiling
@@ -14,8 +15,6 @@ from keras_transfer.training import freezing, methods
 from keras_transfer.training.rates import layer_rates
 
 __all__ = ["Stage"]
-
-Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,7 +209,11 @@ class Stage:
 
     def total_steps(self, per_epoch: int) -> int:
         """The number of steps, for a schedule."""
-        return self.steps or self.epochs * per_epoch
+        return self.steps or (self.epochs or 0) * per_epoch
+
+    def total_epochs(self, per_epoch: int) -> int:
+        """The number of epochs; with `steps`, the last one may end early."""
+        return self.epochs or -(-(self.steps or 0) // per_epoch)
 
     def new_optimizer(
         self, model: keras.Model, *, per_epoch: int, rate: float | None = None
@@ -248,7 +251,7 @@ class Stage:
         if isinstance(highest, Schedule):
             return highest
         steps = self.total_steps(per_epoch)
-        return schedules.make(self.schedule, highest, steps=steps, warmup=self.warmup)
+        return schedules.make(self.schedule, float(highest), steps=steps, warmup=self.warmup)
 
     def _keras_optimizer(self, rate: object) -> keras.optimizers.Optimizer:
         config = {"learning_rate": rate}

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
+from tensorflow.core.framework import attr_value_pb2, function_pb2
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import op_def_registry
 
 __all__ = ["calls_python", "captured_value", "functions_in", "hash_graph", "is_pure", "stateful"]
 
-NodeDef = node_def_pb2.NodeDef
 Functions = Mapping[str, function_pb2.FunctionDef]
 
 # TensorFlow calls these stateful, too, though they only read or check.

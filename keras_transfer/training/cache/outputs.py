@@ -103,7 +103,7 @@ class Outputs:
 
         for name in tensors:
             array = result.arrays.pop(name)
-            if where == "disk":  # held open, should another process make room there
+            if isinstance(array, np.memmap):  # held open, should another process make room there
                 self.arrays[kind, name] = features.FileRows(array)
                 continue
             with tf.device("CPU:0"):
@@ -169,7 +169,10 @@ class Outputs:
     def _key(self, kind: str, tensors: Tensors, trace: tracing.Trace) -> str:
         """Returns a hash of everything that the cached outputs depend on."""
         given, rows = self.rows.given, self.rows
-        source = given.source
+        source = rows.source
+        views = None
+        if kind == VIEWS and given.changes is not None:
+            views = [rows.views, rows.seed, given.changes.get_config()]
         facts = {
             "of": kind,
             # By which the arrays are found; automatic names may be others next time.
@@ -178,7 +181,7 @@ class Outputs:
             "counts": [rows.count(TRAIN), rows.count(VALIDATION)],
             "dtype": self._dtype(tensors.values()),
             "precision": self._precision,
-            "views": [rows.views, rows.seed, given.changes.get_config()] if kind == VIEWS else None,
+            "views": views,
         }
         splits = [TRAIN] if given.validation is None else [TRAIN, VALIDATION]
         places = [keys.hash_array(rows.places(split)) for split in splits]

@@ -211,7 +211,7 @@ class Keeper:
         return self._epochs(stage) > 1
 
     def _epochs(self, stage: Stage) -> int:
-        return stage.epochs or -(-stage.steps // (self.given.known_steps or 1))
+        return stage.total_epochs(self.given.known_steps or 1)
 
     def _reason(self, stage: Stage) -> str:
         """Says why the data or the stage rule out caching, "" if they do not."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.data import pipeline
+from keras_transfer.core import checks
+from keras_transfer.data import base, pipeline
 from keras_transfer.data.changes import augment
 from keras_transfer.machine import streams
 from keras_transfer.training import inputs
@@ -41,13 +42,20 @@ class Rows:
     passes: augment.Passes = dataclasses.field(default_factory=augment.Passes)
 
     @property
+    def source(self) -> base.Data:
+        """The data, whose examples have a known order."""
+        if self.given.source is None:
+            raise checks.error("`data` must have a known order to be cached", given="none")
+        return self.given.source
+
+    @property
     def fitted(self) -> str:
         """The kind of training rows that `fit` sees; solved heads always see the images."""
         return VIEWS if self.given.changes is not None and self.given.changes.pictures else IMAGES
 
     def places(self, split: str) -> np.ndarray:
         """Which examples of the source a split has."""
-        return self.given.source.examples[split].rows
+        return self.source.examples[split].rows
 
     def count(self, split: str) -> int:
         """How many images a split has."""
@@ -73,16 +81,18 @@ class Rows:
 
     def images(self, kind: str) -> tf.data.Dataset:
         """Returns the batches of images that the rows are computed from, without targets."""
-        dataset = self.all_views() if kind == VIEWS else self.given.source.ordered(TRAIN)
+        changes = self.given.changes
+        dataset = self.source.ordered(TRAIN)
+        if kind == VIEWS and changes is not None:
+            dataset = self._all_views(dataset, changes)
         dataset = dataset.map(_without_targets)
         if self.given.validation is None:
             return dataset
-        return dataset.concatenate(self.given.source.ordered(VALIDATION).map(_without_targets))
+        return dataset.concatenate(self.source.ordered(VALIDATION).map(_without_targets))
 
-    def all_views(self) -> tf.data.Dataset:
+    def _all_views(self, images: tf.data.Dataset, changes: augment.Augment) -> tf.data.Dataset:
         """Returns all views of the training images, one view after the other."""
-        images = self.given.source.ordered(TRAIN)
-        changes = dataclasses.replace(self.given.changes, label_smoothing=0.0)
+        changes = dataclasses.replace(changes, label_smoothing=0.0)
         views = [
             changes.apply(images, seed=self.seed or 0, passes=_SamePass(view))
             for view in range(self.views)
@@ -117,7 +127,7 @@ class Rows:
             return (values if len(values) > 1 else values[0]), targets, *weights
 
         if kind != VIEWS or split != TRAIN:
-            batches = self.given.source.places(split, then=select)
+            batches = self.source.places(split, then=select)
             return streams.untuned(batches.prefetch(pipeline.READERS))
 
         @streams.plain
@@ -125,7 +135,7 @@ class Rows:
             places = batch[0] + self.count(TRAIN) * (number % self.views)
             return select(places, *batch[1:])
 
-        batches = self.given.source.places(split)
+        batches = self.source.places(split)
         numbered = tf.data.Dataset.zip((augment.numbered(self.passes), batches))
         result = numbered.map(select_view, num_parallel_calls=pipeline.READERS)
         length = tf.data.experimental.assert_cardinality(batches.cardinality())

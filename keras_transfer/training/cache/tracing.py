@@ -5,7 +5,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
-from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2
+from tensorflow.core.framework import function_pb2, graph_pb2
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import nodes
@@ -13,7 +14,6 @@ from keras_transfer.training.cache import graph_key, keys
 
 __all__ = ["Trace"]
 
-NodeDef = node_def_pb2.NodeDef
 PACKAGES = ("keras.", "keras_transfer.")  # whose layers differ in training by stateful operations
 RATES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_path_rate")
 

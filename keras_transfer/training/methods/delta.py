@@ -86,7 +86,7 @@ class Delta(penalties.Regulariser):
             for at, variables in enumerate(below):
                 if any(variable.trainable for variable in variables):
                     active.append(at)
-            if active:
+            if active and pretrained is not None:
                 images, maps = tapped_values[: len(inputs)], tapped_values[len(inputs) :]
                 # Keras unpacks a list of one.
                 pretrained_maps = keras.tree.flatten(pretrained(images, training=False))

@@ -40,7 +40,7 @@ def read(
     for split, dataset in (("train", data.plain), ("validation", data.validation)):
         if dataset is None:
             part = Part()
-        elif cached is not None:
+        elif cached is not None and data.source is not None:
             weights = data.source.weights
             part = Part(cached[split], data.source.targets[split], weights and weights[split])
         else:

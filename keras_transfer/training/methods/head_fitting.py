@@ -106,7 +106,7 @@ def solve_head(
         )
     targets = marks.targets_by_task(model, train_targets)
     others = None if val_targets is None else marks.targets_by_task(model, val_targets)
-    facts = {}
+    facts: dict[str, Any] = {}
     for name, output in marks.outputs(model).items():
         if name in skipped:
             facts[name] = {
@@ -116,14 +116,8 @@ def solve_head(
         own = labelled.of_task(weights, name)
         raw = labelled.known(targets[name], own)
         marks.check_labelled(name, raw)
-        train = _rows(
-            linear[name],
-            name,
-            train_features,
-            output.task.encode(targets[name]),
-            own,
-            "train_features",
-        )
+        encoded = output.task.encode(targets[name])
+        rows = _rows(linear[name], name, train_features, encoded, own, "train_features")
         held_out = None
         if others is not None:
             own = labelled.of_task(val_weights, name)
@@ -131,8 +125,8 @@ def solve_head(
                 encoded = output.task.encode(others[name])
                 held_out = _rows(linear[name], name, val_features, encoded, own, "val_features")
         started = time.perf_counter()
-        splits = _splits(train, held_out, folds, seed)
-        head, facts[name] = _fit(output, raw, train, splits, strengths, smoothing=label_smoothing)
+        splits = _splits(rows, held_out, folds, seed)
+        head, facts[name] = _fit(output, raw, rows, splits, strengths, smoothing=label_smoothing)
         facts[name]["chosen_by"] = f"{folds} folds" if held_out is None else "validation"
         linear[name].dense.kernel.assign(head.kernel)
         linear[name].dense.bias.assign(head.bias)
@@ -170,16 +164,18 @@ def heads(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     """Returns the heads that can be solved for, and why the others cannot."""
     nodes.check_functional(model)
     outputs = marks.outputs(model)
-    if not outputs or marks.representation(model) is None:
+    end = marks.representation(model)
+    if not outputs or end is None:
         raise checks.error(
             "`model` must have tasks on a trunk", given=repr(model.name), fix="Use kt.build_model."
         )
-    linear, skipped = {}, {}
+    linear: dict[str, Head] = {}
+    skipped: dict[str, str] = {}
     order = nodes.nodes(model)
     maker = {id(tensor): node for node in order for tensor in node.outputs}
     for name, output in outputs.items():
         (logits,) = [node.inputs[0] for node in order if node.operation is output]
-        mark = marks.representation(model, below=logits)
+        mark = marks.representation(model, below=logits) or end
         trunk = nodes.ancestors(order, [mark.output])
         last = maker[id(logits)]
         between = nodes.ancestors(order, last.inputs) - trunk

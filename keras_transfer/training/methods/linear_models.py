@@ -295,7 +295,9 @@ FAMILIES = {
 }
 
 
-def folds(rows: int, count: int, *, seed: int, labels: Sequence[int] | None = None) -> np.ndarray:
+def folds(
+    rows: int, count: int, *, seed: int, labels: Sequence[int] | np.ndarray | None = None
+) -> np.ndarray:
     """Returns the fold of each row: equal in size, and in labels where there are some.
 
     Example:

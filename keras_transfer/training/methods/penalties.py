@@ -177,7 +177,8 @@ def kernels(model: keras.Model) -> tuple[dict[str, keras.Variable], dict[str, ke
         for variable in layer.weights
     }
     heads = set(freezing.head(model))
-    trunk, head = {}, {}
+    trunk: dict[str, keras.Variable] = {}
+    head: dict[str, keras.Variable] = {}
     for path, variable in paths.variables(model).items():
         if len(variable.shape) >= 2:
             (head if leaves[id(variable)] in heads else trunk)[path] = variable

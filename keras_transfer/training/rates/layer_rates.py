@@ -83,7 +83,8 @@ def layer_rates(
         return base
 
     places = _find_places(model)
-    patterns = _match(model, places, rates or {}, argument=argument)
+    rates = rates or {}
+    patterns = _match(model, places, rates, argument=argument)
     factors, groups = _group(places, patterns, rates, decay, base)
 
     kernels = {id(variable) for variable in decayed(model)}
@@ -92,7 +93,9 @@ def layer_rates(
         is_chosen = weight_decay is None or id(variable) in kernels
         is_decayed = is_chosen and base._use_weight_decay(variable)
         rows.append(Row(variable.path, tuple(variable.shape), group, is_decayed))
-    return scaled(type(base)).from_config({**base.get_config(), "factors": factors, "rows": rows})
+    return scaled(base.__class__).from_config(
+        {**base.get_config(), "factors": factors, "rows": rows}
+    )
 
 
 def decayed(model: keras.Model) -> list[keras.Variable]:
@@ -207,8 +210,9 @@ class LogRates(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes the rates at the end of the epoch."""
-        for name, rate in learning_rates(self.model.optimizer).items():
-            logs[f"learning_rate/{name}"] = rate
+        if logs is not None:
+            rates = learning_rates(self.model.optimizer)
+            logs.update({f"learning_rate/{name}": rate for name, rate in rates.items()})
 
 
 class _Place(NamedTuple):
@@ -241,7 +245,8 @@ def _find_places(model: keras.Model) -> list[_Place]:
 def _find_blocks(model: keras.Model) -> dict[str, tuple[str, int]]:
     """Returns for each layer of the trunk the name of its block, and how many steps that is below the head."""
     leaves, heads = paths.leaves(model), set(freezing.head(model))
-    blocks_of_layers, names = {}, {HEAD}
+    blocks_of_layers: dict[str, tuple[str, int]] = {}
+    names = {HEAD}
     for block in reversed(_blocks(model)):
         inside = [path for path in block.layers if path not in heads and leaves[path].weights]
         if inside:
@@ -300,7 +305,7 @@ def _match(
 def _group(
     places: list[_Place],
     patterns: list[str | None],
-    rates: Mapping[str, float] | None,
+    rates: Mapping[str, float],
     decay: float,
     optimizer: keras.optimizers.Optimizer,
 ) -> tuple[dict[str, float], list[str]]:

@@ -260,7 +260,8 @@ def _range_test(
     model: keras.Model, batches: tf.data.Dataset, rates: Sequence[float]
 ) -> list[float]:
     """Trains one step at each rate and returns the losses, up to where they diverge."""
-    losses, averages = [], []
+    losses: list[float] = []
+    averages: list[float] = []
     average = 0.0
     while True:
         began = len(losses)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
-from keras_transfer.storage import files
+from keras_transfer.training.run import arrays
 
 __all__ = ["FILE", "Best", "load_best"]
 
@@ -92,7 +92,7 @@ class Best:
         if self.monitor is None or stage is None:
             self.epoch, self.stage = epoch, stage
             return
-        if not facts["written"] or not self.file.is_file():
+        if self.file is None or not facts["written"] or not self.file.is_file():
             whose = "the solved head" if epoch is None else f"epoch {epoch + 1}"
             checks.note(
                 f"The weights of {whose}, the best so far, were not written; later epochs count."
@@ -107,7 +107,6 @@ class Best:
 
     def write(self) -> None:
         """Writes the best weights, or the model's where nothing says which are best, if there is a folder."""
-        # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
         if self.file is None:
             return
         weights = self.model.get_weights() if self.weights is None else self.weights
@@ -118,15 +117,7 @@ class Best:
             path: kept[id(variable)] for path, variable in paths.variables(self.model).items()
         }
         self.is_written = False
-        try:
-            with files.undisturbed(), files.replacing(self.file) as temporary:
-                np.savez(temporary, **values)
-            self.is_written = True
-        except OSError as failed:
-            reason = failed.strerror or str(failed).splitlines()[0]
-            checks.note(
-                f"The best weights could not be written to {self.file} ({reason}); training goes on."
-            )
+        self.is_written = arrays.write(self.file, values, what="The best weights")
 
     def replace(self) -> None:
         """Takes the model's weights, which were changed after training, for the best ones."""
@@ -159,17 +150,4 @@ def load_best(model: keras.Model, run_dir: str | os.PathLike) -> None:
     file = pathlib.Path(run_dir).expanduser() / FILE
     if not file.is_file():
         raise checks.error(f"`run_dir` must hold {FILE}", given=repr(str(run_dir)))
-    variables = paths.variables(model)
-    with np.load(file, allow_pickle=False) as saved:
-        if set(saved.files) != set(variables):
-            different = sorted(set(saved.files) ^ set(variables))[0]
-            raise checks.error(
-                "`run_dir` must be of a run of this model",
-                given=f"{different!r} in one of them only",
-            )
-        for path, variable in variables.items():
-            if saved[path].shape != tuple(variable.shape):
-                given = f"{path!r} of shape {saved[path].shape}, not {tuple(variable.shape)}"
-                raise checks.error("`run_dir` must be of a run of this model", given=given)
-        for path, variable in variables.items():
-            variable.assign(saved[path])
+    arrays.assign(paths.variables(model), arrays.read(file))

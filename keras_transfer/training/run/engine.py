@@ -188,6 +188,7 @@ class Run:
         if hasattr(lent.model, "_initial_epoch"):
             lent.model._initial_epoch = None
 
+        last = self.at.first + stage.total_epochs(self.steps)
         averages = Averages()
         is_exact = lent.model is trainee.model
         whole = WholeModel(self.callbacks, trainee.model)
@@ -207,17 +208,11 @@ class Run:
             lent.train,
             validation_data=lent.validation,
             initial_epoch=self.at.epoch,
-            epochs=self.at.epoch if self.at.is_stopped else self._last_epoch(stage),
+            epochs=self.at.epoch if self.at.is_stopped else last,
             callbacks=callbacks,
             shuffle=False,  # data sets shuffle themselves
             verbose=self.verbose,
         )
-
-    def _last_epoch(self, stage: Stage) -> int:
-        """The epoch counter when the stage is over."""
-        if stage.steps is None:
-            return self.at.first + stage.epochs
-        return self.at.first + -(-stage.steps // self.steps)
 
     def _stage_of(self, stage: Stage) -> str:
         return f"Stage {self.at.stage + 1} of {len(self.plan)} ({stage.title})"

@@ -5,14 +5,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 from keras_transfer.graphs import paths
 from keras_transfer.optimizers import schedules
 from keras_transfer.training.stages import Stage
 
 __all__ = ["headline", "of_plan", "of_stage"]
-
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 # Recorded, and printed, where they are not what they are by default.
 OPTIONS = ("decay", "schedule", "warmup", "weight_decay", "clip_norm", "ema", "early_stopping")
@@ -74,7 +73,10 @@ def of_stage(
         rate: What "auto" came to.
         per_epoch: Steps in an epoch.
     """
-    facts = {"name": stage.title, "epochs": [first, first + (stage.epochs or 1) - 1]}
+    facts: dict[str, Any] = {
+        "name": stage.title,
+        "epochs": [first, first + (stage.epochs or 1) - 1],
+    }
     if stage.steps:
         facts["steps"] = stage.steps
     facts |= {

@@ -1,7 +1,7 @@
 """How training moves a network, block by block: distances from the first weights, and norms of gradients."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ class Insight:
         self.watch = check(watch)
         self.blocks = _blocks(model)
         self._variables = paths.variables(model)
-        self._gradient: object = None
+        self._gradient: Callable[..., list] | None = None
         self._moving: set[str] | None = None
         self._last: dict[str, float] = {}
 

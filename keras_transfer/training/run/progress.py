@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ class EpochNumber(keras.callbacks.Callback):
         []
     """
 
-    def __init__(self, counters: Sequence[object]) -> None:
+    def __init__(self, counters: Sequence[Any]) -> None:
         super().__init__()
         self.counters = list(counters)
 

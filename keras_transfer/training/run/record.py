@@ -40,7 +40,7 @@ class Record:
         self.file = None if folder is None else pathlib.Path(folder) / "run.json"
         self.quiet = quiet
         self.started = time.perf_counter()
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "status": "running",
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "arguments": {name: plain(value) for name, value in arguments.items()},

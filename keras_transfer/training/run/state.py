@@ -18,12 +18,10 @@ import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
-from keras_transfer.storage import files
+from keras_transfer.training.run import arrays
 from keras_transfer.training.run.record import plain
 
-__all__ = [
-    "FILE", "Checkpoint", "Saved", "forget", "lock", "read", "restore", "start", "write",
-]  # fmt: skip
+__all__ = ["FILE", "Checkpoint", "Saved", "forget", "lock", "read", "restore", "start"]
 
 FILE = "state.npz"
 START = "start.npz"
@@ -49,7 +47,7 @@ class Saved(NamedTuple):
 
 @dataclasses.dataclass
 class Checkpoint:
-    """Writes the state of a run at the end of every epoch; a full disk costs a note, not the run.
+    """Writes the state of a run at the end of every epoch.
 
     Attributes:
         folder: Where.
@@ -62,16 +60,14 @@ class Checkpoint:
     first_run: dict | None = None
 
     def write(self, model: keras.Model, facts: dict) -> None:
-        """Writes the variables of what trains, and the facts of its run."""
+        """Writes the variables of a compiled model whose optimizer is built, and the facts of its run."""
+        values = {
+            name: keras.ops.convert_to_numpy(value) for name, value in _variables(model).items()
+        }
         facts = {**facts, "fingerprint": self.fingerprint, "chosen": self.first_run}
-        try:
-            with files.undisturbed():
-                write(self.folder, model, plain(facts))
-        except OSError as failed:
-            reason = failed.strerror or str(failed).splitlines()[0]
-            checks.note(
-                f"The state could not be written to {self.folder} ({reason}); training goes on."
-            )
+        text = json.dumps({**plain(facts), "dice": _dice()})
+        values[_FACTS] = np.frombuffer(text.encode(), np.uint8)
+        arrays.write(self.folder / FILE, values, what="The state")
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -91,21 +87,13 @@ def _name(variable: keras.Variable) -> str:
     return "seed" if "seed_generator" in variable.path else variable.name
 
 
-def write(folder: str | os.PathLike, model: keras.Model, facts: dict) -> None:
-    """Writes the state of a compiled model whose optimizer is built, and plain `facts` beside it."""
-    values = {
-        name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model).items()
-    }
-    dice = {
-        "python": random.getstate(),
-        "numpy": [
-            part if isinstance(part, str | int | float) else part.tolist()
-            for part in np.random.get_state()
-        ],
-    }
-    text = json.dumps({**facts, "dice": dice})
-    with files.replacing(pathlib.Path(folder) / FILE) as temporary:
-        np.savez(temporary, **values, **{_FACTS: np.frombuffer(text.encode(), np.uint8)})
+def _dice() -> dict:
+    """The states of the generators of Python and NumPy."""
+    numpy = [
+        part if isinstance(part, str | int | float) else part.tolist()
+        for part in np.random.get_state()
+    ]
+    return {"python": random.getstate(), "numpy": numpy}
 
 
 def read(folder: str | os.PathLike) -> Saved | None:
@@ -113,8 +101,7 @@ def read(folder: str | os.PathLike) -> Saved | None:
     file = pathlib.Path(folder) / FILE
     if not file.is_file():
         return None
-    with np.load(file, allow_pickle=False) as saved:
-        values = {name: saved[name] for name in saved.files}
+    values = arrays.read(file)
     facts = json.loads(values.pop(_FACTS).tobytes())
     return Saved(values, facts)
 
@@ -126,19 +113,7 @@ def restore(model: keras.Model, saved: Saved) -> None:
         InputError: If the state is of another model or optimizer; nothing has been changed then.
     """
     values, facts = saved
-    variables = _variables(model)
-    if list(variables) != [name for name in values if not name.startswith(_FACTS)]:
-        other = sorted(set(variables) ^ set(values))
-        raise checks.error(
-            "`run_dir` must be of a run of this model",
-            given=f"{other[0] if other else 'another order'!r} in one of them only",
-        )
-    for name, variable in variables.items():
-        if values[name].shape != tuple(variable.shape):
-            given = f"{name!r} of shape {values[name].shape}, not {tuple(variable.shape)}"
-            raise checks.error("`run_dir` must be of a run of this model", given=given)
-    for name, variable in variables.items():
-        variable.assign(values[name])
+    arrays.assign(_variables(model), values)
     version, words, place = facts["dice"]["python"]
     random.setstate((version, tuple(words), place))
     name, keys, *rest = facts["dice"]["numpy"]
@@ -155,21 +130,13 @@ def start(
         folder: Of the run, or None.
         resumed: Whether the run goes on.
     """
-    if resumed and (folder / START).is_file():
-        with np.load(folder / START, allow_pickle=False) as saved:
-            return {path: saved[path] for path in saved.files}
+    if resumed and folder is not None and (folder / START).is_file():
+        return arrays.read(folder / START)
     values = {
         path: keras.ops.convert_to_numpy(value) for path, value in paths.variables(model).items()
     }
     if folder is not None:
-        try:
-            with files.replacing(folder / START) as temporary:
-                np.savez(temporary, **values)
-        except OSError as failed:
-            reason = failed.strerror or str(failed).splitlines()[0]
-            checks.note(
-                f"The first weights could not be written to {folder} ({reason}); training goes on."
-            )
+        arrays.write(folder / START, values, what="The first weights")
     return values
 
 
