@@ -45,7 +45,7 @@ class Backbone(keras.Model):
     @property
     def source(self) -> dict:
         """Where it comes from: name, weights, arguments."""
-        return marks.representation(self).source
+        return marks.end_of_trunk(self).source
 
     @property
     def blocks(self) -> list[graph_blocks.Block]:
@@ -55,5 +55,5 @@ class Backbone(keras.Model):
     @property
     def levels(self) -> dict[str, str]:
         """The last operation of each resolution: `{"P2": ..., "P5": ...}`, where P3 has stride 8."""
-        mark = marks.representation(self)
+        mark = marks.end_of_trunk(self)
         return graph_blocks.levels(self, pattern=self.source.get("blocks"), until=mark.input)

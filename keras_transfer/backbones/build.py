@@ -4,7 +4,7 @@ import inspect
 import os
 import pathlib
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -80,7 +80,7 @@ def named(
     channels = planes.check_channels(3 if channels is None else channels, channel_mode)
     plan = _Plan(name, size, channels, channel_mode, arguments)
     network = _build(plan, weights)
-    source = {
+    source: dict[str, Any] = {
         "name": name,
         "weights": weights.name if isinstance(weights, pathlib.Path) else weights,
         "image_size": list(size),
@@ -121,7 +121,7 @@ def _build(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
     if weights is None or (is_rgb and weights == "imagenet"):
         return network
     if is_rgb:
-        path = TINY_WEIGHTS if weights == "pretrained" else weights
+        path = weights if isinstance(weights, pathlib.Path) else TINY_WEIGHTS
         _load(network, plan.name, path)
         return network
 
@@ -135,8 +135,13 @@ def _build(plan: _Plan, weights: str | pathlib.Path | None) -> keras.Model:
         except checks.InputError:
             raise refused from None
         return network
-    options = {"mode": plan.mode, "channels": plan.channels, "channel_mode": plan.channel_mode}
-    planes.transfer(pretrained, network, **options)
+    planes.transfer(
+        pretrained,
+        network,
+        mode=plan.mode,
+        channels=plan.channels,
+        channel_mode=plan.channel_mode,
+    )
     return network
 
 

@@ -8,7 +8,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -93,7 +93,7 @@ def from_model(
 
     name = name or model.name
     *size, count = entry.images.shape[1:]
-    record = {"name": name, "weights": "pretrained", "arguments": {}}
+    record: dict[str, Any] = {"name": name, "weights": "pretrained", "arguments": {}}
     record |= trunk.mark.source if trunk.mark else {}
     record["image_size"] = None if None in size else size
     if prepare is not None:
@@ -164,7 +164,7 @@ class _Entry(NamedTuple):
     """The preprocessed images."""
     mode: str
     """Mode of `layers.Preprocess` to which the first layer's filters are adapted if the channels are not 3."""
-    count: int
+    channels: int
     """Number of channels to which they are adapted."""
 
 
@@ -178,18 +178,15 @@ def _enter(
     *size, native = trunk.network.inputs[0].shape[1:]
     count = planes.check_channels(channels or native or 3, channel_mode)
     images = keras.Input((*(image_size or size), count), name=_free_name("image", trunk))
-    options = {
-        "channels": count,
-        "channel_mode": channel_mode,
-        "name": _free_name("preprocess", trunk),
-    }
+    name = _free_name("preprocess", trunk)
     is_widened = isinstance(prepare, str) and native == 3 != count
     if prepare is None:
         pixels = images
     elif is_widened:
-        pixels = planes.preprocess(prepare, **options)(images)
+        pixels = planes.preprocess(prepare, count, channel_mode, name=name)(images)
     else:
-        pixels = _prepare(preprocessing.make(prepare, **options), images)
+        layer = preprocessing.make(prepare, channels=count, channel_mode=channel_mode, name=name)
+        pixels = _prepare(layer, images)
     if is_widened or native not in (None, pixels.shape[3]):
         _check_widening(trunk, native, count)
     if isinstance(prepare, str):
@@ -242,7 +239,7 @@ def _call_network(
     """Calls the network on the pixels: with its own layers if they fit and `keep` is True, else with copies."""
     native, given = tuple(trunk.network.inputs[0].shape[1:]), tuple(entry.images.shape[1:])
     # Two channels and the plane of ones are three inputs, too: shapes alone do not tell.
-    is_widened = native[2] == 3 != entry.count
+    is_widened = native[2] == 3 != entry.channels
     fits = not is_widened and pixel_range.fits(native, entry.pixels.shape[1:])
     pairs: rebuilding.Pairs = {}
     copy = None if fits and keep else rebuilding.copying(pairs)
@@ -260,8 +257,9 @@ def _call_network(
     if copy and keep:
         adapt = None
         if is_widened:
-            options = {"mode": entry.mode, "channels": entry.count, "channel_mode": channel_mode}
-            adapt = functools.partial(planes.adapt, **options)
+            adapt = functools.partial(
+                planes.adapt, mode=entry.mode, channels=entry.channels, channel_mode=channel_mode
+            )
         rebuilding.hand_over(pairs, sizes=f"images {given}", adapt=adapt)
         checks.note(
             f"{trunk.network.name} was built again for images {given}, with copies of its weights"

@@ -4,6 +4,7 @@ import os
 import pathlib
 import warnings
 import zipfile
+from typing import Any
 
 import keras
 
@@ -27,7 +28,7 @@ def is_model_file(source: str | os.PathLike) -> bool:
     return path.suffix in (".h5", ".hdf5") or (path.suffix == ".keras" and not path.is_dir())
 
 
-def from_file(source: str | os.PathLike, *, trust: bool = False, **options: object) -> Backbone:
+def from_file(source: str | os.PathLike, *, trust: bool = False, **options: Any) -> Backbone:
     """Reads the model in a file and makes a backbone of it.
 
     Args:

@@ -9,6 +9,7 @@ import pathlib
 import re
 import tarfile
 import tempfile
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -97,10 +98,10 @@ def from_saved_model(
     call, _ = saved_models.choose(calls, output)
     specs = _image_specs(call, calls)
     size = _choose_size(specs, image_size)
-    known = {None if spec.shape is None else spec.shape[3] for spec in specs}
-    if not known & {None, channels}:
+    counts = [None if spec.shape is None else spec.shape[3] for spec in specs]
+    if None not in counts and channels not in counts:
         raise checks.error(
-            f"`channels` must be {min(known)}, which the SavedModel takes",
+            f"`channels` must be {min(filter(None, counts))}, which the SavedModel takes",
             given=channels,
             fix="The first layer of a SavedModel cannot be changed.",
         )
@@ -164,7 +165,7 @@ def _find_folder(handle: str, *, trust: bool) -> str:
         ) from failed
 
 
-def _image_specs(call: saved_models.Call, calls: dict) -> list[saved_models.Spec]:
+def _image_specs(call: saved_models.Call, calls: Mapping) -> list[saved_models.Spec]:
     """Returns the tensors of images that a call takes, in batches of any size."""
     numbers = [spec for spec in call.specs if spec.dtype in _NUMBERS]
     specs = [spec for spec in numbers if spec.shape is None or len(spec.shape) == 4]
@@ -187,7 +188,7 @@ def _image_specs(call: saved_models.Call, calls: dict) -> list[saved_models.Spec
 def _choose_size(specs: list[saved_models.Spec], asked: tuple[int, int] | None) -> tuple[int, int]:
     """Returns the image size asked for, or the only one that the SavedModel takes."""
     sizes = [(None, None) if spec.shape is None else spec.shape[1:3] for spec in specs]
-    fixed = [size for size in sizes if None not in size]
+    fixed = [(height, width) for height, width in sizes if height is not None and width is not None]
     if asked is None and len(fixed) == len(sizes) == 1:
         return fixed[0]
     if asked is not None and any(pixel_range.fits(size, asked) for size in sizes):

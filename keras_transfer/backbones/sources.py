@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -17,7 +17,7 @@ __all__ = ["ORIGINS", "Origin", "backbone", "names"]
 class Origin(NamedTuple):
     """A kind of source."""
 
-    recognises: Callable[[object], bool]
+    recognises: Callable[[Any], bool]
     """Whether a source is of this kind."""
     build: Callable[..., Backbone]
     """Takes the source, the arguments of `backbone` from `weights` to `channel_mode`, and those in `takes`."""

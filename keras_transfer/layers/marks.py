@@ -21,6 +21,7 @@ __all__ = [
     "balance",
     "blocks",
     "check_labelled",
+    "end_of_trunk",
     "outputs",
     "representation",
     "representations",
@@ -70,6 +71,24 @@ def representation(
         operations = [order[position].operation for position in top_down]
         ends = [each for each in operations if isinstance(each, Representation)] or ends
     return ends[0] if ends else None
+
+
+def end_of_trunk(model: keras.Model) -> Representation:
+    """Returns the mark that `representation` finds.
+
+    Raises:
+        InputError: If the model has no mark.
+
+    Example:
+        >>> trunk = keras.Sequential([keras.Input((4,)), Representation(name="end")])
+        >>> end_of_trunk(trunk).name
+        'end'
+    """
+    mark = representation(model)
+    if mark is None:
+        given, fix = f"{model.name!r}, which has no mark", "Use kt.build_model."
+        raise checks.error("`model` must have a trunk whose end is marked", given=given, fix=fix)
+    return mark
 
 
 def blocks(model: keras.Model) -> list[graph_blocks.Block]:

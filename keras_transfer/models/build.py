@@ -77,7 +77,8 @@ def build_model(
 
     # Fixed weights are compiled, as Keras's own. But Keras's own sum counts a batch or replica without a label as a
     # loss of 0, so several tasks always get a joint model.
-    is_fixed = balancing is None or isinstance(balancing, Mapping)
+    fixed = balancing if isinstance(balancing, Mapping) else None
+    is_fixed = balancing is None or fixed is not None
     is_joint = not is_fixed or len(task_by_name) > 1
     with _drawn_from(seed):
         if seed is not None:
@@ -98,7 +99,7 @@ def build_model(
         raise checks.error("layers must have different names", given=given, fix=fix) from clash
     if is_joint:
         joint.note_memory(model)
-    compile(model, balancing=balancing if is_fixed else None)
+    compile(model, balancing=fixed)
     return model
 
 

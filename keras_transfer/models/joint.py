@@ -144,8 +144,8 @@ class JointModel(keras.Model):
 
 
 def _share_of_mean(
-    loss: keras.losses.Loss, y_true: object, y_pred: object, weights: object
-) -> tuple[object, object]:
+    loss: keras.losses.Loss, y_true: Any, y_pred: Any, weights: Any
+) -> tuple[Any, Any]:
     """Returns this replica's share in the mean loss over all replicas, and what that mean divides by."""
     value = ops.cast(loss(y_true, y_pred, sample_weight=weights), "float32")
     if weights is not None and loss.reduction == "mean_with_sample_weight":
@@ -160,7 +160,7 @@ def _share_of_mean(
     return value, total
 
 
-def _loss_object(loss: object) -> keras.losses.Loss:
+def _loss_object(loss: Any) -> keras.losses.Loss:
     """Returns a loss object for anything that Keras takes as a loss."""
     if not isinstance(loss, keras.losses.Loss):
         loss = keras.losses.get(loss)
@@ -224,7 +224,7 @@ def note_memory(model: JointModel) -> int:
     Returns:
         Bytes: two copies of these gradients for each task, one by weight and one in a row; 0 where none are kept.
     """
-    balance = marks.balance(model)
+    balance = model.balance
     if not balance.looks_at_gradients or balance.on != "weights":
         return 0
 

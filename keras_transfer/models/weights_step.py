@@ -54,10 +54,10 @@ def take(model: JointModel, data: object) -> dict:
 
 def _terms(column: Sequence[tf.Tensor | None], factors: tf.Tensor) -> list[tf.Tensor]:
     """Returns what each task adds to the gradient of one weight; a weight of one task keeps its own gradient."""
-    present = [task for task, gradient in enumerate(column) if gradient is not None]
+    present = {task: gradient for task, gradient in enumerate(column) if gradient is not None}
     if len(present) < 2:
-        return [column[task] for task in present]
-    return [column[task] * ops.cast(factors[task], column[task].dtype) for task in present]
+        return list(present.values())
+    return [each * ops.cast(factors[task], each.dtype) for task, each in present.items()]
 
 
 def _coefficients(model: JointModel, by_task: Sequence[Sequence]) -> tf.Tensor:

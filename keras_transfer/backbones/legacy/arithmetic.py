@@ -39,22 +39,22 @@ _MERGING = {
 _LIMITS = {"relu": None, "relu6": 6.0}
 
 
-def name_of(entry: dict) -> str | None:
-    """Returns the operation that an entry of the file stands for, None for layers and unknown operations."""
-    kind, config = entry.get("class_name"), entry["config"]
+def name_of(entry: dict) -> str:
+    """Returns the operation that an entry of the file stands for, "" for layers and unknown operations."""
+    kind, config = str(entry.get("class_name")), entry["config"]
     if kind == "TFOpLambda":
-        return OPERATIONS.get(str(config.get("function")))
-    return _OF_KERAS_3.get(kind) if set(config) == {"name"} else None
+        return OPERATIONS.get(str(config.get("function")), "")
+    return _OF_KERAS_3.get(kind, "") if set(config) == {"name"} else ""
 
 
 def is_operation(entry: dict, values: Sequence[object]) -> bool:
     """Returns whether a call is arithmetic: the layer `Add` takes one list, the operation two values."""
     is_operation_of_keras_2 = entry.get("class_name") == "TFOpLambda"
-    return name_of(entry) is not None and (is_operation_of_keras_2 or len(values) > 1)
+    return name_of(entry) != "" and (is_operation_of_keras_2 or len(values) > 1)
 
 
 def layer_for(
-    entry: dict, values: Sequence[object], *, name: str
+    entry: dict, values: Sequence[object], *, name: str | None
 ) -> tuple[keras.layers.Layer, object]:
     """Returns a layer that does the operation of an entry, and its inputs.
 

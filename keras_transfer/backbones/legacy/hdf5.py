@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -152,7 +152,7 @@ def _text(value: object) -> str:
     raise TypeError(f"a text was expected, not {type(value).__name__}")
 
 
-def _member(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Dataset:
+def _member(group: h5py.Group, name: str, kind: Any) -> h5py.Group | h5py.Dataset:
     """Returns the group or array `name` (a path, perhaps) in `group`, which the file itself must hold."""
     file = repr(group.file.filename)
     member = group

@@ -8,6 +8,7 @@ anything is assigned.
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -163,24 +164,31 @@ def _pair(
 ) -> tuple[list[list[Pair]], bool]:
     """Pairs arrays and variables layer by layer, as far as both go; says whether kernels are transposed."""
     both = list(zip(leaves, saved, strict=False))
-    pairs = [weights.align(layer.weights, [Leaf(layer.name, leaf.layer)]) for leaf, layer in both]
-    wrong = [number for number, aligned in enumerate(pairs) if not _fits(aligned)]
+    by_layer = [
+        weights.align(layer.weights, [Leaf(layer.name, leaf.layer)]) for leaf, layer in both
+    ]
+    pairs = [aligned for aligned in by_layer if aligned is not None]
+    wrong = [number for number, aligned in enumerate(by_layer) if not _fits(aligned)]
     if not wrong:
         return pairs, False
-    if origin.keras == 1 and None not in pairs:
+    if origin.keras == 1 and len(pairs) == len(both):
         transposed = [list(map(Pair.transposed, aligned)) for aligned in pairs]
         if all(map(_fits, transposed)):
             return transposed, True
 
     leaf, layer = both[wrong[0]]
-    mine, theirs = leaf.layer.weights, layer.weights
-    mine = weights.list_shapes([one.name for one in mine], [one.shape for one in mine])
-    theirs = weights.list_shapes([one.name for one in theirs], [one.shape for one in theirs])
+    mine, theirs = _list_shapes(leaf.layer.weights), _list_shapes(layer.weights)
     raise checks.error(
         "the layers of `path` must have the shapes of the model's, in the same order",
         given=f"layer {wrong[0] + 1} with weights is {leaf.name!r}: {mine} | {layer.name!r}: {theirs} in the file",
         fix="Nothing was loaded.",
     )
+
+
+def _list_shapes(arrays: Sequence[Any]) -> str:
+    """Lists arrays of the file, or variables, with their shapes."""
+    names = [each.name for each in arrays]
+    return weights.list_shapes(names, [each.shape for each in arrays])
 
 
 def _fits(aligned: Sequence[Pair] | None) -> bool:

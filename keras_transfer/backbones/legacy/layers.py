@@ -72,7 +72,7 @@ _ARGUMENTS_OF = {
     "Reshape": {"dims": "target_shape"},
 }
 # Arguments that Keras 3 no longer takes, with the values that may be left out; `...` stands for any value.
-_DROPPED = {
+_DROPPED: dict[str, Any] = {
     "activity_regularizer": (None,), "adjustment": (None,), "batch_input_shape": ..., "build_input_shape": ...,
     "filters": ..., "fused": ..., "groups": (1,), "implementation": ..., "input_dim": ..., "input_dtype": ...,
     "input_length": ..., "input_shape": ..., "key_shape": ..., "kernel_constraint": (None,), "kernel_initializer": ...,
@@ -122,7 +122,7 @@ def check(entry: dict, *, trust: bool) -> None:
                 given=given,
                 fix=f"Stored Python bytecode is never run. {REBUILD}",
             )
-    elif kind in arithmetic.KINDS and operation is None:
+    elif kind in arithmetic.KINDS and not operation:
         raise checks.error(
             "an operation outside of layers must be plain arithmetic",
             given=given,
@@ -173,9 +173,9 @@ def build(entry: dict, *, keras_version: int) -> keras.layers.Layer:
         )
 
     arguments = _rename(config, entry, keras_version)
-    function = arguments.get("activation")
-    if kind == "Activation" and isinstance(function, dict) and is_layer(function):
-        named = {**function, "config": {**function["config"], "name": config.get("name")}}
+    activation = arguments.get("activation")
+    if kind == "Activation" and isinstance(activation, dict) and is_layer(activation):
+        named = {**activation, "config": {**activation["config"], "name": config.get("name")}}
         return build(named, keras_version=keras_version)
 
     cls = getattr(keras.layers, kind)

@@ -6,6 +6,7 @@ from a file, and no stored code is run.
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -134,7 +135,7 @@ def dtype(value: object) -> str | None:
     return value
 
 
-def plain(value: object, *, what: str) -> object:
+def plain(value: Any, *, what: str) -> Any:
     """Returns numbers, texts and lists as they are, and unwraps the NumPy values and tuples of old files.
 
     Example:
@@ -155,7 +156,7 @@ def plain(value: object, *, what: str) -> object:
     )
 
 
-def _parse(value: object) -> tuple[str, dict]:
+def _parse(value: object) -> tuple[Any, dict]:
     """Returns name and arguments of a name alone, of `{"class_name": ..., "config": {...}}`, or of Keras 1's form.
 
     Keras 1 wrote `{"name": ..., "l2": ...}`.
@@ -169,7 +170,7 @@ def _parse(value: object) -> tuple[str, dict]:
     return name, {key: plain(item, what=f"{key} of {name}") for key, item in (config or {}).items()}
 
 
-def _find_class(module: object, name: object, kind: type) -> type | None:
+def _find_class(module: object, name: object, kind: type) -> Any:
     """Returns the class that `name` stands for: the user's, or Keras's in any spelling ("he_normal", "HeNormal")."""
     cls = _registered(name)
     if cls is None and isinstance(name, str):
@@ -178,7 +179,7 @@ def _find_class(module: object, name: object, kind: type) -> type | None:
     return cls if inspect.isclass(cls) and issubclass(cls, kind) else None
 
 
-def _make(cls: type | None, name: str, config: dict) -> object:
+def _make(cls: Any, name: object, config: dict) -> Any:
     if cls is None:
         raise checks.error(
             "regularisers and constraints must be known",

@@ -123,8 +123,8 @@ def assign(parts: Sequence[Part], group: h5py.Group, origin: hdf5.Origin) -> Non
     for part, layer in _match(weighted, saved, group):
         aligned = align(layer.weights, part.leaves)
         if aligned is None:
-            wanted = sum(len(leaf.layer.weights) for leaf in part.leaves)
-            what = f"{len(layer.weights)} weights of {layer.name!r}, which has {wanted}"
+            count = sum(len(leaf.layer.weights) for leaf in part.leaves)
+            what = f"{len(layer.weights)} weights of {layer.name!r}, which has {count}"
             raise _mismatch(group, what)
         pairs += aligned
     for number, pair in enumerate(pairs):

@@ -67,7 +67,7 @@ class Attention(base.Sharing):
                 fix="Build it with `image_size=`, or share in another way.",
             )
         points = base.tap_points(backbone, self.at)
-        last = marks.representation(backbone).input
+        last = marks.end_of_trunk(backbone).input
         below = {name: tensor for name, tensor in points.items() if tensor is not last}
         for name, tensor in below.items():
             if len(tensor.shape) != 4:

@@ -203,7 +203,7 @@ def level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
     end = backbone.outputs[0]
     if level is None:
         return end
-    mark = marks.representation(backbone)
+    mark = marks.end_of_trunk(backbone)
     layer_names = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
     name = lookup.find(level, layer_names, argument="level")
     tensor = next(node.outputs[0] for node in nodes.nodes(backbone) if node.operation.name == name)
@@ -229,7 +229,7 @@ def tap_points(
         >>> list(tap_points(network, None)), list(tap_points(network, "block*"))
         (['block2_relu', 'block4_1_relu'], ['block1', 'block2', 'block3', 'block4'])
     """
-    mark = marks.representation(backbone)
+    mark = marks.end_of_trunk(backbone)
     options = {"pattern": mark.source.get("blocks"), "until": mark.input}
     order = nodes.nodes(backbone)
     below = [order[position] for position in sorted(nodes.ancestors(order, [mark.input]))]

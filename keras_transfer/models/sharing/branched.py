@@ -92,7 +92,7 @@ def _branch(
     copies.fill()
     if end is backbone.outputs[0]:
         return start  # behind a copy of the mark
-    mark = marks.representation(backbone)
+    mark = marks.end_of_trunk(backbone)
     return layers.Representation(
         mark.source, branch=task, name=names.free(f"{task}_{mark.name}_{level}")
     )(start)

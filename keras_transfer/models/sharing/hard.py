@@ -42,7 +42,7 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
         True
     """
     names = base.Names(backbone, named)
-    source = marks.representation(backbone).source
+    source = marks.end_of_trunk(backbone).source
     ends: dict[str | None, keras.KerasTensor] = {}
     for level in {task.level: None for task in named.values()}:
         end = base.level_end(backbone, level)
