@@ -100,7 +100,7 @@ class Keeper:
             number: Of the stage, from 0; the model has its `trainable` flags.
             model: The compiled model of the stage.
         """
-        if not self._may_cache(number, tell=True) or not self._ensure(number):
+        if not self._fill(number):
             return Lent(model, self.given.train, self.given.validation)
         tensors = self._frozen(number).crossing
         if number not in self._uppers:
@@ -119,7 +119,7 @@ class Keeper:
 
     def heads(self, number: int) -> dict[str, dict[str, np.ndarray]] | None:
         """Returns, by split, the inputs of the heads that a stage solves for; None where they are not cached."""
-        if not self._may_cache(number) or not self._ensure(number):
+        if not self._fill(number):
             return None
         arrays = {
             task: np.asarray(self.outputs.arrays[IMAGES, below])
@@ -183,7 +183,7 @@ class Keeper:
 
         Args:
             number: Of the stage.
-            tell: Whether to print why not, where that may surprise.
+            tell: Whether to print why not, where that may surprise; the stage is then not asked about again.
         """
         if self.cache.where == "off" or number in self._refused:
             return False
@@ -232,22 +232,35 @@ class Keeper:
         self._refused.add(number)
         self.note(f"Not caching frozen layers in stage {number + 1}: {reason}.")
 
-    def _ensure(self, number: int) -> bool:
-        """Computes the outputs that a stage needs and that are missing; returns whether it has them."""
+    def _fill(self, number: int) -> bool:
+        """Caches the outputs that a stage needs, where that can be done; returns whether all are there."""
         kind = self._kind(number)
+        if not self._may_cache(number, tell=True):
+            return False
         if not self._missing(kind, self._needs(number)):
             return True
+
+        # The trace finds unstable calls, so the stage may need, and be able to cache, less than before.
         trace = self._trace(number)
         if not self._may_cache(number, tell=True):
             return False
-        own = self._missing(kind, self._needs(number))
+        missing = self._missing(kind, self._needs(number))
+        if not missing:
+            return True
+
         # A head is solved for on what the model gives in inference.
         inference = self.plan[number].applied_method.replaces_fit
-        if not own or not trace.gives(own.values(), inference=inference):
-            return not own
+        if not trace.gives(missing.values(), inference=inference):
+            return False
+        return self._compute(number, missing, trace)
 
+    def _compute(
+        self, number: int, own: dict[str, keras.KerasTensor], trace: tracing.Trace
+    ) -> bool:
+        """Computes a stage's outputs, with those of later stages if there is room; returns whether that worked."""
+        kind = self._kind(number)
         later = self._missing(kind, self._needed_later(number))
-        both = {**own, **{name: each for name, each in later.items() if trace.gives([each])}}
+        both = own | {name: tensor for name, tensor in later.items() if trace.gives([tensor])}
         try:
             where = self.outputs.place(kind, own)
             with contextlib.suppress(checks.InputError, OSError):
