@@ -14,7 +14,7 @@ from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE, FAMILIES
 from keras_transfer.core import checks
 
-__all__ = ["is_name", "named"]
+__all__ = ["from_name", "is_name"]
 
 TINY_WEIGHTS = pathlib.Path(__file__).with_name("tiny.weights.h5")
 # Arguments of constructors that the package sets; all others are the user's.
@@ -34,7 +34,7 @@ def is_name(source: object) -> bool:
     return isinstance(source, str) and source in CATALOGUE
 
 
-def named(
+def from_name(
     name: str,
     *,
     weights: str | os.PathLike | None,
@@ -59,7 +59,7 @@ def named(
 
     Example:
         >>> options = {"weights": None, "image_size": (96, 96), "channel_mode": "mean", "arguments": {"alpha": 0.35}}
-        >>> named("MobileNetV2", channels=4, **options).input.shape
+        >>> from_name("MobileNetV2", channels=4, **options).input.shape
         (None, 96, 96, 4)
     """
     row = CATALOGUE[name]

@@ -242,7 +242,7 @@ def _call_network(
     is_widened = native[2] == 3 != entry.channels
     fits = not is_widened and pixel_range.fits(native, entry.pixels.shape[1:])
     pairs: rebuilding.Pairs = {}
-    copy = None if fits and keep else rebuilding.copying(pairs)
+    copy = None if fits and keep else rebuilding.make_copier(pairs)
     try:
         (features,) = nodes.replay(
             trunk.network, [entry.pixels], [trunk.end], swap=functools.partial(_swap, copy=copy)

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 
-__all__ = ["LOADED_BY_KERAS", "check_saveable", "copying", "hand_over"]
+__all__ = ["LOADED_BY_KERAS", "check_saveable", "hand_over", "make_copier"]
 
 Pairs = dict[int, tuple[keras.layers.Layer, keras.layers.Layer]]
 
@@ -15,7 +15,7 @@ Pairs = dict[int, tuple[keras.layers.Layer, keras.layers.Layer]]
 LOADED_BY_KERAS = {"keras", "keras_hub"}
 
 
-def copying(
+def make_copier(
     pairs: Pairs, *, rename: Callable[[str], str] | None = None
 ) -> Callable[[keras.Operation], keras.Operation]:
     """Returns a `swap` for `nodes.replay` that copies each layer from its config, with new weights.
@@ -27,7 +27,7 @@ def copying(
 
     Example:
         >>> dense, pairs = keras.layers.Dense(2, name="dense"), {}
-        >>> copying(pairs)(dense) is dense, len(pairs)
+        >>> make_copier(pairs)(dense) is dense, len(pairs)
         (False, 1)
     """
     copies = {key: copy for key, (_, copy) in pairs.items()}
@@ -53,7 +53,7 @@ def hand_over(
     """Copies the weights of each layer into its copy.
 
     Args:
-        pairs: As `copying` filled it; all copies are built.
+        pairs: As `make_copier` filled it; all copies are built.
         sizes: The input that the copies were built for, for the error.
         adapt: Turns the first kernel for RGB into one for the input's channels.
 
@@ -62,7 +62,7 @@ def hand_over(
 
     Example:
         >>> image, dense, pairs = keras.Input((4,)), keras.layers.Dense(2), {}
-        >>> (dense(image).shape, copying(pairs)(dense)(image).shape)
+        >>> (dense(image).shape, make_copier(pairs)(dense)(image).shape)
         ((None, 2), (None, 2))
         >>> hand_over(pairs, sizes="4 numbers")
         >>> [float(abs(a - b).max()) for a, b in zip(*(layer.get_weights() for layer in pairs[id(dense)]))]

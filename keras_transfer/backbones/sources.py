@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 # The first row that recognises a source builds it; all but the first two see paths and handles only.
 ORIGINS = {
-    "name in the catalogue": Origin(build.is_name, build.named, ("arguments",)),
+    "name in the catalogue": Origin(build.is_name, build.from_name, ("arguments",)),
     "Keras model": Origin(custom.is_model, custom.from_model, ("preprocess", "output")),
     "KerasHub preset": Origin(kerashub.is_preset, kerashub.from_preset, ("arguments",)),
     "file of a Keras model": Origin(

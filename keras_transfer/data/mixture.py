@@ -217,7 +217,7 @@ def _check_sets(sets: object) -> dict[str, base.Data]:
     for name, data in sets.items():
         if not isinstance(data, base.Data) or not data.is_own:
             given = f"{name!r}, {type(data).__name__}"
-            given += " with batches of another making" if isinstance(data, base.Data) else ""
+            given += " whose batches were replaced" if isinstance(data, base.Data) else ""
             raise checks.error("`sets` must hold data as `kt.data` returns it", given=given)
     if not any("train" in data.examples for data in sets.values()):
         raise checks.error("`sets` must have training images", given="none")

@@ -212,8 +212,8 @@ def _choose_open_options(options: dict, model: keras.Model, data: Any) -> dict:
     """Chooses `augment` where it is open, for the joint model, so that all arms train alike."""
     is_open = options.get("epochs") is None and options.get("stages") is None
     if options.get("augment", "auto") == "auto":
-        checked = inputs.checked(model, inputs.inputs(data))
-        options["augment"] = augmenting.chosen("auto", model, checked, is_open=is_open, decided=[])
+        checked = inputs.check(model, inputs.inputs(data))
+        options["augment"] = augmenting.choose("auto", model, checked, is_open=is_open, decided=[])
     return options
 
 

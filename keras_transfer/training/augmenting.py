@@ -14,13 +14,13 @@ from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 
-__all__ = ["applied", "chosen", "smoothing"]
+__all__ = ["apply", "choose", "make_smoother"]
 
 AUTO = "auto"
 RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
 
 
-def chosen(
+def choose(
     asked: object, model: keras.Model, given: inputs.Inputs, *, is_open: bool, decided: list[str]
 ) -> augment.Augment | None:
     """Returns the changes to make, None for none.
@@ -62,7 +62,7 @@ def chosen(
     return changes
 
 
-def applied(
+def apply(
     changes: augment.Augment | None, model: keras.Model, given: inputs.Inputs, *, seed: int | None
 ) -> inputs.Inputs:
     """Returns the data whose training batches have the changes."""
@@ -98,7 +98,7 @@ def _takes_shares(model: keras.Model) -> bool:
     return all(isinstance(loss, losses.TaskLoss) for loss in of_classes("loss"))
 
 
-def smoothing(model: keras.Model, given: inputs.Inputs) -> Callable[[object], object] | None:
+def make_smoother(model: keras.Model, given: inputs.Inputs) -> Callable[[object], object] | None:
     """Returns what smooths the targets of a batch as the data's changes do; None where they do not."""
     share = getattr(given.changes, "label_smoothing", 0.0)
     return (

@@ -17,7 +17,7 @@ from keras_transfer.graphs import boundaries, nodes, paths
 from keras_transfer.layers import marks
 
 __all__ = [
-    "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "keep_kernels", "ordered", "pick", "pick_only",
+    "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "keep_kernels", "list_layers", "pick", "pick_only",
     "set_trainable", "thawable", "trainable_table", "unfreeze",
 ]  # fmt: skip
 
@@ -25,7 +25,7 @@ BATCH_NORM = ("inference", "train", "recalibrate")
 NORMS_AND_BIASES = "norms_and_biases"
 
 
-def ordered(model: keras.Model) -> list[str]:
+def list_layers(model: keras.Model) -> list[str]:
     """Returns the paths of all innermost layers, bottom to top: the trunk block by block, then the heads."""
     leaves = paths.leaves(model)
     nodes.check_functional(model)
@@ -94,7 +94,7 @@ def pick_only(
             `keep_kernels` freezes the kernels.
         argument: The name of the user's argument, for the error.
     """
-    everything = ordered(model)
+    everything = list_layers(model)
     if only == NORMS_AND_BIASES:
         return everything
     inside = {block.name: block.layers for block in marks.blocks(model)}
@@ -138,7 +138,7 @@ def pick(
     Raises:
         InputError: If a pattern matches nothing.
     """
-    everything = ordered(model)
+    everything = list_layers(model)
     if train == "all":
         return everything
     if train == "head":
@@ -225,7 +225,7 @@ def freeze(model: keras.Model, *, below: str) -> list[str]:
     """
     above = set(pick(model, below, argument="below"))
     leaves = paths.leaves(model)
-    frozen = [path for path in ordered(model) if path not in above]
+    frozen = [path for path in list_layers(model) if path not in above]
     set_trainable(model, [path for path in above if leaves[path].trainable], batch_norm=None)
     return [path for path in frozen if leaves[path].weights]
 
@@ -253,7 +253,7 @@ def unfreeze(model: keras.Model, *, above: str = "all", batch_norm: str = "infer
     chosen = set(pick(model, above, argument="above"))
     chosen |= {path for path, layer in paths.leaves(model).items() if layer.trainable}
     trained = set(set_trainable(model, chosen, batch_norm=batch_norm))
-    return [path for path in ordered(model) if path in trained]
+    return [path for path in list_layers(model) if path in trained]
 
 
 @contextlib.contextmanager
@@ -301,7 +301,7 @@ def trainable_table(model: keras.Model) -> TrainableTable:
     """
     leaves = paths.leaves(model)
     rows = TrainableTable()
-    for path in ordered(model):
+    for path in list_layers(model):
         layer = leaves[path]
         if layer.weights:
             mode = "yes" if layer.trainable_weights else "no"

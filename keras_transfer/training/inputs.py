@@ -15,7 +15,7 @@ from keras_transfer.data.changes import augment
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
 
-__all__ = ["Inputs", "checked", "for_tasks", "inputs", "narrowed"]
+__all__ = ["Inputs", "check", "for_tasks", "inputs", "narrow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def inputs(data: object) -> Inputs:
     )
 
 
-def checked(model: keras.Model, given: Inputs) -> Inputs:
+def check(model: keras.Model, given: Inputs) -> Inputs:
     """Returns the data as the model takes it, with all targets known, or raises an error before training starts.
 
     For a model with tasks, the targets of a plain dataset are read once, and targets of no task are left out. The
@@ -155,18 +155,18 @@ def _drop_other_targets(given: Inputs, names: list[str]) -> Inputs:
     for part in ("train", "validation", "sample"):
         dataset = getattr(given, part)
         if dataset is not None:
-            datasets[part] = dataset.map(lambda images, *rest: (images, *narrowed(rest, names)))
-    targets, weights = narrowed((given.targets, given.weights), names)
+            datasets[part] = dataset.map(lambda images, *rest: (images, *narrow(rest, names)))
+    targets, weights = narrow((given.targets, given.weights), names)
     others = sorted(set(given.targets) - set(names))
     given = _add_notes(given, [f"targets without a task are left out: {', '.join(others)}"])
     return replace(given, **datasets, targets=targets, weights=weights)
 
 
-def narrowed(answers: Sequence[object], names: Iterable[str]) -> tuple:
+def narrow(answers: Sequence[object], names: Iterable[str]) -> tuple:
     """Returns targets, and weights if there are any, of some tasks only; arrays stay as they are.
 
     Example:
-        >>> narrowed(({"kind": 1, "age": 2}, {"kind": 0.0, "age": 1.0}), ["age"])
+        >>> narrow(({"kind": 1, "age": 2}, {"kind": 0.0, "age": 1.0}), ["age"])
         ({'age': 2}, {'age': 1.0})
     """
     parts = []
@@ -183,7 +183,7 @@ def for_tasks(model: keras.Model, dataset: tf.data.Dataset) -> tf.data.Dataset:
     spec = dataset.element_spec
     if not names or not isinstance(spec[1], Mapping) or not names < set(spec[1]):
         return dataset
-    return dataset.map(lambda images, *answers: (images, *narrowed(answers, names)))
+    return dataset.map(lambda images, *answers: (images, *narrow(answers, names)))
 
 
 def _check_names(task: str, expected: list[str] | None, given: list[str] | None) -> None:

@@ -77,7 +77,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
     Raises:
         InputError: If something cannot work.
     """
-    data = inputs.checked(model, inputs.inputs(source))
+    data = inputs.check(model, inputs.inputs(source))
     plan, notes = _make_plan(model, data, arguments)
     has_weights = data.is_weighted and not data.is_masked
     if has_weights and any(stage.applied_method.replaces_fit for stage in plan):
@@ -90,9 +90,9 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
     # Images are not changed for a head alone: the frozen layers would have to run over them in every epoch.
     is_open = arguments["epochs"] is None and arguments["stages"] is None
     is_open = is_open and any(_trains_trunk(stage) for stage in plan)
-    changes = augmenting.chosen(arguments["augment"], model, data, is_open=is_open, decided=notes)
+    changes = augmenting.choose(arguments["augment"], model, data, is_open=is_open, decided=notes)
     notes += _note_ignored_masks(model, data)
-    data = augmenting.applied(changes, model, data, seed=arguments["seed"])
+    data = augmenting.apply(changes, model, data, seed=arguments["seed"])
 
     return Recipe(
         source=source,

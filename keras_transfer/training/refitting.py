@@ -29,12 +29,9 @@ def check(asked: bool, data: Any) -> bool:
         raise checks.error("`refit` must be True or False", given=repr(asked))
     is_possible = hasattr(data, "joined") and data.validation is not None and data.is_own
     if asked and not is_possible:
-        fix = "Batches of your own cannot be dealt anew: leave `data.train` as it was made, or use `refit=False`."
-        raise checks.error(
-            "`refit` needs data from kt.data with a validation part",
-            given=type(data).__name__,
-            fix=fix,
-        )
+        expected = "`refit` must have data from kt.data with a validation part"
+        fix = "Leave `data.train` as kt.data made it, or use `refit=False`."
+        raise checks.error(expected, given=type(data).__name__, fix=fix)
     return bool(asked)
 
 

@@ -196,9 +196,9 @@ class Session:
         those of the first run.
         """
         source = self.recipe.source
-        data = inputs.checked(self.model, inputs.inputs(source.joined()))
+        data = inputs.check(self.model, inputs.inputs(source.joined()))
         changes = self.recipe.data.changes
-        data = augmenting.applied(changes, self.model, data, seed=self.recipe.seed)
+        data = augmenting.apply(changes, self.model, data, seed=self.recipe.seed)
         plan = refitting.stages_to_repeat(
             first.plan,
             first.stages,

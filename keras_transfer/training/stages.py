@@ -98,11 +98,12 @@ class Stage:
         self._keras_optimizer(1e-3)
 
     def _check_length(self) -> None:
+        name = "epochs" if self.steps is None else "steps"
         if self.applied_method.replaces_fit:
             if self.epochs or self.steps:
                 raise checks.error(
-                    "`epochs` must be left out where the head is solved",
-                    given=self.epochs or self.steps,
+                    f"`{name}` must be left out for a method that replaces `fit`",
+                    given=f"{getattr(self, name)} with {self.applied_method!r}",
                 )
             return
         if (self.epochs is None) == (self.steps is None):
@@ -110,7 +111,6 @@ class Stage:
                 "neither" if self.epochs is None else f"epochs={self.epochs}, steps={self.steps}"
             )
             raise checks.error("a stage must have either `epochs` or `steps`", given=given)
-        name = "epochs" if self.steps is None else "steps"
         checks.integer(getattr(self, name), name=name)
 
     def _check_rate(self) -> None:

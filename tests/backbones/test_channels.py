@@ -20,7 +20,7 @@ def named(name, *, weights="imagenet", side=None, channel_mode="mean", **options
         "arguments": {},
         **options,
     }
-    return build.named(name, channel_mode=channel_mode, **given)
+    return build.from_name(name, channel_mode=channel_mode, **given)
 
 
 def features(model, pixels):

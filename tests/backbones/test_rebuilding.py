@@ -9,7 +9,7 @@ from keras_transfer.core import checks
 
 def test_a_layer_is_made_once_and_an_operation_is_kept():
     pairs = {}
-    swap = rebuilding.copying(pairs)
+    swap = rebuilding.make_copier(pairs)
     dense = keras.layers.Dense(2, name="dense", activation="relu")
     copy = swap(dense)
     assert copy is swap(dense)
@@ -23,7 +23,7 @@ def test_a_layer_is_made_once_and_an_operation_is_kept():
 
 def test_weights_go_over_adapted_where_the_input_has_other_channels():
     pairs = {}
-    swap = rebuilding.copying(pairs)
+    swap = rebuilding.make_copier(pairs)
     first, second = keras.layers.Conv2D(4, 3), keras.layers.Conv2D(3, 1)
     second(first(keras.Input((8, 8, 3))))
     swap(second)(swap(first)(keras.Input((8, 8, 1))))
@@ -37,7 +37,7 @@ def test_a_layer_whose_weights_depend_on_the_size():
     pairs = {}
     dense = keras.layers.Dense(2, name="dense")
     dense(keras.Input((8,)))
-    rebuilding.copying(pairs)(dense)(keras.Input((18,)))
+    rebuilding.make_copier(pairs)(dense)(keras.Input((18,)))
     message = (
         r"layer 'dense' their shapes. Given: 12 x 12, which makes them "
         r"\[\(18, 2\), \(2,\)\] instead of \[\(8, 2\)"

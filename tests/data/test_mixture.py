@@ -262,7 +262,7 @@ def test_digest_and_rule_tell_mixtures_apart():
     assert len(rules) == 5
 
 
-def other_making():
+def with_replaced_batches():
     result = pets()
     result.train = result.train.take(1)
     return result
@@ -276,8 +276,8 @@ BAD = {
         "as `kt.data` returns it. Given: 'b'",
     ),
     "changed batches": (
-        lambda: ({"a": pets(), "b": other_making()}, {}),
-        "with batches of another making",
+        lambda: ({"a": pets(), "b": with_replaced_batches()}, {}),
+        "whose batches were replaced",
     ),
     "size": (
         lambda: ({"a": pets(), "b": data.from_arrays(PIXELS[:4, :5], ["x", "y"] * 2)}, {}),

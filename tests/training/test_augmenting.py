@@ -27,8 +27,8 @@ GREY = np.repeat(COLOURED[..., :1], 3, axis=-1)
 
 def chosen(asked, model, data, *, is_open=True):
     decided = []
-    given = inputs.checked(model, inputs.inputs(data))
-    return augmenting.chosen(asked, model, given, is_open=is_open, decided=decided), decided
+    given = inputs.check(model, inputs.inputs(data))
+    return augmenting.choose(asked, model, given, is_open=is_open, decided=decided), decided
 
 
 def test_colour_pictures_are_augmented_where_the_recipe_is_open():
@@ -115,8 +115,8 @@ def test_several_tasks_are_mixed_by_name():
         batch_size=4,
     )
     model = model_of({"kind": kt.tasks.Classification(3), "size": kt.tasks.Regression()})
-    given = inputs.checked(model, inputs.inputs(data))
-    changed = augmenting.applied(kt.data.Augment(mixup=0.2), model, given, seed=0)
+    given = inputs.check(model, inputs.inputs(data))
+    changed = augmenting.apply(kt.data.Augment(mixup=0.2), model, given, seed=0)
     assert changed.plain is given.train
     assert {name: spec.shape[1:] for name, spec in changed.train.element_spec[1].items()} == {
         "kind": (3,),

@@ -35,7 +35,7 @@ def plain():
 
 
 def checked(model, data):
-    return inputs.checked(model, inputs.inputs(data))
+    return inputs.check(model, inputs.inputs(data))
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])

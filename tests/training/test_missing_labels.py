@@ -105,9 +105,9 @@ def test_a_head_is_solved_for_on_a_plain_dataset_with_masks():
         (PIXELS, KINDS * HAS, HAS.astype("float32"))
     ).batch(5)
     mine, other = model_of(), model_of()
-    solved_head.solve_heads(mine, inputs.checked(mine, inputs.inputs((dataset, validation))))
+    solved_head.solve_heads(mine, inputs.check(mine, inputs.inputs((dataset, validation))))
     labelled = tf.data.Dataset.from_tensor_slices((PIXELS[HAS], KINDS[HAS])).batch(5)
-    solved_head.solve_heads(other, inputs.checked(other, inputs.inputs((labelled, labelled))))
+    solved_head.solve_heads(other, inputs.check(other, inputs.inputs((labelled, labelled))))
     close(mine, other, 1e-5)
 
 
@@ -316,14 +316,14 @@ def test_another_mixture_is_another_run():
         kt.data.mix(sets(), **options)
         for options in ({}, {"sampling": "equal"}, {"sampling": "round_robin"}, {"seed": 1})
     ]
-    identities = [str(inputs.checked(model, inputs.inputs(found)).identity) for found in data]
+    identities = [str(inputs.check(model, inputs.inputs(found)).identity) for found in data]
     assert len(set(identities)) == 4
 
 
 def test_targets_of_no_task_and_their_weights_are_left_out():
     data = kt.data.mix(sets())
     model = model_of({"pets": kt.tasks.Classification(3)})
-    given = inputs.checked(model, inputs.inputs(data))
+    given = inputs.check(model, inputs.inputs(data))
     for dataset in (given.train, given.validation, given.sample):
         assert [set(part) for part in dataset.element_spec[1:]] == [{"pets"}, {"pets"}]
     assert set(given.targets) == set(given.weights) == {"pets"}

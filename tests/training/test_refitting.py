@@ -263,16 +263,16 @@ def test_the_report_shows_both_runs(data):
     assert "in the model, epoch 4" in page
 
 
-def test_batches_of_ones_own_are_not_dealt_anew():
+def test_replaced_batches_cannot_be_joined_with_validation_images():
     data = kt.data.scenes(n=40, image_size=32, test=0.2, validation=0.2)
     data.train = data.train.map(lambda images, targets: (images, targets))
-    with pytest.raises(checks.InputError, match="Batches of your own cannot be dealt anew"):
+    with pytest.raises(checks.InputError, match="Leave `data.train` as kt.data made it"):
         refitting.check(True, data)
 
 
 def test_without_validation_there_is_nothing_to_add(data):
     with pytest.raises(
-        checks.InputError, match="`refit` needs data from kt.data with a validation part"
+        checks.InputError, match="`refit` must have data from kt.data with a validation part"
     ):
         kt.fine_tune(model_of(data), data.train, epochs=(1, 1), refit=True, verbose=0)
     with pytest.raises(checks.InputError, match="`refit` must be True or False"):

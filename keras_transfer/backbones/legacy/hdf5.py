@@ -23,7 +23,7 @@ __all__ = [
     "attribute",
     "layers",
     "layers_named",
-    "opened",
+    "open_file",
     "origin",
     "part",
 ]
@@ -61,7 +61,7 @@ class Origin(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike, *, argument: str) -> Iterator[h5py.File]:
+def open_file(path: str | os.PathLike, *, argument: str) -> Iterator[h5py.File]:
     """Opens an HDF5 file for reading.
 
     Raises:

@@ -112,7 +112,7 @@ def load_by_order(model: keras.Model, path: str | os.PathLike, *, head: str = "s
         raise checks.error(
             "`model` must be built", given=f"{model.name!r} without weights", fix="Call it once."
         )
-    with hdf5.opened(path, argument="path") as file:
+    with hdf5.open_file(path, argument="path") as file:
         group = hdf5.part(file, "model_weights") or file
         saved = hdf5.layers(group)
         if not saved:
@@ -172,7 +172,7 @@ def _pair(
     if not wrong:
         return pairs, False
     if origin.keras == 1 and len(pairs) == len(both):
-        transposed = [list(map(Pair.transposed, aligned)) for aligned in pairs]
+        transposed = [list(map(Pair.transpose, aligned)) for aligned in pairs]
         if all(map(_fits, transposed)):
             return transposed, True
 

@@ -116,7 +116,7 @@ def check(entry: dict, *, trust: bool) -> None:
                 given=given,
                 fix="If you trust the file and its function is registered with Keras, pass trust=True.",
             )
-        if values.registered_function(entry["config"].get("function")) is None:
+        if values.find_function(entry["config"].get("function")) is None:
             raise checks.error(
                 "the function of a Lambda layer must be registered with Keras under its name",
                 given=given,
@@ -128,7 +128,7 @@ def check(entry: dict, *, trust: bool) -> None:
             given=given,
             fix=f"These are read: {', '.join(sorted(arithmetic.OPERATIONS))}. {REBUILD}",
         )
-    elif not (_kind(entry) in _KNOWN or operation or values.registered(kind)):
+    elif not (_kind(entry) in _KNOWN or operation or values.find_layer(kind)):
         cls = kind if kind.isidentifier() else "TheClass"
         near = [f"Close: {name}." for name in lookup.close(kind, _KNOWN, most=1)]
         fix = f"If the class is yours, open the file within keras.saving.custom_object_scope({{{kind!r}: {cls}}})."
@@ -158,7 +158,7 @@ def build(entry: dict, *, keras_version: int) -> keras.layers.Layer:
         0.1
     """
     config, kind = entry["config"], _kind(entry)
-    own = values.registered(class_name(entry))
+    own = values.find_layer(class_name(entry))
     if own is not None:
         config = {key: value for key, value in config.items() if key != "batch_input_shape"}
         return _construct(
@@ -167,7 +167,7 @@ def build(entry: dict, *, keras_version: int) -> keras.layers.Layer:
     if class_name(entry) == "Lambda":
         given = (config.get("arguments") or {}).items()
         arguments = {key: values.plain(value, what=key) for key, value in given}
-        function = values.registered_function(config["function"])
+        function = values.find_function(config["function"])
         return _construct(
             keras.layers.Lambda, entry, function, name=config.get("name"), arguments=arguments
         )

@@ -42,7 +42,7 @@ def read_h5(path: str | os.PathLike, *, trust: bool = False) -> keras.Model:
         >>> read_h5(file).get_layer("stem")
         <Conv2D name=stem, built=True>
     """
-    with hdf5.opened(path, argument="source") as file:
+    with hdf5.open_file(path, argument="source") as file:
         try:
             return _read(file, trust=trust)
         except RecursionError as deep:

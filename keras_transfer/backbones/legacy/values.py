@@ -13,8 +13,8 @@ from keras import ops
 
 from keras_transfer.core import checks
 
-__all__ = ["activation", "constraint", "dtype", "hard_sigmoid", "initializer", "plain", "registered",
-           "registered_function", "regularizer"]  # fmt: skip
+__all__ = ["activation", "constraint", "dtype", "find_function", "find_layer", "hard_sigmoid", "initializer",
+           "plain", "regularizer"]  # fmt: skip
 
 _ACTIVATIONS = {
     name
@@ -40,27 +40,27 @@ def hard_sigmoid(x: keras.KerasTensor) -> keras.KerasTensor:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def registered(name: object) -> type[keras.layers.Layer] | None:
+def find_layer(name: object) -> type[keras.layers.Layer] | None:
     """Returns the layer class that the user registered with Keras under `name`.
 
     Example:
         >>> with keras.saving.custom_object_scope({"Mine": keras.layers.Dense}):
-        ...     registered("Mine").__name__
+        ...     find_layer("Mine").__name__
         'Dense'
     """
-    layer = _registered(name)
+    layer = _find_registered(name)
     return layer if inspect.isclass(layer) and issubclass(layer, keras.layers.Layer) else None
 
 
-def registered_function(value: object) -> Callable | None:
+def find_function(value: object) -> Callable | None:
     """Returns the function that the user registered with Keras, None for anything else, such as bytecode."""
     if isinstance(value, dict):
         value = value.get("config") if value.get("class_name") == "function" else None
-    function = _registered(value)
+    function = _find_registered(value)
     return function if inspect.isfunction(function) else None
 
 
-def _registered(name: object) -> object | None:
+def _find_registered(name: object) -> object | None:
     if not isinstance(name, str):
         return None
     find = keras.saving.get_registered_object
@@ -71,7 +71,7 @@ def activation(value: object, *, keras_version: int) -> Callable | None:
     """Returns the function that an activation's name meant in that version of Keras."""
     if value is None:
         return None
-    own = registered_function(value)
+    own = find_function(value)
     if own is not None:
         return own
     name = value
@@ -172,7 +172,7 @@ def _parse(value: object) -> tuple[Any, dict]:
 
 def _find_class(module: object, name: object, kind: type) -> Any:
     """Returns the class that `name` stands for: the user's, or Keras's in any spelling ("he_normal", "HeNormal")."""
-    cls = _registered(name)
+    cls = _find_registered(name)
     if cls is None and isinstance(name, str):
         classes = {key.lower(): item for key, item in vars(module).items() if inspect.isclass(item)}
         cls = classes.get(name.replace("_", "").lower())

@@ -60,7 +60,7 @@ class Pair(NamedTuple):
             shape = tuple(shape[axis] for axis in self.axes)
         return shape == tuple(self.variable.shape)
 
-    def transposed(self) -> "Pair":
+    def transpose(self) -> "Pair":
         """Returns the pair for an array of Theano, whose kernels are (filters, channels, rows, columns)."""
         rank = len(self.variable.shape)
         is_kernel = self.variable.name == "kernel"
@@ -130,7 +130,7 @@ def assign(parts: Sequence[Part], group: h5py.Group, origin: hdf5.Origin) -> Non
     for number, pair in enumerate(pairs):
         data_format = getattr(pair.leaf.layer, "data_format", None)
         if origin.keras == 1 and data_format == "channels_first":
-            pairs[number] = pair = pair.transposed()
+            pairs[number] = pair = pair.transpose()
         if not pair.fits:
             wanted = f"{pair.variable.name} of {pair.leaf.name!r} has {tuple(pair.variable.shape)}"
             what = f"{pair.saved.name!r} of shape {pair.saved.shape}, but {wanted}"

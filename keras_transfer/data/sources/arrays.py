@@ -154,7 +154,7 @@ def _notes_on_copies(contents: dict[str, np.ndarray], pairs: dict[str, Pair]) ->
             )
         if copies:
             notes.append(
-                checks.note(f"{copies} of {len(contents[name])} {name} images stand in train, too")
+                checks.note(f"{copies} of {len(contents[name])} {name} images are also in train")
             )
     return notes
 

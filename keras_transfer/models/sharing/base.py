@@ -143,7 +143,7 @@ class Copies:
         self._task = task
         self._names = names
         self._pairs: rebuilding.Pairs = {}
-        self._made = rebuilding.copying(self._pairs, rename=lambda name: names.copy(task, name))
+        self._made = rebuilding.make_copier(self._pairs, rename=lambda name: names.copy(task, name))
         self._marks: dict[int, layers.Representation] = {}
 
     def __call__(self, operation: keras.Operation) -> Callable:

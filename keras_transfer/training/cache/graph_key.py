@@ -14,7 +14,14 @@ from tensorflow.core.framework import attr_value_pb2, function_pb2
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import op_def_registry
 
-__all__ = ["calls_python", "captured_value", "functions_in", "hash_graph", "is_pure", "stateful"]
+__all__ = [
+    "calls_python",
+    "captured_value",
+    "find_stateful",
+    "functions_in",
+    "hash_graph",
+    "is_pure",
+]
 
 Functions = Mapping[str, function_pb2.FunctionDef]
 
@@ -45,7 +52,7 @@ NEUTRAL = {
 }
 
 
-def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] | None:
+def find_stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] | None:
     """Returns the name and the type of the first operation that may give another result next time, or None.
 
     Args:
@@ -56,7 +63,7 @@ def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] 
         >>> graph = tf.Graph()
         >>> with graph.as_default():
         ...     _ = tf.random.uniform((2,), name="noise")
-        >>> stateful(graph.as_graph_def().node, {})
+        >>> find_stateful(graph.as_graph_def().node, {})
         ('noise/RandomUniform', 'RandomUniform')
     """
     for node in graph:
@@ -65,7 +72,7 @@ def stateful(graph: Iterable[NodeDef], functions: Functions) -> tuple[str, str] 
         # TensorFlow also calls a function by naming it as the operation.
         called = [node.op] if node.op in functions else functions_in(node)
         for name in called:
-            inside = stateful(functions[name].node_def, functions)
+            inside = find_stateful(functions[name].node_def, functions)
             if inside is not None:
                 return node.name, inside[1]
         if node.op in READS | CALLS | set(functions):

@@ -86,7 +86,7 @@ class Outputs:
         def run(folder: object = None) -> features.Features:
             place = "in memory" if folder is None else f"in '{self._folder.path}'"
             self.note(
-                f"Caching frozen-layer outputs ({shown}) of {self.rows.described(kind)} {place}; "
+                f"Caching frozen-layer outputs ({shown}) of {self.rows.describe(kind)} {place}; "
                 "disable with cache='off'."
             )
             with memory.bfloat16() if self._precision != "float32" else contextlib.nullcontext():

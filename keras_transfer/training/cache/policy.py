@@ -109,9 +109,9 @@ class Keeper:
         upper = self._uppers[number]
         compiling.compile_like(upper, model, optimizer=model.optimizer)  # one set of slots for both
 
-        kind = self.rows.fitted
+        kind = self.rows.kind_of_fit
         reads = [self._read(kind, tensor) for tensor in tensors]
-        smooth = augmenting.smoothing(self.model, self.given)
+        smooth = augmenting.make_smoother(self.model, self.given)
         train = self.rows.batches(TRAIN, kind, reads, smooth=smooth)
         if self.given.validation is None:
             return Lent(upper, train, None)
@@ -131,7 +131,7 @@ class Keeper:
             parts[VALIDATION] = {task: values[count:] for task, values in arrays.items()}
         return parts
 
-    def finished(self, number: int) -> None:
+    def finish(self, number: int) -> None:
         """Drops what a stage that is over has changed, and what no later stage needs."""
         needed = set()
         for later in range(number + 1, len(self.plan)):
@@ -161,7 +161,7 @@ class Keeper:
 
     def _kind(self, number: int) -> str:
         """Which training rows a stage needs."""
-        return IMAGES if self.plan[number].applied_method.replaces_fit else self.rows.fitted
+        return IMAGES if self.plan[number].applied_method.replaces_fit else self.rows.kind_of_fit
 
     def _needs(self, number: int) -> list[str]:
         """The names of the operations whose outputs a stage needs."""
@@ -203,7 +203,7 @@ class Keeper:
     def _saves_time(self, stage: Stage) -> bool:
         if self.cache.where == "disk":  # for later runs
             return True
-        if self.rows.fitted == VIEWS and self.views > 1:
+        if self.rows.kind_of_fit == VIEWS and self.views > 1:
             epochs = [
                 self._epochs(each) for each in self.plan if not each.applied_method.replaces_fit
             ]
@@ -224,7 +224,7 @@ class Keeper:
             return f"{type(stage.applied_method).__name__} needs the images in every step"
         if changes is not None and changes.mixes:
             return "MixUp and CutMix blend other images in each epoch"
-        if self.rows.fitted == VIEWS and self.views == 1:
+        if self.rows.kind_of_fit == VIEWS and self.views == 1:
             return "augmentation changes images each epoch; views=4 is faster"
         return ""
 

@@ -49,7 +49,7 @@ class Rows:
         return self.given.source
 
     @property
-    def fitted(self) -> str:
+    def kind_of_fit(self) -> str:
         """The kind of training rows that `fit` sees; solved heads always see the images."""
         return VIEWS if self.given.changes is not None and self.given.changes.pictures else IMAGES
 
@@ -63,18 +63,18 @@ class Rows:
             return 0
         return len(self.places(split))
 
-    def trained(self, kind: str) -> int:
+    def training_rows(self, kind: str) -> int:
         """How many training rows there are."""
         return self.count(TRAIN) * (self.views if kind == VIEWS else 1)
 
     def total(self, kind: str) -> int:
         """How many rows there are."""
-        return self.trained(kind) + self.count(VALIDATION)
+        return self.training_rows(kind) + self.count(VALIDATION)
 
-    def described(self, kind: str) -> str:
+    def describe(self, kind: str) -> str:
         """The rows in words."""
         what = "views of training images" if kind == VIEWS else "training images"
-        text = f"{self.trained(kind):,} {what}"
+        text = f"{self.training_rows(kind):,} {what}"
         if self.given.validation is None:
             return text
         return f"{text} and {self.count(VALIDATION):,} validation images"
@@ -115,13 +115,13 @@ class Rows:
             reads: For each cached tensor, a function from places to its rows.
             smooth: Smooths the targets.
         """
-        first = 0 if split == TRAIN else self.trained(kind)
+        first = 0 if split == TRAIN else self.training_rows(kind)
 
         @streams.plain
         def select(places: tf.Tensor, *answers: object) -> tuple:
             values = tuple(read(places + first) for read in reads)
             if isinstance(answers[0], Mapping):
-                answers = inputs.narrowed(answers, self.given.targets)
+                answers = inputs.narrow(answers, self.given.targets)
             targets, *weights = answers
             targets = targets if smooth is None else smooth(targets)
             return (values if len(values) > 1 else values[0]), targets, *weights

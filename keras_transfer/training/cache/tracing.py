@@ -72,7 +72,7 @@ class Trace:
             return False
         if not all(id(tensor) in self._traced | self._inferred for tensor in tensors):
             return False
-        return graph_key.stateful(self._part(self._ends(tensors)), self._functions) is None
+        return graph_key.find_stateful(self._part(self._ends(tensors)), self._functions) is None
 
     def key(self, tensors: Sequence[keras.KerasTensor]) -> str:
         """Returns a hash of all that the tensors depend on, but for the images.
@@ -206,7 +206,7 @@ class Trace:
         if any(graph_key.functions_in(node) for node in made):
             definition = tf.compat.v1.get_default_graph().as_graph_def()
             library = {each.signature.name: each for each in definition.library.function}
-        reached = graph_key.stateful(made, library)
+        reached = graph_key.find_stateful(made, library)
         if reached is not None:
             layer = _layer_of(reached[0], operation)
             types = [each.type for each in operations]

@@ -70,7 +70,7 @@ class Delta(penalties.Regulariser):
     ) -> penalties.Penalty | None:
         """Returns the distance of the maps and the decay of the head."""
         head = penalties.kernels(model)[1] if self.beta else {}
-        taps = tapped(model, self.layers) if self.weight else {}
+        taps = find_taps(model, self.layers) if self.weight else {}
         attention = [self._attention(name, tensor) for name, tensor in taps.items()]
         below = penalties.variables_below(model, taps.values())
         pretrained = _copy(model, list(taps.values()), reference) if taps else None
@@ -126,7 +126,7 @@ def _distance(maps: object, pretrained: object, attention: np.ndarray) -> Any:
     return ops.mean(ops.sum(attention * ops.square(difference), axis=-1))
 
 
-def tapped(
+def find_taps(
     model: keras.Model, patterns: str | Sequence[str] | None
 ) -> dict[str, keras.KerasTensor]:
     """Returns the outputs of the layers to compare, by the layer's name, bottom to top."""
@@ -190,7 +190,7 @@ def channel_importance(
         )
     order = nodes.nodes(model)
     importance = {}
-    for name, tensor in tapped(model, layers).items():
+    for name, tensor in find_taps(model, layers).items():
         positions = nodes.ancestors(order, [tensor])
         lower, upper = nodes.cut(model, positions)
         at = next(index for index, crossing in enumerate(lower.outputs) if crossing is tensor)

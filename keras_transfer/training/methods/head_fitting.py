@@ -14,7 +14,7 @@ from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 from keras_transfer.training.methods import head_features, linear_models
 
-__all__ = ["STRENGTHS", "Head", "heads", "solvable", "solve_head"]
+__all__ = ["STRENGTHS", "Head", "find_solvable", "heads", "solve_head"]
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(8, -6, -1))  # 1e4 to 3e-3
 
@@ -87,13 +87,13 @@ def solve_head(
         raise checks.error(
             "`val_features` and `val_targets` must be given together", given="one of them"
         )
-    linear, skipped = solvable(model)
+    linear, skipped = find_solvable(model)
     if train_targets is None:
         if val_features is not None or weights is not None or val_weights is not None:
             expected = "`train_targets` must be given with validation features or weights"
             fix = "Data hold their own validation part and weights."
             raise checks.error(expected, given="data", fix=fix)
-        data = inputs.checked(model, inputs.inputs(train_features))
+        data = inputs.check(model, inputs.inputs(train_features))
         pooled_at = {name: head.below for name, head in linear.items()}
         train, validation = head_features.read(model, data, pooled_at)
         train_features, train_targets, weights = train
@@ -149,7 +149,7 @@ class _Rows(NamedTuple):
     targets: np.ndarray
 
 
-def solvable(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
+def find_solvable(model: keras.Model) -> tuple[dict[str, Head], dict[str, str]]:
     """Returns the heads that can be solved for, and why the others cannot; an error where none can."""
     linear, skipped = heads(model)
     if not linear:
@@ -306,7 +306,7 @@ def _fit(
     head = family.solve(scale(train.features), rows(train.targets, smoothing), strengths[best])
     if head.iterations:
         facts |= {"iterations": head.iterations, "converged": head.converged}
-    head = scale.folded(head)
+    head = scale.fold(head)
     share = score(head(train.features), train.targets) / np.isfinite(train.targets).sum()
     facts[f"val_{family.score}"] = round(float(scores[best] / entries), 6)
     facts[family.score] = round(float(share), 6)

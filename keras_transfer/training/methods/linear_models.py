@@ -54,7 +54,7 @@ class Scaling(NamedTuple):
         """Returns the scaled features."""
         return (x - self.mean) / self.scale
 
-    def folded(self, head: Linear) -> Linear:
+    def fold(self, head: Linear) -> Linear:
         """Returns the head for features that are not scaled."""
         kernel = head.kernel / self.scale
         return head._replace(kernel=kernel, bias=head.bias - self.mean @ kernel)

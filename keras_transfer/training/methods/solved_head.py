@@ -33,7 +33,7 @@ class SolvedHead(base.Method):
                 given=repr(model.name),
                 fix="Use kt.build_model.",
             )
-        head_fitting.solvable(model)
+        head_fitting.find_solvable(model)
 
     def solve(self, model: keras.Model, data: Any, *, cached: Mapping | None = None) -> dict:
         """Fits the heads; returns what `kt.training.solve_head` does."""
@@ -87,7 +87,7 @@ def solve_heads(
     Returns:
         What `head_fitting.solve_head` returns.
     """
-    heads, _ = head_fitting.solvable(model)
+    heads, _ = head_fitting.find_solvable(model)
     layers = {name: head.below for name, head in heads.items()}
     train, validation = head_features.read(model, data, layers, cached=cached)
     counts = [

@@ -128,7 +128,7 @@ class Run:
 
             self.stages.append(plain(about))
             self.on_stage_end(self)
-            self.keeper.finished(self.at.stage)
+            self.keeper.finish(self.at.stage)
             self.at = Position(stage=self.at.stage + 1, epoch=self.at.epoch, first=self.at.epoch)
 
     def _solve(self, stage: Stage) -> dict:

@@ -27,7 +27,10 @@ def write(path, layers, **attributes):
 
 
 def refusal(path):
-    with pytest.raises(checks.InputError) as caught, hdf5.opened(path, argument="weights") as file:
+    with (
+        pytest.raises(checks.InputError) as caught,
+        hdf5.open_file(path, argument="weights") as file,
+    ):
         [saved.read() for layer in hdf5.layers(file) for saved in layer.weights]
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -36,7 +39,7 @@ def refusal(path):
 def test_layers_come_in_the_order_of_the_file_and_without_those_that_have_no_weights(path):
     kernel = np.arange(6.0).reshape(2, 3)
     write(path, {"z/1": {"z/1/kernel:0": kernel}, "pool": {}, "a": {"bias": np.ones(3, "float16")}})
-    with hdf5.opened(path, argument="weights") as file:
+    with hdf5.open_file(path, argument="weights") as file:
         found = hdf5.layers(file)
         assert [(layer.name, [saved.name for saved in layer.weights]) for layer in found] == [
             ("z/1", ["z/1/kernel:0"]),
@@ -51,7 +54,7 @@ def test_long_lists_of_names_are_kept_in_pieces(path):
     with h5py.File(path, "r+") as file:
         del file.attrs["layer_names"]
         file.attrs["layer_names0"], file.attrs["layer_names1"] = [b"c", b"a"], [b"b"]
-    with hdf5.opened(path, argument="weights") as file:
+    with hdf5.open_file(path, argument="weights") as file:
         assert [layer.name for layer in hdf5.layers(file)] == ["c", "a", "b"]
 
 
@@ -67,14 +70,14 @@ def test_long_lists_of_names_are_kept_in_pieces(path):
 )
 def test_origin(path, attributes, expected):
     write(path, {}, **attributes)
-    with hdf5.opened(path, argument="weights") as file:
+    with hdf5.open_file(path, argument="weights") as file:
         assert tuple(hdf5.origin(file)) == expected
 
 
 def test_a_file_without_a_list_of_layers(path):
     with h5py.File(path, "w") as file:
         file["layers/conv/vars/0"] = np.ones(3)
-    with hdf5.opened(path, argument="weights") as file:
+    with hdf5.open_file(path, argument="weights") as file:
         assert hdf5.layers(file) is None
 
 

@@ -312,8 +312,8 @@ def test_classes_and_functions_of_the_users_own():
             layer("Activation", activation={"class_name": "function", "config": "cube"}).activation
             is cube
         )
-        assert legacy_values.registered_function("cube") is cube
-    assert legacy_values.registered_function("cube") is None
+        assert legacy_values.find_function("cube") is cube
+    assert legacy_values.find_function("cube") is None
     with keras.saving.custom_object_scope({"os": os, "path": "text"}):
-        assert legacy_values.registered("os") is None
-        assert legacy_values.registered_function("path") is None
+        assert legacy_values.find_layer("os") is None
+        assert legacy_values.find_function("path") is None

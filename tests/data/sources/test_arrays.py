@@ -282,4 +282,4 @@ def test_copies_of_training_images_in_held_out_arrays_are_noted_or_refused():
     ):
         data.from_arrays(pixels, ids, validation=0, test=(pixels, ids))
     found = data.from_arrays(pixels[:4], ids[:4], validation=0, test=(pixels[3:], ids[3:]))
-    assert "1 of 3 test images stand in train, too" in found.notes
+    assert "1 of 3 test images are also in train" in found.notes

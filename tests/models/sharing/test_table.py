@@ -91,7 +91,7 @@ def test_blocks_hold_the_trunk_once(small, name):
     inside = [path for block in blocks for path in block.layers]
     assert len(inside) == len(set(inside))
     ends = [mark.name for mark in marks.representations(model)]
-    assert set(freezing.ordered(model)) == set(inside) | set(freezing.head(model)) | set(ends)
+    assert set(freezing.list_layers(model)) == set(inside) | set(freezing.head(model)) | set(ends)
 
 
 @pytest.mark.parametrize("name", SHARING)

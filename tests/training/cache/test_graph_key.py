@@ -24,7 +24,7 @@ def key(function, **options):
 
 def state(function):
     nodes, functions, _ = graph_of(function)
-    return graph_key.stateful(nodes, functions)
+    return graph_key.find_stateful(nodes, functions)
 
 
 def test_names_do_not_count_and_wiring_does():

@@ -95,7 +95,7 @@ def test_a_method_of_ones_own_trains_a_stage(build, images, labels):
         ({"method": 4}, "`method` must be of kt.training.METHODS. Given: 4"),
         ({"regulariser": 0.01}, "`regulariser` must be of kt.training.METHODS"),
         ({"lora": 0}, "`rank` must be a whole number of at least 1. Given: 0"),
-        ({"method": "solved_head"}, "`epochs` must be left out where the head is solved"),
+        ({"method": "solved_head"}, "`epochs` must be left out for a method that replaces `fit`"),
     ],
 )
 def test_a_stage_says_what_no_method_is(options, message):

@@ -78,7 +78,7 @@ def test_features_are_scaled_by_one_number():
 def test_a_folded_head_takes_features_as_they_are():
     scale = linear_models.scaling(X)
     head = linear_models.Linear(RNG.normal(size=(5, 3)), RNG.normal(size=3))
-    np.testing.assert_allclose(scale.folded(head)(X), head(scale(X)))
+    np.testing.assert_allclose(scale.fold(head)(X), head(scale(X)))
 
 
 def test_equal_features_are_not_divided_by_zero():
