@@ -1,7 +1,7 @@
 """What is chosen on the validation data once training is over: thresholds, and how sure answers are."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -103,7 +103,7 @@ def _collect(
     }
 
 
-def _last_dense(model: keras.Model, name: str) -> keras.layers.Dense | None:
+def _last_dense(model: keras.Model, name: str) -> Any:
     """Returns the linear dense layer that makes the logits of a task, None where another layer makes them."""
     output = marks.outputs(model)[name]
     order = nodes.nodes(model)

@@ -112,7 +112,7 @@ def stages_to_repeat(
         per_epoch: Steps in an epoch of the first run.
     """
     spans = {at: stage["epochs"] for at, stage in enumerate(stages) if "epochs" in stage}
-    best_stage = best.stage
+    best_stage = best.stage or 0
     if best.epoch is not None:
         best_stage = next(at for at, (_, end) in spans.items() if best.epoch <= end)
     last = best_stage

@@ -196,6 +196,7 @@ class Session:
         those of the first run.
         """
         source = self.recipe.source
+        held_out = len(source.examples["validation"])
         data = inputs.check(self.model, inputs.inputs(source.joined()))
         changes = self.recipe.data.changes
         data = augmenting.apply(changes, self.model, data, seed=self.recipe.seed)
@@ -204,12 +205,11 @@ class Session:
             first.stages,
             first.history,
             first.best,
-            held_out=len(source.examples["validation"]),
+            held_out=held_out,
             per_epoch=first.steps,
         )
-        cost = refitting.describe_cost(
-            first.stages[: len(plan)], growth=data.examples / first.data.examples
-        )
+        growth = 1 + held_out / len(source.examples["train"])
+        cost = refitting.describe_cost(first.stages[: len(plan)], growth=growth)
         self.record.note(
             f"Retraining from the start on training + validation images ({data.examples}), {cost}; "
             "skip with refit=False."

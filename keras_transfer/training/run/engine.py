@@ -234,7 +234,7 @@ class Run:
 
     def _wait_for_help(self, stage: Stage) -> Patience:
         """The early stopping of a stage with `early_stopping="auto"`."""
-        epochs = self._last_epoch(stage) - self.at.first
+        epochs = stage.total_epochs(self.steps)
         accuracy = self.best.monitor if "accuracy" in (self.best.monitor or "") else None
         source = self.data.source
         return Helping(
@@ -244,7 +244,7 @@ class Run:
         )
 
     def _tell_stop(self, stage: Stage, patience: Helping) -> None:
-        run, planned = self.at.epoch - self.at.first, self._last_epoch(stage) - self.at.first
+        run, planned = self.at.epoch - self.at.first, stage.total_epochs(self.steps)
         if run < planned:
             self.note(
                 f"{self._stage_of(stage)} ends after {run} of {planned} epochs: {patience.describe()}."

@@ -110,7 +110,7 @@ class Helping(Patience):
 
     def facts(self) -> dict:
         """What has to survive a kill."""
-        return {**super().facts(), "highest": self.highest}
+        return {**(super().facts() or {}), "highest": self.highest}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts anew, or where the state was."""
