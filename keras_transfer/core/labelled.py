@@ -8,7 +8,7 @@ import numpy as np
 __all__ = ["are_masks", "known", "of_task", "rows"]
 
 
-def rows(weights: object) -> np.ndarray:
+def rows(weights: Any) -> np.ndarray:
     """Tells for each example whether it has a label.
 
     Args:
@@ -22,7 +22,7 @@ def rows(weights: object) -> np.ndarray:
     return (values.reshape(len(values), int(np.prod(values.shape[1:]))) != 0).any(axis=1)
 
 
-def known(targets: Any, weights: object) -> Any:
+def known(targets: Any, weights: Any) -> Any:
     """Returns the targets of one task for the examples that have a label; all of them if `weights` is None.
 
     Example:
@@ -32,7 +32,7 @@ def known(targets: Any, weights: object) -> Any:
     return targets if weights is None else np.asarray(targets)[rows(weights)]
 
 
-def of_task(weights: Any, name: str) -> Any:
+def of_task(weights: Any, name: str | None) -> Any:
     """Returns the weights of one task, None if it has none. Weights that are no dict hold for all tasks.
 
     Example:

@@ -12,7 +12,7 @@ Data may be
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any  # what users hold
 
@@ -31,6 +31,9 @@ EXPECTED = (
 )
 
 
+Parts = dict[str | None, batches.Batches]
+
+
 @dataclass(frozen=True)
 class Splits:
     """Batches by split, with class names and a fingerprint.
@@ -44,7 +47,7 @@ class Splits:
         source: The `Data` that all parts come from, in its order; else None.
     """
 
-    parts: dict[str | None, batches.Batches]
+    parts: Parts
     class_names: Any = None
     digest: str | None = None
     order: tuple = ()
@@ -70,7 +73,7 @@ def split(
     name: str = "data",
     batch_size: int | None = None,
     training: bool = False,
-    image_shape: Sequence[int | None] | None = None,
+    image_shape: tuple | None = None,
     corrupt: str = "error",
 ) -> Splits:
     """Returns the splits of data and their batches.
@@ -94,7 +97,7 @@ def split(
     """
     if batch_size is not None:
         batch_size = checks.integer(batch_size, name="batch_size")
-    options = {"name": name, "batch_size": batch_size}
+    options: dict[str, Any] = {"name": name, "batch_size": batch_size}
 
     if _is_divided(data):
         return _of_data(data, batch_size)
@@ -178,7 +181,7 @@ def _array(value: Any, name: str) -> Any:
 
 def _of_data(data: Any, batch_size: int | None) -> Splits:
     """Returns the splits of what came from `kt.data`, or is made like it."""
-    parts = {}
+    parts: Parts = {}
     for name in base.SPLITS:
         if getattr(data, name, None) is not None:
             parts[name] = _part_of(data, name, batch_size)
@@ -218,17 +221,20 @@ def _part_of(data: Any, name: str, batch_size: int | None) -> batches.Batches:
 def _of_pair(pair: tuple, *, training: bool, name: str, batch_size: int | None) -> Splits:
     """Returns the splits of a pair (train, validation)."""
     if training and all(isinstance(part, tuple) for part in pair):
-        train, validation = (_as_arrays(part, name) for part in pair)
-        return _of_data(_as_data({"train": train, "validation": validation}), batch_size)
-    options = {"name": name, "batch_size": batch_size}
-    train = split(pair[0], training=training, **options)
-    parts, source = {"train": train.first("train")}, train.source
+        arrays = [_as_arrays(part, name) for part in pair]
+        return _of_data(_as_data({"train": arrays[0], "validation": arrays[1]}), batch_size)
+    train = split(pair[0], training=training, name=name, batch_size=batch_size)
+    sides = {"train": train}
     if pair[1] is not None:
-        parts["validation"] = split(pair[1], **options).first("validation")
-        source = None
-    for key, part in parts.items():
-        part.split = key
-    return replace(train, parts=parts, source=source)
+        sides["validation"] = split(pair[1], name=name, batch_size=batch_size)
+
+    parts: Parts = {}
+    for key, side in sides.items():
+        part = side.first(key)
+        if part is None:
+            raise checks.error(f"`{name}` must have {key} images", given="none")
+        part.split, parts[key] = key, part
+    return replace(train, parts=parts, source=train.source if pair[1] is None else None)
 
 
 def _as_data(arrays: Mapping[str, tuple]) -> base.Data:
@@ -254,7 +260,7 @@ def _as_data(arrays: Mapping[str, tuple]) -> base.Data:
 
 def _of_files(
     data: Any,
-    image_shape: Sequence[int | None] | None,
+    image_shape: tuple | None,
     *,
     corrupt: str,
     name: str,

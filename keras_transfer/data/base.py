@@ -61,7 +61,7 @@ class Data:
     class_names: (
         Any  # list[str] with one target, dict[str, list[str]] with several, None without classes
     )
-    targets: dict[str, np.ndarray | dict[str, np.ndarray]]
+    targets: dict[str, pipeline.Columns]
     image_size: tuple[int, int]
     batch_size: int
     seed: int
@@ -70,7 +70,7 @@ class Data:
     notes: list[str]
     examples: dict[str, pipeline.Examples] = field(default_factory=dict)
     epochs: pipeline.Epochs | None = None
-    weights: dict[str, np.ndarray | dict[str, np.ndarray]] | None = None
+    weights: dict[str, pipeline.Columns] | None = None
     origins: dict[str, np.ndarray] | None = None
     sampled: Sampled | None = None
     _made: dict = field(default_factory=dict, init=False)
@@ -98,14 +98,19 @@ class Data:
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next pass over `train` the one with this number, counted from 0: how a resumed run goes on."""
-        self.epochs.next = checks.integer(epoch, name="epoch", minimum=0)
+        self._training_orders().next = checks.integer(epoch, name="epoch", minimum=0)
 
     def order(self, epoch: int) -> np.ndarray:
         """The order of the training examples in pass number `epoch`, as indices into `targets["train"]`.
 
         Every index once; but of data from `kt.data.mix`, as often as its sampling says.
         """
-        return self.epochs.order(checks.integer(epoch, name="epoch", minimum=0))
+        return self._training_orders().order(checks.integer(epoch, name="epoch", minimum=0))
+
+    def _training_orders(self) -> pipeline.Epochs:
+        if self.epochs is None:
+            raise checks.error("`data` must have training images", given="none")
+        return self.epochs
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """The batches of a split in the order of `targets[split]`, training included; no pass is counted."""
@@ -130,14 +135,14 @@ class Data:
         """Returns the same data with the validation examples among the training examples, and no validation."""
         return from_examples(
             _join(self.examples, pipeline.together),
-            origins=_join(self.origins, np.concatenate),
+            origins=self.origins and _join(self.origins, np.concatenate),
             sampled=self.sampled,
             class_names=self.class_names,
             image_size=self.image_size,
             batch_size=self.batch_size,
             seed=self.seed,
             digest=self.digest,
-            files=_join(self.files, lambda parts: list(itertools.chain(*parts))),
+            files=self.files and _join(self.files, lambda parts: list(itertools.chain(*parts))),
             notes=[],
         )
 
@@ -280,10 +285,10 @@ def from_examples(
         split: examples[split] for split in SPLITS if split in examples and len(examples[split])
     }
     epochs = None
-    if "train" in examples and sampled is None:
+    if "train" in examples:
         epochs = pipeline.Epochs(len(examples["train"]), seed=seed)
-    elif "train" in examples:
-        epochs = sampled(origins["train"])
+        if sampled is not None and origins is not None:
+            epochs = sampled(origins["train"])
 
     datasets: dict[str, tf.data.Dataset | None] = dict.fromkeys(SPLITS)
     for split, part in examples.items():
@@ -319,10 +324,8 @@ def from_examples(
     return data
 
 
-def _join(splits: Mapping[str, Any] | None, together: Callable[[list], Any]) -> dict | None:
+def _join(splits: Mapping[str, Any], together: Callable[[list], Any]) -> dict:
     """Returns training and validation parts as one training part, beside the test part."""
-    if splits is None:
-        return None
     parts = [part for split, part in splits.items() if split != "test"]
     return {**splits, "train": together(parts), "validation": ()}
 
@@ -330,7 +333,7 @@ def _join(splits: Mapping[str, Any] | None, together: Callable[[list], Any]) -> 
 def _table(
     columns: Mapping[str, np.ndarray],
     names: list[str] | None,
-    weights: Mapping[str, np.ndarray] | None,
+    weights: Mapping[str, pipeline.Columns] | None,
     *,
     title: str,
 ) -> list[str]:

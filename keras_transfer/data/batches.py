@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple  # images, targets, weights: arrays, tensors or dicts of them
 
@@ -172,9 +172,10 @@ def from_iterable(batches: Any, *, shuffle: bool = False, name: str = "data") ->
         >>> [batch.targets.tolist() for batch in whole.read()]
         [[0, 1]]
     """
+    if hasattr(batches, "__len__") and hasattr(batches, "__getitem__"):
+        return _from_indexed(batches, shuffle=shuffle, name=name)
     steps = len(batches) if hasattr(batches, "__len__") else None
-    by_index = steps is not None and hasattr(batches, "__getitem__")
-    iterator = None if by_index else iter(batches)
+    iterator = iter(batches)
     if iterator is batches and steps is None:
         fix = "Give a keras.utils.PyDataset, or `tf.data.Dataset.from_generator(...)`."
         raise checks.error(
@@ -182,42 +183,55 @@ def from_iterable(batches: Any, *, shuffle: bool = False, name: str = "data") ->
             given="a generator without a length",
             fix=fix,
         )
-    if steps == 0:
-        first = None
-    else:
-        first = batches[0] if by_index else next(iterator, None)
+    first = next(itertools.islice(iterator, steps), None)
     if first is None:
-        raise checks.error(f"`{name}` must have at least one example", given="no batches")
+        raise _empty(name)
     # An iterator does not give its first batch again.
     ahead = [first] if iterator is batches else []
 
-    def iterate() -> Iterator[Any]:
+    def read() -> Iterator[Batch]:
         start = [ahead.pop()] if ahead else []
         count = 0
         for item in itertools.islice(itertools.chain(start, batches), steps):
             count += 1
-            yield item
+            yield Batch(*_element(item))
         if steps is not None and count < steps:
             given = f"{count} in this one"
             raise checks.error(f"`{name}` must give {steps} batches in every pass", given=given)
 
-    def index(order: Sequence[int]) -> Iterator[Any]:
+    return Batches(read, _spec_of_element(first), steps)
+
+
+def _from_indexed(batches: Any, *, shuffle: bool, name: str) -> Batches:
+    steps = len(batches)
+    first = batches[0] if steps else None
+    if first is None:
+        raise _empty(name)
+
+    def elements(order: Iterable[int]) -> Iterator[tuple]:
         for place in order:
-            yield batches[int(place)]
+            yield _element(batches[int(place)])
         if hasattr(batches, "on_epoch_end"):
             batches.on_epoch_end()
 
     def read() -> Iterator[Batch]:
-        for item in index(range(steps)) if by_index else iterate():
-            yield Batch(*_element(item))
+        for element in elements(range(steps)):
+            yield Batch(*element)
 
-    spec = tuple(_map(_spec_of, _element(first)))
-    whole = Batches(read, spec, steps)
-    if shuffle and by_index:
+    whole = Batches(read, _spec_of_element(first), steps)
+    if shuffle:
         epochs = pipeline.Epochs(steps, seed=0)
         whole.passes = (epochs,)
-        whole.shuffled = _generated(lambda: map(_element, index(epochs.advance())), spec, steps)
+        whole.shuffled = _generated(lambda: elements(epochs.advance()), whole.spec, steps)
     return whole
+
+
+def _empty(name: str) -> checks.InputError:
+    return checks.error(f"`{name}` must have at least one example", given="no batches")
+
+
+def _spec_of_element(item: Any) -> tuple:
+    return tuple(_map(_spec_of, _element(item)))
 
 
 def _generated(elements: Callable, spec: tuple, steps: int | None) -> tf.data.Dataset:

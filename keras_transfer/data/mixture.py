@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -174,7 +174,6 @@ def mix(
     )
     notes = [f"{name}: {note}" for name, data in sets.items() for note in data.notes]
     notes += _note_shares(sets, sampled(origins["train"]), splits)
-    has_files = all(data.files is not None for data in sets.values())
     return base.from_examples(
         examples,
         class_names=class_names,
@@ -182,7 +181,7 @@ def mix(
         batch_size=batch_size,
         seed=seed,
         digest=_digest(sets),
-        files={split: _files(sets, split) for split in examples} if has_files else None,
+        files=_files(sets, list(examples)),
         notes=notes,
         origins=origins,
         sampled=sampled,
@@ -255,7 +254,7 @@ def _batch_size(sets: Mapping[str, base.Data], asked: int | None) -> int:
     return next(iter(sizes.values()))
 
 
-def _columns(values: object, name: str) -> dict:
+def _columns(values: Any, name: str) -> Mapping:
     """Returns values by target; a target without a name gets that of its set."""
     return values if isinstance(values, Mapping) else {name: values}
 
@@ -331,5 +330,12 @@ def _digest(sets: Mapping[str, base.Data]) -> str:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
-def _files(sets: Mapping[str, base.Data], split: str) -> list[str]:
-    return [file for data in sets.values() for file in data.files.get(split, [])]
+def _files(sets: Mapping[str, base.Data], splits: Sequence[str]) -> dict[str, list[str]] | None:
+    """Returns the image files of each split, or None if a set has none."""
+    by_set = [data.files for data in sets.values() if data.files is not None]
+    if len(by_set) < len(sets):
+        return None
+    result: dict[str, list[str]] = {}
+    for split in splits:
+        result[split] = [file for files in by_set for file in files.get(split, [])]
+    return result

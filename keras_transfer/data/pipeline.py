@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +24,7 @@ __all__ = [
 
 AHEAD = 4  # batches that are ready before they are asked for
 READERS = 2  # batches on which `places` calls `then` at a time
-Columns = np.ndarray | dict[str, np.ndarray]
+Columns = Any  # an array, or a dict of arrays by task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Examples:
     rows: np.ndarray
     targets: Columns
     channels: int = 3
-    weights: Columns | None = None
+    weights: Columns = None
 
     @classmethod
-    def of(cls, pixels: np.ndarray, targets: Columns, weights: Columns | None = None) -> "Examples":
+    def of(cls, pixels: np.ndarray, targets: Columns, weights: Columns = None) -> "Examples":
         """Makes examples of decoded images, all of them, in their order."""
         return cls(on_cpu(pixels), np.arange(len(pixels)), targets, pixels.shape[-1], weights)
 

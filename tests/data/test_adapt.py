@@ -54,6 +54,13 @@ class Sequence(keras.utils.PyDataset):
         self.ended += 1
 
 
+class Measured:
+    """Data that is there to measure on only."""
+
+    train = validation = None
+    test = tf.data.Dataset.from_tensors((pictures(2), np.arange(2)))
+
+
 class Loader:
     """Batches by iteration, with a length: as of PyTorch."""
 
@@ -318,6 +325,7 @@ WRONG = {
     "no file": (lambda: [pathlib.Path("nowhere.png")], "that exists. Given: 'nowhere.png'"),
     "generator": (lambda: (batch for batch in [pictures(2)]), "without a length.*PyDataset"),
     "empty": (lambda: Sequence([]), "at least one example"),
+    "a pair without training images": (lambda: (Measured(), None), "must have train images"),
     "four in a batch": (lambda: Sequence([(1, 2, 3, 4)]), "4 parts"),
 }
 

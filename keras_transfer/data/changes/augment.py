@@ -6,7 +6,8 @@ One more change is a field of `Augment`, a row of `CHECKS` and a row of a table 
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,7 +69,7 @@ def _at_most_one(value: object, *, name: str, above: float = -math.inf) -> float
     return value
 
 
-CHECKS = {
+CHECKS: dict[str, Callable[..., Any]] = {
     "flip": functools.partial(checks.choice, allowed=(False, True, "vertical", "both")),
     "rotation": checks.share,
     "zoom": checks.share,
@@ -149,7 +150,7 @@ class Augment:
         return cls(**value)
 
     @property
-    def changes(self) -> dict[str, object]:
+    def changes(self) -> dict[str, Any]:
         """What happens, by name; a field with its default does not."""
         fields = ((field.name, field.default) for field in dataclasses.fields(self))
         return {
@@ -216,13 +217,14 @@ class Augment:
         def changed(number: tf.Tensor, place: tf.Tensor, element: tuple) -> tuple:
             key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
             key = tf.random.experimental.stateless_fold_in(key, place)
-            images = self.images(element[0], key)
-            rest = element[1:]
+            batch = (self.images(element[0], key), *element[1:])
             if self.mixes:
-                images, *rest = self._mixed(images, *rest, key=key, classes=classes)
+                batch = self._mixed(*batch, key=key, classes=classes)
             if self.label_smoothing:
-                rest = (blending.smoothed(rest[0], classes, self.label_smoothing), *rest[1:])
-            return images, *rest
+                images, targets, *weights = batch
+                targets = blending.smoothed(targets, classes, self.label_smoothing)
+                batch = (images, targets, *weights)
+            return batch
 
         result = tf.data.Dataset.zip((numbered(passes), tf.data.Dataset.counter(), dataset)).map(
             changed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True

@@ -91,7 +91,8 @@ def erase(images: tf.Tensor, probability: float, draws: Draws) -> tf.Tensor:
         TensorShape([2, 4, 4, 3])
     """
     area = draws.between(*ERASED_AREA, "erased area")
-    ratio = tf.exp(draws.between(*map(math.log, ERASED_ASPECT), "erased aspect"))
+    low, high = map(math.log, ERASED_ASPECT)
+    ratio = tf.exp(draws.between(low, high, "erased aspect"))
     area = tf.where(draws.chance(probability, "erase"), area, 0.0)
     sides = tf.minimum(tf.stack([tf.sqrt(area * ratio), tf.sqrt(area / ratio)], axis=-1), 1.0)
     centres = tf.stack(

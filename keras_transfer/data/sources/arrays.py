@@ -14,7 +14,6 @@ __all__ = ["from_arrays"]
 
 Labels = Sequence | np.ndarray | Mapping[str, Sequence | np.ndarray]
 Pair = tuple[np.ndarray, Labels]
-Targets = np.ndarray | dict[str, np.ndarray]
 
 
 def from_arrays(
@@ -65,15 +64,13 @@ def from_arrays(
     """
     batch_size = checks.integer(batch_size, name="batch_size")
     seed = checks.integer(seed, name="seed", minimum=0)
-    held = {"test": test, "validation": validation}
-    pairs = {
-        name: _check_pair(value, name)
-        for name, value in held.items()
-        if isinstance(value, (tuple, list))
-    }
-    shares = {
-        name: value for name, value in held.items() if value is not None and name not in pairs
-    }
+    pairs: dict[str, Pair] = {}
+    shares: dict[str, float] = {}
+    for name, value in (("test", test), ("validation", validation)):
+        if isinstance(value, (tuple, list)):
+            pairs[name] = _check_pair(value, name)
+        elif value is not None:
+            shares[name] = value
     shares = splits.check_shares(shares)
 
     notes: list[str] = []
@@ -86,15 +83,15 @@ def from_arrays(
                 f"images keep their {count} channels: a backbone takes them with `channels={count}`"
             )
         )
-    targets, class_names, present = encoding.read(labels, class_names=class_names)
+    targets, names, present = encoding.read(labels, class_names=class_names)
     _check_lengths(taken, targets, "images", "labels")
-    _note_whole_numbers(targets, class_names, present, notes)
+    _note_whole_numbers(targets, names, present, notes)
     columns = {"train": (taken, targets, present)}
     for name, (more_images, more_labels) in pairs.items():
         like = {"size": taken.shape[1:3], "channels": count, "resize": image_size is not None}
         more = pixels.checked(more_images, name=f"{name}[0]", **like)
         more_targets, _, present = encoding.read(
-            more_labels, class_names=class_names, like=targets, name=f"{name}[1]"
+            more_labels, class_names=names, like=targets, name=f"{name}[1]"
         )
         _check_lengths(more, more_targets, f"{name}[0]", f"{name}[1]")
         columns[name] = (more, more_targets, present)
@@ -111,7 +108,7 @@ def from_arrays(
         examples[name] = pipeline.Examples.of(more, answers, weights[name])
         digest += _digest(more, answers, weights[name], name)
         contents[name] = _contents(more)
-    strata = _strata(targets, class_names, weights["train"])
+    strata = _strata(targets, names, weights["train"])
     parts = splits.assign(strata, shares, seed=seed)
     examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
     contents |= {split: contents["train"][rows] for split, rows in parts.items()}
@@ -119,15 +116,15 @@ def from_arrays(
     notes += splits.note_empty(parts, shares)
     fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
     encoding.check_present(
-        examples["train"].targets, class_names, weights=examples["train"].weights, fix=fix
+        examples["train"].targets, names, weights=examples["train"].weights, fix=fix
     )
     return base.from_examples(
         examples,
-        class_names=class_names,
+        class_names=names,
         image_size=taken.shape[1:3],
         batch_size=batch_size,
         seed=seed,
-        digest=hashlib.blake2b(f"{class_names} {digest}".encode(), digest_size=16).hexdigest(),
+        digest=hashlib.blake2b(f"{names} {digest}".encode(), digest_size=16).hexdigest(),
         notes=notes,
     )
 
@@ -167,7 +164,7 @@ def _check_pair(value: Any, name: str) -> Pair:
     return tuple(value)
 
 
-def _check_lengths(pixels: np.ndarray, targets: Targets, images: str, labels: str) -> None:
+def _check_lengths(pixels: np.ndarray, targets: pipeline.Columns, images: str, labels: str) -> None:
     columns = (
         {f"{labels}[{key!r}]": values for key, values in targets.items()}
         if isinstance(targets, dict)
@@ -180,7 +177,7 @@ def _check_lengths(pixels: np.ndarray, targets: Targets, images: str, labels: st
 
 
 def _note_whole_numbers(
-    targets: Targets, class_names: Any, present: missing.Present, notes: list[str]
+    targets: pipeline.Columns, class_names: Any, present: missing.Present, notes: list[str]
 ) -> None:
     """Class ids that were stored as floats look like numbers to predict: says so."""
     for key, values in _columns(targets).items():
@@ -195,7 +192,7 @@ def _note_whole_numbers(
             notes.append(checks.note(f"{text}{blanks} if 0..{len(ids) - 1} are classes"))
 
 
-def _strata(targets: Targets, class_names: Any, weights: Targets | None) -> np.ndarray:
+def _strata(targets: pipeline.Columns, class_names: Any, weights: pipeline.Columns) -> np.ndarray:
     """Returns group ids for splitting: those of the first entry with groups where it has a label, then of the next.
 
     Entries without groups, numbers and tags, come last; they tell only images with a label from images without.
@@ -215,7 +212,9 @@ def _strata(targets: Targets, class_names: Any, weights: Targets | None) -> np.n
     return np.where(strata < 0, start, strata)
 
 
-def _digest(pixels: np.ndarray, targets: Targets, weights: Targets | None, split: str) -> str:
+def _digest(
+    pixels: np.ndarray, targets: pipeline.Columns, weights: pipeline.Columns, split: str
+) -> str:
     columns = {f"{split} {key}": column for key, column in _columns(targets).items()}
     if weights is not None:
         columns |= {f"{split} {key} weights": column for key, column in _columns(weights).items()}
@@ -226,5 +225,5 @@ def _digest(pixels: np.ndarray, targets: Targets, weights: Targets | None, split
     return result.hexdigest()
 
 
-def _columns(targets: Targets) -> dict[str, np.ndarray]:
+def _columns(targets: pipeline.Columns) -> dict[str, np.ndarray]:
     return targets if isinstance(targets, dict) else {"": targets}

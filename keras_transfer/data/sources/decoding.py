@@ -30,12 +30,12 @@ class Decoded:
     """What became of a list of files.
 
     Attributes:
-        pixels: uint8 `(n, height, width, channels)`, or None when they were not kept; failed files have undefined rows.
+        pixels: uint8 `(n, height, width, channels)`, without rows when not kept; those of failed files are undefined.
         digests: Hash of the content by file, "" where it could not be read.
         failures: Number of the file to the reason.
     """
 
-    pixels: np.ndarray | None
+    pixels: np.ndarray
     digests: list[str]
     failures: dict[int, str] = field(default_factory=dict)
 
@@ -65,16 +65,13 @@ def load_images(
     """
     size = checks.image_size(image_size)
     checks.choice(channels, images.CHANNELS, name="channels")
-    paths = [] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
-    if not paths:
+    files = [] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+    if not files:
         raise checks.error("`paths` must be a list of image files", given=repr(paths))
-    decoded = decode_files(paths, size, channels=channels, keep=True)
+    decoded = decode_files(files, size, channels=channels, keep=True)
     if decoded.failures:
-        raise unreadable(
-            {str(paths[at]): why for at, why in decoded.failures.items()},
-            len(paths),
-            fix="Leave it out.",
-        )
+        reasons = {str(files[at]): why for at, why in decoded.failures.items()}
+        raise unreadable(reasons, len(files), fix="Leave it out.")
     return decoded.pixels
 
 
@@ -89,7 +86,7 @@ def decode_files(
         channels: Of the results, as for `load_images`.
         keep: Whether to return the pixels; otherwise files are checked only.
     """
-    pixels = np.empty((len(paths), *size, channels), np.uint8) if keep else None
+    pixels = np.empty((len(paths) if keep else 0, *size, channels), np.uint8)
     result = Decoded(pixels, [""] * len(paths))
     decoders = {
         is_upright: _decoder(is_upright, size if keep else None, channels)
@@ -145,7 +142,7 @@ def _decode(
         for at, content in contents.items():
             _decode(decoder, {at: content}, result)
         return
-    if result.pixels is not None:
+    if len(result.pixels):
         result.pixels[list(contents)] = found.numpy()
 
 

@@ -50,7 +50,7 @@ def list_images(
 def read_images(
     paths: Sequence[pathlib.Path],
     labels: Sequence[str] | None,
-    image_shape: Sequence[int | None],
+    image_shape: tuple,
     *,
     batch_size: int,
     corrupt: str,
@@ -72,7 +72,7 @@ def read_images(
         raise checks.error(
             f"`{name}` must not be files for a model of any image size", given=image_shape, fix=fix
         )
-    *size, channels = image_shape[1:]
+    size, channels = image_shape[1:3], image_shape[3]
     checks.choice(channels, images.CHANNELS, name="channels")
     files = [str(path) for path in paths]
     targets = None
@@ -98,7 +98,7 @@ def read_images(
             answers = None if targets is None else targets[rows]
             yield batches.Batch(pixels, answers, files=[files[row] for row in rows])
 
-    spec = (tf.TensorSpec((None, *size, channels), tf.uint8),)
+    spec: tuple = (tf.TensorSpec((None, *size, channels), tf.uint8),)
     if targets is not None:
         spec += (tf.TensorSpec((None,), tf.int64),)
     steps = -(-len(files) // batch_size)
@@ -107,7 +107,7 @@ def read_images(
 
 
 def _decode(
-    names: list[str], size: Sequence[int], channels: int, batch_size: int, *, keep_going: bool
+    names: list[str], size: tuple[int, int], channels: int, batch_size: int, *, keep_going: bool
 ) -> tf.data.Dataset:
     """Batches of (row, image); with `keep_going` rows of bad files are missing, else they fail."""
     with tf.device("CPU:0"):
@@ -123,7 +123,7 @@ def _decode(
     return streams.untuned(dataset.batch(batch_size).prefetch(2))
 
 
-def _reasons(names: list[str], size: Sequence[int]) -> dict[str, str]:
+def _reasons(names: list[str], size: tuple[int, int]) -> dict[str, str]:
     """Why files cannot be read, by name; files that can be are left out."""
     reasons = {}
 
@@ -144,7 +144,7 @@ def _reasons(names: list[str], size: Sequence[int]) -> dict[str, str]:
     return reasons
 
 
-def _unreadable(names: list[str], size: Sequence[int], problem: tf.errors.OpError) -> Exception:
+def _unreadable(names: list[str], size: tuple[int, int], problem: tf.errors.OpError) -> Exception:
     reasons = _reasons(names, size)
     if not reasons:
         return problem

@@ -70,17 +70,20 @@ def from_folder(
     seed = checks.integer(seed, name="seed", minimum=0)
     checks.choice(corrupt, ("error", "skip"), name="corrupt")
     checks.choice(cache, ("auto", "memory", "off"), name="cache")
-    held = {"test": test, "validation": validation}
-    shares = splits.check_shares({name: value for name, value in held.items() if _is_share(value)})
+    folders: dict[str, str | os.PathLike] = {}
+    shares: dict[str, float] = {}
+    for name, value in (("test", test), ("validation", validation)):
+        if isinstance(value, (str, os.PathLike)):
+            folders[name] = value
+        elif value is not None:
+            shares[name] = value
+    shares = splits.check_shares(shares)
 
     root = listing.folder_of(path, "path")
     class_names = listing.class_names_of(root)
     sources = {"train": listing.list_files(root, class_names, name="path")}
-    for name, value in held.items():
-        if value is not None and not _is_share(value):
-            sources[name] = listing.list_files(
-                listing.folder_of(value, name), class_names, name=name
-            )
+    for name, folder in folders.items():
+        sources[name] = listing.list_files(listing.folder_of(folder, name), class_names, name=name)
     listing.check_classes(sources["train"], class_names)
 
     notes = _notes_on_others(sources)
@@ -176,10 +179,6 @@ def labelled_folder(
     )
 
 
-def _is_share(value: object) -> bool:
-    return value is not None and not isinstance(value, (str, os.PathLike))
-
-
 def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
     return [
         checks.note(
@@ -230,11 +229,11 @@ def _decode_sources(
         is_ambiguous = len({source.root.name for source in sources.values()}) < len(sources)
         reasons = {}
         for at, why in decoded.failures.items():
-            name = paths[at]
+            shown = path = paths[at]
             if not is_ambiguous:
-                root = roots[name]
-                name = name.relative_to(root if is_single else root.parent)
-            reasons[name.as_posix()] = why
+                root = roots[path] if is_single else roots[path].parent
+                shown = path.relative_to(root)
+            reasons[shown.as_posix()] = why
         if corrupt == "error":
             fix = 'Repair or remove them, or leave them out with `corrupt="skip"`.'
             raise decoding.unreadable(reasons, len(paths), fix=fix)

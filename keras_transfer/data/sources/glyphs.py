@@ -112,7 +112,7 @@ def _character(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         stroke = _stroke(rng)
         if strokes and rng.random() < 0.75:  # start on an earlier stroke, mostly at one of its ends
             other = strokes[rng.integers(len(strokes))]
-            at = rng.choice([0, _SEGMENTS, rng.integers(_SEGMENTS + 1)])
+            at = rng.choice([0, _SEGMENTS, int(rng.integers(_SEGMENTS + 1))])
             stroke += np.clip(other[at], -1, 1) - stroke[0]
         strokes.append(stroke)
     points = np.stack(strokes)
@@ -232,6 +232,6 @@ def _colour(rng: np.random.Generator, ink: np.ndarray) -> np.ndarray:
     grid = np.linspace(-1, 1, size, dtype=np.float32)
     slope = (rng.normal(0, 0.08, (n, 2)) * (rng.random((n, 1)) < 0.4)).astype(np.float32)
     shade = (slope[:, :1] * grid)[:, None, :] + (slope[:, 1:] * grid)[:, :, None]
-    noise = (rng.uniform(0, 0.08, n) * (rng.random(n) < 0.5)).astype(np.float32)[:, None, None]
+    noise = (rng.uniform(0, 0.08, (n,)) * (rng.random(n) < 0.5)).astype(np.float32)[:, None, None]
     shade += noise * rng.standard_normal((n, size, size), np.float32)
     return (np.clip(image + shade[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -2,9 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Listing:
         """The relative paths."""
         return [path.relative_to(self.root).as_posix() for path in self.paths]
 
-    def pick(self, rows: Sequence[int]) -> "Listing":
+    def pick(self, rows: np.ndarray) -> "Listing":
         """Those files only."""
         return Listing(self.root, [self.paths[row] for row in rows], self.ids[rows], self.others)
 
@@ -123,7 +123,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in images.EXTENSIONS and not path.name.startswith(".")
 
 
-def _raise_unreadable(refused: OSError) -> None:
+def _raise_unreadable(refused: OSError) -> NoReturn:
     raise checks.error(
         "folders must be readable",
         given=f"'{refused.filename}' ({refused.strerror})",

@@ -5,6 +5,7 @@ background's; so class, number, boxes, masks and depth can all be told from the 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -86,10 +87,10 @@ def scenes(
     for name in chosen:
         checks.choice(name, (*_NAMES, *_NUMBERS), name="targets")
     rendered = render_scenes(n, image_size=image_size, seed=seed, max_objects=max_objects)
-    labels = {
+    labels: Any = {
         name: _NUMBERS[name](rendered) if name in _NUMBERS else rendered[name] for name in chosen
     }
-    names = {name: _NAMES[name] for name in chosen if name in _NAMES}
+    names: Any = {name: _NAMES[name] for name in chosen if name in _NAMES}
     if isinstance(targets, str):
         labels, names = labels[targets], names.get(targets)
     return arrays.from_arrays(
@@ -177,7 +178,7 @@ def _block(rng: np.random.Generator, size: int, max_objects: int) -> dict[str, n
     )
     cover = cover.reshape(*shape, size, size).astype(np.float32)
     visible = _visible(cover >= 0.5, wanted)
-    kept = visible.any((2, 3))
+    kept = np.any(visible, axis=(2, 3))
 
     everywhere = np.full(_BLOCK, 0.5)
     u, v = _local(np.full((_BLOCK, 2), 0.5), everywhere, rng.uniform(0, 2 * np.pi, _BLOCK), size)
@@ -308,12 +309,12 @@ def _visible(solid: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def _boxes(visible: np.ndarray) -> np.ndarray:
     corners = []
     for axis in (2, 3):  # columns, then rows in which something is seen
-        line = visible.any(axis)
+        line = np.any(visible, axis=axis)
         first = line.argmax(-1)
         last = line.shape[-1] - line[..., ::-1].argmax(-1)
         corners.append((first, last))
     boxes = np.stack([corners[0][0], corners[1][0], corners[0][1], corners[1][1]], -1)
-    return np.where(visible.any((2, 3))[..., None], boxes, -1).astype(np.float32)
+    return np.where(np.any(visible, axis=(2, 3))[..., None], boxes, -1).astype(np.float32)
 
 
 def _paint(
@@ -368,7 +369,7 @@ def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     grid = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.normal(0, 0.1, (2, n, 1)).astype(np.float32)
     light = 1 + (slope[0] * grid)[:, None, :] + (slope[1] * grid)[:, :, None]
-    grain = rng.uniform(0, 0.04, n).astype(np.float32)[:, None, None] * rng.standard_normal(
+    grain = rng.uniform(0, 0.04, (n,)).astype(np.float32)[:, None, None] * rng.standard_normal(
         (n, size, size), np.float32
     )
     return (np.clip(image * light[..., None] + grain[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)

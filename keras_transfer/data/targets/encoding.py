@@ -60,7 +60,7 @@ def fill(labels: Any, *, like: Any = None, name: str = "labels") -> tuple[Any, m
         return _kind_of_labels(labels).fill(labels, like, name)
     columns, present = {}, {}
     for key, column in labels.items():
-        own = like.get(key) if isinstance(like, Mapping) else like
+        own = labelled.of_task(like, key)
         columns[key], present[key] = fill(column, like=own, name=f"{name}[{key!r}]")
     return columns, None if missing.complete(present) else present
 
@@ -99,8 +99,8 @@ def encode(
     _check_entries(labels, class_names, like, name)
     targets, names = {}, {}
     for key, column in labels.items():
-        own = None if like is None else like[key]
-        given = (class_names or {}).get(key)
+        own = labelled.of_task(like, key)
+        given = labelled.of_task(class_names, key)
         targets[key], names[key] = encode(
             column, class_names=given, like=own, name=f"{name}[{key!r}]"
         )
@@ -113,14 +113,14 @@ def _kind_of_labels(labels: Any) -> ModuleType:
 
 def _check_entries(labels: Mapping, class_names: Any, like: Any, name: str) -> None:
     """Raises an error unless a dict of labels has the entries that it should have."""
-    if like is None:
-        entries, expected = "one entry for each task", set(labels)
-    else:
-        entries = "the entries of the training labels"
-        expected = set(like) if isinstance(like, Mapping) else None
-    if expected != set(labels) or not labels or not all(isinstance(key, str) for key in labels):
+    expected = "one entry for each task"
+    is_complete = bool(labels) and all(isinstance(key, str) for key in labels)
+    if like is not None:
+        expected = "the entries of the training labels"
+        is_complete &= isinstance(like, Mapping) and set(like) == set(labels)
+    if not is_complete:
         given = lookup.some(list(labels)) or "an empty dict"
-        raise checks.error(f"`{name}` must have {entries}", given=given)
+        raise checks.error(f"`{name}` must have {expected}", given=given)
     if class_names is None:
         return
     if not isinstance(class_names, Mapping) or not set(class_names) <= set(labels):
@@ -129,13 +129,7 @@ def _check_entries(labels: Mapping, class_names: Any, like: Any, name: str) -> N
         raise checks.error(expected, given=repr(class_names), fix=fix)
 
 
-def check_present(
-    targets: np.ndarray | Mapping,
-    class_names: Sequence | Mapping | None,
-    *,
-    weights: np.ndarray | Mapping | None = None,
-    fix: str,
-) -> None:
+def check_present(targets: Any, class_names: Any, *, weights: Any = None, fix: str) -> None:
     """Raises an error if a class has no training image, or no training image has a label.
 
     Args:
@@ -147,7 +141,8 @@ def check_present(
     if isinstance(targets, Mapping):
         for key, column in targets.items():
             own = labelled.of_task(weights, key)
-            check_present(column, (class_names or {}).get(key), weights=own, fix=fix)
+            names = labelled.of_task(class_names, key)
+            check_present(column, names, weights=own, fix=fix)
         return
     if weights is not None and not np.any(weights):
         raise checks.error(

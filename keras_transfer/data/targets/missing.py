@@ -9,7 +9,8 @@ from keras_transfer.core import checks, labelled
 
 __all__ = ["blanked", "complete", "fill", "is_blank", "note_missing", "weights_of"]
 
-Present = np.ndarray | dict[str, np.ndarray | None] | None
+# For each label whether it is there, in a dict where targets are one; None where all are.
+Present = Any
 
 
 def complete(present: Present) -> bool:
@@ -31,7 +32,9 @@ def blanked(targets: Any, present: Present) -> Any:
         [2, 0]
     """
     if isinstance(targets, Mapping):
-        return {key: blanked(values, (present or {}).get(key)) for key, values in targets.items()}
+        return {
+            key: blanked(values, labelled.of_task(present, key)) for key, values in targets.items()
+        }
     if present is None:
         return targets
     kept = targets.copy()
@@ -39,7 +42,7 @@ def blanked(targets: Any, present: Present) -> Any:
     return kept
 
 
-def weights_of(targets: Any, present: Present) -> np.ndarray | dict[str, np.ndarray]:
+def weights_of(targets: Any, present: Present) -> Any:
     """Returns the weight of each target: 1, or 0 where the label is missing; a dict where targets are one.
 
     Example:
@@ -48,12 +51,13 @@ def weights_of(targets: Any, present: Present) -> np.ndarray | dict[str, np.ndar
     """
     if isinstance(targets, Mapping):
         return {
-            key: weights_of(values, (present or {}).get(key)) for key, values in targets.items()
+            key: weights_of(values, labelled.of_task(present, key))
+            for key, values in targets.items()
         }
     return np.ones(len(targets), np.float32) if present is None else present.astype(np.float32)
 
 
-def note_missing(weights: Sequence[object]) -> list[str]:
+def note_missing(weights: Sequence[Any]) -> list[str]:
     """Notes how many labels of each target are missing.
 
     Args:

@@ -321,6 +321,8 @@ def test_a_folder_to_measure_on_has_a_test_split_only(tmp_path):
     assert found.targets["test"].tolist() == [0, 2]
     assert "bee" in found.summary()
     assert [file.rpartition("/")[2] for file in found.files["test"]] == ["1.png", "1.png"]
+    with pytest.raises(checks.InputError, match="`data` must have training images"):
+        found.order(0)
 
 
 def test_a_folder_to_measure_on_must_hold_known_classes_and_images(tmp_path):
