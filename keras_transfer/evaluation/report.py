@@ -1,9 +1,6 @@
 """What was measured, as a mapping, as text, as JSON and as a page."""
 
-import html
-import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any  # a report holds whatever a task measures
 
@@ -11,12 +8,12 @@ import numpy as np
 
 from keras_transfer.evaluation import answers
 from keras_transfer.evaluation.page import layout
-from keras_transfer.pages import document
+from keras_transfer.pages import record
 
 __all__ = ["Report"]
 
 
-class Report(Mapping):
+class Report(record.Record):
     """The scores of a model: a mapping that prints as a table and saves as JSON or as one self-contained page.
 
     With one task its scores are at the top, `report["accuracy"]`; with several they are under the task's name,
@@ -36,17 +33,8 @@ class Report(Mapping):
     """
 
     def __init__(self, results: answers.Result | Mapping[str, answers.Result], about: Mapping):
+        super().__init__({**_scores(results), "about": _to_json(about)})
         self._results = results
-        self._values = {**_scores(results), "about": _to_json(about)}
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
 
     def __repr__(self) -> str:
         return f"Report({', '.join(self._values)})"
@@ -58,32 +46,9 @@ class Report(Mapping):
             parts.append("\n".join([name, *lines] if name else lines))
         return "\n\n".join(parts)
 
-    def _repr_html_(self) -> str:
-        source = html.escape(self.to_html())
-        return f'<iframe srcdoc="{source}" style="width:100%;height:48rem;border:0" title="Report"></iframe>'
-
-    def to_dict(self) -> dict:
-        """Returns everything as plain dicts, lists, strings and numbers; a number that is not finite is None."""
-        return json.loads(self.to_json())
-
-    def to_json(self) -> str:
-        """Returns `to_dict()` as JSON text."""
-        return json.dumps(self._values, indent=1, ensure_ascii=False, allow_nan=False)
-
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
         return layout.render(list(self._tasks()), self._values)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the report; the file appears complete or not at all.
-
-        Args:
-            path: Ends in ".html" or ".json".
-
-        Raises:
-            InputError: If the ending is another, or the file cannot be written.
-        """
-        document.save(path, {".html": self.to_html, ".json": self.to_json})
 
     def _tasks(self) -> Iterator[tuple[str, answers.Result, dict]]:
         if isinstance(self._results, answers.Result):

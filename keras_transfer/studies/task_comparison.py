@@ -1,15 +1,12 @@
 """The result of training tasks together and apart: differences, verdicts, a suggestion, a page."""
 
 import datetime
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any  # the values are of every kind that JSON knows
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_transfer import tasks
-from keras_transfer.pages import document, plots
+from keras_transfer.pages import document, plots, record
 from keras_transfer.studies import pictures, relatedness, statistics
 
 __all__ = ["TaskComparison"]
@@ -18,7 +15,7 @@ JOINT = "joint"  # the arm that trains all tasks; each other arm has its task's 
 HEADING = ("task", "score", "alone", "together", "gain", "95 % interval", "transfer")
 
 
-class TaskComparison(Mapping):
+class TaskComparison(record.Record):
     """Joint training against a model for each task: a mapping that prints as a table and saves as a page or as JSON.
 
     - `["tasks"][name]`: `score` (its name), `joint` and `single` (means over seeds), `seeds` (both by seed),
@@ -65,7 +62,7 @@ class TaskComparison(Mapping):
             for seed in seeds
         ]
         created = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        self._values = {
+        values = {
             "tasks": by_task,
             "delta": {
                 "percent": float(mean_percents.mean()),
@@ -79,15 +76,7 @@ class TaskComparison(Mapping):
             },
             "about": {"seeds": seeds, "created": created, **(about or {})},
         }
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        super().__init__(values)
 
     def __repr__(self) -> str:
         verdicts = ", ".join(f"{name}: {each['verdict']}" for name, each in self["tasks"].items())
@@ -120,14 +109,6 @@ class TaskComparison(Mapping):
             f"{seconds['joint']:.0f} s together, {seconds['apart']:.0f} s apart",
             suggestion,
         ]
-
-    def to_dict(self) -> dict:
-        """Returns everything as dicts, lists, strings and numbers."""
-        return json.loads(self.to_json())
-
-    def to_json(self) -> str:
-        """Returns `to_dict()` as JSON text."""
-        return json.dumps(self._values, indent=1, ensure_ascii=False)
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself."""
@@ -168,21 +149,6 @@ class TaskComparison(Mapping):
         caption = "Blue: both would move the trunk the same way; red: against each other."
         figure = f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
         return document.box("How alike the tasks are", figure)
-
-    def _repr_html_(self) -> str:
-        source = document.escape(self.to_html())
-        return f'<iframe srcdoc="{source}" style="width:100%;height:48rem;border:0" title="Comparison"></iframe>'
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the comparison; the file appears complete or not at all.
-
-        Args:
-            path: Ends in ".html" or ".json".
-
-        Raises:
-            InputError: If the ending is another, or the file cannot be written.
-        """
-        document.save(path, {".html": self.to_html, ".json": self.to_json})
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

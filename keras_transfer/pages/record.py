@@ -1,0 +1,62 @@
+"""Numbers that are a mapping, and save as JSON or as one self-contained page."""
+
+import html
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any  # the values are of every kind that JSON knows
+
+from keras_transfer.pages import document
+
+__all__ = ["Record"]
+
+
+class Record(Mapping):
+    """Values by name; a subclass says in `to_html` how their page looks.
+
+    Args:
+        values: Dicts, lists, texts, booleans, None and finite numbers.
+
+    Example:
+        >>> Record({"mae": 0.5})["mae"]
+        0.5
+    """
+
+    def __init__(self, values: dict) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def to_dict(self) -> dict:
+        """Returns everything as plain dicts, lists, strings and numbers; a number that is not finite is None."""
+        return json.loads(self.to_json())
+
+    def to_json(self) -> str:
+        """Returns `to_dict()` as JSON text."""
+        return json.dumps(self._values, indent=1, ensure_ascii=False, allow_nan=False)
+
+    def to_html(self) -> str:
+        """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the numbers; the file appears complete or not at all.
+
+        Args:
+            path: Ends in ".html" or ".json".
+
+        Raises:
+            InputError: If the ending is another, or the file cannot be written.
+        """
+        document.save(path, {".html": self.to_html, ".json": self.to_json})
+
+    def _repr_html_(self) -> str:
+        source, title = html.escape(self.to_html()), type(self).__name__
+        return f'<iframe srcdoc="{source}" style="width:100%;height:48rem;border:0" title="{title}"></iframe>'
