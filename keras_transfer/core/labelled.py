@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["are_masks", "known", "of_task", "rows"]
+__all__ = ["are_masks", "by_task", "known", "of_task", "rows"]
 
 
 def rows(weights: Any) -> np.ndarray:
@@ -42,6 +42,16 @@ def of_task(weights: Any, name: str | None) -> Any:
     return weights.get(name) if isinstance(weights, Mapping) else weights
 
 
+def by_task(values: Any, name: str = "") -> Mapping:
+    """Returns targets, weights or class names in a dict by task; those of one task without a name get `name`.
+
+    Example:
+        >>> by_task([1.0]), by_task({"kind": [1.0]})
+        ({'': [1.0]}, {'kind': [1.0]})
+    """
+    return values if isinstance(values, Mapping) else {name: values}
+
+
 def are_masks(weights: Any) -> bool:
     """Returns whether all weights are 0 or 1, so that they only say which labels are there.
 
@@ -49,5 +59,5 @@ def are_masks(weights: Any) -> bool:
         >>> are_masks({"kind": [0.0, 1.0], "age": [1.0, 1.0]}), are_masks([0.5, 1.0])
         (True, False)
     """
-    columns = weights.values() if isinstance(weights, Mapping) else [weights]
-    return all(np.isin(column, (0, 1)).all() for column in columns if column is not None)
+    columns = [column for column in by_task(weights).values() if column is not None]
+    return all(np.isin(column, (0, 1)).all() for column in columns)

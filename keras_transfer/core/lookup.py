@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from keras_transfer.core import checks
 
-__all__ = ["close", "find", "some"]
+__all__ = ["close", "find", "hint", "some"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,17 @@ def find(name: str, table: Mapping[str, T], *, argument: str) -> T:
     label, names = ("Close names", near) if near else ("Known", sorted(table))
     fix = f"{label}: {', '.join(map(repr, names))}."
     raise checks.error(f"`{argument}` must be a known name", given=repr(name), fix=fix)
+
+
+def hint(name: str, options: Sequence[str]) -> str:
+    """Returns a sentence with the options that look most like `name`, else with the first of all.
+
+    Example:
+        >>> hint("dgo", ["cat", "dog"]), hint("yak", ["cat", "dog"])
+        ("Close names: 'dog'.", "Known: 'cat', 'dog'.")
+    """
+    near = close(name, options)
+    return f"Close names: {some(near)}." if near else f"Known: {some(options)}."
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

@@ -133,17 +133,10 @@ class Data:
 
     def joined(self) -> "Data":
         """Returns the same data with the validation examples among the training examples, and no validation."""
-        return from_examples(
+        return self._of(
             _join(self.examples, pipeline.together),
             origins=self.origins and _join(self.origins, np.concatenate),
-            sampled=self.sampled,
-            class_names=self.class_names,
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            digest=self.digest,
             files=self.files and _join(self.files, lambda parts: list(itertools.chain(*parts))),
-            notes=[],
         )
 
     def only(self, name: str) -> "Data":
@@ -181,15 +174,13 @@ class Data:
             examples[split] = dataclasses.replace(part, targets=part.targets[name], weights=None)
             if self.files:
                 files[split] = [self.files[split][row] for row in rows]
-        return from_examples(
+        return self._of(
             examples,
             class_names=self.class_names and self.class_names.get(name),
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            seed=self.seed,
             digest=f"{self.digest} {name}",
             files=files or None,
-            notes=[],
+            origins=None,
+            sampled=None,
         )
 
     def with_orders(self, seed: int) -> "Data":
@@ -201,21 +192,18 @@ class Data:
             >>> data.order(0).tolist() == data.with_orders(1).order(0).tolist()
             False
         """
-        made = from_examples(
-            self.examples,
-            class_names=self.class_names,
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            seed=checks.integer(seed, name="seed", minimum=0),
-            digest=self.digest,
-            files=self.files,
-            notes=[],
-            origins=self.origins,
-            sampled=self.sampled,
-        )
+        made = self._of(self.examples, seed=checks.integer(seed, name="seed", minimum=0))
         if made.epochs is not None:  # a mixture's have a seed of their own
             made.epochs.seed = seed
         return made
+
+    def _of(self, examples: Mapping[str, pipeline.Examples], **changes: Any) -> "Data":
+        """Returns data of other examples, like this but for the changes; it has no notes."""
+        same = (
+            "class_names", "image_size", "batch_size", "seed", "digest", "files", "origins", "sampled",
+        )  # fmt: skip
+        arguments = {name: getattr(self, name) for name in same}
+        return from_examples(examples, **{**arguments, **changes}, notes=[])
 
     def summary(self) -> str:
         """Returns a table of what each split holds."""

@@ -4,11 +4,11 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data import base, pipeline
 from keras_transfer.data.targets import encoding
 
@@ -254,17 +254,12 @@ def _batch_size(sets: Mapping[str, base.Data], asked: int | None) -> int:
     return next(iter(sizes.values()))
 
 
-def _columns(values: Any, name: str) -> Mapping:
-    """Returns values by target; a target without a name gets that of its set."""
-    return values if isinstance(values, Mapping) else {name: values}
-
-
 def _merge_targets(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
     """Returns all targets by name; sets that have one of the same name must agree on it."""
     merged: dict[str, tuple[str, _Target]] = {}
     for name, data in sets.items():
-        names = _columns(data.class_names, name) if data.class_names is not None else {}
-        for key, values in _columns(next(iter(data.targets.values())), name).items():
+        names = labelled.by_task(data.class_names, name) if data.class_names is not None else {}
+        for key, values in labelled.by_task(next(iter(data.targets.values())), name).items():
             target = _Target(values.dtype, values.shape[1:], names.get(key))
             other, expected = merged.setdefault(key, (name, target))
             if target != expected:
@@ -300,8 +295,8 @@ def _add_targets(
 ) -> pipeline.Examples:
     """Returns the examples of a set with those targets too that only other sets have."""
     count = len(examples)
-    own_targets = _columns(examples.targets, name)
-    own_weights = {} if examples.weights is None else _columns(examples.weights, name)
+    own_targets = labelled.by_task(examples.targets, name)
+    own_weights = {} if examples.weights is None else labelled.by_task(examples.weights, name)
     targets, weights = {}, {}
     for key, target in merged.items():
         targets[key] = own_targets.get(key, target.empty(count))

@@ -1,5 +1,7 @@
 """Image arrays of one kind: values 0..255 and as many channels as the model takes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from keras_transfer.core import checks
@@ -49,11 +51,11 @@ def checked(
             fix=fix,
         )
     whole = array.dtype.kind != "f" or all(
-        np.array_equal(part, np.trunc(part)) for part in _chunks(array)
+        np.array_equal(part, np.trunc(part)) for _, part in _chunks(array)
     )
     shape = (len(array), *(size or array.shape[1:3]), channels)
     result = np.empty(shape, np.uint8 if whole or shape[1:3] != array.shape[1:3] else np.float32)
-    for start, part in zip(range(0, len(array), CHUNK), _chunks(array), strict=True):
+    for start, part in _chunks(array):
         converted = _converted(part.astype(np.uint8 if whole else np.float32), channels)
         fits = converted.shape[1:3] == shape[1:3]
         result[start : start + CHUNK] = converted if fits else images.resize(converted, shape[1:3])
@@ -94,15 +96,17 @@ def _check_channels(array: np.ndarray, channels: int, name: str) -> None:
         )
 
 
-def _chunks(array: np.ndarray) -> list[np.ndarray]:
-    return [array[start : start + CHUNK] for start in range(0, len(array), CHUNK)]
+def _chunks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields some images at a time, with the index of the first."""
+    for start in range(0, len(array), CHUNK):
+        yield start, array[start : start + CHUNK]
 
 
 def _check_values(array: np.ndarray, name: str) -> None:
     if array.dtype == np.uint8:
         return
     is_float = array.dtype.kind == "f"
-    for start, part in zip(range(0, len(array), CHUNK), _chunks(array), strict=True):
+    for start, part in _chunks(array):
         if is_float and not np.isfinite(part).all():
             at = np.argwhere(~np.isfinite(part))[0]
             given = f"{part[tuple(at)]} in image {start + at[0]}"

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import tasks
-from keras_transfer.core import checks
-from keras_transfer.data import adapt
+from keras_transfer.core import checks, labelled
+from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, report
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
@@ -65,16 +65,15 @@ def evaluate(
     max_mistakes = checks.integer(max_mistakes, name="max_mistakes", minimum=0)
     begin = time.perf_counter()
     source = _choose_split(data, quiet=verbose == 0)
-    signature = _signature(model, source.dataset)
+    signature = _signature(model, source.batches)
     clock, outputs = _Clock(), {}
     collected: dict[str, answers.Answers] = {}
     for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
-        truth, weights = (
-            _by_name(truth, list(outputs), "targets"),
-            _by_name(weights, list(outputs), "weights"),
-        )
+        names = list(outputs)
+        truth = _by_name(truth, names, "targets")
+        weights = _by_name(weights, names, "weights")
         if not collected:
-            collected = _new_answers(model, task, source, list(outputs), truth, max_mistakes)
+            collected = _new_answers(model, task, source, names, truth, max_mistakes)
         for name, collector in collected.items():
             weight = _array(weights.get(name))
             collector.add(first, images, truth[name].numpy(), outputs[name], weight)
@@ -82,7 +81,7 @@ def evaluate(
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
     trained = _training_facts(model, history)
-    if source.facts.get("split") == "validation" and (trained.get("training") or {}).get("refit"):
+    if source.batches.split == "validation" and (trained.get("training") or {}).get("refit"):
         source.note(
             "the model was trained on these images in the end (refit): on others it will do worse"
         )
@@ -111,12 +110,11 @@ def evaluate(
 class _Source:
     """The batches to measure, and the facts and notes of the report about them."""
 
-    dataset: tf.data.Dataset
-    class_names: Any = None
-    files: list[str] | None = None
-    facts: dict = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    quiet: bool = False
+    batches: batches.Batches
+    class_names: Any
+    facts: dict
+    notes: list[str]
+    quiet: bool
 
     def note(self, text: str) -> None:
         """Prints a line, and keeps it for the report."""
@@ -141,32 +139,27 @@ class _Clock:
 def _choose_split(data: Any, *, quiet: bool) -> _Source:
     """Returns the batches to measure, of the test split if there is one, and what the report says about them."""
     splits = adapt.split(data)
-    batches = splits.first("test", "validation")
-    if batches is None:
+    part = splits.first("test", "validation")
+    if part is None:
         raise checks.error(
             "`data` must have a test or validation split", given="neither", fix="Set `test=0.2`."
         )
     facts = {}
-    if batches.split is not None:
+    if part.split is not None:
         seed = splits.order[0] if splits.order else None
-        facts = {"split": batches.split, "digest": splits.digest, "seed": seed}
-    dataset = batches.check("data").dataset
-    source = _Source(dataset, splits.class_names, batches.files, facts, list(splits.notes), quiet)
-    if batches.split == "validation":
+        facts = {"split": part.split, "digest": splits.digest, "seed": seed}
+    source = _Source(part.check("data"), splits.class_names, facts, list(splits.notes), quiet)
+    if part.split == "validation":
         source.note("no test split: measured on the validation split, which chose the best epoch")
     return source
 
 
-def _signature(model: keras.Model, dataset: tf.data.Dataset) -> tf.TensorSpec:
-    """Returns the spec of the images with any batch size, so that a ragged last batch is not traced again."""
-    images = dataset.element_spec[0]
-    if not isinstance(images, tf.TensorSpec):
-        raise checks.error("`data` must give images as one tensor", given=images)
+def _signature(model: keras.Model, part: batches.Batches) -> tf.TensorSpec:
+    """Returns the spec of the images, with any batch size."""
     taken = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else (None,) * 4
-    if images.shape.rank is not None:
-        pixel_range.check_shape(taken, images.shape, name="`data`'s images")
-    shape = taken if images.shape.rank is None else (None, *images.shape[1:])
-    return tf.TensorSpec(shape, images.dtype)
+    signature = part.image_spec(taken, "data")
+    pixel_range.check_shape(taken, signature.shape, name="`data`'s images")
+    return signature
 
 
 def _batches(
@@ -175,12 +168,13 @@ def _batches(
     """Yields (index of the first example, images, targets, weights, outputs by name) for each batch."""
     predict = tf.function(lambda images: model(images, training=False), input_signature=[signature])
     named = list(marks.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
-    for batch in source.dataset:
+    dataset = source.batches.dataset
+    for batch in dataset:
         images, truth, weights = keras.utils.unpack_x_y_sample_weight(batch)
         if not len(images):
             continue
         if not clock.examples:
-            more = pixel_range.further(source.dataset)
+            more = pixel_range.further(dataset)
             warning = pixel_range.check(model, images.numpy(), name="`data`'s images", more=more)
             if warning:
                 source.note(warning)
@@ -234,11 +228,7 @@ def _new_answers(
         raise checks.error(expected, given=", ".join(map(str, truth)) or "none")
     for missing in set(names) - set(measured):
         source.note(f"the data has no targets of {missing!r}: not measured")
-    class_names = (
-        source.class_names
-        if isinstance(source.class_names, Mapping)
-        else {measured[0]: source.class_names}
-    )
+    class_names = labelled.by_task(source.class_names, measured[0])
     return {
         name: answers.Answers(name, by_name.get(name), class_names=class_names.get(name), keep=keep)
         for name in measured
@@ -246,7 +236,7 @@ def _new_answers(
 
 
 def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:
-    results = {name: each.result(source.files) for name, each in collected.items()}
+    results = {name: each.result(source.batches.files) for name, each in collected.items()}
     measured = {name: result for name, result in results.items() if result is not None}
     if not measured:
         raise checks.error(

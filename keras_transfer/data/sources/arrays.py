@@ -165,13 +165,9 @@ def _check_pair(value: Any, name: str) -> Pair:
 
 
 def _check_lengths(pixels: np.ndarray, targets: pipeline.Columns, images: str, labels: str) -> None:
-    columns = (
-        {f"{labels}[{key!r}]": values for key, values in targets.items()}
-        if isinstance(targets, dict)
-        else {labels: targets}
-    )
-    for name, values in columns.items():
+    for key, values in labelled.by_task(targets).items():
         if len(values) != len(pixels):
+            name = f"{labels}[{key!r}]" if key else labels
             given = f"{len(pixels)} images, {len(values)} labels"
             raise checks.error(f"`{images}` and `{name}` must have the same length", given=given)
 
@@ -180,7 +176,7 @@ def _note_whole_numbers(
     targets: pipeline.Columns, class_names: Any, present: missing.Present, notes: list[str]
 ) -> None:
     """Class ids that were stored as floats look like numbers to predict: says so."""
-    for key, values in _columns(targets).items():
+    for key, values in labelled.by_task(targets).items():
         name = key or "labels"
         if values.ndim > 1 or not numbers.holds(values, labelled.of_task(class_names, key)):
             continue
@@ -197,7 +193,7 @@ def _strata(targets: pipeline.Columns, class_names: Any, weights: pipeline.Colum
 
     Entries without groups, numbers and tags, come last; they tell only images with a label from images without.
     """
-    columns, groups = _columns(targets), {}
+    columns, groups = labelled.by_task(targets), {}
     for key, values in columns.items():
         kind = encoding.kind_of(values, labelled.of_task(class_names, key))
         groups[key] = kind.stratify(values)
@@ -215,15 +211,13 @@ def _strata(targets: pipeline.Columns, class_names: Any, weights: pipeline.Colum
 def _digest(
     pixels: np.ndarray, targets: pipeline.Columns, weights: pipeline.Columns, split: str
 ) -> str:
-    columns = {f"{split} {key}": column for key, column in _columns(targets).items()}
+    columns = {f"{split} {key}": column for key, column in labelled.by_task(targets).items()}
     if weights is not None:
-        columns |= {f"{split} {key} weights": column for key, column in _columns(weights).items()}
+        columns |= {
+            f"{split} {key} weights": column for key, column in labelled.by_task(weights).items()
+        }
     result = hashlib.blake2b(digest_size=16)
     for name, values in {split: pixels, **columns}.items():
         result.update(f"{name} {values.dtype} {values.shape}".encode())
         result.update(np.ascontiguousarray(values).data)
     return result.hexdigest()
-
-
-def _columns(targets: pipeline.Columns) -> dict[str, np.ndarray]:
-    return targets if isinstance(targets, dict) else {"": targets}

@@ -1,6 +1,7 @@
 """Images from a folder that has one subfolder for each class."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -65,11 +66,9 @@ def from_folder(
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
     size = checks.image_size(image_size)
-    checks.choice(channels, images.CHANNELS, name="channels")
     batch_size = checks.integer(batch_size, name="batch_size")
     seed = checks.integer(seed, name="seed", minimum=0)
-    checks.choice(corrupt, ("error", "skip"), name="corrupt")
-    checks.choice(cache, ("auto", "memory", "off"), name="cache")
+    _check_options(channels, corrupt, cache)
     folders: dict[str, str | os.PathLike] = {}
     shares: dict[str, float] = {}
     for name, value in (("test", test), ("validation", validation)):
@@ -86,18 +85,12 @@ def from_folder(
         sources[name] = listing.list_files(listing.folder_of(folder, name), class_names, name=name)
     listing.check_classes(sources["train"], class_names)
 
-    notes = _notes_on_others(sources)
-    total = sum(len(source.paths) for source in sources.values())
-    keep = _choose_to_keep(total, size, channels, cache, notes)
-    sources, examples, digests = _decode_sources(
-        sources, size, channels, keep=keep, corrupt=corrupt, notes=notes
-    )
-    counts = np.bincount(sources["train"].ids, minlength=len(class_names))
-    if not counts.all():
-        lost = lookup.some(encoding.absent(sources["train"].ids, class_names))
+    sources, examples, digests, notes = _read(sources, size, channels, corrupt, cache)
+    lost = encoding.absent(sources["train"].ids, class_names)
+    if lost:
         raise checks.error(
             "every class must have a readable image",
-            given=f"none of {lost}",
+            given=f"none of {lookup.some(lost)}",
             fix="Repair or remove it.",
         )
     _check_disjoint(sources, digests)
@@ -152,17 +145,10 @@ def labelled_folder(
         keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
     """
     size = checks.image_size(image_size)
-    checks.choice(channels, images.CHANNELS, name="channels")
-    checks.choice(corrupt, ("error", "skip"), name="corrupt")
-    checks.choice(cache, ("auto", "memory", "off"), name="cache")
-    sources = {
-        "test": listing.list_files(listing.folder_of(path, "path"), list(class_names), name="path")
-    }
-    notes = _notes_on_others(sources)
-    keep = _choose_to_keep(len(sources["test"].paths), size, channels, cache, notes)
-    sources, examples, digests = _decode_sources(
-        sources, size, channels, keep=keep, corrupt=corrupt, notes=notes
-    )
+    _check_options(channels, corrupt, cache)
+    folder = listing.folder_of(path, "path")
+    sources = {"test": listing.list_files(folder, list(class_names), name="path")}
+    sources, examples, digests, notes = _read(sources, size, channels, corrupt, cache)
     if not len(examples["test"]):
         raise checks.error(
             "`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them."
@@ -177,6 +163,12 @@ def labelled_folder(
         files={"test": [str(file) for file in sources["test"].paths]},
         notes=notes,
     )
+
+
+def _check_options(channels: int, corrupt: str, cache: str) -> None:
+    checks.choice(channels, images.CHANNELS, name="channels")
+    checks.choice(corrupt, ("error", "skip"), name="corrupt")
+    checks.choice(cache, ("auto", "memory", "off"), name="cache")
 
 
 def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
@@ -210,17 +202,23 @@ def _choose_to_keep(
     return keep
 
 
-def _decode_sources(
+def _read(
     sources: dict[str, listing.Listing],
     size: tuple[int, int],
     channels: int,
-    *,
-    keep: bool,
     corrupt: str,
-    notes: list[str],
-) -> tuple[dict[str, listing.Listing], dict[str, pipeline.Examples], dict[str, list[str]]]:
-    """Reads every file once; returns, by split, the readable ones, their examples and the hashes of their content."""
+    cache: str,
+) -> tuple[
+    dict[str, listing.Listing], dict[str, pipeline.Examples], dict[str, list[str]], list[str]
+]:
+    """Reads every file once.
+
+    Returns:
+        By split the readable files, their examples and the hashes of their content; and notes on what was decided.
+    """
+    notes = _notes_on_others(sources)
     paths = [path for source in sources.values() for path in source.paths]
+    keep = _choose_to_keep(len(paths), size, channels, cache, notes)
     decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         roots = {path: source.root for source in sources.values() for path in source.paths}
@@ -254,31 +252,27 @@ def _decode_sources(
         examples[name] = pipeline.Examples(tensor, rows + start, kept[name].ids, channels)
         digests[name] = [decoded.digests[start + row] for row in rows]
         start += len(source.paths)
-    return kept, examples, digests
+    return kept, examples, digests, notes
 
 
 def _check_disjoint(
     sources: Mapping[str, listing.Listing], digests: Mapping[str, list[str]]
 ) -> None:
     """Raises an error if two folders hold files of the same content."""
-    names = list(sources)
-    for at, first in enumerate(names):
+    for first, second in itertools.combinations(sources, 2):
         where = dict(zip(digests[first], sources[first].paths, strict=True))
-        for second in names[at + 1 :]:
-            pairs = [
-                (where[digest], path)
-                for digest, path in zip(digests[second], sources[second].paths, strict=True)
-                if digest in where
-            ]
-            if pairs:
-                shown = ", ".join(f"{one} = {other}" for one, other in pairs[:3])
-                given = shown + (f" and {len(pairs) - 3} more" if len(pairs) > 3 else "")
-                fix = "Remove them from one of the folders: known images would be measured."
-                raise checks.error(
-                    f"{first} and {second} share {_files(len(pairs))}; they must share none",
-                    given=given,
-                    fix=fix,
-                )
+        pairs = [
+            f"{where[digest]} = {path}"
+            for digest, path in zip(digests[second], sources[second].paths, strict=True)
+            if digest in where
+        ]
+        if pairs:
+            more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+            raise checks.error(
+                f"{first} and {second} share {_files(len(pairs))}; they must share none",
+                given=", ".join(pairs[:3]) + more,
+                fix="Remove them from one of the folders: known images would be measured.",
+            )
 
 
 def _split_main_folder(

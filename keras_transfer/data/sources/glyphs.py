@@ -15,14 +15,8 @@ __all__ = ["glyphs", "render_glyphs"]
 _STROKES = 4
 _SEGMENTS = 8  # of one stroke
 _CHUNK = 64  # drawings at once: keeps the arrays in the processor's cache
-_LOW_SIZES = (
-    7,
-    8,
-    9,
-    10,
-    12,
-    16,
-)  # pixels to which a drawing may be reduced before it is enlarged again
+# Pixels to which a drawing may be reduced before it is enlarged again.
+_LOW_SIZES = (7, 8, 9, 10, 12, 16)
 
 
 def glyphs(

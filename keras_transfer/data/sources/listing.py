@@ -1,6 +1,5 @@
 """The image files of a folder that has one subfolder for each class."""
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,7 @@ def folder_of(path: str | os.PathLike, name: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.exists():
         near = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        close = difflib.get_close_matches(folder.name, near)
+        close = lookup.close(folder.name, near)
         fix = f"Close names there: {lookup.some(close)}." if close else "Check the path."
         raise checks.error(f"`{name}` must be a folder that exists", given=f"'{path}'", fix=fix)
     if not folder.is_dir():
@@ -151,14 +150,10 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
     paths, ids = [], []
     for folder in _subfolders(root):
         if folder.name not in class_names:
-            close = difflib.get_close_matches(folder.name, class_names)
-            fix = (
-                f"Close names: {lookup.some(close)}."
-                if close
-                else f"The classes are {lookup.some(class_names)}."
-            )
             raise checks.error(
-                f"`{name}` must hold known classes only", given=f"{folder.name!r}", fix=fix
+                f"`{name}` must hold known classes only",
+                given=f"{folder.name!r}",
+                fix=lookup.hint(folder.name, class_names),
             )
         files = walk(folder)
         of_class = sorted(
