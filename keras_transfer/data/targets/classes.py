@@ -1,6 +1,5 @@
 """Classes: one of several names an image."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any  # a user's labels may hold anything
 
@@ -104,12 +103,7 @@ def _find_ids(
     unknown = next((index for index, value in enumerate(array) if str(value) not in ids), None)
     if unknown is not None:
         given = f"{str(array[unknown])!r} at index {unknown}"
-        close = difflib.get_close_matches(str(array[unknown]), names)
-        fix = (
-            f"Close names: {lookup.some(close)}."
-            if close
-            else f"The classes are {lookup.some(names)}."
-        )
+        fix = lookup.hint(str(array[unknown]), names)
         raise checks.error(f"`{name}` must be among the class names", given=given, fix=fix)
     return np.array([ids[str(value)] for value in array], np.int64), names
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data.targets import KINDS, missing
 
-__all__ = ["absent", "check_present", "encode", "fill", "kind_of", "read"]
+__all__ = ["absent", "check_present", "kind_of", "read"]
 
 
 def kind_of(targets: np.ndarray, names: Sequence[str] | None) -> ModuleType:
@@ -20,91 +20,55 @@ def kind_of(targets: np.ndarray, names: Sequence[str] | None) -> ModuleType:
 def read(
     labels: Any, *, class_names: Any = None, like: Any = None, name: str = "labels"
 ) -> tuple[Any, Any, missing.Present]:
-    """Turns labels, or a dict of them, into targets; where a label is blank the target is 0.
+    """Turns labels, or a dict of them, into arrays that a network can learn; where a label is blank the target is 0.
 
     Args:
-        labels: As for `encode`; some may be blank.
-        class_names: As for `encode`.
-        like: As for `encode`.
+        labels: Integers are class ids from 0, strings are class names, floats are numbers to predict, lists of names
+            are tags; or a dict of these by the name of the task. Some may be blank.
+        class_names: Names in the order of their ids, or a dict of them for some of the entries.
+        like: Encoded training targets that these must fit: the same entries, numbers where those are numbers. None for
+            the training labels themselves, which must not all be blank.
         name: How errors call the argument.
 
     Returns:
-        The targets, the class names, and for each label whether it is there (None where all are).
+        The targets, the class names (None when nothing is classes), and for each label whether it is there (None where
+        all are); dicts where `labels` is one.
+
+    Raises:
+        InputError: If a label is no class, not finite or of a type that is none of these.
 
     Example:
         >>> targets, names, present = read(["dog", None, "cat"])
         >>> targets.tolist(), names, present.tolist()
         ([1, 0, 0], ['cat', 'dog'], [True, False, True])
     """
-    filled, present = fill(labels, like=like, name=name)
-    targets, class_names = encode(filled, class_names=class_names, like=like, name=name)
-    return missing.blanked(targets, present), class_names, present
+    if isinstance(labels, Mapping):
+        _check_entries(labels, class_names, like, name)
+        return _read_tasks(labels, class_names, like, name)
+    if isinstance(class_names, Mapping) or isinstance(like, Mapping):
+        raise checks.error(f"`{name}` must be a dict, as the others", given=type(labels).__name__)
+    filled, present = _kind_of_labels(labels).fill(labels, like, name)
+    kind = _kind_of_labels(filled)  # of a list of floats and None, only what is filled are numbers
+    if like is not None and class_names is None and kind is KINDS["category"]:
+        kind = kind_of(like, class_names)  # whole numbers where the training labels are floats
+    targets, names = kind.encode(filled, names=class_names, name=name)
+    return missing.blanked(targets, present), names, present
 
 
-def fill(labels: Any, *, like: Any = None, name: str = "labels") -> tuple[Any, missing.Present]:
-    """Puts place-holders where labels are blank.
-
-    Args:
-        labels: Of one task, or a dict of them.
-        like: Encoded training targets; None for the training labels themselves, which must not all be blank.
-        name: How errors call the argument.
-
-    Returns:
-        The labels, and for each whether it is there; None in place of that where all are.
-
-    Example:
-        >>> fill({"kind": ["cat", None], "age": [1.0, 2.0]})
-        ({'kind': array(['cat', 'cat'], dtype='<U3'), 'age': [1.0, 2.0]}, {'kind': array([ True, False]), 'age': None})
-    """
-    if not isinstance(labels, Mapping):
-        return _kind_of_labels(labels).fill(labels, like, name)
-    columns, present = {}, {}
+def _read_tasks(
+    labels: Mapping, class_names: Any, like: Any, name: str
+) -> tuple[dict, dict | None, dict | None]:
+    targets, names, present = {}, {}, {}
     for key, column in labels.items():
-        own = labelled.of_task(like, key)
-        columns[key], present[key] = fill(column, like=own, name=f"{name}[{key!r}]")
-    return columns, None if missing.complete(present) else present
-
-
-def encode(
-    labels: Any, *, class_names: Any = None, like: Any = None, name: str = "labels"
-) -> tuple[Any, Any]:
-    """Encodes labels, or a dict of them, as arrays that a network can learn.
-
-    Args:
-        labels: Integers are class ids from 0, strings are class names, floats are numbers to predict, lists of names
-            are tags; or a dict of these by the name of the task.
-        class_names: Names in the order of their ids, or a dict of them for some of the entries.
-        like: Encoded training targets that these must fit: the same entries, numbers where those are numbers.
-        name: How errors call the argument.
-
-    Returns:
-        The targets and the class names, dicts where `labels` is one; None as names when nothing is classes.
-
-    Raises:
-        InputError: If a label is no class, not finite or of a type that is none of these.
-
-    Example:
-        >>> encode({"kind": ["a", "b"], "age": [1.5, 2.0]})[1]
-        {'kind': ['a', 'b']}
-    """
-    if not isinstance(labels, Mapping):
-        if isinstance(class_names, Mapping) or isinstance(like, Mapping):
-            raise checks.error(
-                f"`{name}` must be a dict, as the others", given=type(labels).__name__
-            )
-        kind = _kind_of_labels(labels)
-        if like is not None and class_names is None and kind is KINDS["category"]:
-            kind = kind_of(like, class_names)  # whole numbers where the training labels are floats
-        return kind.encode(labels, names=class_names, name=name)
-    _check_entries(labels, class_names, like, name)
-    targets, names = {}, {}
-    for key, column in labels.items():
-        own = labelled.of_task(like, key)
-        given = labelled.of_task(class_names, key)
-        targets[key], names[key] = encode(
-            column, class_names=given, like=own, name=f"{name}[{key!r}]"
+        targets[key], own_names, present[key] = read(
+            column,
+            class_names=labelled.of_task(class_names, key),
+            like=labelled.of_task(like, key),
+            name=f"{name}[{key!r}]",
         )
-    return targets, {key: own for key, own in names.items() if own is not None} or None
+        if own_names is not None:
+            names[key] = own_names
+    return targets, names or None, None if missing.complete(present) else present
 
 
 def _kind_of_labels(labels: Any) -> ModuleType:

@@ -20,21 +20,16 @@ def complete(present: Present) -> bool:
         >>> complete({"kind": np.array([True, False]), "age": None})
         False
     """
-    columns = present.values() if isinstance(present, Mapping) else [present]
-    return all(column is None for column in columns)
+    return all(column is None for column in labelled.by_task(present).values())
 
 
-def blanked(targets: Any, present: Present) -> Any:
+def blanked(targets: np.ndarray, present: np.ndarray | None) -> np.ndarray:
     """Returns encoded targets with 0 where a label is missing: a class id or number that every loss takes.
 
     Example:
         >>> blanked(np.array([2, 1]), np.array([True, False])).tolist()
         [2, 0]
     """
-    if isinstance(targets, Mapping):
-        return {
-            key: blanked(values, labelled.of_task(present, key)) for key, values in targets.items()
-        }
     if present is None:
         return targets
     kept = targets.copy()
@@ -68,9 +63,8 @@ def note_missing(weights: Sequence[Any]) -> list[str]:
         keras_transfer: 1 of 2 labels are missing: they count neither in losses nor in metrics
         ['1 of 2 labels are missing: they count neither in losses nor in metrics']
     """
-    names = list(weights[0]) if isinstance(weights[0], Mapping) else [None]
     counts = []
-    for name in names:
+    for name in labelled.by_task(weights[0]):
         column = np.concatenate([labelled.of_task(split, name) for split in weights])
         lost = int((column == 0).sum())
         if lost:
@@ -78,7 +72,7 @@ def note_missing(weights: Sequence[Any]) -> list[str]:
     if not counts:
         return []
 
-    end = "" if names == [None] else " labels"
+    end = " labels" if isinstance(weights[0], Mapping) else ""
     text = f"{', '.join(counts)}{end} are missing: they count neither in losses nor in metrics"
     return [checks.note(text)]
 
