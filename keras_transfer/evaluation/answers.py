@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import tasks
-from keras_transfer.core import checks
+from keras_transfer.core import checks, lookup
 
 __all__ = ["Answers", "Mistake", "Result"]
 
@@ -166,19 +166,14 @@ def _with_names(task: tasks.Task, in_data: Sequence[str] | None) -> tasks.Task:
         return task.renamed(in_data)
     different = sorted(set(in_data) ^ set(in_model)) or ["the order"]
     raise checks.error(
-        f"the classes of the data must be those of the model, {_list_names(in_model)}",
-        given=f"{_list_names(in_data)}; different: {_list_names(different)}",
+        f"the classes of the data must be those of the model, {lookup.some(in_model)}",
+        given=f"{lookup.some(in_data)}; different: {lookup.some(different)}",
     )
 
 
 def _are_numbers(names: Sequence[str]) -> bool:
     """Whether the names are only the class ids "0", "1", "2" ..."""
     return list(names) == [str(i) for i in range(len(names))]
-
-
-def _list_names(names: Sequence[str], limit: int = 6) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray | None:

@@ -146,15 +146,12 @@ def _decode(
         result.pixels[list(contents)] = found.numpy()
 
 
-def unreadable(
-    reasons: dict[str, str], total: int, *, fix: str, most: int = 5
-) -> checks.InputError:
+def unreadable(reasons: dict[str, str], total: int, *, fix: str) -> checks.InputError:
     """The error that names the files which cannot be read, the first few when they are many."""
-    listed = listing(reasons, most)
     files = "1 file is" if len(reasons) == 1 else f"{len(reasons)} files are"
     return checks.error(
         f"every file must be a readable image, {images.FORMATS}",
-        given=f"{files} not, of {total}: {listed}",
+        given=f"{files} not, of {total}: {listing(reasons)}",
         fix=fix,
     )
 

@@ -44,9 +44,7 @@ def test_a_dict_is_encoded_entry_by_entry():
     targets, names = encode({"kind": ["b", "a"], "age": [1.0, 2.0]})
     np.testing.assert_array_equal(targets["kind"], [1, 0])
     assert names == {"kind": ["a", "b"]}
-    more, again = encode(
-        {"age": [3, 4], "kind": ["a", "a"]}, class_names=names, like=targets
-    )
+    more, again = encode({"age": [3, 4], "kind": ["a", "a"]}, class_names=names, like=targets)
     np.testing.assert_array_equal(more["age"], np.float32([3, 4]))
     np.testing.assert_array_equal(more["kind"], [0, 0])
     assert again == names
