@@ -17,13 +17,15 @@ from keras_transfer.testing.running import (
 
 __all__ = ["check_task"]
 
+STEPS = 4
+
 
 def check_task(task: kt.tasks.Task, targets: np.ndarray) -> None:
     """Checks a task: it builds, trains, answers, scores, and survives saving.
 
     Args:
         task: The task.
-        targets: Some valid targets for it, at least four.
+        targets: Some valid targets for it, at least four, as `kt.data` gives them.
 
     Raises:
         AssertionError: If it breaks the contract.
@@ -39,6 +41,8 @@ def check_task(task: kt.tasks.Task, targets: np.ndarray) -> None:
         scores_go_into_json,
         the_report_has_texts,
         training_finds_what_the_task_names,
+        encoded_targets_cost_what_targets_cost,
+        training_lowers_the_loss,
         reloads_equal,
         what_was_calibrated_is_saved,
     )
@@ -125,6 +129,26 @@ def training_finds_what_the_task_names(task: kt.tasks.Task, targets: np.ndarray)
     if task.link is not None:
         rows = task.linear_rows(task.encode(targets), task.loss(targets))
         require(rows.shape == (len(targets), task.units), f"rows of shape {rows.shape}")
+
+
+def encoded_targets_cost_what_targets_cost(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that the loss takes targets as they are, and that `encode` does not change what they mean."""
+    model, loss = build_model(task), task.loss(targets)
+    outputs = model.predict(make_images(model, len(targets)), verbose=0)
+    expected, encoded = float(loss(targets, outputs)), float(loss(task.encode(targets), outputs))
+    is_equal = bool(np.isclose(encoded, expected, rtol=1e-5))
+    require(is_equal, f"{encoded} encoded, {expected} as they are")
+
+
+def training_lowers_the_loss(task: kt.tasks.Task, targets: np.ndarray) -> None:
+    """Checks that some steps of `kt.fine_tune` lower the loss of the examples that it trains on."""
+    keras.utils.set_random_seed(0)
+    model = build_model(task)
+    stage = kt.Stage(epochs=STEPS, train="all", learning_rate=1e-3)
+    data = (make_images(model, len(targets)), targets)
+    history = kt.fine_tune(model, data, stages=[stage], watch=(), seed=0, verbose=0)
+    losses = history.history["loss"]
+    require(losses[-1] < losses[0], f"from {losses[0]} to {losses[-1]} in {STEPS} steps")
 
 
 def what_was_calibrated_is_saved(task: kt.tasks.Task, targets: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.graphs import paths
+from keras_transfer.graphs import compiling, paths
 from keras_transfer.training import methods
 
 every_method = pytest.mark.parametrize("name", methods.METHODS)
@@ -32,25 +32,51 @@ def train(model, images, labels, stage):
 
 
 @every_method
-def test_config_makes_the_method_again(name):
-    kind = methods.METHODS[name]
-    method = kind()
-    again = kind.from_config(method.get_config())
-    assert again.get_config() == method.get_config()
-    assert repr(again) == repr(method)
+def test_contract(name):
+    kt.testing.check_method(methods.METHODS[name]())
 
 
-@every_method
-def test_a_stage_trains_and_the_model_keeps_its_layers(name, build, images, labels):
-    model = build(kt.tasks.Classification(3))
-    before, layers = weights(model), [layer.name for layer in model.layers]
-    history = train(model, images, labels, stage_of(methods.METHODS[name]()))
-    after = weights(model)
-    assert any(not np.array_equal(before[path], after[path]) for path in before)
-    assert set(after) == set(before)
-    assert [layer.name for layer in model.layers] == layers
-    assert np.isfinite(model.predict(images, verbose=0)).all()
-    assert len(history.record["stages"]) == 1
+class Counting(methods.Method):
+    """Forgets its argument in its config."""
+
+    def __init__(self, count=1):
+        self.count = count
+
+    def __repr__(self):
+        return f"Counting({self.count})"
+
+
+class Thawing(methods.Method):
+    """Moves a frozen layer."""
+
+    @contextlib.contextmanager
+    def attach(self, model, *, reference=None):
+        yield methods.Trainee(model)
+        kernel = model.get_layer("block1_conv").kernel
+        kernel.assign(kernel + 1)
+
+
+class Lazy(methods.Method):
+    """Trains a copy and forgets to copy back what it learned."""
+
+    @contextlib.contextmanager
+    def attach(self, model, *, reference=None):
+        copy = keras.models.clone_model(model)
+        compiling.compile_like(copy, model)
+        yield methods.Trainee(copy)
+
+
+@pytest.mark.parametrize(
+    ("method", "check"),
+    [
+        (Counting(2), "config_makes_the_method_again"),
+        (Thawing(), "weights_move_and_frozen_ones_stay: moved although frozen"),
+        (Lazy(), "weights_move_and_frozen_ones_stay: no weight moved"),
+    ],
+)
+def test_the_check_finds_a_fault(method, check):
+    with pytest.raises(AssertionError, match=check):
+        kt.testing.check_method(method)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +121,10 @@ def test_a_method_of_ones_own_trains_a_stage(build, images, labels):
         ({"method": 4}, "`method` must be of kt.training.METHODS. Given: 4"),
         ({"regulariser": 0.01}, "`regulariser` must be of kt.training.METHODS"),
         ({"lora": 0}, "`rank` must be a whole number of at least 1. Given: 0"),
-        ({"method": "solved_head"}, "`epochs` must be left out for a method that replaces `fit`"),
+        (
+            {"method": "solved_head"},
+            "`epochs` must be left out for a method that replaces `fit`. Given: 1 with Solved",
+        ),
     ],
 )
 def test_a_stage_says_what_no_method_is(options, message):
