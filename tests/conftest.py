@@ -9,6 +9,7 @@ import textwrap
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # what users get, on every processor
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # there is a process for each core already
 
 import keras
 import pytest

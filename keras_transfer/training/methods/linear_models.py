@@ -4,10 +4,12 @@ Arrays in, arrays out; nothing here knows a model. A head's kernel is penalised,
 """
 
 import functools
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 from scipy import optimize, special
 
 __all__ = [
@@ -170,8 +172,25 @@ def _minimise(
         "ftol": max(1e-15, tolerance**2 / 10),
         "maxls": 50,
     }
-    found = optimize.minimize(value_and_slope, first, jac=True, method="L-BFGS-B", options=options)
+    with _libraries_of_scipy().limit(limits=1):
+        found = optimize.minimize(
+            value_and_slope, first, jac=True, method="L-BFGS-B", options=options
+        )
     return Linear(*_unpacked(found.x, outputs), int(found.nit), bool(found.success))
+
+
+@functools.cache
+def _libraries_of_scipy() -> threadpoolctl.ThreadpoolController:
+    """Returns the thread pools of SciPy's own linear algebra; none where it shares NumPy's.
+
+    L-BFGS calls it thousands of times on short vectors. Its threads would wait for each other most of the time, and
+    keep all cores busy meanwhile.
+    """
+    found = threadpoolctl.ThreadpoolController()
+    files = [each["filepath"] for each in found.info()]
+    return found.select(
+        filepath=[file for file in files if "scipy" in pathlib.Path(file).parts[-2]]
+    )
 
 
 def _unpacked(flat: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,8 @@
+import pathlib
+
 import numpy as np
 import pytest
+import threadpoolctl
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from keras_transfer.training.methods import linear_models
@@ -113,3 +116,28 @@ def test_logistic_regressions_are_those_of_scikit_learn_and_know_nothing_of_each
         )
         np.testing.assert_allclose(head.kernel[:, column], theirs.coef_[0], atol=1e-4)
         np.testing.assert_allclose(head.bias[column], theirs.intercept_[0], atol=1e-4)
+
+
+def threads_of_scipy():
+    found = threadpoolctl.threadpool_info()
+    return [
+        each["num_threads"] for each in found if "scipy" in pathlib.Path(each["filepath"]).parts[-2]
+    ]
+
+
+def test_the_linear_algebra_of_scipy_has_one_thread_during_the_search(monkeypatch):
+    """With two, a search on a few rows took ten times as long: they wait for each other."""
+    seen, minimize = [], linear_models.optimize.minimize
+
+    def watched(*arguments, **options):
+        seen.append(threads_of_scipy())
+        return minimize(*arguments, **options)
+
+    monkeypatch.setattr(linear_models.optimize, "minimize", watched)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads_of_scipy()
+        if not before:
+            pytest.skip("SciPy shares its linear algebra with NumPy")
+        linear_models.softmax(X, np.eye(3)[Y], 1.0)
+        assert threads_of_scipy() == before == [2]
+    assert seen == [[1]]
