@@ -152,6 +152,7 @@ def test_bad_targets(targets, message):
         ({"classes": 1}, "at least 2"),
         ({"classes": ["a"]}, "2 or more different names. Given: 1 names"),
         ({"classes": ["a", "b", "a"]}, "'a' twice"),
+        ({"classes": ["1", 1]}, "'1' twice"),
         ({"classes": "cat"}, "a number or a list"),
         ({"classes": {"a", "b"}}, "which has an order"),
         ({"classes": 2.5}, "whole number"),
