@@ -106,9 +106,11 @@ def test_an_optimizer_follows_every_schedule(name, jit):
     rate = schedules.make(name, 0.5, steps=8, warmup=0.25)
     model.compile(keras.optimizers.SGD(rate), loss=lambda y_true, y_pred: y_pred, jit_compile=jit)
     values = [model.get_weights()[0].item()]
-    for _ in range(8):
-        model.fit(np.ones((1, 1)), np.ones((1, 1)), verbose=0)
-        values.append(model.get_weights()[0].item())
+    see = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: values.append(model.get_weights()[0].item())
+    )
+    ones = np.ones((8, 1))
+    model.fit(ones, ones, batch_size=1, callbacks=[see], verbose=0)
     expected = at(rate, range(8))
     np.testing.assert_allclose(-np.diff(values), expected, atol=1e-6)
     assert model.optimizer.iterations == 8
