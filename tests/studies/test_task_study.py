@@ -19,7 +19,7 @@ def trunk():
 
 
 def scenes(seed=0):
-    return kt.data.scenes(96, image_size=32, targets=["class", "background"], test=0.3, seed=seed)
+    return kt.data.scenes(64, image_size=32, targets=["class", "background"], test=0.3, seed=seed)
 
 
 def kinds(data):
@@ -168,19 +168,25 @@ def test_schemes_and_splits_are_told_from_others(data):
     assert kept[0]["rows"] == kept[2]["rows"] != kept[3]["rows"]
 
 
-def test_data_may_differ_from_seed_to_seed(data):
-    asked = []
-    backbone = trunk()
+def test_data_may_differ_from_seed_to_seed(data, monkeypatch):
+    made, seen = {}, []
 
     def of_seed(seed):
-        asked.append(seed)
-        return scenes(seed)
+        made[seed] = scenes(seed)
+        return made[seed]
 
-    found = kt.compare_tasks(
-        backbone, kinds(data), of_seed, seeds=2, options=OPTIONS, batches=0, verbose=0
+    monkeypatch.setattr(
+        kt.training,
+        "fine_tune",
+        lambda model, data, *, seed, **options: seen.append((seed, data.digest)),
     )
-    assert set(asked) == {0, 1}
+    options = {"options": OPTIONS, "batches": 0, "verbose": 0}
+    found = kt.compare_tasks(trunk(), kinds(data), of_seed, seeds=2, **options)
     assert found["similarity"] is None
+    assert set(made) == {0, 1}
+    assert len(seen) == 6
+    assert [seen[0], seen[3]] == [(seed, made[seed].digest) for seed in (0, 1)]
+    assert made[0].digest != made[1].digest
 
 
 def test_each_training_is_told(data, capsys):
