@@ -3,7 +3,6 @@
 import functools
 import operator
 import runpy
-import subprocess
 import sys
 
 import keras
@@ -272,10 +271,18 @@ print(key())
 """
 
 
-def test_another_process_has_the_same_key(tmp_path):
+AS_MAIN = """
+import runpy, sys
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def test_another_process_has_the_same_key(tmp_path, run_code):
+    """It has other hashes of strings, too."""
     file = tmp_path / "script.py"
     file.write_text(SCRIPT)
-    other = subprocess.run([sys.executable, file], capture_output=True, text=True, check=True)
+    other = run_code(AS_MAIN, file)
+    assert other.returncode == 0, other.stderr[-2000:]
     assert runpy.run_path(str(file))["key"]() == other.stdout.strip()
     assert len(other.stdout) == 65
 

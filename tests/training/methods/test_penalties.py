@@ -308,16 +308,20 @@ import keras_transfer as kt
 from keras_transfer.training import methods as r
 
 rng = np.random.default_rng(0)
-images, labels = rng.integers(0, 256, (8, 32, 32, 3)).astype("float32"), np.arange(8) % 3
+images, labels = rng.integers(0, 256, (8, 8, 8, 3)).astype("float32"), np.arange(8) % 3
 data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8, drop_remainder=True)
 
 
 def trained(strategy, regulariser):
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(3))
+        x = image = keras.Input((8, 8, 3))
+        x = keras.layers.Rescaling(1 / 128, offset=-1)(x)
+        for number in (1, 2):
+            x = keras.layers.Conv2D(16 * number, 3, padding="same", activation="relu", name=f"block{number}_conv")(x)
+        model = kt.build_model(keras.Model(image, x), kt.tasks.Classification(3))
         model.trainable = False
-        kt.unfreeze(model, above="block3")
+        kt.unfreeze(model, above="block2_conv")
         kt.compile(model, optimizer=keras.optimizers.SGD(0.001))
     with regulariser.attached(model) as training_model:
         assert training_model.distribute_strategy.num_replicas_in_sync == strategy.num_replicas_in_sync
@@ -326,7 +330,7 @@ def trained(strategy, regulariser):
 
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for regulariser in (r.L2SP(0.5, beta=0.5), r.Delta(0.5, beta=0.5), r.BSS(0.01)):
+for regulariser in (r.L2SP(0.5, beta=0.5), r.Delta(0.5, beta=0.5), r.BSS(10.0)):
     one, several = trained(tf.distribute.OneDeviceStrategy("CPU:0"), regulariser), trained(mirrored, regulariser)
     difference = max(float(np.abs(a - b).max()) for a, b in zip(one[1], several[1]))
     print(type(regulariser).__name__, one[0][-1], several[0][-1], difference)
