@@ -92,17 +92,25 @@ class Request:
         """Returns the epochs of a stage in which everything trains: about `STEPS` steps, within `EPOCHS`."""
         batches = self.batches or -(-(self.examples or 1) // BATCH)
         default = int(np.clip(-(-STEPS // batches), *EPOCHS))
-        return self.single("epochs", default, why=self._for_examples())
+        why = f"{self._for_examples()}, fewer if they stop helping"
+        return self.single("epochs", default, why=why)
+
+    @property
+    def stopping(self) -> str | None:
+        """Early stopping of stages whose length was left open; a length that was asked for stays."""
+        return "auto" if self.epochs is None else None
 
     def _for_examples(self) -> str:
         return f" for {'unknown many' if self.examples is None else self.examples} examples"
 
-    def train_head(self, epochs: int, rate: float | str) -> Stage:
+    def train_head(self, epochs: int, rate: float | str, **options: Any) -> Stage:
         """Returns the stage in which only the head trains, on a frozen trunk, which has no statistics to estimate."""
         batch_norm = self.batch_norm or "inference"
         if batch_norm == "recalibrate":
             batch_norm = "inference"
-        return Stage(epochs=epochs, train="head", learning_rate=rate, batch_norm=batch_norm)
+        return Stage(
+            epochs=epochs, train="head", learning_rate=rate, batch_norm=batch_norm, **options
+        )
 
     def train_upper(self, epochs: int, train: Any, rate: float | str, **options: Any) -> Stage:
         """Returns the stage in which the head and the trunk from `train` on train."""
@@ -113,6 +121,10 @@ class Request:
             batch_norm=self.batch_norm or "inference",
             **options,
         )
+
+    def train_falling(self, epochs: int, train: Any, rate: float | str) -> Stage:
+        """Returns the stage of `epochs_of_one` in which the head and the trunk train, at a rate that falls."""
+        return self.train_upper(epochs, train, rate, early_stopping=self.stopping, **FALLING)
 
 
 def two_stage(model: keras.Model, request: Request) -> list[Stage]:
@@ -134,16 +146,13 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
 
     if not has_two_rates and _can_solve(model, request):
         rate = request.single("learning_rate", RATE, why=" for the rest")
-        return [
-            _solve_head(),
-            request.train_upper(request.epochs_of_one(), unfreeze, rate, **FALLING),
-        ]
+        return [_solve_head(), request.train_falling(request.epochs_of_one(), unfreeze, rate)]
 
     rates = request.pair("learning_rate", (1e-3, 1e-4))
     epochs = request.epochs_of_one()
     return [
-        request.train_head(epochs, rates[0]),
-        request.train_upper(epochs, unfreeze, rates[1], **FALLING),
+        request.train_head(epochs, rates[0], early_stopping=request.stopping),
+        request.train_falling(epochs, unfreeze, rates[1]),
     ]
 
 
@@ -163,10 +172,7 @@ def lp_ft(model: keras.Model, request: Request) -> list[Stage]:
     """The head solved for, then everything at a low rate (Kumar et al. 2022): no random head distorts the features."""
     unfreeze = request.single("unfreeze", "all")
     rate = request.single("learning_rate", RATE)
-    return [
-        _solve_head(),
-        request.train_upper(request.epochs_of_one(), unfreeze, rate, **FALLING),
-    ]
+    return [_solve_head(), request.train_falling(request.epochs_of_one(), unfreeze, rate)]
 
 
 def surgical(model: keras.Model, request: Request) -> list[Stage]:
@@ -194,9 +200,8 @@ def surgical(model: keras.Model, request: Request) -> list[Stage]:
 def full(model: keras.Model, request: Request) -> list[Stage]:
     """Everything at once."""
     request.refuse("unfreeze")
-    epochs = request.epochs_of_one()
-    rate = request.single("learning_rate", 1e-4)
-    return [request.train_upper(epochs, "all", rate, **FALLING)]
+    epochs, rate = request.epochs_of_one(), request.single("learning_rate", 1e-4)
+    return [request.train_falling(epochs, "all", rate)]
 
 
 def head_only(model: keras.Model, request: Request) -> list[Stage]:
@@ -205,7 +210,8 @@ def head_only(model: keras.Model, request: Request) -> list[Stage]:
     is_open = request.epochs is None and request.learning_rate is None
     if is_open and request.batch_norm != "train" and _can_solve(model, request):
         return [_solve_head()]
-    return [request.train_head(request.epochs_of_one(), request.single("learning_rate", 1e-3))]
+    epochs, rate = request.epochs_of_one(), request.single("learning_rate", 1e-3)
+    return [request.train_head(epochs, rate, early_stopping=request.stopping)]
 
 
 def lora(model: keras.Model, request: Request) -> list[Stage]:
