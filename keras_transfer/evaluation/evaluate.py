@@ -1,5 +1,6 @@
 """One pass of a model over labelled images, measured into a report."""
 
+import contextlib
 import datetime
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,20 +69,22 @@ def evaluate(
     signature = _signature(model, source.batches)
     clock, outputs = _Clock(), {}
     collected: dict[str, answers.Answers] = {}
-    for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
-        names = list(outputs)
-        truth = _by_name(truth, names, "targets")
-        weights = _by_name(weights, names, "weights")
-        if not collected:
-            collected = _new_answers(model, task, source, names, truth, max_mistakes)
-        for name, collector in collected.items():
-            weight = _array(weights.get(name))
-            collector.add(first, images, truth[name].numpy(), outputs[name], weight)
+    with _weights_that_never_saw(model, source):
+        for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
+            names = list(outputs)
+            truth = _by_name(truth, names, "targets")
+            weights = _by_name(weights, names, "weights")
+            if not collected:
+                collected = _new_answers(model, task, source, names, truth, max_mistakes)
+            for name, collector in collected.items():
+                weight = _array(weights.get(name))
+                collector.add(first, images, truth[name].numpy(), outputs[name], weight)
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
     trained = _training_facts(model, history)
-    if source.batches.split == "validation" and (trained.get("training") or {}).get("refit"):
+    was_refitted = bool((trained.get("training") or {}).get("refit"))
+    if source.batches.split == "validation" and was_refitted and not _is_held_out(model, source):
         source.note(
             "the model was trained on these images in the end (refit): on others it will do worse"
         )
@@ -152,6 +155,31 @@ def _choose_split(data: Any, *, quiet: bool) -> _Source:
     if part.split == "validation":
         source.note("no test split: measured on the validation split, which chose the best epoch")
     return source
+
+
+def _is_held_out(model: keras.Model, source: _Source) -> bool:
+    """Whether `kt.fine_tune` left weights with the model that were not trained on these validation images."""
+    history: Any = getattr(model, "history", None)
+    if source.batches.split != "validation" or getattr(history, "before_refit", None) is None:
+        return False
+    return history.record["digest"] == source.facts["digest"]
+
+
+@contextlib.contextmanager
+def _weights_that_never_saw(model: keras.Model, source: _Source) -> Iterator[None]:
+    """Puts the weights of the first run into the model where the final ones were trained on the images (refit)."""
+    if not _is_held_out(model, source):
+        yield
+        return
+    source.note(
+        "measured with the weights before refit: the final ones have been trained on these images"
+    )
+    final = model.get_weights()
+    model.set_weights(model.history.before_refit)
+    try:
+        yield
+    finally:
+        model.set_weights(final)
 
 
 def _signature(model: keras.Model, part: batches.Batches) -> tf.TensorSpec:

@@ -13,7 +13,6 @@ from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.studies import relatedness, rows
 from keras_transfer.studies.task_comparison import JOINT, TaskComparison
-from keras_transfer.training import augmenting, inputs
 
 __all__ = ["compare_tasks"]
 
@@ -35,9 +34,8 @@ def compare_tasks(
     """Trains all tasks together and each on its own, from several seeds, and measures whether together is better.
 
     Every model starts at the weights of `backbone`, with new heads, and is trained by `kt.fine_tune` with the same
-    options; `augment`, if left open, is chosen for the joint model and holds for all. A single task sees
-    the images that have a label for it, the joint model all. Scores are measured on the test images, or else on those
-    for validation. Afterwards `backbone` is as it was before.
+    options, `refit=False` among them. A single task sees the images that have a label for it, the joint model all.
+    Scores are measured on the test images, or else on those for validation. Afterwards `backbone` is as it was before.
 
     Args:
         backbone: From `kt.backbone`, or as for `kt.build_model`.
@@ -79,8 +77,9 @@ def compare_tasks(
     first = data(0) if callable(data) else data
     _check_data(first, task)
     scheme: dict[str, Any] = {"sharing": sharing, "balancing": balancing, "balance_on": balance_on}
-    joint = models.build_model(backbone, task, **scheme)  # raises errors before training starts
-    options = _choose_open_options(options, joint, first)
+    models.build_model(backbone, task, **scheme)  # raises errors before training starts
+    # Scores are measured on validation images where there are no test images.
+    options = {"refit": False, **options}
 
     about = {
         "tasks": rows.describe(task),
@@ -206,15 +205,6 @@ def _check_data(data: Any, task: Mapping) -> None:
         )
     for name in task:
         data.only(name)
-
-
-def _choose_open_options(options: dict, model: keras.Model, data: Any) -> dict:
-    """Chooses `augment` where it is open, for the joint model, so that all arms train alike."""
-    is_open = options.get("epochs") is None and options.get("stages") is None
-    if options.get("augment", "auto") == "auto":
-        checked = inputs.check(model, inputs.inputs(data))
-        options["augment"] = augmenting.choose("auto", model, checked, is_open=is_open, decided=[])
-    return options
 
 
 def _describe_row(row: Mapping) -> str:

@@ -61,7 +61,6 @@ class Classification(base.Task):
     class_names: list[str]
     score = "accuracy"
     monitor = "accuracy"
-    default_augmentation = True
     moves_with_image = False
     link = "softmax"
     mistakes_title = "Most confident mistakes"

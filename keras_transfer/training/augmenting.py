@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Mapping
 
 import keras
-import numpy as np
 
 from keras_transfer import losses
 from keras_transfer.core import checks
@@ -16,37 +15,20 @@ from keras_transfer.training import inputs
 
 __all__ = ["apply", "choose", "make_smoother"]
 
-AUTO = "auto"
-RECIPE = augment.Augment(flip=True, crop=0.8, colour=0.1, label_smoothing=0.1)
 
-
-def choose(
-    asked: object, model: keras.Model, given: inputs.Inputs, *, is_open: bool, decided: list[str]
-) -> augment.Augment | None:
+def choose(asked: object, model: keras.Model) -> augment.Augment | None:
     """Returns the changes to make, None for none.
 
     Args:
-        asked: What the user said: "auto", None, a preset's name or an `Augment`.
+        asked: What the user said: None, a preset's name or an `Augment`.
         model: The model to train.
-        given: Checked data.
-        is_open: Whether the recipe was left to the package.
-        decided: Gets a line about what was chosen for the user.
+
+    Raises:
+        InputError: If the model's tasks cannot be trained on changed images.
     """
     if asked is None:
         return None
-    if isinstance(asked, str) and asked == AUTO:
-        outputs = marks.outputs(model).values()
-        is_default = bool(outputs) and all(each.task.default_augmentation for each in outputs)
-        if not is_open or not is_default or not _is_coloured(given):
-            return None
-        changes = RECIPE
-        if not _takes_shares(model) or any(each.task.label_smoothing for each in outputs):
-            changes = dataclasses.replace(changes, label_smoothing=0.0)
-        decided.append(
-            f"augment={changes!r} chosen for colour pictures; None where they must not be mirrored"
-        )
-    else:
-        changes = augment.Augment.of(asked)
+    changes = augment.Augment.of(asked)
     for name, layer in marks.outputs(model).items():
         if layer.task.moves_with_image:
             raise checks.error(
@@ -120,13 +102,3 @@ def _class_counts(model: keras.Model) -> dict[str, int]:
     """Returns the number of classes of each task whose class ids become distributions when mixed or smoothed."""
     counts = {name: layer.task.mixed_classes for name, layer in marks.outputs(model).items()}
     return {name: count for name, count in counts.items() if count is not None}
-
-
-def _is_coloured(given: inputs.Inputs) -> bool:
-    """Whether the first training images are in colour: digits, scans and drawings are not, and may not be mirrored."""
-    if given.sample is None:
-        return False
-    for images, *_ in given.sample.take(1):
-        pixels = images.numpy()
-        return pixels.shape[-1] == 3 and float(np.mean(np.ptp(pixels, axis=-1))) > 1.0
-    return False

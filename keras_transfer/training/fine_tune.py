@@ -34,10 +34,10 @@ def fine_tune(
     learning_rate: float | str | tuple[float, float] | None = None,
     batch_norm: str | None = None,
     stages: Sequence[Stage] | None = None,
-    augment: object = "auto",
+    augment: object = None,
     cache: str | Cache = "auto",
     views: int = 1,
-    refit: bool = False,
+    refit: bool | None = None,
     calibrate: bool = True,
     watch: str | Sequence[str] = ("distance",),
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -71,17 +71,17 @@ def fine_tune(
         learning_rate: Of the two stages, or of the one; "auto" searches for it.
         batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
         stages: A plan of your own, instead of the arguments from `plan` on.
-        augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. "auto" flips,
-            crops and recolours a little, and smooths labels, where `epochs` and `stages` are left open, more than the
-            head trains, and colour pictures are classified.
+        augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. In the few
+            epochs that are chosen where `epochs` is left open they cost more time than they are worth.
         cache: The outputs of frozen layers are the same in every epoch, so they are computed once: "memory", "disk"
             (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
             the same; where it would not be, a line says why nothing is kept.
         views: How many random views of each training image are kept where images are changed at random. With 1 they
             are new in every epoch, and layers that see them are computed in every epoch.
         refit: Whether, when validation has said how far to go, the stages run again from the start on training and
-            validation images together. This doubles the time and often helps where images are few; the validation
-            images can then no longer measure the model, so have test images.
+            validation images together, which about doubles the time. None: where `epochs` and `stages` are left open
+            and there are at most 5,000 images, with test images or without. `kt.evaluate` then measures the first
+            run's weights on validation images, since the final ones have been trained on them.
         calibrate: Whether answers are made to fit the validation images in the end, by `kt.training.calibrate`: the
             confidences of classes, where there are 20 images or more, and the thresholds of tags.
         watch: "distance" and "gradient", by block, in every epoch, for the report; see `kt.training.Insight`.

@@ -87,10 +87,8 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
             fix="Use a plan without `solve`.",
         )
 
-    # Images are not changed for a head alone: the frozen layers would have to run over them in every epoch.
     is_open = arguments["epochs"] is None and arguments["stages"] is None
-    is_open = is_open and any(_trains_trunk(stage) for stage in plan)
-    changes = augmenting.choose(arguments["augment"], model, data, is_open=is_open, decided=notes)
+    changes = augmenting.choose(arguments["augment"], model)
     notes += _note_ignored_masks(model, data)
     data = augmenting.apply(changes, model, data, seed=arguments["seed"])
 
@@ -101,7 +99,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         views=checks.integer(arguments["views"], name="views"),
         cache=Cache.of(arguments["cache"]),
         seed=arguments["seed"],
-        refit=refitting.check(arguments["refit"], source),
+        refit=refitting.choose(arguments["refit"], source, is_open=is_open, decided=notes),
         calibrate=bool(checks.choice(arguments["calibrate"], (True, False), name="calibrate")),
         notes=notes,
     )
@@ -133,10 +131,6 @@ def _make_plan(
             )
     check_plan(model, arguments["stages"], one_example=_has_single_examples(data))
     return list(arguments["stages"]), []
-
-
-def _trains_trunk(stage: Stage) -> bool:
-    return stage.train != "head" or stage.only is not None
 
 
 def _has_single_examples(data: inputs.Inputs) -> bool:

@@ -12,27 +12,41 @@ from keras_transfer.core import checks
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.stages import Stage
 
-__all__ = ["check", "describe_cost", "stages_to_repeat", "without_validation"]
+__all__ = ["choose", "describe_cost", "stages_to_repeat", "without_validation"]
 
 
-def check(asked: bool, data: Any) -> bool:
-    """Returns whether to train again on training and validation images together.
+MANY = 5000  # images; above, a share more of them is worth less than the time
+
+
+def choose(asked: bool | None, data: Any, *, is_open: bool, decided: list[str]) -> bool:
+    """Returns whether to train again on training and validation images together; test images have no say.
 
     Args:
-        asked: What the user said.
+        asked: What the user said; None leaves it to the package.
         data: As the user gave it.
+        is_open: Whether the recipe was left to the package.
+        decided: Gets a line if this chooses to do it.
 
     Raises:
-        InputError: If these data cannot be joined.
+        InputError: If it is asked for and these data cannot be joined.
     """
-    if asked not in (True, False):
-        raise checks.error("`refit` must be True or False", given=repr(asked))
+    if asked not in (None, True, False):
+        raise checks.error("`refit` must be True, False or None", given=repr(asked))
     is_possible = hasattr(data, "joined") and data.validation is not None and data.is_own
     if asked and not is_possible:
         expected = "`refit` must have data from kt.data with a validation part"
         fix = "Leave `data.train` as kt.data made it, or use `refit=False`."
         raise checks.error(expected, given=type(data).__name__, fix=fix)
-    return bool(asked)
+    if asked is not None or not is_open or not is_possible:
+        return bool(asked)
+    images = sum(len(data.examples[split]) for split in ("train", "validation"))
+    if images > MANY:
+        return False
+    decided.append(
+        f"refit=True chosen for {images} images: training is repeated on training + validation images in the end, "
+        "which takes about as long again."
+    )
+    return True
 
 
 def describe_cost(stages: Sequence[Mapping], *, growth: float) -> str:

@@ -66,6 +66,9 @@ class Session:
             temperatures = self._choose_epoch(first)
             if self.recipe.refit and first.best.stage is not None:
                 self._train_on_all(first, saved, temperatures)
+                first.history.before_refit = (
+                    first.best.weights
+                )  # for `kt.evaluate` on validation images
             elif temperatures:
                 first.best.write()
         except BaseException:  # Ctrl-C as well: the record says how far the run came

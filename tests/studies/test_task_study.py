@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.studies import rows, task_study
+from keras_transfer.studies import rows
 
 OPTIONS = {"plan": "full", "epochs": 1, "verbose": 0}
 
@@ -127,24 +127,6 @@ def test_seeds_differ_in_the_orders_and_in_nothing_else_that_is_given(data):
     assert mixed.with_orders(3).order(0).tolist() == mixed.order(0).tolist()
 
 
-def test_random_changes_are_the_same_for_all_arms(data):
-    both = {"class": kt.tasks.Classification(8), "background": kt.tasks.Classification(6)}
-    found = task_study._choose_open_options({}, kt.build_model(trunk(), both), data)
-    assert found["augment"].flip
-    numbers = kt.data.scenes(96, image_size=32, targets=["class", "count"], test=0.3)
-    mixed = {"class": kt.tasks.Classification(8), "count": kt.tasks.Regression()}
-    assert (
-        task_study._choose_open_options(
-            {"augment": "auto"}, kt.build_model(trunk(), mixed), numbers
-        )["augment"]
-        is None
-    )
-    asked = {"epochs": (1, 1), "augment": "light", "refit": True}
-    assert (
-        task_study._choose_open_options(dict(asked), kt.build_model(trunk(), both), data) == asked
-    )
-
-
 def test_all_trainings_have_the_same_options(monkeypatch):
     numbers = kt.data.scenes(96, image_size=32, targets=["class", "count"], test=0.3)
     mixed = {"class": kt.tasks.Classification(8), "count": kt.tasks.Regression()}
@@ -155,7 +137,7 @@ def test_all_trainings_have_the_same_options(monkeypatch):
     kt.compare_tasks(trunk(), mixed, numbers, seeds=1, verbose=0, batches=0)
     assert len(given) == 3
     assert given[0] == given[1] == given[2]
-    assert given[0]["augment"] is None  # the class alone would have some by default
+    assert given[0]["refit"] is False
 
 
 def test_schemes_and_splits_are_told_from_others(data):

@@ -22,39 +22,12 @@ def arrays(images, labels=None, **options):
 
 
 COLOURED = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype("uint8")
-GREY = np.repeat(COLOURED[..., :1], 3, axis=-1)
 
 
-def chosen(asked, model, data, *, is_open=True):
-    decided = []
-    given = inputs.check(model, inputs.inputs(data))
-    return augmenting.choose(asked, model, given, is_open=is_open, decided=decided), decided
-
-
-def test_colour_pictures_are_augmented_where_the_recipe_is_open():
-    found, decided = chosen("auto", model_of(), arrays(COLOURED))
-    assert found == augmenting.RECIPE
-    assert "label_smoothing=0.1" in decided[0]
-
-
-@pytest.mark.parametrize("asked", [None, "auto"])
-def test_nothing_else_is(asked):
-    assert chosen(asked, model_of(), arrays(GREY)) == (None, [])
-    assert chosen(asked, model_of(), arrays(COLOURED), is_open=False) == (None, [])
-    assert chosen(asked, model_of(kt.tasks.Regression()), arrays(COLOURED, np.arange(12.0))) == (
-        None,
-        [],
-    )
-    assert (
-        chosen(asked, model_of(), arrays(COLOURED).train)[0] is None
-    )  # of unknown origin: it is not looked at
-
-
-def test_labels_are_smoothed_once():
-    found, _ = chosen(
-        "auto", model_of(kt.tasks.Classification(3, label_smoothing=0.2)), arrays(COLOURED)
-    )
-    assert found.label_smoothing == 0.0
+def test_nothing_is_changed_unless_asked_for():
+    assert augmenting.choose(None, model_of()) is None
+    history = kt.fine_tune(model_of(), arrays(COLOURED), plan="head_only", verbose=0)
+    assert history.record["arguments"]["augment"] is None
 
 
 @pytest.mark.parametrize(
@@ -68,10 +41,9 @@ def test_labels_are_smoothed_once():
 def test_labels_stay_ids_where_loss_or_metrics_need_them(loss, metrics):
     model = model_of()
     model.compile("adam", loss or model.loss, metrics=metrics)
-    assert chosen("auto", model, arrays(COLOURED))[0].label_smoothing == 0.0
     with pytest.raises(checks.InputError, match="loss and metrics must take shares of classes"):
-        chosen(kt.data.Augment(mixup=0.2), model, arrays(COLOURED))
-    assert chosen("light", model, arrays(COLOURED))[0] == kt.data.Augment.of("light")
+        augmenting.choose(kt.data.Augment(mixup=0.2), model)
+    assert augmenting.choose("light", model) == kt.data.Augment.of("light")
 
 
 def test_smoothing_in_the_data_equals_smoothing_in_the_loss():
@@ -139,13 +111,9 @@ def test_targets_with_places_are_not_augmented():
         moves_with_image = True
 
     with pytest.raises(checks.InputError, match="must be None where answers have places"):
-        chosen("light", model_of(Corner()), arrays(COLOURED, np.arange(12.0)))
+        augmenting.choose("light", model_of(Corner()))
 
 
 def test_numbers_are_mixed_with_metrics_of_keras():
-    found, _ = chosen(
-        kt.data.Augment(mixup=0.2),
-        model_of(kt.tasks.Regression()),
-        arrays(COLOURED, np.arange(12.0)),
-    )
+    found = augmenting.choose(kt.data.Augment(mixup=0.2), model_of(kt.tasks.Regression()))
     assert found.mixes

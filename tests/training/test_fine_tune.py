@@ -190,7 +190,6 @@ def test_a_head_that_is_solved_for_last_is_no_epoch():
 
 
 def test_a_head_alone_is_fitted_on_features_that_are_computed_once():
-    """Colour pictures are not changed at random then, so that frozen layers run over them once."""
     colours = kt.data.from_arrays(PIXELS, LABELS, validation=0.25, batch_size=6, seed=0)
     solved = kt.fine_tune(model_of(), colours, plan="head_only", verbose=0)
     assert [stage.get("epochs") for stage in solved.record["stages"]] == [None]

@@ -153,15 +153,34 @@ def test_stages_are_as_long_as_they_were():
     ]
 
 
+def test_a_report_on_validation_images_is_of_weights_that_never_saw_them(data):
+    without = copy.copy(data)
+    without.test = None
+    found, options = {}, {"stages": [kt.Stage(solve=True, train="head")], "seed": 0, "verbose": 0}
+    start = model_of(data).get_weights()
+    for refit in (False, True):
+        model = model_of(data)
+        model.set_weights(start)
+        kt.fine_tune(model, without, refit=refit, **options)
+        before = model.get_weights()
+        found[refit] = kt.evaluate(model, without, verbose=0)
+        for one, other in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for score in ("accuracy", "ece", "confusion"):
+        assert found[True][score] == found[False][score]
+    assert "measured with the weights before refit" in str(found[True].to_dict()["about"]["notes"])
+
+
 def test_a_report_on_images_that_were_trained_on_says_so(data, capsys):
     without = kt.data.scenes(
         n=32, image_size=32, validation=0.25, batch_size=8, targets="background"
     )
     model = model_of(data)
     kt.fine_tune(model, without, stages=[kt.Stage(solve=True, train="head")], refit=True, verbose=0)
-    assert "the model was trained on these images" in str(
-        kt.evaluate(model, without).to_dict()["about"]["notes"]
-    )
+    record = model.history.record
+    model.history = None  # as that of a model that was loaded
+    report = kt.evaluate(model, without, history=record)
+    assert "the model was trained on these images" in str(report.to_dict()["about"]["notes"])
 
 
 def test_joined_data_has_every_example_once_and_the_same_test_images(data):
@@ -197,8 +216,27 @@ def test_parts_with_pixels_of_their_own_are_joined(tmp_path):
     assert joined.files["train"] == [*data.files["train"], *data.files["validation"]]
 
 
+@pytest.mark.parametrize(
+    ("asked", "is_open", "most", "expected"),
+    [
+        (None, True, 40, True),
+        (None, True, 30, False),
+        (None, False, 40, False),
+        (False, True, 40, False),
+        (True, False, 30, True),
+    ],
+)
+def test_few_images_are_all_trained_on_where_the_recipe_is_open(
+    asked, is_open, most, expected, data, monkeypatch
+):
+    monkeypatch.setattr(refitting, "MANY", most)
+    decided = []
+    assert refitting.choose(asked, data, is_open=is_open, decided=decided) is expected
+    is_told = any("refit=True chosen for 32 images" in line for line in decided)
+    assert is_told == (expected and asked is None)
+
+
 def test_test_images_do_not_change_what_is_trained(data):
-    """Left open, nothing trains twice, with test images or without."""
     without = copy.copy(data)
     without.test = None
     model = model_of(data)
@@ -206,7 +244,7 @@ def test_test_images_do_not_change_what_is_trained(data):
     for each in (data, without):
         model.set_weights(start)
         history = kt.fine_tune(model, each, plan="head_only", seed=0, verbose=0)
-        assert "refit" not in history.record
+        assert history.record["refit"]["examples"] == 32
         found.append(model.get_weights())
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -267,7 +305,7 @@ def test_replaced_batches_cannot_be_joined_with_validation_images():
     data = kt.data.scenes(n=40, image_size=32, test=0.2, validation=0.2)
     data.train = data.train.map(lambda images, targets: (images, targets))
     with pytest.raises(checks.InputError, match="Leave `data.train` as kt.data made it"):
-        refitting.check(True, data)
+        refitting.choose(True, data, is_open=True, decided=[])
 
 
 def test_without_validation_there_is_nothing_to_add(data):
@@ -275,5 +313,5 @@ def test_without_validation_there_is_nothing_to_add(data):
         checks.InputError, match="`refit` must have data from kt.data with a validation part"
     ):
         kt.fine_tune(model_of(data), data.train, epochs=(1, 1), refit=True, verbose=0)
-    with pytest.raises(checks.InputError, match="`refit` must be True or False"):
+    with pytest.raises(checks.InputError, match="`refit` must be True, False or None"):
         kt.fine_tune(model_of(data), data, epochs=(1, 1), refit="yes", verbose=0)
