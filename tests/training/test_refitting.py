@@ -252,10 +252,10 @@ def test_test_images_do_not_change_what_is_trained(data):
 
 def test_callbacks_that_watch_validation_work_in_both_runs(data, tmp_path, capsys):
     """The second run is as long as early stopping let the first one be, and the file has its weights."""
-    file = tmp_path / "best.weights.h5"
+    file = tmp_path / "best.keras"
     callbacks = [
         keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=100.0),
-        keras.callbacks.ModelCheckpoint(file, save_best_only=True, save_weights_only=True),
+        keras.callbacks.ModelCheckpoint(file, save_best_only=True),
     ]
     model = model_of(data)
     stages = [kt.Stage(epochs=4, train="head", schedule="cosine")]
@@ -269,8 +269,7 @@ def test_callbacks_that_watch_validation_work_in_both_runs(data, tmp_path, capsy
     assert re.search(told, shown)
     assert "EarlyStopping is left out, because val_loss is not measured here." in record["notes"]
 
-    other = model_of(data)
-    other.load_weights(file)
+    other = kt.load_model(file)
     for path, value in weights(model).items():
         np.testing.assert_array_equal(weights(other)[path], value, err_msg=path)
     assert callbacks[1].save_best_only
