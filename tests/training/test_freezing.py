@@ -3,13 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from networks import shallow
 
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.training import freezing
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype("float32")
+PIXELS = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("float32")
 LABELS = np.arange(8) % 2
 
 
@@ -31,28 +32,27 @@ def moved(before, after):
 
 
 FAMILIES = {
-    "ResNet50": "conv5_block2",
-    "EfficientNetB0": "block6b",
-    "ConvNeXtTiny": "stage_3_block_1",
+    "ResNet": "conv5_block2*",
+    "EfficientNet": "block7a*",
+    "ConvNeXt": "convnext_stage_3_block_1*",
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "above"),
+    ("family", "above"),
     [
-        pytest.param(*family, marks=[pytest.mark.compiled] * (family[0] == "ResNet50"))
+        pytest.param(*family, marks=[pytest.mark.compiled] * (family[0] == "ResNet"))
         for family in FAMILIES.items()
     ],
 )
-def test_frozen_is_bit_equal_and_unfrozen_moved(name, above):
-    """Batch-norm statistics included; with SGD and noise as images every trainable weight gets a gradient."""
-    model = model_of(name)
+def test_frozen_is_bit_equal_and_unfrozen_moved(family, above):
+    """Batch-norm statistics included; with Adam and noise as images every trainable weight gets a gradient."""
+    model = kt.build_model(shallow(family), kt.tasks.Classification(2))
     for stage, train in enumerate(("head", above)):
         freezing.set_trainable(model, freezing.pick(model, train))
-        model.compile(
-            keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", jit_compile=False
-        )
+        # Gradients that random weights make small move a weight by a whole rate, too.
+        adam = keras.optimizers.Adam(1e-3, epsilon=1e-20)
+        model.compile(adam, "sparse_categorical_crossentropy", jit_compile=False)
         before = snapshot(model)
         model.fit(PIXELS, LABELS, batch_size=4, epochs=2, verbose=0)
         after = snapshot(model)
@@ -71,7 +71,7 @@ def test_training_batch_norm_moves_its_statistics():
     freezing.set_trainable(model, freezing.pick(model, "all"), batch_norm="train")
     kt.compile(model)
     before = snapshot(model)
-    model.fit(PIXELS[:, :32, :32], LABELS, verbose=0)
+    model.fit(PIXELS, LABELS, verbose=0)
     assert {path for path in before if "moving" in path} <= moved(before, snapshot(model))
 
 
@@ -86,7 +86,7 @@ def test_calling_with_training_false_does_not_freeze_but_our_flags_do():
     def statistics_moved():
         model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
         before = snapshot(model)
-        model.fit(PIXELS[:, :32, :32], LABELS, verbose=0)
+        model.fit(PIXELS, LABELS, verbose=0)
         return any("moving" in path for path in moved(before, snapshot(model)))
 
     assert statistics_moved(), "Keras has changed: training=False holds now"
