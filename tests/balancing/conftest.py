@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 
 def problems(tasks, count, size=None):
@@ -10,8 +11,24 @@ def problems(tasks, count, size=None):
         yield rng.normal(size=(tasks, size)) * rng.uniform(0.3, 3.0, (tasks, 1))
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    """Leaves TensorFlow's seed alone, which nothing here uses: setting it discards what traced functions became."""
+
+
+@pytest.fixture(scope="session")
+def step_of():
+    """Returns the function of a balancer's coefficients, which tests marked `compiled` trace once for all of them."""
+    steps = {}
+
+    def step(balancer):
+        return steps.setdefault(repr(balancer), tf.function(balancer.coefficients, autograph=False))
+
+    return step
+
+
 @pytest.fixture
-def found():
+def found(step_of):
     """Coefficients for vectors as gradients, all tasks known."""
 
     def coefficients(balancer, vectors, losses=None, state=None):
@@ -19,7 +36,7 @@ def found():
         count = len(vectors)
         losses = np.ones(count, "float32") if losses is None else losses
         state = balancer.initial(count) if state is None else state
-        answer, new = balancer.coefficients(gram, losses, np.ones(count, bool), state)
+        answer, new = step_of(balancer)(gram, losses, np.ones(count, bool), state)
         return answer.numpy().astype("float64"), new
 
     return coefficients

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_transfer.balancing import algebra
@@ -21,12 +22,15 @@ def test_parallel_gradients_can_be_solved_for():
     np.testing.assert_allclose(lengths, [1, 2])
 
 
+@pytest.mark.compiled
 def test_the_smallest_gain_cannot_be_raised(vectors):
     """Optimality: all gain at least t, exactly t where m > 0, and m is as far out as allowed."""
+    steepest = tf.function(algebra.steepest, autograph=False)
     for each in vectors:
         for radius in (0.1, 0.5, 0.9, 3.0):
             known = tf.ones(len(each), tf.bool)
-            m = algebra.steepest(tf.constant(each @ each.T), known, radius)[0].numpy()
+            limit = tf.constant(radius, tf.float64)
+            m = steepest(tf.constant(each @ each.T), known, limit)[0].numpy()
             mean = each.mean(axis=0)
             gains = each @ (mean + m @ each)
             scale = np.linalg.norm(each, axis=1).max() ** 2

@@ -5,12 +5,20 @@ import tensorflow as tf
 from keras_transfer.balancing import base
 
 
+def draws_of(tasks, seed, steps, **options):
+    """The numbers of several steps, one row a step."""
+
+    @tf.function(autograph=False)
+    def draw(step):
+        return base.draws(tf.ones(tasks, tf.bool), seed, step, **options)
+
+    return np.array([draw(tf.constant(step)) for step in range(steps)])
+
+
+@pytest.mark.compiled
 def test_draws_are_even_and_independent():
     """Over steps, seeds and tasks; bounds at four standard errors of 1600 uniform numbers."""
-    known = tf.ones(4, tf.bool)
-    numbers = np.array(
-        [[base.draws(known, seed, tf.constant(step)) for step in range(20)] for seed in range(20)]
-    )
+    numbers = np.array([draws_of(4, seed, 20) for seed in range(20)])
     assert ((numbers > 0) & (numbers < 1)).all()
     assert len(np.unique(numbers)) > 1595
     np.testing.assert_allclose(numbers.mean(), 0.5, atol=4 * 0.2887 / 1600**0.5)
@@ -23,11 +31,10 @@ def test_draws_are_even_and_independent():
         assert abs(np.corrcoef(one, next_one)[0, 1]) < 4 / len(one) ** 0.5
 
 
+@pytest.mark.compiled
 def test_orders_of_pairs_are_all_as_likely():
     """Each of the 2 orders of the other two tasks in half of the steps, for each task."""
-    drawn = np.array(
-        [base.draws(tf.ones(3, tf.bool), 0, tf.constant(step), pairs=True) for step in range(300)]
-    )
+    drawn = draws_of(3, 0, 300, pairs=True)
     for task, (one, other) in enumerate([(1, 2), (0, 2), (0, 1)]):
         share = np.mean(drawn[:, task, one] < drawn[:, task, other])
         np.testing.assert_allclose(share, 0.5, atol=4 * 0.5 / 300**0.5)

@@ -4,6 +4,8 @@ import scipy.optimize
 
 from keras_transfer import balancing
 
+pytestmark = pytest.mark.compiled  # hundreds of steps: quicker traced
+
 
 def on_the_simplex(objective, count):
     """The best that a generic optimiser finds, from several starts."""

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from keras_transfer import balancing
+
+pytestmark = pytest.mark.compiled  # hundreds of steps: quicker traced
 
 
 def test_equals_the_definition(vectors, found):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_transfer import balancing
 
@@ -11,8 +12,9 @@ def run(balancer, rows, known=None):
     rows = np.asarray(rows, "float32")
     known = np.ones(rows.shape, bool) if known is None else np.asarray(known)
     state, found = balancer.initial(rows.shape[1]), []
+    step = tf.function(balancer.weights, autograph=False)
     for losses, labelled in zip(rows, known, strict=True):
-        weights, state = balancer.weights(losses, labelled, state)
+        weights, state = step(losses, labelled, state)
         found.append(weights.numpy())
     return np.array(found), state
 
@@ -21,6 +23,7 @@ def softmax(x):
     return np.exp(x) / np.exp(x).sum()
 
 
+@pytest.mark.compiled  # hundreds of steps: quicker traced
 @pytest.mark.parametrize("kind", [balancing.Uncertainty, balancing.IMTLL])
 def test_weights_settle_at_inverse_losses(kind):
     losses = np.array([0.05, 1.0, 30.0])
@@ -63,6 +66,7 @@ def test_dwa_counts_the_steps_with_labels():
     np.testing.assert_array_equal(state["before"], [1, 2])
 
 
+@pytest.mark.compiled
 def test_rlw_draws_a_softmax_of_normals():
     """Logarithms of weights less their mean have variance 1 - 1/n; 900 of them."""
     weights, _ = run(balancing.RLW(seed=2), np.ones((300, 3)))
@@ -90,6 +94,7 @@ def test_log_losses():
     np.testing.assert_allclose(weights, [[2, 0.25], [1e7, 1]], rtol=1e-6)
 
 
+@pytest.mark.compiled
 def test_famo_equals_the_definition():
     """The slow loop over the formulas, with Adam written out."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,8 @@ import scipy.optimize
 
 from keras_transfer import balancing
 
+pytestmark = pytest.mark.compiled  # hundreds of steps: quicker traced
+
 
 def test_every_task_gains_the_same_share(vectors, found):
     """(G c)_i c_i is the same for all: the mean square length."""
