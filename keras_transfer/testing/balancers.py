@@ -1,5 +1,6 @@
 """The contract of a balancer."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -38,53 +39,82 @@ def check_balancer(balancer: Balancer, tasks: int = 3) -> None:
         other_order_same_answers,
         graphs_answer_as_eager_and_are_traced_once,
     )
-    run(checks, balancer, tasks)
+    run(checks, Steps(balancer), tasks)
 
 
-def config_makes_the_balancer_again(balancer: Balancer, tasks: int) -> None:
+class Steps:
+    """The step of a balancer as a function that is traced once for each number of tasks: a hundred are run."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        import tensorflow as tf
+
+        self.balancer = balancer
+        # As in Keras's training steps, Python's `if` on tensors is an error.
+        self.function = tf.function(functools.partial(call, balancer), autograph=False)
+        self._later_states: dict[int, State] = {}
+
+    def __call__(
+        self, gram: Any, losses: Any, known: Any, state: State
+    ) -> tuple[np.ndarray, State]:
+        """Returns weights and new state as NumPy arrays."""
+        weights, new_state = self.function(gram, losses, known, state)
+        return np.array(weights), {name: np.array(value) for name, value in new_state.items()}
+
+    def make_later_state(self, tasks: int) -> State:
+        """Returns the state after some steps, when it differs from the initial one."""
+        if tasks not in self._later_states:
+            state: State = self.balancer.initial(tasks)
+            for seed in range(1, 5):
+                _, state = self(*make_problem(tasks, seed), np.ones(tasks, bool), state)
+            self._later_states[tasks] = state
+        return self._later_states[tasks]
+
+
+def config_makes_the_balancer_again(steps: Steps, tasks: int) -> None:
     """Checks that the config gives a balancer of the same class, config and weights."""
+    balancer = steps.balancer
     again = rebuild(balancer)
     same = type(again) is type(balancer) and again.get_config() == balancer.get_config()
     require(same, f"{again.get_config()}")
 
     arguments = (*make_problem(tasks), np.ones(tasks, bool), balancer.initial(tasks))
-    expected, _ = balance(balancer, *arguments)
-    weights, _ = balance(again, *arguments)
-    np.testing.assert_array_equal(weights, expected)
+    expected, _ = call(balancer, *arguments)
+    weights, _ = call(again, *arguments)
+    np.testing.assert_array_equal(np.array(weights), np.array(expected))
 
 
-def answers_one_finite_float32_a_task(balancer: Balancer, tasks: int) -> None:
+def answers_one_finite_float32_a_task(steps: Steps, tasks: int) -> None:
     """Checks shape, dtype and finiteness of the weights, for small, usual and large losses."""
     for scale in (1e-3, 1.0, 1e3):
         gram, losses = make_problem(tasks)
         known = np.ones(tasks, bool)
-        weights, _ = balance(balancer, gram, scale * losses, known, balancer.initial(tasks))
+        weights, _ = steps(gram, scale * losses, known, steps.balancer.initial(tasks))
         form = weights.shape == (tasks,) and weights.dtype == "float32"
         require(form, f"{weights.dtype} of shape {weights.shape}")
         require(np.isfinite(weights).all(), f"{weights}")
 
 
-def state_keeps_its_form(balancer: Balancer, tasks: int) -> None:
+def state_keeps_its_form(steps: Steps, tasks: int) -> None:
     """Checks that the state keeps its names, shapes and dtypes, and has one or two axes of tasks at most."""
-    before, after = balancer.initial(tasks), make_later_state(balancer, tasks)
+    before, after = steps.balancer.initial(tasks), steps.make_later_state(tasks)
     form = {name: (value.shape, value.dtype) for name, value in before.items()}
     require(form == {name: (value.shape, value.dtype) for name, value in after.items()}, f"{form}")
     of_tasks = all(set(shape) <= {tasks} and len(shape) <= 2 for shape, _ in form.values())
     require(of_tasks, f"{form}")
 
 
-def unknown_tasks_have_no_say(balancer: Balancer, tasks: int) -> None:
+def unknown_tasks_have_no_say(steps: Steps, tasks: int) -> None:
     """Checks that known tasks get what they would get without the unknown ones, whatever stands in those places."""
-    state = make_later_state(balancer, tasks)
+    state = steps.make_later_state(tasks)
     for known in make_subsets(tasks):
         at = np.flatnonzero(known)
         gram, losses = make_problem(tasks)
-        expected, expected_state = balance(
-            balancer, gram[np.ix_(at, at)], losses[at], np.ones(len(at), bool), select(state, at)
+        expected, expected_state = steps(
+            gram[np.ix_(at, at)], losses[at], np.ones(len(at), bool), select(state, at)
         )
         for nothing in (0.0, np.nan, np.inf, 1e30):
             gram[~known], gram[:, ~known], losses[~known] = nothing, nothing, nothing
-            weights, new_state = balance(balancer, gram, losses, known, state)
+            weights, new_state = steps(gram, losses, known, state)
             beside = f"beside unknown tasks with {nothing}"
 
             require_close(weights[known], expected, beside)
@@ -103,83 +133,86 @@ def require_unknown_state_stays(before: State, after: State, known: np.ndarray) 
             np.testing.assert_array_equal(value, before[name], f"state {name!r} of unknown tasks")
 
 
-def nothing_known_changes_nothing(balancer: Balancer, tasks: int) -> None:
+def nothing_known_changes_nothing(steps: Steps, tasks: int) -> None:
     """Checks that a batch without any label gives weights of 0 and leaves all state."""
-    state = make_later_state(balancer, tasks)
+    state = steps.make_later_state(tasks)
     gram, losses = np.full((tasks, tasks), np.nan, "float32"), np.full(tasks, np.nan, "float32")
-    weights, new_state = balance(balancer, gram, losses, np.zeros(tasks, bool), state)
+    weights, new_state = steps(gram, losses, np.zeros(tasks, bool), state)
     require(not weights.any(), f"{weights}")
     for name, value in new_state.items():
         np.testing.assert_array_equal(value, state[name], f"state {name!r}")
 
 
-def non_finite_losses_do_not_enter_the_state(balancer: Balancer, tasks: int) -> None:
+def non_finite_losses_do_not_enter_the_state(steps: Steps, tasks: int) -> None:
     """Checks that weights and state stay finite when a task's loss and gradient are not."""
-    state = make_later_state(balancer, tasks)
+    state = steps.make_later_state(tasks)
     gram, losses = make_problem(tasks)
     gram[0], gram[:, 0], losses[0] = np.inf, np.inf, np.nan
-    weights, new_state = balance(balancer, gram, losses, np.ones(tasks, bool), state)
+    weights, new_state = steps(gram, losses, np.ones(tasks, bool), state)
     require(np.isfinite(weights).all(), f"{weights}")
     require(all(np.isfinite(value).all() for value in new_state.values()), f"{new_state}")
 
 
-def a_task_alone_gets_1(balancer: Balancer, tasks: int) -> None:
+def a_task_alone_gets_1(steps: Steps, tasks: int) -> None:
     """Checks that the only known task gets weight 1, unless the balancer has a scale of its own."""
-    if balancer.own_scale:
+    if steps.balancer.own_scale:
         return
     for known in np.eye(tasks, dtype=bool):
-        state = make_later_state(balancer, tasks)
-        weights, _ = balance(balancer, *make_problem(tasks), known, state)
+        state = steps.make_later_state(tasks)
+        weights, _ = steps(*make_problem(tasks), known, state)
         require_close(weights, known, "one task alone")
 
 
-def a_common_scale_of_gradients_changes_nothing(balancer: Balancer, tasks: int) -> None:
+def a_common_scale_of_gradients_changes_nothing(steps: Steps, tasks: int) -> None:
     """Checks that multiplying all gradients by one number changes neither weights nor state."""
-    state = make_later_state(balancer, tasks)
+    state = steps.make_later_state(tasks)
     gram, losses = make_problem(tasks)
     known = np.ones(tasks, bool)
-    expected, expected_state = balance(balancer, gram, losses, known, state)
+    expected, expected_state = steps(gram, losses, known, state)
     for scale in (2.0**-10, 3.0, 2.0**15):
         scaled = (gram * scale**2).astype("float32")
-        weights, new_state = balance(balancer, scaled, losses, known, state)
+        weights, new_state = steps(scaled, losses, known, state)
         require_close(weights, expected, f"gradients times {scale:g}")
         for name, value in new_state.items():
             require_close(value, expected_state[name], f"state {name!r}, gradients times {scale:g}")
 
 
-def other_order_same_answers(balancer: Balancer, tasks: int) -> None:
+def other_order_same_answers(steps: Steps, tasks: int) -> None:
     """Checks that another order of the tasks gives the same weights in that order."""
-    state = make_later_state(balancer, tasks)
+    state = steps.make_later_state(tasks)
     if "step" in state:  # the balancer draws random numbers by place
         return
     gram, losses = make_problem(tasks)
     known = np.ones(tasks, bool)
     order = np.roll(np.arange(tasks), 1)
-    expected, _ = balance(balancer, gram, losses, known, state)
-    weights, _ = balance(
-        balancer, gram[np.ix_(order, order)], losses[order], known, select(state, order)
-    )
+    expected, _ = steps(gram, losses, known, state)
+    weights, _ = steps(gram[np.ix_(order, order)], losses[order], known, select(state, order))
     require_close(weights, expected[order], f"order {order}")
 
 
-def graphs_answer_as_eager_and_are_traced_once(balancer: Balancer, tasks: int) -> None:
+def graphs_answer_as_eager_and_are_traced_once(steps: Steps, tasks: int) -> None:
     """Checks that a traced step, and one compiled by XLA, give the eager weights for any set of known tasks."""
     import tensorflow as tf
 
-    def step(gram: Any, losses: Any, known: Any, state: State) -> tuple[Any, State]:
-        return call(balancer, gram, losses, known, state)
+    subsets = [np.ones(tasks, bool), *make_subsets(tasks)]
+    problems = [(*make_problem(tasks, seed), known) for seed, known in enumerate(subsets)]
+    expected, eager_state = [], steps.balancer.initial(tasks)
+    for problem in problems:
+        weights, eager_state = call(steps.balancer, *problem, eager_state)
+        expected.append(np.array(weights))
 
-    for compiled in (False, True):
-        function = tf.function(step, jit_compile=compiled)
-        initial = {name: tf.constant(value) for name, value in balancer.initial(tasks).items()}
-        state = eager_state = initial
-        for seed, known in enumerate([np.ones(tasks, bool), *make_subsets(tasks)]):
-            gram, losses = (tf.constant(value) for value in make_problem(tasks, seed))
-            weights, state = function(gram, losses, tf.constant(known), state)
-            expected, eager_state = call(balancer, gram, losses, known, eager_state)
-            require_close(weights, expected, f"step {seed}, compiled: {compiled}")
-        traces = function.experimental_get_tracing_count()
-        require(traces == 1, f"{traces} traces")
+    step = functools.partial(call, steps.balancer)
+    compiled = tf.function(step, autograph=False, jit_compile=True)
+    traced_before = steps.function.experimental_get_tracing_count()
+    for name, function in {"traced": steps.function, "compiled": compiled}.items():
+        state = steps.balancer.initial(tasks)
+        for number, problem in enumerate(problems):
+            weights, state = function(*problem, state)
+            require_close(weights, expected[number], f"{name}, step {number}")
+    traces = steps.function.experimental_get_tracing_count() - traced_before
+    require(traces == 0, f"{traces} traces more for {tasks} tasks")
+    traces = compiled.experimental_get_tracing_count()
+    require(traces == 1, f"{traces} traces")
 
 
 def make_problem(tasks: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -188,14 +221,6 @@ def make_problem(tasks: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     gradients = rng.normal(size=(tasks, tasks + 1)) * rng.uniform(0.3, 3.0, (tasks, 1))
     losses = rng.uniform(0.3, 3.0, tasks)
     return (gradients @ gradients.T).astype("float32"), losses.astype("float32")
-
-
-def make_later_state(balancer: Balancer, tasks: int) -> State:
-    """Returns the state after some steps, when it differs from the initial one."""
-    state: State = balancer.initial(tasks)
-    for seed in range(1, 5):
-        _, state = balance(balancer, *make_problem(tasks, seed), np.ones(tasks, bool), state)
-    return state
 
 
 def make_subsets(tasks: int) -> list[np.ndarray]:
@@ -217,14 +242,6 @@ def call(balancer: Balancer, gram: Any, losses: Any, known: Any, state: State) -
     if balancer.kind == "losses":
         return balancer.weights(losses, known, state)
     return balancer.coefficients(gram, losses, known, state)
-
-
-def balance(
-    balancer: Balancer, gram: Any, losses: Any, known: Any, state: State
-) -> tuple[np.ndarray, State]:
-    """Calls the balancer and returns weights and new state as NumPy arrays."""
-    weights, new_state = call(balancer, gram, losses, known, state)
-    return np.array(weights), {name: np.array(value) for name, value in new_state.items()}
 
 
 def require_close(values: Any, expected: Any, message: str) -> None:
