@@ -5,6 +5,8 @@ with the accurate transform, as Pillow does.
 """
 
 import functools
+import re
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -83,7 +85,24 @@ def decode(data: tf.Tensor, *, channels: int = 3) -> tf.Tensor:
         >>> decode(tf.io.encode_png(tf.fill((2, 3, 1), tf.constant(9, tf.uint8)))).shape
         TensorShape([2, 3, 3])
     """
-    checks.choice(channels, CHANNELS, name="channels")
+    decoder = _decoder(checks.choice(channels, CHANNELS, name="channels"))
+    return decoder(tf.convert_to_tensor(data))
+
+
+@functools.cache
+def _decoder(channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the traced function that decodes; every data set and export uses it, since tracing takes a second."""
+
+    def decode_on_cpu(data: tf.Tensor) -> tf.Tensor:
+        with tf.device("CPU:0"):
+            return _decode(data, channels)
+
+    function = tf.function(decode_on_cpu, autograph=False)
+    with tf.init_scope():  # the first caller may be tracing a function of its own
+        return function.get_concrete_function(tf.TensorSpec((), tf.string))
+
+
+def _decode(data: tf.Tensor, channels: int) -> tf.Tensor:
     to_rgb = functools.partial(_to_rgb, keeps_alpha=channels == 4)
     octets = header(data)
     starts = [_is(octets[: len(text)], text) for text in (JPEG, b"\x89PNG", b"GIF8", b"BM")]
@@ -125,7 +144,8 @@ def reason(problem: tf.errors.OpError) -> str:
     if isinstance(problem, tf.errors.ResourceExhaustedError):
         return "too large for the memory"
     lines = [line for line in problem.message.split("\n\t [[")[0].splitlines() if line]
-    start, _, text = lines[-1].partition("assertion failed: [")
+    line = re.sub(r"\{\{.*?\}\}", "", lines[-1]).strip()  # which function or node failed
+    start, _, text = line.partition("assertion failed: [")
     return text.rstrip("]") if text and not start else "damaged or cut off"
 
 
