@@ -16,9 +16,9 @@ from keras_transfer.core import checks
     ("name", "output"),
     [
         ("tiny", None),
-        ("VGG16", None),
         # The lower part has all kinds of layers; what needs the whole graph is in test_applications.py.
-        ("MobileNetV2", "block_4_add"),
+        ("VGG16", "block2_pool"),
+        ("MobileNetV2", "block_2_add"),
         ("MobileNetV3Small", "expanded_conv_4_add"),
     ],
 )
@@ -50,17 +50,23 @@ def test_own_arguments_are_passed_on():
     assert narrow.source["arguments"] == {"alpha": 0.35}
 
 
-def test_weights_from_a_file_equal_the_original(tmp_path):
-    plain = keras.applications.MobileNetV2(
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """Keras's own MobileNetV2 of 0.35 times the width, and the folder with its weights in both formats."""
+    network = keras.applications.MobileNetV2(
         weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35
     )
+    folder = tmp_path_factory.mktemp("narrow")
+    network.save_weights(folder / "new.weights.h5")
+    keras.src.legacy.saving.legacy_h5_format.save_model_to_hdf5(network, str(folder / "old.h5"))
+    return network, folder
+
+
+def test_weights_from_a_file_equal_the_original(narrow):
+    plain, folder = narrow
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     for name in ("new.weights.h5", "old.h5"):
-        if name == "old.h5":
-            keras.src.legacy.saving.legacy_h5_format.save_model_to_hdf5(plain, str(tmp_path / name))
-        else:
-            plain.save_weights(tmp_path / name)
-        ours = kt.backbone("MobileNetV2", weights=tmp_path / name, image_size=32, alpha=0.35)
+        ours = kt.backbone("MobileNetV2", weights=folder / name, image_size=32, alpha=0.35)
         np.testing.assert_array_equal(
             np.asarray(ours(pixels)), np.asarray(plain(pixels / 127.5 - 1)), err_msg=name
         )
@@ -96,13 +102,11 @@ def test_bad_arguments(name, arguments, message):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping")
-def test_a_file_of_another_network(tmp_path):
-    kt.backbone("MobileNetV2", weights=None, image_size=32, alpha=0.35).save_weights(
-        tmp_path / "narrow.weights.h5"
-    )
-    for name, arguments in (("MobileNetV2", {"alpha": 1.0}), ("VGG16", {}), ("tiny", {})):
+def test_a_file_of_another_network(narrow):
+    file = narrow[1] / "new.weights.h5"
+    for name, arguments in (("MobileNetV2", {"alpha": 0.5}), ("VGG16", {}), ("tiny", {})):
         with pytest.raises(checks.InputError, match="must be a weights file of"):
-            kt.backbone(name, **arguments, image_size=32, weights=tmp_path / "narrow.weights.h5")
+            kt.backbone(name, **arguments, image_size=32, weights=file)
 
 
 def test_files_that_are_no_weights(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer import layers, testing
-from keras_transfer.backbones import build, channels
+from keras_transfer.backbones import build, channels, tiny
 from keras_transfer.core import checks
 
 
@@ -145,7 +145,8 @@ def test_the_published_weights_of_efficientnet(monkeypatch, tmp_path):
 
 
 def test_contract():
-    testing.check_backbone(named("VGG16", weights=None, channels=2))
+    backbone = named("VGG16", weights=None, channels=2)
+    testing.check_backbone(kt.backbone(backbone, output="block2_pool"))
 
 
 def test_every_channel_learns_filters_of_its_own():
@@ -176,25 +177,23 @@ def test_what_was_done_is_in_the_source():
 @pytest.mark.parametrize("ending", ["new.weights.h5", "old.h5"])
 def test_weights_of_a_file_are_adapted_or_taken_as_they_are(ending, tmp_path):
     """A file for RGB is widened; one that was saved for as many channels is loaded."""
-    plain = keras.applications.MobileNetV2(
-        weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35
-    )
+    image = keras.Input((32, 32, 3))
+    plain = keras.Model(image, tiny.network(image))
     narrow, own = tmp_path / f"narrow-{ending}", tmp_path / f"own-{ending}"
     save(plain, narrow)
-    options = {"arguments": {"alpha": 0.35}, "side": 32}
-    wide = named("MobileNetV2", weights=narrow, channels=4, **options)
+    wide = named("tiny", weights=narrow, channels=4)
     pictures = grey(32)
     expected = np.asarray(plain(pictures.repeat(3, axis=-1) / 127.5 - 1))
     assert gap(features(wide, pictures.repeat(4, axis=-1)), expected) <= 1e-5
 
-    kernel = wide.get_layer("Conv1").kernel
+    kernel = wide.get_layer("stem_conv").kernel
     kernel.assign(kernel * np.arange(1, 5).reshape(1, 1, 4, 1))
     save(wide, own)
-    again = named("MobileNetV2", weights=own, channels=4, **options)
+    again = named("tiny", weights=own, channels=4)
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 4)).astype("float32")
     np.testing.assert_array_equal(features(again, pixels), features(wide, pixels))
-    with pytest.raises(checks.InputError, match="must be a weights file of MobileNetV2"):
-        named("MobileNetV2", weights=own, channels=5, **options)
+    with pytest.raises(checks.InputError, match="must be a weights file of tiny"):
+        named("tiny", weights=own, channels=5)
 
 
 def save(model, path):
@@ -229,12 +228,12 @@ def test_real_weights_on_real_grey_photos(real_data):
     file = (
         real_data / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
     )
-    options = {"weights": file, "side": 224, "arguments": {"alpha": 0.35}}
+    options = {"weights": file, "side": 96, "arguments": {"alpha": 0.35}}
     photos = sorted((real_data / "caltech24" / "test" / "crab").iterdir())[:4]
     pictures = (
-        kt.data.load_images(photos, 224).mean(axis=-1, keepdims=True).round().astype("float32")
+        kt.data.load_images(photos, 96).mean(axis=-1, keepdims=True).round().astype("float32")
     )
     expected = features(named("MobileNetV2", **options), pictures.repeat(3, axis=-1))
-    for count in (1, 2, 4):
+    for count in (1, 4):
         wide = named("MobileNetV2", channels=count, **options)
         assert gap(features(wide, pictures.repeat(count, axis=-1)), expected) <= 1e-4

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -258,9 +256,10 @@ def test_what_a_preset_is(preset, tmp_path):
     assert not kerashub.is_preset(tmp_path)
 
 
-def test_kerashub_is_not_imported_before_it_is_asked_for():
+def test_kerashub_is_not_imported_before_it_is_asked_for(run_code):
     code = "import sys\nfrom keras_transfer.backbones import kerashub\nassert 'keras_hub' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = run_code(code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_loaded_backbone_needs_no_preset(preset, tmp_path):

@@ -9,6 +9,7 @@ import tarfile
 import threading
 
 import keras
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +17,8 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.core import checks, optional
 from keras_transfer.graphs import paths
+from keras_transfer.testing import backbones as contract
+from keras_transfer.testing import running
 
 pytestmark = pytest.mark.compiled
 
@@ -55,7 +58,7 @@ def test_the_contract_notices_an_export_that_answers_otherwise(module_folders, m
 
     monkeypatch.setattr(kt, "export", off_by_little)
     with pytest.raises(AssertionError, match="exports_equal"):
-        kt.testing.check_backbone(backbone)
+        running.run([contract.exports_equal], backbone)
 
 
 @pytest.mark.slow
@@ -74,7 +77,9 @@ def test_a_real_module_of_2021(real_data, capsys):
     ).values()
     np.testing.assert_allclose(backbone.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-7)
     assert len(backbone.trainable_variables) == 159
-    kt.testing.check_backbone(backbone)
+    # The other checks are of what this layer does for any module.
+    checks_of_the_module = [contract.thawed_weights_move_and_no_others, contract.reloads_equal]
+    running.run([*checks_of_the_module, contract.exports_equal], backbone)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,7 +134,7 @@ def test_arguments_of_the_module(module_folders):
 
 def test_an_export_of_ours_is_a_backbone(tmp_path):
     """Its signature takes bytes of any size; the features are those of the model that was exported."""
-    trunk = kt.backbone("tiny", weights=None)
+    trunk = networks.small()
     kt.export(kt.build_model(trunk, kt.tasks.Classification(["cat", "dog"])), tmp_path / "1")
     backbone = kt.backbone(tmp_path / "1", output="features", image_size=32, trust=True)
     expected = trunk.predict(PIXELS, verbose=0).mean((1, 2))
@@ -342,8 +347,7 @@ def test_what_fine_tuning_moves(module_folders, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_fine_tuning_beats_keeping_it_frozen(module_folders, name):
+def test_fine_tuning_beats_keeping_it_frozen(module_folders):
     """On which background a shape lies, among 6: about 0.23 frozen, 0.35 fine-tuned, at equal epochs and rate."""
     data = kt.data.scenes(
         800,
@@ -362,7 +366,7 @@ def test_fine_tuning_beats_keeping_it_frozen(module_folders, name):
     for plan, arguments in plans.items():
         keras.utils.set_random_seed(0)
         model = kt.build_model(
-            backbone_of(module_folders[name]), kt.tasks.Classification(data.class_names)
+            backbone_of(module_folders["plain"]), kt.tasks.Classification(data.class_names)
         )
         history = kt.fine_tune(model, data, seed=0, verbose=0, **arguments)
         best[plan] = max(history.history["val_accuracy"])

@@ -82,12 +82,9 @@ def probe(network, images, labels):
 
 def test_its_features_read_digits_far_better_than_random_ones():
     digits = load_digits()
-    images = np.repeat(
-        keras.ops.image.resize(digits.images[..., None] * (255 / 16), (32, 32)), 3, axis=-1
-    )
-    assert (
-        probe(build(WEIGHTS), images, digits.target) > probe(build(), images, digits.target) + 0.12
-    )
+    pixels, labels = digits.images[:900, ..., None] * (255 / 16), digits.target[:900]
+    images = np.repeat(keras.ops.image.resize(pixels, (32, 32)), 3, axis=-1)
+    assert probe(build(WEIGHTS), images, labels) > probe(build(), images, labels) + 0.12
 
 
 def test_the_example_writes_a_file_that_fits(tmp_path, monkeypatch):

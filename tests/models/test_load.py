@@ -11,8 +11,6 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.core import checks
 
-pytestmark = pytest.mark.compiled
-
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
 
 
