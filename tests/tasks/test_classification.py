@@ -1,9 +1,10 @@
 import keras
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer import backbones, data, losses, models, tasks, testing
+from keras_transfer import data, losses, models, tasks, testing
 from keras_transfer.core import checks
 
 
@@ -195,9 +196,7 @@ def test_what_fit_logs_of_mixed_targets(named):
     )
     mix, classes = data.Augment(mixup=0.4), {"place": 3} if named else 3
     task = tasks.Classification(3)
-    model = models.build_model(
-        backbones.backbone("tiny", weights=None), {"place": task} if named else task
-    )
+    model = models.build_model(networks.small(), {"place": task} if named else task)
     for layer in model.layers:  # so that it answers in training as it does in prediction
         layer.trainable = layer.name.endswith("_logits")
     models.compile(model, optimizer=keras.optimizers.SGD(0.0))

@@ -122,6 +122,7 @@ def test_every_plan_trains(plan):
     assert next(iter(kt.models.outputs(model).values())).task.chosen is not None
 
 
+@pytest.mark.compiled
 def test_from_labels_to_an_export(tmp_path, capsys):
     data = data_of()
     model = small()
@@ -152,7 +153,6 @@ def test_from_labels_to_an_export(tmp_path, capsys):
     assert [text.decode() for text in tags] == expected
 
 
-@pytest.mark.compiled
 @pytest.mark.realdata
 def test_a_folder_of_pictures_with_two_made_up_tags(real_data, tmp_path, capsys):
     """Whether there is an alpaca, and whether the picture is bright."""
