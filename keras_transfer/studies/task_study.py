@@ -62,7 +62,7 @@ def compare_tasks(
 
     Example:
         >>> import keras_transfer as kt
-        >>> data = kt.data.scenes(160, image_size=32, targets=["class", "background"], test=0.2)
+        >>> data = kt.data.scenes(64, image_size=32, targets=["class", "background"], test=0.2)
         >>> kinds = {name: kt.tasks.Classification(names) for name, names in data.class_names.items()}
         >>> options = {"plan": "full", "epochs": 1, "verbose": 0}
         >>> trunk = kt.backbone("tiny", weights=None)

@@ -28,7 +28,10 @@ def check_backbone(backbone: keras.Model) -> None:
         AssertionError: If it breaks the contract.
 
     Example:
-        >>> check_backbone(kt.backbone("tiny", weights=None))
+        >>> image = keras.Input((32, 32, 3))
+        >>> lower = keras.layers.Conv2D(4, 3, strides=4, name="lower")(image)
+        >>> upper = keras.layers.Conv2D(8, 3, strides=2, name="upper")(lower)
+        >>> check_backbone(kt.backbone(keras.Model(image, upper), preprocess="tf"))
     """
     checks = (
         takes_bytes_and_floats_alike,

@@ -9,8 +9,6 @@ from keras_transfer.core import checks
 from keras_transfer.data.sources import decoding
 from keras_transfer.storage import images
 
-pytestmark = pytest.mark.compiled
-
 RNG = np.random.default_rng(0)
 
 
@@ -25,6 +23,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.compiled
 def test_files_are_decoded_and_hashed_and_failures_named(folder):
     names = ["0.png", "text.jpg", "1.png", "empty.jpg", "cut.png", "missing.png", "3.png"]
     paths = [folder / name for name in names]
@@ -46,6 +45,7 @@ def test_files_are_decoded_and_hashed_and_failures_named(folder):
     assert (checked.failures, checked.digests) == (result.failures, result.digests)
 
 
+@pytest.mark.compiled
 def test_many_files_are_decoded_as_each_by_itself(tmp_path):
     """More than one call decodes, of both kinds of files, with bad ones in between."""
     count, bad = (
@@ -102,7 +102,10 @@ def test_load_images_gives_what_the_training_data_sees(folder):
     np.testing.assert_array_equal(decoding.load_images(paths, (6, 5)), expected)
 
 
-@pytest.mark.parametrize("channels", images.CHANNELS)
+@pytest.mark.parametrize(
+    "channels",
+    [pytest.param(each, marks=[pytest.mark.compiled] * (each == 3)) for each in images.CHANNELS],
+)
 def test_upright_jpegs_and_turned_ones_are_decoded_alike(tmp_path, channels):
     picture = Image.fromarray(RNG.integers(0, 256, (9, 12, 3), dtype=np.uint8))
     tags = Image.Exif()
