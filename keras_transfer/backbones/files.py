@@ -3,7 +3,6 @@
 import os
 import pathlib
 import warnings
-import zipfile
 from typing import Any
 
 import keras
@@ -68,7 +67,7 @@ def read_keras(path: str | os.PathLike, *, trust: bool) -> keras.Model:
             model = keras.models.load_model(file, compile=False, safe_mode=not trust)
     except checks.InputError:
         raise
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as failed:
+    except keras_files.DAMAGED as failed:
         given = f"{str(file)!r} ({checks.first_line(failed)})"
         if "safe_mode" in str(failed) or "unsafe" in str(failed).lower():
             fix = "If you trust who made it, pass trust=True."
@@ -85,11 +84,14 @@ def _check_registered(file: pathlib.Path, parts: list[dict]) -> None:
     known = {"builtins", *rebuilding.LOADED_BY_KERAS}
     for part in parts:
         name, module = part.get("registered_name"), str(part.get("module"))
-        if not isinstance(name, str) or module.partition(".")[0] in known:
+        if not isinstance(name, str):
+            continue
+        is_own = name.startswith("keras_transfer>")
+        if module.partition(".")[0] in known and not is_own:
             continue
         if keras.saving.get_registered_object(name) is None:
             fix = "Import the module that registers it."
-            if name.startswith("keras_transfer>"):
+            if is_own:
                 fix = "Give the loaded model: kt.backbone(kt.load_model(path))."
             raise checks.error(
                 "every class in a model file must be registered before it is loaded",

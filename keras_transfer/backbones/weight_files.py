@@ -3,7 +3,6 @@
 import os
 import pathlib
 import warnings
-import zipfile
 from collections.abc import Iterable
 
 import keras
@@ -11,7 +10,7 @@ import keras
 from keras_transfer.backbones.legacy.layer_order import load_by_order
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
-from keras_transfer.storage import archives
+from keras_transfer.storage import archives, keras_files
 
 __all__ = ["check", "load", "load_whole"]
 
@@ -79,7 +78,7 @@ def load_whole(model: keras.Model, path: pathlib.Path, *, what: str, fix: str = 
             # Keras only warns when a part of the model is missing from the file.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile, UserWarning) as mismatch:
+    except (*keras_files.DAMAGED, UserWarning) as mismatch:
         given = f"{str(path)!r} ({checks.first_line(mismatch)})"
         expected = f"`weights` must be a weights file of {what}"
         raise checks.error(expected, given=given, fix=fix) from mismatch

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import warnings
-import zipfile
 
 import keras
 
@@ -54,7 +53,7 @@ def _loaded(file: pathlib.Path, *, trust: bool) -> keras.Model:
             return keras.models.load_model(file, safe_mode=not trust)
     except checks.InputError:
         raise
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as failed:
+    except keras_files.DAMAGED as failed:
         reason = checks.first_line(failed)
         if "safe_mode" in str(failed) or "unsafe" in str(failed).lower():
             raise checks.error(

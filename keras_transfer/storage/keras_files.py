@@ -6,13 +6,16 @@ the layers that Keras will make. Until Keras reads it, the config is only data.
 
 import os
 import pathlib
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 
 from keras_transfer.core import checks, optional
 from keras_transfer.storage import archives, saved_models
 
-__all__ = ["admit"]
+__all__ = ["DAMAGED", "admit"]
 
 # Python bytecode, and layers that are programs. A Lambda of a registered function holds no code.
 _CODE = {
@@ -21,6 +24,11 @@ _CODE = {
     "TFSMLayer": "a SavedModel",
     "TorchModuleWrapper": "a torch module",
 }
+# What Keras, h5py and zipfile raise for damaged bytes; a NotImplementedError is a RuntimeError.
+DAMAGED = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _WHAT = "whole Keras file"
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import zipfile
 
@@ -143,3 +144,82 @@ def test_a_schedule_of_the_package_is_known_in_a_new_process(tmp_path, run_code)
     model.save(tmp_path / "m.keras")
     done = run_code(NEW_PROCESS, tmp_path / "m.keras")
     assert done.returncode == 0, done.stderr[-500:]
+
+
+def mutated(data, generator):
+    """A file with some bytes changed, a piece missing, or its end cut off."""
+    damaged = bytearray(data)
+    kind = generator.integers(4)
+    at = int(generator.integers(len(data)))
+    if kind == 0:
+        del damaged[at:]
+    elif kind == 1:
+        del damaged[at : at + int(generator.integers(1, 200))]
+    else:
+        for place in generator.integers(len(data), size=1 if kind == 2 else 40):
+            damaged[place] = generator.integers(256)
+    return bytes(damaged)
+
+
+def with_damaged_entry(data, generator):
+    """A whole archive of damaged contents, whose checksums hold."""
+    with zipfile.ZipFile(io.BytesIO(data)) as whole:
+        entries = {name: whole.read(name) for name in whole.namelist()}
+    name = ("model.weights.h5", "config.json")[int(generator.random() < 0.3)]
+    entries[name] = mutated(entries[name], generator)
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w") as archive:
+        for entry, content in entries.items():
+            archive.writestr(entry, content)
+    return result.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_60_damaged_keras_files_raise_the_package_s_error_only(tmp_path):
+    images = keras.Input((8, 8, 3))
+    trunk = keras.Model(images, keras.layers.Conv2D(2, 3)(images))
+    model = kt.build_model(kt.backbone(trunk, preprocess="tf"), kt.tasks.Classification(2))
+    model.save(tmp_path / "whole.keras")
+    data = (tmp_path / "whole.keras").read_bytes()
+    refused = 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        damage = mutated if seed % 3 == 0 else with_damaged_entry
+        (tmp_path / "damaged.keras").write_bytes(damage(data, generator))
+        message = ""
+        try:
+            kt.load_model(tmp_path / "damaged.keras")
+        except checks.InputError as error:
+            message = str(error)
+            refused += 1
+        assert "\n" not in message, seed
+    assert refused > 20
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_60_damaged_h5_files_raise_the_package_s_error_only(tmp_path):
+    images = keras.Input((8, 8, 3))
+    trunk = keras.Model(images, keras.layers.Conv2D(2, 3, name="conv")(images))
+    trunk.save(tmp_path / "whole.h5")
+    trunk.save_weights(tmp_path / "whole.weights.h5")
+    refused = 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        for name in ("whole.h5", "whole.weights.h5"):
+            data = (tmp_path / name).read_bytes()
+            (tmp_path / f"damaged_{name}").write_bytes(mutated(data, generator))
+        try:
+            kt.load_model(tmp_path / "damaged_whole.h5")
+        except checks.InputError:
+            pass
+        else:
+            pytest.fail("no .keras file")
+        try:
+            if seed % 2:
+                kt.backbone(tmp_path / "damaged_whole.h5", preprocess="tf")
+            else:
+                weights = tmp_path / "damaged_whole.weights.h5"
+                kt.backbone(trunk, preprocess="tf", weights=weights)
+        except checks.InputError:
+            refused += 1
+    assert refused > 10
