@@ -15,7 +15,7 @@ from keras_transfer import tasks
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, report
-from keras_transfer.graphs import pixel_range
+from keras_transfer.graphs import logits, pixel_range
 from keras_transfer.layers import marks
 
 __all__ = ["evaluate"]
@@ -208,6 +208,8 @@ def _batches(
                 source.note(warning)
         start = time.perf_counter()
         outputs = predict(images)
+        if not marks.outputs(model):
+            outputs = logits.to_probabilities(model, outputs)
         outputs = {
             name: np.asarray(value) for name, value in _by_name(outputs, named, "outputs").items()
         }

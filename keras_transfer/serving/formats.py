@@ -30,7 +30,8 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
 
     The answers of a classification are `probabilities`, `label` and `classes` (best first), of a regression
     `value`; with several tasks each key is prefixed `task/`. A plain Keras model answers with its outputs by
-    name. Labels, versions and a warm-up request for TensorFlow Serving lie in the folder.
+    name, and with `probabilities` in the place of logits where its compiled loss says that they are logits. Labels,
+    versions and a warm-up request for TensorFlow Serving lie in the folder.
 
     `path` appears when it is complete. `model` stays as it is.
 

@@ -1,6 +1,6 @@
 """What a model offers to its clients: images of any size in, named answers and features out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_transfer import layers
 from keras_transfer.core import checks
+from keras_transfer.graphs import logits
 from keras_transfer.graphs import nodes as graph
 from keras_transfer.layers import marks
 from keras_transfer.storage import images
@@ -24,6 +25,8 @@ class Interface:
         model: The user's model, untouched.
         names: Of its outputs, in the order of `keras.tree.flatten`.
         tasks: Output name to the task that says what the output means; absent where nothing does.
+        activations: Output name to what makes its logits probabilities, for a model of the user's own that was
+            compiled with a loss of logits.
         trunk: From the image to the features; shares all layers with `model`.
         source: The name of the layer that gives the features.
         is_marked: Whether `source` is the mark that `build_model` leaves.
@@ -37,6 +40,7 @@ class Interface:
     model: keras.Model
     names: Sequence[str]
     tasks: Mapping[str, Any]
+    activations: Mapping[str, Callable]
     trunk: keras.Model
     source: str
     is_marked: bool
@@ -59,15 +63,17 @@ class Interface:
             names.append(name)
             if is_task:
                 tasks[name] = maker.task
-        node, tensor = _features(model, nodes)
-        is_marked = isinstance(node.operation, layers.Representation)
+        features = _features(model, nodes)
+        source = makers[id(features)]
+        found = zip(names, logits.activations(model, len(names)), strict=True)
         return cls(
             model,
             names,
             tasks,
-            keras.Model(model.inputs[0], tensor),
-            node.operation.name,
-            is_marked,
+            {name: activation for name, activation in found if activation and name not in tasks},
+            keras.Model(model.inputs[0], features),
+            source.name,
+            isinstance(source, layers.Representation),
         )
 
     @property
@@ -115,6 +121,9 @@ class Interface:
                 found |= {
                     prefix + key: value for key, value in self.tasks[name].decode(output).items()
                 }
+            elif name in self.activations:
+                prefix = f"{name}/" if len(self.names) > 1 else ""
+                found[f"{prefix}probabilities"] = self.activations[name](output)
             else:
                 found[name] = tf.identity(output)
         return {
@@ -148,15 +157,13 @@ def _outputs(model: keras.Model) -> object:
     return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
 
 
-def _features(
-    model: keras.Model, nodes: Sequence[graph.Node]
-) -> tuple[graph.Node, keras.KerasTensor]:
+def _features(model: keras.Model, nodes: Sequence[graph.Node]) -> keras.KerasTensor:
     """Where the features come out: at the mark; without one, below the last layer that has weights."""
     mark = marks.representation(model)
     for node in nodes:
         if mark is not None and node.operation is mark:
-            return node, node.outputs[0]
+            return node.outputs[0]
     weighted = [node for node in nodes if node.inputs and getattr(node.operation, "weights", None)]
     node = weighted[-1] if weighted else nodes[-1]
     is_first = node.inputs[0] is model.inputs[0]
-    return node, node.outputs[0] if is_first else node.inputs[0]
+    return node.outputs[0] if is_first else node.inputs[0]

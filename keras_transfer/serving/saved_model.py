@@ -31,7 +31,7 @@ def write(face: interface.Interface, folder: pathlib.Path) -> str:
     """Writes the signatures, labels, facts and a warm-up request, and says what was written."""
     if not face.is_marked:
         checks.note(
-            f"{face.model.name!r} has no representation mark: `features` are taken at layer {face.source!r}"
+            f"{face.model.name!r} has no representation mark: `features` are the output of layer {face.source!r}"
         )
     if (
         not face.decodes

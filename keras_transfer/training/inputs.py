@@ -14,6 +14,7 @@ from keras_transfer.data import adapt
 from keras_transfer.data.changes import augment
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
+from keras_transfer.training import label_fit
 
 __all__ = ["Inputs", "check", "for_tasks", "inputs", "narrow"]
 
@@ -123,6 +124,7 @@ def check(model: keras.Model, given: Inputs) -> Inputs:
     given = _add_notes(given, _check_pixels(model, given))
     outputs = marks.outputs(model)
     if not outputs:
+        label_fit.check_labels(model, given.targets, given.train.element_spec[1])
         return given
     if given.targets is None:
         targets, *weights = _read_answers(given.sample or given.train)

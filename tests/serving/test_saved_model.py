@@ -347,8 +347,10 @@ def test_plain_keras_models_answer_by_the_names_of_their_outputs(kind, pictures,
     last = model.get_layer("last")
     outputs = features @ last.kernel.numpy() + last.bias.numpy()
     path = kt.export(model, tmp_path / "1")
+    source = trunk.name if kind == "sequential" else trunk.layers[-1].name
     assert capsys.readouterr().out.startswith(
-        f"keras_transfer: '{kind}' has no representation mark: `features` are taken at layer 'last'\n"
+        f"keras_transfer: '{kind}' has no representation mark: "
+        f"`features` are the output of layer '{source}'\n"
     )
     loaded = tf.saved_model.load(str(path))
     answers = call(loaded, "pixels", images=pictures)
@@ -361,3 +363,21 @@ def test_plain_keras_models_answer_by_the_names_of_their_outputs(kind, pictures,
     np.testing.assert_allclose(given, features, rtol=1e-5, atol=1e-3)
     assert not (path / "assets" / "labels.txt").exists()
     assert kt.verify(path, model, pictures)["labels"] == {"agree": 0, "of": 0}
+
+
+def test_logits_become_probabilities_and_the_representation_is_below_them(tmp_path, pictures):
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, keras.layers.Dense(4, name="logits")(x))
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    path = kt.export(model, tmp_path / "1")
+    loaded = tf.saved_model.load(str(path))
+    inputs = core_images.resize(pictures, (8, 8)).numpy()
+    answers = call(loaded, "pixels", images=pictures)
+    assert set(answers) == {"probabilities"}
+    expected = keras.ops.softmax(model.predict(inputs, verbose=0))
+    np.testing.assert_allclose(answers["probabilities"], expected, rtol=1e-5)
+    assert call(loaded, "features", images=pictures)["features"].shape == (len(pictures), 3)
+    facts = json.loads((path / "assets.extra" / "keras_transfer.json").read_text())
+    assert facts["features"]["layer"] == "pool"
+    kt.verify(path, model, pictures)
