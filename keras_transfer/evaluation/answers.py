@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import tasks
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks, lookup, one_hot
 
-__all__ = ["Answers", "Mistake", "Result"]
+__all__ = ["Answers", "Mistake", "Result", "data_uri", "thumbnail"]
 
 THUMBNAIL = 96  # pixels of the longer side
 LOSSLESS = 48  # up to this size a PNG is as small as a JPEG
@@ -110,7 +110,7 @@ class Answers:
 
         mistakes = []
         largest_first = sorted(self._mistakes, key=lambda item: (-item[0], -item[1]))
-        for error, place, target, output, thumbnail in largest_first:
+        for error, place, target, output, picture in largest_first:
             file = files[-place] if files else None
             mistake = Mistake(
                 index=-place,
@@ -118,7 +118,7 @@ class Answers:
                 predicted=self.task.describe(output),
                 score=float(error),
                 file=file,
-                picture=_data_uri(thumbnail),
+                picture=data_uri(picture),
             )
             mistakes.append(mistake)
         if self.task.draws_examples:
@@ -130,6 +130,9 @@ class Answers:
         if outputs.ndim != 2:
             expected = f"without `task`, the outputs of `{self.name}` must have shape (batch, classes or numbers)"
             raise checks.error(expected, given=outputs.shape, fix="Say what they are with `task=`.")
+        adds_up = np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and outputs.shape[1] > 1
+        ids = one_hot.class_ids(targets, classes=outputs.shape[1]) if adds_up else None
+        targets = targets if ids is None else ids
         fitting = (kind.infer(targets, outputs, self.class_names) for kind in tasks.TASKS.values())
         task = next(task for task in fitting if task is not None)
         return _with_names(task, self.class_names)
@@ -149,8 +152,8 @@ class Answers:
             if errors[i] <= 0 or (is_full and errors[i] <= self._mistakes[0][0]):
                 break
             place = -(first + rows[i])  # all differ, so that the heap never compares arrays
-            thumbnail = _thumbnail(images[rows[i]])
-            heapq.heappush(self._mistakes, (errors[i], place, targets[i], outputs[i], thumbnail))
+            picture = thumbnail(images[rows[i]])
+            heapq.heappush(self._mistakes, (errors[i], place, targets[i], outputs[i], picture))
             if len(self._mistakes) > self.keep:
                 heapq.heappop(self._mistakes)
 
@@ -176,7 +179,7 @@ def _are_numbers(names: Sequence[str]) -> bool:
     return list(names) == [str(i) for i in range(len(names))]
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray | None:
+def thumbnail(image: np.ndarray) -> np.ndarray | None:
     """Returns the image as uint8 RGB, its longer side at most THUMBNAIL; None for what is no picture."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
@@ -190,7 +193,8 @@ def _thumbnail(image: np.ndarray) -> np.ndarray | None:
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
 
-def _data_uri(image: np.ndarray | None) -> str | None:
+def data_uri(image: np.ndarray | None) -> str | None:
+    """Returns a picture as the address of an HTML image; None for None."""
     if image is None:
         return None
     if max(image.shape[:2]) <= LOSSLESS:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn import metrics
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, one_hot
 
 __all__ = ["class_ids", "classification_scores", "confused", "probability_rows"]
 
@@ -104,7 +104,7 @@ def probability_rows(values: np.ndarray, *, classes: int, first: int = 0) -> np.
 
 
 def class_ids(targets: np.ndarray, *, examples: int, classes: int, first: int = 0) -> np.ndarray:
-    """Returns `targets` as int64 of shape (examples,) if they are ids in [0, classes); `first` is the first's index.
+    """Returns ids in [0, classes) or one-hot rows as int64 ids of shape (examples,); `first` is the first's index.
 
     Example:
         >>> class_ids([[0], [2]], examples=2, classes=3)
@@ -113,15 +113,12 @@ def class_ids(targets: np.ndarray, *, examples: int, classes: int, first: int = 
     targets = np.asarray(targets)
     if targets.shape == (examples, 1):
         targets = targets[:, 0]
+    ids = one_hot.class_ids(targets, classes=classes)
+    if ids is not None:
+        targets = ids
     if targets.shape != (examples,):
-        fix = (
-            "Turn one-hot rows into ids with `targets.argmax(-1)`."
-            if targets.shape == (examples, classes)
-            else ""
-        )
-        raise checks.error(
-            f"targets must be class ids of shape ({examples},)", given=targets.shape, fix=fix
-        )
+        expected = f"targets must be class ids of shape ({examples},), or one-hot rows"
+        raise checks.error(expected, given=targets.shape)
     if targets.dtype.kind not in "iubf":
         raise checks.error("targets must be class ids", given=f"values of type {targets.dtype}")
     wrong = ~((targets >= 0) & (targets < classes) & (targets == np.floor(targets)))

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_transfer import losses, metrics
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks, lookup, one_hot
 from keras_transfer.metrics import classification as scoring
 from keras_transfer.metrics import temperature
 from keras_transfer.pages import document
@@ -132,8 +132,11 @@ class Classification(base.Task):
         return [metrics.Accuracy()]
 
     def encode(self, targets: np.ndarray) -> np.ndarray:
-        """Returns class ids of names or ids."""
+        """Returns class ids of names, ids or one-hot rows."""
         values = np.asarray(targets)
+        ids = one_hot.class_ids(values, classes=self.units)
+        if ids is not None:
+            return ids.astype("int32")
         if values.dtype.kind in "USO":
             table = {name: index for index, name in enumerate(self.class_names)}
             return np.array(
@@ -141,7 +144,7 @@ class Classification(base.Task):
             )
         if values.dtype.kind not in "iub" or values.ndim != 1:
             raise checks.error(
-                "`labels` must be class ids, one a picture",
+                f"`labels` must be class ids, one a picture, or one-hot rows of {self.units}",
                 given=f"{values.dtype} of shape {values.shape}",
             )
         wrong = (values < 0) | (values >= self.units)

@@ -312,7 +312,7 @@ def dataset(images, labels):
             "test or validation split",
         ),
         (lambda x, y: (x, y + 1), r"class ids in \[0, 3\)\. Given: 3 at index"),
-        (lambda x, y: (x, np.eye(3, dtype=int)[y]), "argmax"),
+        (lambda x, y: (x, 2 * np.eye(3, dtype=int)[y]), r"or one-hot rows\. Given: \(12, 3\)"),
         (
             lambda x, y: (x, y, np.zeros(12)),
             "labelled example. Given: sample weight 0 for every example",
@@ -408,3 +408,35 @@ def test_another_number_of_channels_says_so(tiny):
         match="must have 3 channels as the model takes. Given: 1. Set `channels=3`",
     ):
         kt.evaluate(tiny, (images[..., :1], labels))
+
+
+def logits_model(loss):
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, keras.layers.Dense(3)(x))
+    model.compile(loss=loss)
+    return model
+
+
+def test_logits_are_measured_as_the_compiled_loss_says():
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    ids = np.array([0, 1, 2, 0, 1, 2])
+    softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = logits_model(softmax)
+    right = (model.predict(images, verbose=0).argmax(1) == ids).mean()
+    assert kt.evaluate(model, (images, ids), verbose=0)["accuracy"] == pytest.approx(right)
+    one_hot = logits_model(keras.losses.CategoricalCrossentropy(from_logits=True))
+    one_hot.set_weights(model.get_weights())
+    report = kt.evaluate(one_hot, (images, np.eye(3)[ids]), verbose=0)
+    assert report["kind"] == "classification"
+    assert report["accuracy"] == pytest.approx(right)
+
+
+def test_one_hot_targets_of_a_task_are_classes():
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    ids = np.array([0, 1, 2, 0, 1, 2])
+    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(3))
+    expected = kt.evaluate(model, (images, ids), verbose=0)
+    for rows in (np.eye(3)[ids], np.eye(3, dtype="uint8")[ids]):
+        report = kt.evaluate(model, (images, rows), verbose=0)
+        assert report["confusion"] == expected["confusion"]

@@ -127,6 +127,7 @@ def test_encode_takes_names_and_ids():
     task = tasks.Classification(["cat", "dog"])
     assert task.encode(np.array(["dog", "cat"])).tolist() == [1, 0]
     assert task.encode(np.array([1, 0])).tolist() == [1, 0]
+    assert task.encode(np.eye(2)[[1, 0]]).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,8 @@ def test_encode_takes_names_and_ids():
         ),
         (np.array([0, -1]), "-1 at index 1"),
         (np.array([0.5, 1.0]), "class ids"),
-        (np.eye(2, dtype=int), "class ids"),
+        (np.eye(3, dtype=int), "one-hot rows of 2. Given"),
+        (np.array([[0.5, 0.5]]), "one-hot rows of 2. Given"),
         (np.array(["cat", "dgo"]), "Close names: 'dog'"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any  # names are a list, or a dict of them
 
 import numpy as np
 
-from keras_transfer.core import checks, labelled
+from keras_transfer.core import checks, labelled, one_hot
 from keras_transfer.data import base, pipeline, pixels, splits
 from keras_transfer.data.targets import encoding, missing, numbers
 
@@ -33,10 +33,10 @@ def from_arrays(
     Args:
         images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels, RGB and alpha with 4, or any
             other number of channels; values 0..255 of any number type.
-        labels: Class ids from 0, class names, or floats (numbers to predict): `(n,)` or numbers `(n, k)`; or a list of
-            tags an image (`kt.data.split_tags` makes them of "a;b"); or a dict of these, by the name of the task. A
-            label may be missing: NaN, None, an empty string, or masked in a masked array; class ids among which some
-            are missing are a list or an array of objects, with None, or masked.
+        labels: Class ids from 0, class names, one-hot rows, or floats (numbers to predict): `(n,)` or numbers `(n, k)`;
+            or a list of tags an image (`kt.data.split_tags` makes them of "a;b"); or a dict of these, by the name of
+            the task. A label may be missing: NaN, None, an empty string, or masked in a masked array; class ids among
+            which some are missing are a list or an array of objects, with None, or masked.
         test: Share of the images to hold out for testing, or `(images, labels)`.
         validation: Share of the images to hold out for validation, or `(images, labels)`.
         class_names: Names in the order of their ids, or a dict of them; by default strings are sorted.
@@ -85,6 +85,7 @@ def from_arrays(
         )
     targets, names, present = encoding.read(labels, class_names=class_names)
     _check_lengths(taken, targets, "images", "labels")
+    _note_one_hot(labels, notes)
     _note_whole_numbers(targets, names, present, notes)
     columns = {"train": (taken, targets, present)}
     for name, (more_images, more_labels) in pairs.items():
@@ -170,6 +171,15 @@ def _check_lengths(pixels: np.ndarray, targets: pipeline.Columns, images: str, l
             name = f"{labels}[{key!r}]" if key else labels
             given = f"{len(pixels)} images, {len(values)} labels"
             raise checks.error(f"`{images}` and `{name}` must have the same length", given=given)
+
+
+def _note_one_hot(labels: Labels, notes: list[str]) -> None:
+    """Says which labels were one-hot rows, for rows of 0 and 1 might be tags, too."""
+    columns = labels if isinstance(labels, Mapping) else {"labels": labels}
+    for name, values in columns.items():
+        if one_hot.class_ids(values) is not None:
+            text = f"`{name}` are one-hot rows: taken as classes; tags are lists of names"
+            notes.append(checks.note(text))
 
 
 def _note_whole_numbers(

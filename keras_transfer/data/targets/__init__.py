@@ -7,6 +7,7 @@ One more kind is a file with these functions, and a row of `KINDS`:
 - `encode(labels, names, name)`: checks labels and makes them an array, one row an image, with the names of classes;
 - `holds(targets, names)`: whether an encoded array is of this kind;
 - `describe(targets, names)`: what it is, for errors;
+- `describe_one(target, names)`: the target of one image, for its caption;
 - `tabulate(targets, names)`: rows of the table that `Data.summary` prints, one column a split;
 - `stratify(targets)`: ids of the groups that splits share out evenly, or None;
 - `count(targets, names)`: how many images each name has, for kinds with names.

@@ -5,11 +5,11 @@ from typing import Any  # a user's labels may hold anything
 
 import numpy as np
 
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks, lookup, one_hot
 from keras_transfer.data.targets import arrays, missing
 
 __all__ = [
-    "check_names", "count", "describe", "encode", "fill", "holds", "reads", "stratify", "tabulate",
+    "check_names", "count", "describe", "describe_one", "encode", "fill", "holds", "reads", "stratify", "tabulate",
 ]  # fmt: skip
 
 fill = missing.fill
@@ -23,7 +23,7 @@ def reads(labels: Any) -> bool:
 def encode(
     labels: Any, *, names: Sequence[str] | None = None, name: str = "labels"
 ) -> tuple[np.ndarray, list[str]]:
-    """Encodes class names (strings) or class ids from 0 (integers).
+    """Encodes class names (strings), class ids from 0 (integers) or one-hot rows.
 
     Args:
         labels: One an image.
@@ -39,8 +39,12 @@ def encode(
     """
     array = arrays.as_array(labels, name)
     names = None if names is None else check_names(names)
+    columns = array.shape[1] if array.ndim == 2 else 0
+    ids = one_hot.class_ids(array)
+    if ids is not None:
+        return _check_ids(ids, names or [str(index) for index in range(columns)], name)
     if array.ndim != 1:
-        fix = "Use `labels.argmax(axis=1)` if they are one-hot; numbers to predict must be floats."
+        fix = "One-hot rows have a single 1 each; numbers to predict must be floats."
         raise checks.error(
             f"`{name}` must hold one class for each image", given=f"shape {array.shape}", fix=fix
         )
@@ -57,6 +61,11 @@ def holds(targets: np.ndarray, names: Sequence[str] | None) -> bool:
 def describe(targets: np.ndarray, names: Sequence[str]) -> str:
     """Names the classes."""
     return f"the classes {lookup.some(names)}"
+
+
+def describe_one(target: int, names: Sequence[str]) -> str:
+    """Returns the name of a class."""
+    return names[int(target)]
 
 
 def count(targets: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -5,20 +5,21 @@ from typing import Any  # a user's labels may hold anything
 
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, one_hot
 from keras_transfer.data.targets import arrays, missing
 
-__all__ = ["describe", "encode", "fill", "holds", "reads", "stratify", "tabulate"]
+__all__ = ["describe", "describe_one", "encode", "fill", "holds", "reads", "stratify", "tabulate"]
 
 fill = missing.fill
 
 
 def reads(labels: Any) -> bool:
-    """Whether labels are floats."""
+    """Whether labels are floats; one-hot rows are classes."""
     try:
-        return np.asarray(labels).dtype.kind == "f"
+        is_float = np.asarray(labels).dtype.kind == "f"
     except ValueError:  # rows of different lengths
         return False
+    return is_float and one_hot.class_ids(labels) is None
 
 
 def encode(
@@ -59,6 +60,11 @@ def holds(targets: np.ndarray, names: Sequence[str] | None) -> bool:
 def describe(targets: np.ndarray, names: Sequence[str] | None) -> str:
     """Says how many numbers an image has."""
     return f"{targets.shape[1]} numbers" if targets.ndim > 1 else "a number"
+
+
+def describe_one(target: Any, names: Sequence[str] | None) -> str:
+    """Returns the numbers of an image."""
+    return ", ".join(f"{number:.4g}" for number in np.ravel(target))
 
 
 def tabulate(targets: Sequence[np.ndarray], names: Sequence[str] | None) -> list[list[str]]:

@@ -119,6 +119,13 @@ def describe(targets: np.ndarray, names: Sequence[str]) -> str:
     return f"the tags {lookup.some(names)}"
 
 
+def describe_one(target: np.ndarray, names: Sequence[str]) -> str:
+    """Returns the tags of an image."""
+    return (
+        ", ".join(name for name, value in zip(names, target, strict=True) if value == 1) or "no tag"
+    )
+
+
 def count(targets: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Returns how many images have each tag."""
     return np.sum(targets == 1, axis=0)

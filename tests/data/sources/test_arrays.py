@@ -283,3 +283,12 @@ def test_copies_of_training_images_in_held_out_arrays_are_noted_or_refused():
         data.from_arrays(pixels, ids, validation=0, test=(pixels, ids))
     found = data.from_arrays(pixels[:4], ids[:4], validation=0, test=(pixels[3:], ids[3:]))
     assert "1 of 3 test images are also in train" in found.notes
+
+
+def test_one_hot_rows_are_classes_and_a_line_says_so(capsys):
+    images = np.zeros((4, 8, 8), "uint8")
+    for rows in (np.eye(2)[[0, 1, 1, 0]], {"kind": np.eye(2, dtype=int)[[0, 1, 1, 0]]}):
+        targets = data.from_arrays(images, rows, validation=None).targets["train"]
+        targets = targets["kind"] if isinstance(targets, dict) else targets
+        assert targets.tolist() == [0, 1, 1, 0]
+        assert "are one-hot rows: taken as classes" in capsys.readouterr().out

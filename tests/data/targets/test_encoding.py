@@ -71,7 +71,8 @@ BAD = {
     ),
     "objects": ((np.array([{}, None], object), None), "dtype object"),
     "ragged": (([[1], [1, 2]], None), "must be an array"),
-    "one-hot": ((np.eye(3, dtype=int), None), "argmax"),
+    "rows of whole numbers": ((2 * np.eye(3, dtype=int), None), "a single 1 each"),
+    "more columns than names": ((np.eye(3), ["a", "b"]), "lie in"),
     "infinite": (([1.0, np.inf], None), "must be finite. Given: inf at index 1"),
     "empty": (([], None), "one label for each image"),
     "names twice": (([0, 1], ["a", "a"]), "'a' more than once"),
@@ -116,3 +117,17 @@ def test_every_class_needs_a_training_image():
         )
     encoding.check_present(np.array([0, 1]), ["a", "b"], fix="")
     assert encoding.absent(np.array([1, 1]), ["a", "b", "c"]) == ["a", "c"]
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "bool"])
+def test_one_hot_rows_are_classes(kind):
+    rows = np.eye(3)[[2, 0, 1, 2]].astype(kind)
+    targets, names = encoding.encode(rows)
+    assert targets.tolist() == [2, 0, 1, 2]
+    assert names == ["0", "1", "2"]
+    assert encoding.encode(rows, class_names=["a", "b", "c"])[1] == ["a", "b", "c"]
+    assert encoding.encode(rows, like=np.zeros((4, 3), "float32"))[0].shape == (4, 3)
+
+
+def test_a_class_without_an_image_is_still_a_column():
+    assert encoding.encode(np.eye(3)[[0, 2, 2]])[1] == ["0", "1", "2"]
