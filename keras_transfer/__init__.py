@@ -32,11 +32,13 @@ __all__ = [
     "load_model",
     "losses",
     "metrics",
+    "model_classes",
     "models",
     "serving",
     "studies",
     "tasks",
     "testing",
+    "to_keras",
     "trainable_table",
     "training",
     "unfreeze",
@@ -59,6 +61,8 @@ _HOMES = {
     "fine_tune": "training",
     "freeze": "training",
     "load_model": "models",
+    "model_classes": "models",
+    "to_keras": "models",
     "trainable_table": "training",
     "unfreeze": "training",
     "verify": "serving",
@@ -87,7 +91,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
 
     # From the file where a room has a file and a verb of one name: mypy would take the file.
     from keras_transfer.evaluation.evaluate import evaluate
-    from keras_transfer.models import build_model, compile, load_model
+    from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify
     from keras_transfer.studies import compare_tasks
     from keras_transfer.training import (

@@ -1,6 +1,7 @@
 """Activations of several trunks, mixed."""
 
 from collections.abc import Sequence
+from typing import Any  # tensors, or constants in their place
 
 import keras
 import numpy as np
@@ -56,11 +57,11 @@ class CrossStitch(keras.layers.Layer):
 
     def call(self, inputs: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
         """Returns as many tensors as it is given, of the same shape."""
-        matrix = ops.cast(self.matrix, self.compute_dtype)
-        return [
-            sum(matrix[k, j] * tensor for j, tensor in enumerate(inputs))
-            for k in range(len(inputs))
-        ]
+        return _mix(inputs, ops.cast(self.matrix, self.compute_dtype))
+
+    def to_keras(self, inputs: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
+        """Computes the same with Keras's own operations, as `kt.to_keras` does."""
+        return _mix(inputs, ops.convert_to_numpy(self.matrix).astype(self.compute_dtype))
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> list[tuple]:
         """The shapes stay."""
@@ -69,3 +70,11 @@ class CrossStitch(keras.layers.Layer):
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         return {**super().get_config(), "own": self.own, "weights": self.per}
+
+
+def _mix(tensors: Sequence, matrix: Any) -> list:
+    """Returns for each row of the matrix the sum of the tensors, each times its column's number."""
+    return [
+        sum(tensor * row[column] for column, tensor in enumerate(tensors))
+        for row in (matrix[index] for index in range(len(tensors)))
+    ]

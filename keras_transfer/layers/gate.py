@@ -1,6 +1,7 @@
 """A task's choice among experts."""
 
 from collections.abc import Sequence
+from typing import Any  # tensors of Keras's backend
 
 import keras
 from keras import ops
@@ -39,13 +40,25 @@ class Gate(keras.layers.Layer):
         """Returns the mean of the experts by the shares."""
         decides, *experts = inputs
         logits = ops.cast(ops.matmul(decides, self.kernel) + self.bias, "float32")
-        shares = ops.cast(ops.softmax(logits), self.compute_dtype)  # (batch, experts)
-        places = (1,) * (len(experts[0].shape) - 1)
-        return sum(
-            ops.reshape(shares[:, index], (-1, *places)) * expert
-            for index, expert in enumerate(experts)
-        )
+        return _mix(experts, ops.cast(ops.softmax(logits), self.compute_dtype))
+
+    def to_keras(self, inputs: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+        """Computes the same with Keras's own layers, as `kt.to_keras` does."""
+        decides, *experts = inputs
+        dense = keras.layers.Dense(len(experts), dtype=self.dtype_policy, name=self.name)
+        logits = ops.cast(dense(decides), "float32")
+        dense.set_weights(self.get_weights())
+        return _mix(experts, ops.cast(ops.softmax(logits), self.compute_dtype))
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
         """The shape of each expert's."""
         return tuple(input_shape[1])
+
+
+def _mix(experts: Sequence, shares: Any) -> Any:
+    """Returns the sum of the experts, each times its column of the shares (batch, experts)."""
+    places = (1,) * (len(experts[0].shape) - 1)
+    return sum(
+        ops.reshape(shares[:, index], (-1, *places)) * expert
+        for index, expert in enumerate(experts)
+    )

@@ -22,6 +22,7 @@ __all__ = [
     "blocks",
     "check_labelled",
     "end_of_trunk",
+    "model_classes",
     "outputs",
     "representation",
     "representations",
@@ -151,6 +152,25 @@ def outputs(model: keras.Model) -> dict[str, TaskOutput]:
     return {name: by_name[name] for name in model.output if name in by_name}
 
 
+def model_classes(model: keras.Model) -> Any:
+    """Returns the names of a model's classes in the order of their ids: a list, or a dict of lists for several tasks.
+
+    Tags are classes, too. It is None where the model has no names, as a plain Keras model.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> model_classes(kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"])))
+        ['cat', 'dog']
+    """
+    names = {
+        name: getattr(layer.task, "class_names", None) for name, layer in outputs(model).items()
+    }
+    known = {name: list(own) for name, own in names.items() if own is not None}
+    if len(names) > 1:
+        return known or None
+    return next(iter(known.values()), None)
+
+
 def shared(model: keras.Model) -> list[keras.KerasTensor]:
     """Returns the deepest tensors that the gradients of all tasks pass, bottom to top.
 
@@ -242,6 +262,7 @@ def settled_losses(
         output = outputs(model)[name]
         labels = labelled.known(of_task, labelled.of_task(weights, name))
         check_labelled(name, labels)
+        output.task.encode(labels)  # raises errors now, not while training
         if not is_trained:
             output.take_unit(labels)
         losses[name] = output.task.loss(labels)

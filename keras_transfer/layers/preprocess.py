@@ -103,21 +103,42 @@ class Preprocess(keras.layers.Layer):
         return ops.concatenate([pixels, ops.full_like(pixels[..., :1], self.plane)], axis=-1)
 
     def _scaled(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
+        if self.mode == "inside":
+            return pixels
+        if self._reverses:
+            pixels = ops.flip(pixels, axis=-1)
+        divisor, mean, deviation = self._statistics()
+        return (pixels / divisor - mean) / deviation
+
+    @property
+    def _reverses(self) -> bool:
+        return MODES[self.mode][0] and self.channels == 3
+
+    def _statistics(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """Returns the divisor, and the mean and deviation of each channel."""
         mean: Any
         deviation: Any
         reverse, divisor, mean, deviation = MODES[self.mode]
-        if self.mode == "inside":
-            return pixels
         if self.channels != 3:
-            order = slice(
-                None, None, -1 if reverse else 1
-            )  # the table's is the network's, ours red, green, blue
+            # The table's order is the network's, ours is red, green, blue.
+            order = slice(None, None, -1 if reverse else 1)
             mean, deviation = (
                 spread(own[order], self.channels, self.channel_mode) for own in (mean, deviation)
             )
-        elif reverse:
-            pixels = ops.flip(pixels, axis=-1)
-        return (pixels / divisor - np.array(mean, "float32")) / np.array(deviation, "float32")
+        return divisor, np.array(mean, "float32"), np.array(deviation, "float32")
+
+    def to_keras(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Computes the same with Keras's own layers, as `kt.to_keras` does."""
+        if self._reverses:
+            inputs = ops.flip(inputs, axis=-1)
+        divisor, mean, deviation = self._statistics()
+        scale, offset = 1 / (divisor * deviation), -mean / deviation
+        pixels = keras.layers.Rescaling(
+            scale.tolist(), offset.tolist(), dtype="float32", name=self.name
+        )(inputs)
+        if not self.plane:
+            return pixels
+        return ops.concatenate([pixels, ops.full_like(pixels[..., :1], self.plane)], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The shape stays, but for the plane."""

@@ -20,6 +20,11 @@ class StopGradient(keras.layers.Layer):
         """Returns `inputs`."""
         return ops.stop_gradient(inputs)
 
+    def to_keras(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Computes the same with Keras's own layers, as `kt.to_keras` does."""
+        stopped = ops.stop_gradient(inputs)
+        return keras.layers.Identity(dtype=self.dtype_policy.name, name=self.name)(stopped)
+
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The shape stays."""
         return input_shape

@@ -92,6 +92,10 @@ class Balance(keras.layers.Layer):
         one = ops.ones((), inputs.dtype)
         return [inputs, *(ops.multiply(inputs, one) for _ in self.names[1:])]
 
+    def to_keras(self, inputs: Any) -> list:
+        """Returns the tensors that the tasks start from, as `kt.to_keras` uses them: no layer is needed."""
+        return list(inputs) if isinstance(inputs, list | tuple) else [inputs] * len(self.names)
+
     def _join(self, of_tasks: Sequence) -> Any:
         """Returns the gradient for the layers below."""
         rows = ops.stack([ops.reshape(ops.cast(each, "float32"), (-1,)) for each in of_tasks])

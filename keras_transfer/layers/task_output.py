@@ -48,6 +48,19 @@ class TaskOutput(keras.layers.Layer):
             return self.task.activate(raw * self.scale + self.offset)
         return self.task.activate(raw)
 
+    def to_keras(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Computes the same with Keras's own layers, as `kt.to_keras` does."""
+        answer = inputs
+        if getattr(self.task, "has_unit", False):
+            scale, offset = (ops.convert_to_numpy(part) for part in (self.scale, self.offset))
+            answer = keras.layers.Rescaling(
+                scale.tolist(), offset.tolist(), dtype="float32", name=f"{self.name}_unit"
+            )(answer)
+        if answer.dtype != "float32":
+            answer = ops.cast(answer, "float32")
+        answer = self.task.activate(answer)
+        return keras.layers.Identity(dtype="float32", name=self.name)(answer)
+
     def take_unit(self, targets: object) -> None:
         """Sets scale and offset from the training targets, if the task has a unit that is not known yet."""
         if getattr(self.task, "has_unit", False) and not self.unit_is_known():

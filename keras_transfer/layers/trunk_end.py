@@ -32,6 +32,10 @@ class Representation(keras.layers.Layer):
         """Returns `inputs`."""
         return inputs
 
+    def to_keras(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Computes the same with Keras's own layers, as `kt.to_keras` does."""
+        return keras.layers.Identity(dtype=self.dtype_policy.name, name=self.name)(inputs)
+
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the shape unchanged."""
         return input_shape

@@ -48,6 +48,12 @@ class Crossentropy(class_loss.ClassLoss):
             dtype=dtype,
         )
 
+    def to_keras(self) -> keras.losses.Loss | None:
+        """Returns Keras's equal loss of class ids; None where labels are smoothed or classes weighted."""
+        if self.label_smoothing or self.class_weights is not None:
+            return None
+        return keras.losses.SparseCategoricalCrossentropy(reduction=self.reduction, name=self.name)
+
     def each(self, targets: object, y_pred: object) -> object:
         """Returns the loss of each example."""
         # Keras finds the softmax behind `y_pred` and works from its logits, so p = 0 stays finite.

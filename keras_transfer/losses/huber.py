@@ -42,6 +42,12 @@ class ScaledHuber(base.TaskLoss):
         self.scale = np.asarray(scale, "float64").tolist()
         self.delta = float(delta)
 
+    def to_keras(self) -> keras.losses.Loss | None:
+        """Returns Keras's equal loss, None in another unit."""
+        if self.scale != 1.0:
+            return None
+        return keras.losses.Huber(delta=self.delta, reduction=self.reduction, name=self.name)
+
     def call(self, y_true: Any, y_pred: Any) -> object:
         """Returns the loss of each example, the mean over its outputs.
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras import ops, saving
+from keras import losses, ops, saving
 
 from keras_transfer.losses import base
 
@@ -31,6 +31,10 @@ class TagCrossentropy(base.TaskLoss):
         dtype: object = None,
     ) -> None:
         super().__init__(reduction=reduction, name=name, dtype=dtype)
+
+    def to_keras(self) -> losses.Loss:
+        """Returns Keras's loss, which is equal where all tags of an example are known, and NaN elsewhere."""
+        return losses.BinaryCrossentropy(reduction=self.reduction, name=self.name)
 
     def call(self, y_true: Any, y_pred: Any) -> object:
         """Returns the loss of each example.

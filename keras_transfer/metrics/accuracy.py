@@ -22,6 +22,10 @@ class Accuracy(keras.metrics.SparseCategoricalAccuracy):
     def __init__(self, name: str = "accuracy", dtype: object = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
+    def to_keras(self) -> keras.metrics.Metric:
+        """Returns Keras's metric, which is equal where targets are class ids."""
+        return keras.metrics.SparseCategoricalAccuracy(name=self.name)
+
     def update_state(self, y_true: object, y_pred: Any, sample_weight: object = None) -> object:
         """Adds a batch.
 

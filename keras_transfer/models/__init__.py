@@ -1,8 +1,9 @@
 """Builds a Keras model of a backbone and tasks, loads it, and finds its parts."""
 
-from keras_transfer.layers.marks import blocks, outputs, representation, shared
+from keras_transfer.layers.marks import blocks, model_classes, outputs, representation, shared
 from keras_transfer.models.build import build_model, compile
 from keras_transfer.models.load import load_model
+from keras_transfer.models.plain import to_keras
 from keras_transfer.models.sharing import (
     SHARING,
     Attention,
@@ -27,7 +28,9 @@ __all__ = [
     "build_model",
     "compile",
     "load_model",
+    "model_classes",
     "outputs",
     "representation",
     "shared",
+    "to_keras",
 ]

@@ -13,7 +13,7 @@ from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import compiling, nodes, paths
 from keras_transfer.layers import marks
-from keras_transfer.models import joint
+from keras_transfer.models import joint, task_model
 from keras_transfer.models import sharing as schemes
 
 __all__ = ["build_model", "compile"]
@@ -88,7 +88,7 @@ def build_model(
             starts = joint.insert_balance(starts, None if is_fixed else balancing, on=balance_on)
         heads = {key: one.head(starts[key], name=key) for key, one in task_by_name.items()}
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
-    make = joint.JointModel if is_joint else keras.Model
+    make = joint.JointModel if is_joint else task_model.TaskModel
     try:
         model = make(backbone.inputs[0], outputs, name=name or backbone.name)
     except ValueError as clash:

@@ -1,6 +1,7 @@
 """A Keras model of several tasks that combines their losses as its `layers.Balance` says."""
 
 import collections
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,14 +16,15 @@ from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
 from keras_transfer.machine.replicas import count_replicas, sum_over_replicas
-from keras_transfer.models import weights_step
+from keras_transfer.models import task_model, weights_step
 
 __all__ = ["JointModel", "insert_balance", "note_memory"]
 
 MEANS = ("mean", "sum_over_batch_size", "mean_with_sample_weight")
 
 
-@keras.saving.register_keras_serializable("keras_transfer")
+@keras.saving.register_keras_serializable("keras_transfer", "JointModel")
+@task_model.call_functional
 class JointModel(keras.Model):
     """A functional model with named outputs, trained as its `layers.Balance` says.
 
@@ -36,8 +38,8 @@ class JointModel(keras.Model):
         >>> import keras_transfer as kt
         >>> tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
         >>> model = kt.build_model(kt.backbone("tiny", weights=None), tasks, balancing="uncertainty")
-        >>> type(model).__name__, sorted(model.output)
-        ('JointModel', ['age', 'kind'])
+        >>> isinstance(model, JointModel), sorted(model.output)
+        (True, ['age', 'kind'])
     """
 
     def part(self, inputs: object, outputs: object, *, name: str | None = None) -> "JointModel":
@@ -68,6 +70,24 @@ class JointModel(keras.Model):
         self._compile_loss = None
         if "_by_task" not in vars(self):  # once: Keras keeps every metric that it was ever given
             self._by_task = [keras.metrics.Mean(name=f"{name}_loss") for name in names]
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Trains as Keras does; class ids that the model does not have are an error before it starts."""
+        task_model.check_class_ids(self, y, options)
+        return super().fit(x, y, *arguments, **options)
+
+    def get_config(self) -> dict:
+        """Returns a config that plain Keras refuses, since it would train without the balancer."""
+        config = super().get_config()
+        if "module" not in config["layers"][0]:  # the format of .h5 files
+            return config
+        return task_model.forbid(config, "the model has several tasks with a balancer")
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "JointModel":
+        """Makes the model of its config."""
+        return super().from_config(task_model.restore(config), custom_objects)
 
     def compile_from_config(self, config: dict) -> None:
         """Compiles as it was saved; Keras leaves that to a model with a `compile` of its own."""
