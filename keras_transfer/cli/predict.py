@@ -3,12 +3,12 @@
 import argparse
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_transfer.cli import options
 
 if TYPE_CHECKING:
-    import keras
+    import keras_transfer as kt
 
 __all__ = ["add_arguments", "main"]
 
@@ -47,17 +47,23 @@ def main(arguments: argparse.Namespace) -> None:
         )
     width = max(len(str(path)) for path in paths)
     for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        height, width, channels = model.input_shape[1:]
-        outputs = model.predict(
-            kt.data.load_images(batch, (height, width), channels=channels), verbose=0
-        )
-        for row, path in enumerate(batch):
-            answer = _answer(model, outputs, row, arguments.top)
+        predictions = kt.predict(model, paths[start : start + BATCH], top=arguments.top)
+        for row in predictions:
             if arguments.json:
-                print(json.dumps({"file": str(path), **answer}))
+                print(json.dumps({"file": row["file"], **_answers(predictions, row)}))
             else:
-                print(f"{path!s:<{width}}  {_line(answer)}")
+                print(f"{row['file']:<{width}}  {predictions.line(row)}")
+
+
+def _answers(predictions: "kt.evaluation.Predictions", row: dict) -> dict:
+    """Returns the answers of all tasks for one image: probabilities by name, or numbers."""
+    answers = {}
+    for name in predictions.tasks:
+        answer = predictions.of_task(row, name)
+        answers[name] = answer.get("probabilities", answer.get("value"))
+        if isinstance(answers[name], float):
+            answers[name] = [answers[name]]
+    return answers
 
 
 def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
@@ -66,12 +72,11 @@ def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
 
     found = []
     for path in given:
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += (
-            inside
-            if not path.is_dir()
-            else [file for file in inside if _is_image(file, images.EXTENSIONS)]
-        )
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(path.rglob("*"))
+        found += [file for file in inside if _is_image(file, images.EXTENSIONS)]
     if not found:
         raise checks.error("there must be images to label", given=", ".join(map(str, given)))
     return found
@@ -79,26 +84,3 @@ def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
 
 def _is_image(file: pathlib.Path, extensions: tuple[str, ...]) -> bool:
     return file.suffix.lower() in extensions and not file.name.startswith(".")
-
-
-def _answer(model: "keras.Model", outputs: Any, row: int, top: int) -> dict:
-    """The answers of all tasks for one image, as JSON has them."""
-    import keras_transfer as kt
-
-    answers = {}
-    for name, layer in kt.models.outputs(model).items():
-        values = outputs[name] if isinstance(outputs, dict) else outputs
-        answers[name] = layer.task.answer(values[row], top=top)
-    return answers
-
-
-def _line(answers: dict) -> str:
-    parts = []
-    for name, value in answers.items():
-        if isinstance(value, dict):
-            shown = [f"{label} {share:6.1%}" for label, share in value.items()] or ["none"]
-        else:
-            shown = [str(number) for number in value]
-        prefix = f"{name}: " if len(answers) > 1 else ""
-        parts.append(prefix + "   ".join(shown))
-    return "   ".join(parts)

@@ -1,6 +1,8 @@
 """What every source of data returns."""
 
+import base64
 import dataclasses
+import html
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled, lookup
-from keras_transfer.data import pipeline
+from keras_transfer.data import pipeline, sheets
 from keras_transfer.data.targets import encoding
 
 __all__ = ["SPLITS", "Data", "from_examples"]
@@ -224,6 +226,51 @@ class Data:
             planes = f" of {self.channels} channel{'s' if self.channels > 1 else ''}"
         end = f"{height} x {width} pixels{planes}, batches of {self.batch_size}, seed {self.seed}, {where}"
         return "\n".join([*lines, end])
+
+    def show(
+        self,
+        split: str = "train",
+        *,
+        count: int = 16,
+        augment: object = None,
+        seed: int = 0,
+    ) -> sheets.Sheet:
+        """Returns a sheet of images with their labels, which notebooks show; `sheet.save("sheet.png")` writes it.
+
+        Args:
+            split: Whose images: "train", "validation" or "test".
+            count: How many, drawn at random.
+            augment: Random changes, as for `kt.fine_tune`: each image is shown with five changed copies of it.
+            seed: Of the draw and of the changes.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> data = kt.data.from_arrays(np.zeros((4, 8, 8), "uint8"), ["a", "b", "a", "b"], validation=None)
+            >>> sorted(data.show(count=4).captions)
+            ['a', 'a', 'b', 'b']
+        """
+        checks.choice(split, tuple(self.examples), name="split")
+        checks.integer(count, name="count")
+        examples = self.examples[split]
+        rows = np.random.default_rng(seed).permutation(len(examples))[:count]
+        chosen = pipeline.batches(examples.pick(rows), size=self.image_size, batch_size=len(rows))
+        images = next(iter(chosen))[0].numpy()
+
+        targets, weights = examples.targets, examples.weights
+        captions = [sheets.caption(targets, self.class_names, weights, row) for row in rows]
+        if augment is not None:
+            return sheets.draw(sheets.changed(images, augment, times=5, seed=seed), captions)
+        columns = min(8, len(rows))
+        starts = range(0, len(rows), columns)
+        return sheets.draw([images[start : start + columns] for start in starts], captions)
+
+    def _repr_html_(self) -> str:
+        split = next(iter(self.examples))
+        picture = base64.b64encode(self.show(split, count=8)._repr_png_()).decode()
+        text = html.escape(self.summary())
+        return (
+            f'<pre>{text}</pre><img src="data:image/png;base64,{picture}" alt="Images of {split}">'
+        )
 
     def __repr__(self) -> str:
         parts = [f"{split}={len(examples)}" for split, examples in self.examples.items()]

@@ -4,8 +4,9 @@ import html
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any  # the values are of every kind that JSON knows
+from typing import Any, NoReturn  # the values are of every kind that JSON knows
 
+from keras_transfer.core import lookup
 from keras_transfer.pages import document
 
 __all__ = ["Record"]
@@ -22,8 +23,10 @@ class Record(Mapping):
         0.5
     """
 
-    def __init__(self, values: dict) -> None:
-        self._values = values
+    def __init__(self, values: Mapping) -> None:
+        self._values = _Values()
+        for name, value in values.items():
+            self._values[name] = _Values(value) if isinstance(value, Mapping) else value
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -60,3 +63,17 @@ class Record(Mapping):
     def _repr_html_(self) -> str:
         source, title = html.escape(self.to_html()), type(self).__name__
         return f'<iframe srcdoc="{source}" style="width:100%;height:48rem;border:0" title="{title}"></iframe>'
+
+
+class _Values(dict):
+    """A dict whose error for an unknown key shows the close ones."""
+
+    def __missing__(self, key: object) -> NoReturn:
+        near = lookup.close(str(key), self)
+        label, names = ("Close keys", near) if near else ("Known", list(self))
+        raise _UnknownKeyError(f"there is no {key!r}. {label}: {', '.join(map(repr, names))}.")
+
+
+class _UnknownKeyError(KeyError):
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError's own text is in quotes

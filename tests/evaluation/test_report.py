@@ -412,3 +412,17 @@ def test_browser_shows_the_accuracy(tmp_path):
     assert scripts == 3  # ours: numbers, sorting; and this test's
     assert visible
     assert pictures == len(report["mistakes"])
+
+
+def test_a_misspelt_key_names_the_close_ones():
+    result = answers.Result(kt.tasks.Regression(), {"mae": 0.5, "rmse": 1.0}, [])
+    report = kt.evaluation.Report(result, {"notes": []})
+    with pytest.raises(KeyError, match=r"there is no 'rsme'\. Close keys: 'rmse'") as error:
+        report["rsme"]
+    assert "\\" not in str(error.value)
+    assert report.get("rsme") is None
+    several = kt.evaluation.Report({"age": result}, {"notes": []})
+    with pytest.raises(KeyError, match="Close keys: 'mae'"):
+        several["age"]["maee"]
+    with pytest.raises(KeyError, match="Known: 'age', 'about'"):
+        several["zzz"]

@@ -23,8 +23,8 @@ def read(
     """Turns labels, or a dict of them, into arrays that a network can learn; where a label is blank the target is 0.
 
     Args:
-        labels: Integers are class ids from 0, strings are class names, floats are numbers to predict, lists of names
-            are tags; or a dict of these by the name of the task. Some may be blank.
+        labels: Integers are class ids from 0, strings are class names, one-hot rows are classes, floats are numbers
+            to predict, lists of names are tags; or a dict of these by the name of the task. Some may be blank.
         class_names: Names in the order of their ids, or a dict of them for some of the entries.
         like: Encoded training targets that these must fit: the same entries, numbers where those are numbers. None for
             the training labels themselves, which must not all be blank.

@@ -17,6 +17,7 @@ from keras_transfer.training.rates import search
 from keras_transfer.training.run import criteria, facts, state
 from keras_transfer.training.run.averages import Averages
 from keras_transfer.training.run.best import Best
+from keras_transfer.training.run.history import History
 from keras_transfer.training.run.insight import Insight
 from keras_transfer.training.run.progress import (
     EpochNumber,
@@ -90,7 +91,7 @@ class Run:
         self._resumed: state.Saved | None = None
         self._epoch_number = EpochNumber([*self.data.passes, self.keeper.passes])
         self._blocks = Insight(self.model, self.start, self.watch) if self.watch else None
-        self.history = keras.callbacks.History()
+        self.history = History()
         self.history.set_model(self.model)
         self.history.epoch, self.history.history = [], {}
 

@@ -122,12 +122,12 @@ def test_every_class_needs_a_training_image():
 @pytest.mark.parametrize("kind", ["int64", "float32", "bool"])
 def test_one_hot_rows_are_classes(kind):
     rows = np.eye(3)[[2, 0, 1, 2]].astype(kind)
-    targets, names = encoding.encode(rows)
+    targets, names, _ = encoding.read(rows)
     assert targets.tolist() == [2, 0, 1, 2]
     assert names == ["0", "1", "2"]
-    assert encoding.encode(rows, class_names=["a", "b", "c"])[1] == ["a", "b", "c"]
-    assert encoding.encode(rows, like=np.zeros((4, 3), "float32"))[0].shape == (4, 3)
+    assert encoding.read(rows, class_names=["a", "b", "c"])[1] == ["a", "b", "c"]
+    assert encoding.read(rows, like=np.zeros((4, 3), "float32"))[0].shape == (4, 3)
 
 
 def test_a_class_without_an_image_is_still_a_column():
-    assert encoding.encode(np.eye(3)[[0, 2, 2]])[1] == ["0", "1", "2"]
+    assert encoding.read(np.eye(3)[[0, 2, 2]])[1] == ["0", "1", "2"]

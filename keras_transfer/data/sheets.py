@@ -1,0 +1,121 @@
+"""A sheet of labelled images, to look at before training."""
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any  # targets and names are one thing, or dicts by task
+
+import numpy as np
+
+from keras_transfer.core import checks, labelled
+from keras_transfer.data.changes import augment as augmenting
+from keras_transfer.data.targets import encoding
+
+__all__ = ["Sheet", "draw"]
+
+SIDE = 1.4  # inches of a picture
+
+
+class Sheet:
+    """A figure of pictures with captions: notebooks show it, `save` writes it.
+
+    Args:
+        figure: The Matplotlib figure.
+        captions: Of the pictures, row by row.
+
+    Example:
+        >>> draw([[np.zeros((4, 4, 3))]], ["cat"]).captions
+        ['cat']
+    """
+
+    def __init__(self, figure: Any, captions: Sequence[str]) -> None:
+        self.figure = figure
+        self.captions = list(captions)
+
+    def __repr__(self) -> str:
+        return f"Sheet({', '.join(self.captions)})"
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=96)
+        return buffer.getvalue()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the figure; the ending is any that Matplotlib knows, such as ".png" or ".pdf"."""
+        try:
+            self.figure.savefig(path)
+        except (OSError, ValueError) as refused:
+            raise checks.error(
+                "`path` must be a file that can be written, such as 'sheet.png'",
+                given=f"{os.fspath(path)!r} ({checks.first_line(refused)})",
+            ) from refused
+
+
+def draw(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str]) -> Sheet:
+    """Draws rows of pictures with values 0..255; a caption stands over the first of its row, or over each picture.
+
+    Args:
+        rows: Pictures `(height, width, channels)`.
+        captions: One a row, or one a picture.
+    """
+    from matplotlib import figure as plotting  # takes a second
+
+    columns = max(map(len, rows))
+    size = (columns * SIDE, len(rows) * SIDE * 1.2)
+    figure = plotting.Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    has_one_a_row = len(captions) == len(rows)
+    waiting = list(captions)
+    for number, (pictures, places) in enumerate(zip(rows, axes, strict=True)):
+        for column, place in enumerate(places):
+            place.set_axis_off()
+            if column >= len(pictures):
+                continue
+            _draw_picture(place, pictures[column])
+            if has_one_a_row and column == 0:
+                place.set_title(captions[number], fontsize=8, loc="left")
+            elif not has_one_a_row:
+                place.set_title(waiting.pop(0), fontsize=8)
+    return Sheet(figure, captions)
+
+
+def _draw_picture(place: Any, picture: np.ndarray) -> None:
+    pixels = np.clip(np.rint(picture), 0, 255).astype("uint8")
+    if pixels.shape[-1] == 1:
+        place.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=255)
+    else:
+        # Of other numbers of channels, the first is shown.
+        shown = pixels if pixels.shape[-1] in (3, 4) else pixels[..., :1].repeat(3, axis=-1)
+        place.imshow(shown)
+
+
+def changed(
+    images: np.ndarray, augment: object, *, times: int, seed: int
+) -> list[list[np.ndarray]]:
+    """Returns for each image the image itself and `times` random changes of it."""
+    rows = [[image] for image in images]
+    changes = augmenting.Augment.of(augment)
+    for number in range(times):
+        for row, image in zip(rows, changes.images(images, (seed, number)).numpy(), strict=True):
+            row.append(image)
+    return rows
+
+
+def caption(targets: Any, names: Any, weights: Any, row: int) -> str:
+    """Returns the label of one example in words, of several tasks one a line.
+
+    Example:
+        >>> caption(np.array([1, 0]), ["cat", "dog"], None, 0)
+        'dog'
+    """
+    if isinstance(targets, Mapping):
+        lines = []
+        for key, values in targets.items():
+            own = names.get(key) if isinstance(names, Mapping) else None
+            text = caption(values, own, labelled.of_task(weights, key), row)
+            lines.append(f"{key}: {text}")
+        return "\n".join(lines)
+    if weights is not None and not np.any(weights[row]):
+        return "no label"
+    kind = encoding.kind_of(targets, names)
+    return kind.describe_one(targets[row], names)

@@ -1,0 +1,226 @@
+"""Answers for images: labels and probabilities, or numbers, as a list that prints as a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any  # images and answers may be many things
+
+import keras
+import numpy as np
+
+from keras_transfer import tasks
+from keras_transfer.core import checks
+from keras_transfer.data import adapt, pixels
+from keras_transfer.evaluation import answers
+from keras_transfer.graphs import logits
+from keras_transfer.layers import marks
+from keras_transfer.pages import document
+
+__all__ = ["Predictions", "predict"]
+
+SHOWN = 24  # rows of the table in a notebook
+
+
+def predict(
+    model: keras.Model, images: Any, *, top: int = 3, batch_size: int = 32
+) -> "Predictions":
+    """Returns what `model` says about images: labels and probabilities, tags, or numbers.
+
+    Args:
+        model: From `kt.build_model`, or a Keras model of your own: its outputs are probabilities where they are in
+            [0, 1] and add up to 1 (logits are turned into them if the compiled loss says so), else numbers.
+        images: Files, a folder of them, an array `(n, height, width, channels)`, or a list of arrays or PIL images
+            of any size. Batches without labels, too, but `Data` is measured with `kt.evaluate`.
+        top: How many classes to list, the likeliest first.
+        batch_size: Images decoded and answered at a time.
+
+    Returns:
+        A list with a dict an image, that prints as a table: `{"file": "a.jpg", "label": "cat", "probabilities":
+        {"cat": 0.9, "dog": 0.1}}`, or `"value"` where the answer is numbers. With several tasks each has a dict of
+        its own, under its name. `predictions.outputs` is what `model.predict` returns.
+
+    Raises:
+        InputError: If there is no such file, or images are not what the model takes.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"]))
+        >>> predictions = predict(model, np.zeros((1, 32, 32, 3), "uint8"))
+        >>> sorted(predictions[0]["probabilities"])
+        ['cat', 'dog']
+    """
+    checks.integer(top, name="top")
+    checks.integer(batch_size, name="batch_size")
+    files: list[str | None] = []
+    outputs: list[Any] = []
+    pictures: list[np.ndarray | None] = []
+    for batch in _batches(model, images, batch_size):
+        outputs.append(model.predict_on_batch(batch.images))
+        files += batch.files or [None] * len(batch.images)
+        for image in np.asarray(batch.images[: SHOWN - len(pictures)]):
+            pictures.append(answers.thumbnail(image))
+    if not outputs:
+        raise checks.error("`images` must have at least one image", given="none")
+
+    whole = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+    by_name, task_by_name = _tasks(model, whole)
+
+    rows: list[dict] = []
+    for index, file in enumerate(files):
+        row: dict = {} if file is None else {"file": file}
+        for name, task in task_by_name.items():
+            answer = _answer(task, by_name[name][index], top)
+            row |= answer if len(task_by_name) == 1 else {name: answer}
+        rows.append(row)
+    return Predictions(rows, tasks=list(task_by_name), outputs=whole, pictures=pictures)
+
+
+class Predictions(list):
+    """A list with a dict an image, see `predict`.
+
+    Args:
+        rows: The dicts.
+        tasks: Names of the tasks.
+        outputs: What the model returned for all images.
+        pictures: Small copies of the first images, for notebooks.
+
+    Example:
+        >>> print(Predictions([{"file": "a.jpg", "label": "cat", "probabilities": {"cat": 0.9}}], tasks=["kind"]))
+        a.jpg  cat  90.0%
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[dict],
+        *,
+        tasks: Sequence[str],
+        outputs: Any = None,
+        pictures: Sequence[np.ndarray | None] = (),
+    ) -> None:
+        super().__init__(rows)
+        self.tasks, self.outputs = list(tasks), outputs
+        self._pictures = list(pictures)
+
+    @property
+    def labels(self) -> Any:
+        """The answers in short, one an image: names, or numbers; with several tasks a dict of these lists."""
+        columns = {}
+        for name in self.tasks:
+            found = [self.of_task(row, name) for row in self]
+            columns[name] = [answer.get("label", answer.get("value")) for answer in found]
+        return columns if len(self.tasks) > 1 else columns[self.tasks[0]]
+
+    def of_task(self, row: Mapping, name: str) -> Mapping:
+        """Returns what a row says about one task."""
+        return row[name] if len(self.tasks) > 1 else row
+
+    def line(self, row: Mapping) -> str:
+        """Returns the answers of all tasks for one image in a line, without the image's name."""
+        parts = []
+        for task in self.tasks:
+            prefix = f"{task}: " if len(self.tasks) > 1 else ""
+            parts.append(prefix + "   ".join(_shares(self.of_task(row, task))))
+        return "   ".join(parts)
+
+    def __repr__(self) -> str:
+        names = [_name(row, number) for number, row in enumerate(self)]
+        width = max(map(len, names), default=0)
+        pairs = zip(names, self, strict=True)
+        return "\n".join(f"{name:<{width}}  {self.line(row)}" for name, row in pairs)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        cells = []
+        for number, row in enumerate(self[:SHOWN]):
+            source = None
+            if number < len(self._pictures):
+                source = answers.data_uri(self._pictures[number])
+            name = document.escape(_name(row, number))
+            picture = f'<img src="{source}" alt="{name}" style="height:64px">' if source else ""
+            columns = "".join(
+                f"<td>{document.escape('   '.join(_shares(self.of_task(row, task))))}</td>"
+                for task in self.tasks
+            )
+            cells.append(f"<tr><td>{picture}</td><td>{name}</td>{columns}</tr>")
+        titles = "".join(
+            f"<th>{document.escape(title)}</th>" for title in ("", "image", *self.tasks)
+        )
+        more = f"<p>and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else ""
+        return f"<table><tr>{titles}</tr>{''.join(cells)}</table>{more}"
+
+
+def _batches(model: keras.Model, images: Any, batch_size: int) -> Iterator:
+    """Yields batches of images as the model takes them."""
+    shape = model.inputs[0].shape
+    if isinstance(images, list | tuple):
+        if not images:
+            raise checks.error("`images` must have at least one image", given="none")
+        if _is_picture(images[0]):
+            images = np.concatenate([_resized(image, shape) for image in images])
+    elif _is_picture(images):
+        images = _resized(images, shape)
+    splits = adapt.split(images, name="images", batch_size=batch_size, image_shape=shape)
+    batches = splits.first("test", "validation", "train")
+    if batches is None:
+        raise checks.error("`images` must have at least one image", given="none")
+    yield from batches.check("images", labelled=False).read()
+
+
+def _is_picture(value: Any) -> bool:
+    """Whether a value is one picture: an array of one, or an image of PIL."""
+    is_array = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+    return is_array and np.ndim(value) in (2, 3)
+
+
+def _resized(image: Any, shape: Any) -> np.ndarray:
+    """Returns one picture as a batch of one, in the size and with the channels that the model takes."""
+    size = None if None in shape[1:3] else tuple(shape[1:3])
+    if getattr(image, "mode", "L") not in ("L", "RGB", "RGBA", "F"):  # PIL's palettes and others
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return pixels.checked(np.asarray(image)[None], size=size, channels=shape[3], name="images")
+
+
+def _tasks(model: keras.Model, outputs: Any) -> tuple[dict, dict]:
+    """Returns the outputs and the tasks by name."""
+    layers = marks.outputs(model)
+    if not layers:
+        outputs = logits.to_probabilities(model, outputs)
+    if isinstance(outputs, Mapping):
+        by_name = dict(outputs)
+    else:
+        names = list(layers) or model.output_names
+        by_name = dict(zip(names, keras.tree.flatten(outputs), strict=True))
+    tasks_by_name = {
+        name: layers[name].task if name in layers else _guess(name, values)
+        for name, values in by_name.items()
+    }
+    return by_name, tasks_by_name
+
+
+def _guess(name: str, values: np.ndarray) -> tasks.Task:
+    """Returns a task for outputs that no task belongs to."""
+    if values.ndim != 2:
+        expected = f"the output {name!r} must be a vector an image"
+        raise checks.error(expected, given=values.shape, fix="Use model.predict.")
+    adds_up = np.allclose(values.sum(axis=1), 1, atol=1e-3)
+    if values.shape[1] > 1 and adds_up and (values >= 0).all():
+        return tasks.Classification(values.shape[1])
+    return tasks.Regression(values.shape[1])
+
+
+def _answer(task: tasks.Task, output: np.ndarray, top: int) -> dict:
+    answer = task.answer(output, top=top)
+    if isinstance(answer, Mapping):
+        return {"label": task.describe(output), "probabilities": dict(answer)}
+    return {"value": answer[0] if len(answer) == 1 else list(answer)}
+
+
+def _shares(answer: Mapping) -> list[str]:
+    """Returns an answer in words, a part an entry."""
+    if "value" in answer:
+        return [str(number) for number in np.ravel(answer["value"])]
+    shares = [f"{label} {share:6.1%}" for label, share in answer["probabilities"].items()]
+    return shares or [answer["label"]]
+
+
+def _name(row: Mapping, number: int) -> str:
+    return row.get("file") or f"image {number}"
