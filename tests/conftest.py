@@ -15,6 +15,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+from keras_transfer.machine import progress
+
 
 def pytest_collection_finish():
     """A tenth of the suite's time went into searching what the imports left in memory, over and over."""
@@ -47,6 +49,12 @@ def _eager(request):
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch):
+    """On a busy machine any pass may take long enough to print a line."""
+    monkeypatch.setattr(progress, "PATIENCE", 600.0)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, report
 from keras_transfer.graphs import logits, pixel_range
 from keras_transfer.layers import marks
+from keras_transfer.machine import progress
 
 __all__ = ["evaluate"]
 
@@ -45,7 +46,8 @@ def evaluate(
             model's own history if it was fine-tuned in this process.
         task: For a model of your own: the task, or a dict of tasks by output name, that measure its outputs.
         max_mistakes: How many of the most confident mistakes of each task the report shows as pictures.
-        verbose: 0 prints no notes; the report has them all the same.
+        verbose: 0 prints no notes, which the report has all the same; 1 shows a bar if it takes over two seconds,
+            2 one line instead; "auto" is 1 on a terminal and in a notebook, else 2.
 
     Returns:
         A `Report`: `report["accuracy"]`, or `report["breed"]["accuracy"]` with several tasks.
@@ -70,7 +72,13 @@ def evaluate(
     clock, outputs = _Clock(), {}
     collected: dict[str, answers.Answers] = {}
     with _weights_that_never_saw(model, source):
-        for first, images, truth, weights, outputs in _batches(model, source, signature, clock):
+        measured = progress.follow(
+            _batches(model, source, signature, clock),
+            f"Measuring {model.name}",
+            total=source.batches.steps,
+            verbose=verbose,
+        )
+        for first, images, truth, weights, outputs in measured:
             names = list(outputs)
             truth = _by_name(truth, names, "targets")
             weights = _by_name(weights, names, "weights")

@@ -4,7 +4,6 @@ import datetime
 import itertools
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any  # data is duck-typed: another room's, or the user's own
 
@@ -18,6 +17,7 @@ from keras_transfer.data.sources import decoding
 from keras_transfer.features import passes, store, writers
 from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 from keras_transfer.layers import trunk_end
+from keras_transfer.machine import progress
 
 __all__ = ["POOLING", "extract"]
 
@@ -67,8 +67,8 @@ def extract(
         overwrite: Whether finished features in the folder may be replaced.
         dtype: "float32", or "float16" for half the size.
         corrupt: "error" stops at image files that cannot be read, "skip" leaves them out; both name them.
-        verbose: 0 prints nothing, 1 shows progress, 2 only notes and one line at the end; "auto" is 1 on a terminal,
-            else 2.
+        verbose: 0 prints nothing, 1 a progress bar after two seconds, 2 one line instead of it; "auto" is 1 on a
+            terminal and in a notebook, else 2.
 
     Returns:
         The arrays by layer path, with the targets and files in the same order.
@@ -86,8 +86,7 @@ def extract(
     if pooling is not None:
         lookup.find(pooling, POOLING, argument="pooling")
     checks.choice(dtype, DTYPES, name="dtype")
-    level: Any = checks.choice(verbose, ("auto", 0, 1, 2), name="verbose")
-    level = (1 if sys.stdout.isatty() else 2) if level == "auto" else level
+    level = progress.verbosity(checks.choice(verbose, ("auto", 0, 1, 2), name="verbose"))
     taps, levels = _taps(model, layers)
     splits, source = _batches(data, taps, split, batch_size, corrupt)
     notes: list[str] = []
@@ -97,7 +96,9 @@ def extract(
 
     weights = keras.tree.flatten(source.weights) if splits.source is not None else []
     if any(np.any(part == 0) for part in weights if part is not None):
-        note(f"some labels are missing, with 0 as target: data.weights[{split!r}] says which")
+        note(
+            f"some labels are missing: their targets are 0, and so are their data.weights[{split!r}]"
+        )
     writer = writers.Memory() if to is None else writers.Folder(to, overwrite=overwrite)
     with writer:
         gathered = _Gathered()
@@ -232,7 +233,8 @@ def _compute_features(
     if warning:
         note(warning)
     items = itertools.chain([first], filled)
-    yield from passes.run(compute, items, total=source.steps, verbose=level)
+    label = f"Computing features with {model.name}"
+    yield from passes.run(compute, items, label=label, total=source.steps, verbose=level)
 
 
 def _further(source: batches.Batches) -> Iterator[np.ndarray]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import Any  # items are whatever the caller's function takes
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks
+from keras_transfer.machine import progress
 
 __all__ = ["narrow", "run"]
 
@@ -18,30 +18,31 @@ AT_ONCE = 3  # batches: an operation that cannot use all cores leaves them to an
 
 
 def run(
-    work: Callable[[Any], Any], items: Iterable, *, total: int | None = None, verbose: int = 0
+    work: Callable[[Any], Any],
+    items: Iterable,
+    *,
+    label: str = "",
+    total: int | None = None,
+    verbose: str | int = 0,
 ) -> Iterator[tuple[Any, Any]]:
     """Yields each item with the result of `work`, in order.
 
     Args:
         work: Called once for each item, in threads.
         items: Batches.
+        label: What is done, for the progress bar.
         total: How many there are, for the progress bar.
-        verbose: 0 shows nothing, 1 a progress bar, 2 one line at the end.
+        verbose: 0 shows nothing; if it takes over two seconds, 1 shows a progress bar, 2 one line at the end.
 
     Example:
         >>> list(run(abs, [-1, -2]))
         [(-1, 1), (-2, 2)]
     """
-    progress = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
     items = iter(items)
     # The first one alone: a function of TensorFlow traces in its first call.
     first = ((item, work(item)) for item in itertools.islice(items, 1))
-    number = 0
-    for number, result in enumerate(itertools.chain(first, _run_ahead(work, items)), 1):
-        yield result
-        progress.update(number, finalize=False)
-    if number:
-        progress.update(number, finalize=True)
+    results = itertools.chain(first, _run_ahead(work, items))
+    yield from progress.follow(results, label, total=total, verbose=verbose)
 
 
 def _run_ahead(work: Callable[[Any], Any], items: Iterable) -> Iterator[tuple[Any, Any]]:

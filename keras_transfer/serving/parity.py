@@ -10,14 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks
+from keras_transfer.core.checks import ParityError
 from keras_transfer.data import adapt
+from keras_transfer.machine import progress
 from keras_transfer.serving import interface, saved_model
 
 __all__ = ["ParityError", "verify"]
-
-
-class ParityError(ValueError):
-    """An exported model does not answer as Keras does; the message says where."""
 
 
 def verify(
@@ -63,7 +61,8 @@ def verify(
         autograph=False,
     )
     comparison = _Comparison(face, tolerance)
-    for pixels in _batches(dataset, face):
+    label = f"Comparing {path} with {model.name}"
+    for pixels in progress.follow(_batches(dataset, face), label):
         answers, features = by_keras(face.resize(tf.constant(pixels)))
         comparison.add("pixels", answers, signatures["pixels"](images=tf.constant(pixels)))
         if "image_bytes" in offered.values():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_transfer.core import labelled
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
+from keras_transfer.machine import progress
 
 __all__ = ["Chosen", "calibrate", "choose", "divide_logits"]
 
@@ -88,7 +89,7 @@ def _collect(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns the labelled targets of each task and the model's answers, from one pass over the data."""
     collected: dict[str, tuple[list, list]] = {name: ([], []) for name in marks.outputs(model)}
-    for batch in validation:
+    for batch in progress.follow(validation, "Calibrating on the validation images"):
         images, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
         answers = model.predict_on_batch(images)
         by_task = marks.targets_by_task(model, targets)

@@ -11,11 +11,11 @@ from keras_transfer import losses
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
-from keras_transfer.machine import kernels
+from keras_transfer.machine import kernels, progress
 from keras_transfer.storage import files
 from keras_transfer.training import inputs, recipes
 from keras_transfer.training.cache.settings import Cache
-from keras_transfer.training.run import best, insight, state
+from keras_transfer.training.run import best, criteria, insight, state
 from keras_transfer.training.run.log import Log
 from keras_transfer.training.run.record import Record
 from keras_transfer.training.sessions import Session
@@ -96,7 +96,8 @@ def fine_tune(
             to go on from; None writes nothing.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and
             arguments. It ends as it would have without the kill; callbacks of your own start anew.
-        verbose: As in `fit`; 0 also silences the notes.
+        verbose: As in `fit`; 0 also silences the notes. "auto" shows bars on a terminal and in a notebook, and
+            elsewhere, as in a log file, one line an epoch.
 
     Returns:
         One Keras `History` over all stages, its lists of equal length; `history.record` is the run record. As in
@@ -157,9 +158,10 @@ def fine_tune(
             watch=watched,
             callbacks=callbacks,
             folder=folder,
-            verbose=verbose,
+            verbose=progress.verbosity(verbose),
         )
-        return session.train(saved)
+        with progress.auto_means(verbose):
+            return session.train(saved)
 
 
 def _check_arguments(model: keras.Model, callbacks: object, seed: int | None) -> None:
@@ -231,9 +233,9 @@ def _start_record(
     if not quiet:
         for remark in recipe.data.remarks:
             checks.note(remark)
-    if about_kernels := kernels.describe_choice():
-        record.note(about_kernels)
-    for line in recipe.notes:
+    if not quiet and (advice := kernels.advice()):
+        record.note(advice)
+    for line in [*recipe.notes, *criteria.explain_logs(model)]:
         record.note(line)
     mark = marks.representation(model)
     record.update(
@@ -260,7 +262,10 @@ def _settle_loss(model: keras.Model, data: inputs.Inputs, note: Callable[[str], 
                 keras.ops.convert_to_numpy(part).round(4).tolist()
                 for part in (layer.offset, layer.scale)
             )
-            note(f"Targets of {name!r} standardised (mean {mean}, sd {deviation}).")
+            note(
+                f"{name!r} is learned as (value - {mean}) / {deviation}: mean and standard deviation of the "
+                "training targets. Predictions are in the original unit."
+            )
     merged = {name: settled[name] if name in ours else present.get(name) for name in outputs}
     is_joint = isinstance(model.output, dict)
     compiling.set_loss(model, merged if is_joint else merged[next(iter(merged))])

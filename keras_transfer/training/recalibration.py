@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.data import adapt
 from keras_transfer.graphs import paths
+from keras_transfer.machine import progress
 
 __all__ = ["recalibrate"]
 
@@ -88,7 +89,7 @@ def _estimate(model: keras.Model, norms: list, dataset: Iterable[tuple]) -> None
     count = 0
     sums = [np.zeros(layer.moving_mean.shape) for layer in norms]
     squares = [np.zeros(layer.moving_mean.shape) for layer in norms]
-    for element in dataset:
+    for element in progress.follow(dataset, "Estimating the statistics of batch normalisation"):
         images = element[0] if isinstance(element, tuple) else element
         forward(images)
         size = int(images.shape[0])

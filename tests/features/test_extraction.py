@@ -449,7 +449,7 @@ def test_missing_labels_are_said():
     backbone = kt.backbone("tiny", weights=None)
     found = kt.features.extract(backbone, data, verbose=0)
     assert found.about["notes"] == [
-        "some labels are missing, with 0 as target: data.weights['train'] says which"
+        "some labels are missing: their targets are 0, and so are their data.weights['train']"
     ]
     assert kt.features.extract(backbone, data, split="test", verbose=0).about["notes"] == []
 

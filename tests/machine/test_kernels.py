@@ -18,7 +18,7 @@ def processor(monkeypatch, tmp_path):
         (tmp_path / "cpuinfo").write_text(f"flags : fpu {' '.join(flags)}\n")
 
     monkeypatch.setattr(kernels, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(kernels, "_chosen", False)
+    monkeypatch.setattr(kernels, "_is_told", False)
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.delenv(kernels.SWITCH, raising=False)
     return pretend
@@ -30,7 +30,7 @@ def test_chosen_where_it_gains(processor, monkeypatch):
     assert kernels.in_use() == kernels.OWN
     kernels.choose()
     assert kernels.in_use() == kernels.ONEDNN
-    assert "TF_ENABLE_ONEDNN_OPTS=0" in kernels.describe_choice()
+    assert kernels.advice() == ""  # nobody needs to know
 
 
 @pytest.mark.parametrize("flags", [(), ("sse4_2",), ("avx2", "avx512_vnni"), ("avx2", "amx_tile")])
@@ -39,7 +39,7 @@ def test_left_alone_elsewhere(processor, monkeypatch, flags):
     processor(*flags)
     kernels.choose()
     assert kernels.SWITCH not in os.environ
-    assert kernels.describe_choice() == ""
+    assert kernels.advice() == ""
     assert kernels.in_use() == (kernels.ONEDNN if len(flags) > 1 else kernels.OWN)
 
 
@@ -48,14 +48,17 @@ def test_what_the_user_says_stands(processor, monkeypatch):
     processor("avx2")
     monkeypatch.setenv(kernels.SWITCH, "0")
     kernels.choose()
-    assert (kernels.in_use(), kernels.describe_choice()) == (kernels.OWN, "")
+    assert (kernels.in_use(), kernels.advice()) == (kernels.OWN, "")
 
 
 def test_too_late_is_told(processor):
     processor("avx2")
     kernels.choose()
     assert kernels.in_use() == kernels.OWN
-    assert "import keras_transfer before it" in kernels.describe_choice()
+    line = kernels.advice()
+    assert "put `import keras_transfer` above `import keras`" in line
+    assert "TF_ENABLE_ONEDNN_OPTS=1" in line
+    assert kernels.advice() == ""  # once is enough
 
 
 def test_tensorflow_takes_it():

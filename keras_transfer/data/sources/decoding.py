@@ -3,10 +3,8 @@
 import functools
 import hashlib
 import os
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks
-from keras_transfer.machine import streams
+from keras_transfer.machine import progress, streams
 from keras_transfer.storage import images
 
 __all__ = ["Decoded", "decode_files", "load_images", "unreadable"]
 
-PATIENCE = 3.0  # seconds before progress is shown
 TOGETHER = 16  # files that one call decodes, at most: a call for each small one takes as long as the decoding
 ENOUGH = 2**22  # bytes of files that are decoded at once: large ones are not kept waiting in memory
 
@@ -118,7 +115,10 @@ def decode_files(
 
     pool = futures.ThreadPoolExecutor(workers)
     try:
-        _show_progress(pool.map(work, range(0, len(paths), each)), each, len(paths))
+        results = pool.map(work, range(0, len(paths), each))
+        label = f"Reading {len(paths):,} image files"
+        for _ in progress.follow(results, label, total=len(paths), unit="file", each=each):
+            pass  # `work` has put everything into `result`
     finally:
         is_over.set()  # after Ctrl-C no file is read that nobody wants
         pool.shutdown(cancel_futures=True)
@@ -181,19 +181,3 @@ def _decoder(
             return tf.map_fn(one, data, fn_output_signature=kind, parallel_iterations=1)
 
     return decoded
-
-
-def _show_progress(results: Iterable, each: int, total: int) -> None:
-    """Goes through the results of so many files each, with a counter on a terminal once that takes long."""
-    start = shown = time.monotonic()
-    is_terminal = sys.stderr.isatty()
-    for number, _ in enumerate(results, 1):
-        now, done = time.monotonic(), min(number * each, total)
-        if is_terminal and now - start > PATIENCE and (now - shown > 0.2 or done == total):
-            shown = now
-            print(
-                f"\rdecoding images: {done} of {total}",
-                end="\n" if done == total else "",
-                file=sys.stderr,
-                flush=True,
-            )

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -86,8 +85,8 @@ class Outputs:
         def run(folder: object = None) -> features.Features:
             place = "in memory" if folder is None else f"in '{self._folder.path}'"
             self.note(
-                f"Caching frozen-layer outputs ({shown}) of {self.rows.describe(kind)} {place}; "
-                "disable with cache='off'."
+                f"The frozen layers run once, not in every epoch: their outputs for {self.rows.describe(kind)} "
+                f"are kept {place} ({shown}). cache='off' turns this off."
             )
             with memory.bfloat16() if self._precision != "float32" else contextlib.nullcontext():
                 return self._run(kind, tensors, trace, dtype=dtype, folder=folder)
@@ -99,7 +98,9 @@ class Outputs:
         else:
             result = run()
         if is_found:
-            self.note(f"Using frozen-layer outputs ({shown}) cached in '{self._folder.path}'.")
+            self.note(
+                f"The frozen layers need not run: an earlier run kept their outputs in '{self._folder.path}' ({shown})."
+            )
 
         for name in tensors:
             array = result.arrays.pop(name)
@@ -140,9 +141,15 @@ class Outputs:
                 name: (tuple(each.shape[1:]), np.dtype(dtype)) for name, each in tensors.items()
             }
             writer.open(specs, rows=total)
-            show = 1 if self.verbose in (1, "auto") and sys.stdout.isatty() else 0
             length = int(images.cardinality())
-            for _, values in passes.run(work, images, total=length, verbose=show):
+            done = passes.run(
+                work,
+                images,
+                label="Running the frozen layers",
+                total=length,
+                verbose=self.verbose,
+            )
+            for _, values in done:
                 writer.add(values)
             return writer.close(about={"examples": total, "dtype": dtype})
 
@@ -153,7 +160,7 @@ class Outputs:
     @functools.cached_property
     def _precision(self) -> str:
         if self.cache.precision != "float32" and not memory.has_bfloat16():
-            self.note("Computing frozen-layer outputs in float32: this processor has no bfloat16.")
+            self.note("The frozen layers compute in float32: this processor has no bfloat16.")
             return "float32"
         return self.cache.precision
 

@@ -7,8 +7,9 @@ import keras
 from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
 from keras_transfer.losses import TaskLoss
+from keras_transfer.machine import progress
 
-__all__ = ["ERROR", "JointError", "add_error", "evaluate", "monitor"]
+__all__ = ["ERROR", "JointError", "add_error", "evaluate", "explain_logs", "monitor"]
 
 ERROR = "val_error"
 PERFECT = 0.01  # added to the error rate, so that a perfect task does not decide the geometric mean
@@ -62,9 +63,39 @@ def add_error(model: keras.Model, logs: dict) -> None:
         logs[ERROR] = math.exp(sum(math.log(max(error, 1e-12)) for error in errors) / len(errors))
 
 
+def explain_logs(model: keras.Model) -> list[str]:
+    """Returns a line for each kind of number that the logs of several tasks have besides losses and metrics.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> explain_logs(kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(2)))
+        []
+    """
+    lines = []
+    if monitor(model) == ERROR:
+        lines.append(
+            f"{ERROR} is the geometric mean of the tasks' errors, each the share of wrong answers or, where there is "
+            "none, the loss. The epoch with the lowest is the best."
+        )
+    balance = marks.balance(model)
+    if balance is not None and not getattr(balance.balancer, "is_constant", False):
+        names = ", ".join(f"{name}_factor" for name in balance.names)
+        of_what = "gradients" if balance.looks_at_gradients else "loss"
+        lines.append(
+            f"{names}: what {type(balance.balancer).__name__} multiplied a task's {of_what} by, in the last step of "
+            "the epoch."
+        )
+    return lines
+
+
 def evaluate(model: keras.Model, validation: object) -> dict[str, float]:
     """Returns what the logs of an epoch say of validation, measured outside `fit`."""
-    logs = model.evaluate(validation, return_dict=True, verbose=0)
+    measured = progress.Progress("Measuring on the validation images")
+    counter = keras.callbacks.LambdaCallback(
+        on_test_batch_end=lambda batch, logs=None: measured.add()
+    )
+    logs = model.evaluate(validation, return_dict=True, verbose=0, callbacks=[counter])
+    measured.finish()
     logs = {f"val_{name}": value for name, value in logs.items()}
     add_error(model, logs)
     return logs

@@ -7,6 +7,7 @@ from PIL import Image
 
 from keras_transfer.core import checks
 from keras_transfer.data.sources import decoding
+from keras_transfer.machine import progress
 from keras_transfer.storage import images
 
 RNG = np.random.default_rng(0)
@@ -141,11 +142,13 @@ def test_many_failures_are_cut_short():
     assert decoding.listing(reasons) == "0 (bad), 1 (bad), 2 (bad), 3 (bad), 4 (bad) and 4 more"
 
 
-def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys, folder):
-    monkeypatch.setattr(decoding, "PATIENCE", -1.0)
+def test_a_long_pass_shows_how_many_files_are_read(monkeypatch, capsys, folder):
     paths = [folder / "0.png", folder / "1.png"]
     decoding.decode_files(paths, (4, 4), keep=True)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    monkeypatch.setattr(progress, "is_interactive", lambda: True)
     decoding.decode_files(paths, (4, 4), keep=True)
-    assert capsys.readouterr().err.endswith("decoding images: 2 of 2\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith("keras_transfer: Reading 2 image files\n")
+    assert "2/2" in printed

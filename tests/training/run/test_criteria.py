@@ -33,6 +33,22 @@ def test_what_is_watched(task, expected):
     assert criteria.monitor(kt.build_model(kt.backbone("tiny", weights=None), task)) == expected
 
 
+def test_numbers_of_several_tasks_are_explained_where_they_are_logged(capsys):
+    model = model_of(balancing="uncertainty")
+    lines = criteria.explain_logs(model)
+    assert len(lines) == 2
+    assert lines[0].startswith("val_error is the geometric mean of the tasks' errors")
+    assert lines[1].startswith(
+        "kind_factor, age_factor: what Uncertainty multiplied a task's loss by"
+    )
+    data = kt.data.from_arrays(PIXELS, {"kind": KIND, "age": AGE}, image_size=16)
+    history = kt.fine_tune(model, data, stages=[kt.Stage(epochs=1)], verbose=2)
+    assert {"val_error", "kind_factor", "age_factor"} <= set(history.history)
+    printed = capsys.readouterr().out
+    assert all(f"keras_transfer: {line}\n" in printed for line in lines)
+    assert criteria.explain_logs(model_of("kind")) == []
+
+
 def test_losses_of_ones_own_are_summed_as_they_say():
     model = model_of()
     model.compile("sgd", {"kind": "sparse_categorical_crossentropy", "age": "mse"})
