@@ -3,6 +3,9 @@
 A source is a function that returns `Data`: one file in `data/sources/` (its docstring says how), and its name below.
 """
 
+from typing import TYPE_CHECKING
+
+from keras_transfer.core import lookup
 from keras_transfer.data.base import Data
 from keras_transfer.data.changes.augment import PRESETS, Augment, Passes
 from keras_transfer.data.mixture import mix
@@ -10,12 +13,15 @@ from keras_transfer.data.sources.arrays import from_arrays
 from keras_transfer.data.sources.decoding import load_images
 from keras_transfer.data.sources.folder import from_folder, labelled_folder
 from keras_transfer.data.sources.glyphs import glyphs, render_glyphs
-from keras_transfer.data.sources.listing import class_names_of
 from keras_transfer.data.sources.scenes import COLOURS, SHAPES, TEXTURES, render_scenes, scenes
 from keras_transfer.data.targets.tags import split_tags
+from keras_transfer.storage.listing import class_names_of
 
 __all__ = [
     "COLOURS", "PRESETS", "SHAPES", "TEXTURES", "Augment", "Data", "Passes", "class_names_of", "from_arrays",
     "from_folder", "glyphs", "labelled_folder", "load_images", "mix", "render_glyphs", "render_scenes", "scenes",
     "split_tags",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
+    __getattr__ = lookup.no_such_name(__name__, __all__)

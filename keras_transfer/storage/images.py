@@ -14,11 +14,10 @@ from keras_transfer.core import checks
 from keras_transfer.machine import streams
 
 __all__ = [
-    "CHANNELS", "EXTENSIONS", "FORMATS", "LUMINANCE", "decode", "decode_upright", "header", "is_upright", "load",
+    "CHANNELS", "FORMATS", "LUMINANCE", "decode", "decode_upright", "header", "is_upright", "load",
     "orientation", "reason", "resize",
 ]  # fmt: skip
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 FORMATS = "JPEG, PNG, WebP, BMP or GIF"
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
 # Shares of red, green and blue in the luminance, in 65536 parts: ITU-R BT.601, as in Pillow. Grey stays as it is.

@@ -9,6 +9,6 @@ There are two ways to make the result:
   pixels may be paths.
 
 What the user should know goes through `checks.note` into `notes`; wrong arguments raise `checks.error`. `arrays`,
-`folder`, `glyphs` and `scenes` are sources, `decoding` and `listing` read files for them. Its import and its name in
-`data/__init__.py` make a source public.
+`folder`, `glyphs` and `scenes` are sources, `decoding` and `storage.listing` read files for them. Its import and its
+name in `data/__init__.py` make a source public.
 """

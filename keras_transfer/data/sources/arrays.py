@@ -80,7 +80,7 @@ def from_arrays(
     if channels is None and count != 3:
         notes.append(
             checks.note(
-                f"images keep their {count} channels: a backbone takes them with `channels={count}`"
+                f"the images have {count} channels: make the backbone with `channels={count}`"
             )
         )
     targets, names, present = encoding.read(labels, class_names=class_names)
@@ -152,7 +152,10 @@ def _notes_on_copies(contents: dict[str, np.ndarray], pairs: dict[str, Pair]) ->
             )
         if copies:
             notes.append(
-                checks.note(f"{copies} of {len(contents[name])} {name} images are also in train")
+                checks.note(
+                    f"{copies} of {len(contents[name])} {name} images are among the training images, too: "
+                    "scores on them are too good"
+                )
             )
     return notes
 
@@ -194,7 +197,7 @@ def _note_whole_numbers(
         if 1 < len(ids) <= 100 and np.array_equal(ids, np.arange(len(ids))):
             is_complete = labelled.of_task(present, key) is None
             blanks = "" if is_complete else " and None where one is missing"
-            text = f"`{name}` holds floats: numbers to predict; give integers"
+            text = f"`{name}` holds floats, so the model predicts numbers; give integers"
             notes.append(checks.note(f"{text}{blanks} if 0..{len(ids) - 1} are classes"))
 
 

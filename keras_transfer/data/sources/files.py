@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from keras_transfer.core import checks
 from keras_transfer.data import batches
-from keras_transfer.data.sources import decoding, listing
+from keras_transfer.data.sources import decoding
 from keras_transfer.machine import streams
-from keras_transfer.storage import images
+from keras_transfer.storage import images, listing
 
 __all__ = ["list_images", "read_images"]
 
@@ -37,7 +37,7 @@ def list_images(
         raise checks.error(f"`{name}` must be a folder or a file that exists", given=f"'{root}'")
     paths = sorted(file for file in listing.walk(root) if listing.is_image(file))
     if not paths:
-        fix = f"Images end in {', '.join(images.EXTENSIONS)}."
+        fix = f"Images end in {', '.join(listing.EXTENSIONS)}."
         raise checks.error(
             f"`{name}` must be a folder with images", given=f"none in '{root}'", fix=fix
         )

@@ -4,17 +4,21 @@ import hashlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import base, pipeline, splits
-from keras_transfer.data.sources import decoding, listing
+from keras_transfer.data.sources import decoding
 from keras_transfer.data.targets import encoding
 from keras_transfer.machine import memory
-from keras_transfer.storage import images
+from keras_transfer.storage import images, listing
 
 __all__ = ["from_folder", "labelled_folder"]
+
+VALIDATION = 0.2  # the share by default
 
 
 def from_folder(
@@ -24,25 +28,30 @@ def from_folder(
     image_size: int | tuple[int, int] = 224,
     channels: int = 3,
     batch_size: int = 32,
-    validation: float | str | os.PathLike | None = 0.2,
+    validation: float | str | os.PathLike | None = VALIDATION,
     seed: int = 0,
     corrupt: str = "error",
     cache: str = "auto",
 ) -> base.Data:
-    """Reads a folder of images, one subfolder for each class.
+    """Reads a folder of images, one subfolder for each class; or such folders of its own for each split.
 
     Images are JPEG, PNG, WebP, BMP or GIF at any depth below the folder of their class; hidden files are ignored.
     Each is decoded once and kept in memory as uint8 when all of them take up no more than a quarter of what is free;
     otherwise they are checked once and decoded in every pass. Files of the same content stay in one split.
 
+    A folder that holds "train" ("training") and may hold "val" ("valid", "validation") and "test" ("testing"), with the
+    class folders in each, is read as these say; a line tells what was taken.
+
     Args:
         path: The folder; the names of its subfolders, sorted, are the classes.
-        test: Share of the images to hold out for testing, or a folder of the same layout.
+        test: Share of the images to hold out for testing, or a folder of the same layout; by default the folder "test"
+            beside "train", if there is one.
         image_size: Height and width, or one number for both.
         channels: 3 for RGB, transparency put over white; 1 for its luminance; 4 for RGB and alpha. The same number goes
             to `kt.backbone(..., channels=)`.
         batch_size: Images in a batch.
-        validation: Share of the images to hold out for validation, or a folder.
+        validation: Share of the images to hold out for validation, or a folder; by default the folder "val" beside
+            "train", else 0.2.
         seed: Equal seeds give equal splits and orders.
         corrupt: "error" refuses folders with files that cannot be read, "skip" leaves these files out; both name them.
         cache: "memory" keeps decoded images whatever they take up, "off" never does, "auto" decides.
@@ -62,30 +71,32 @@ def from_folder(
         ...     pixels = np.full((9, 9, 3), len(list(root.rglob("*"))), np.uint8)
         ...     _ = (root / name).write_bytes(tf.io.encode_png(pixels).numpy())
         >>> from_folder(root, image_size=8, validation=0.5)
-        keras_transfer: 4 images of 8x8 are kept decoded in memory (0.0 MB)
+        keras_transfer: 4 images are resized to 8x8 pixels and kept in memory (0.0 MB)
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
     size = checks.image_size(image_size)
     batch_size = checks.integer(batch_size, name="batch_size")
     seed = checks.integer(seed, name="seed", minimum=0)
     _check_options(channels, corrupt, cache)
+    root, held, notes = _use_split_folders(
+        listing.folder_of(path, "path"), {"test": test, "validation": validation}
+    )
     folders: dict[str, str | os.PathLike] = {}
     shares: dict[str, float] = {}
-    for name, value in (("test", test), ("validation", validation)):
+    for name, value in held.items():
         if isinstance(value, (str, os.PathLike)):
             folders[name] = value
         elif value is not None:
             shares[name] = value
     shares = splits.check_shares(shares)
 
-    root = listing.folder_of(path, "path")
-    class_names = listing.class_names_of(root)
-    sources = {"train": listing.list_files(root, class_names, name="path")}
+    class_names, found = listing.list_classes(root)
+    sources = {"train": found}
     for name, folder in folders.items():
         sources[name] = listing.list_files(listing.folder_of(folder, name), class_names, name=name)
-    listing.check_classes(sources["train"], class_names)
 
-    sources, examples, digests, notes = _read(sources, size, channels, corrupt, cache)
+    sources, examples, digests, more = _read(sources, size, channels, corrupt, cache)
+    notes += more
     lost = encoding.absent(sources["train"].ids, class_names)
     if lost:
         raise checks.error(
@@ -147,8 +158,20 @@ def labelled_folder(
     size = checks.image_size(image_size)
     _check_options(channels, corrupt, cache)
     folder = listing.folder_of(path, "path")
+    notes = []
+    folders = listing.find_splits(folder)
+    if folders:
+        if "test" not in folders:
+            expected = "`path` must hold class folders"
+            given = f"splits without 'test' in '{folder}'"
+            fix = f"Give one of the splits, such as '{folders['train']}'."
+            raise checks.error(expected, given=given, fix=fix)
+        folder = folders["test"]
+        line = f"'{path}' is split already: the images are those in {folder.name!r}"
+        notes.append(checks.note(line))
     sources = {"test": listing.list_files(folder, list(class_names), name="path")}
-    sources, examples, digests, notes = _read(sources, size, channels, corrupt, cache)
+    sources, examples, digests, more = _read(sources, size, channels, corrupt, cache)
+    notes += more
     if not len(examples["test"]):
         raise checks.error(
             "`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them."
@@ -165,6 +188,34 @@ def labelled_folder(
     )
 
 
+def _use_split_folders(root: Path, held: Mapping[str, Any]) -> tuple[Path, dict, list[str]]:
+    """Replaces what was left to the defaults by the folders of splits in `root`, if it holds any.
+
+    Args:
+        root: The user's folder.
+        held: The arguments `test` and `validation`.
+
+    Returns:
+        The folder to train on, `held`, and a line about them.
+    """
+    folders = listing.find_splits(root)
+    if not folders:
+        return root, dict(held), []
+    defaults = {"test": None, "validation": VALIDATION}
+    chosen = dict(held)
+    uses, unused = [f"training images from {folders['train'].name!r}"], []
+    for split in ("validation", "test"):
+        if split not in folders:
+            continue
+        if held[split] == defaults[split]:
+            chosen[split] = folders[split]
+            uses.append(f"{split} images from {folders[split].name!r}")
+        else:
+            unused.append(f"; {folders[split].name!r} is not used, as `{split}` was given")
+    line = checks.note(f"'{root}' is split already: {', '.join(uses)}{''.join(unused)}")
+    return folders["train"], chosen, [line]
+
+
 def _check_options(channels: int, corrupt: str, cache: str) -> None:
     checks.choice(channels, images.CHANNELS, name="channels")
     checks.choice(corrupt, ("error", "skip"), name="corrupt")
@@ -174,7 +225,7 @@ def _check_options(channels: int, corrupt: str, cache: str) -> None:
 def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
     return [
         checks.note(
-            f"ignored {_files(source.others)} in '{source.root}': not in a class folder, or not an image by name"
+            f"ignored {_files(source.others)} in '{source.root}' that lie in no class folder or do not end as images do"
         )
         for source in sources.values()
         if source.others
@@ -187,16 +238,16 @@ def _choose_to_keep(
     """Decides whether decoded images are kept in memory, and notes why."""
     needed, free = count * size[0] * size[1] * channels, memory.free_memory()
     keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
-    what = f"{count} images of {size[0]}x{size[1]}"
+    what = f"{count} images are resized to {size[0]}x{size[1]} pixels"
     if keep:
-        notes.append(checks.note(f"{what} are kept decoded in memory ({needed / 1e6:.1f} MB)"))
+        notes.append(checks.note(f"{what} and kept in memory ({needed / 1e6:.1f} MB)"))
     elif cache == "off":
-        notes.append(checks.note(f'{what} are decoded in every pass (cache="off")'))
+        notes.append(checks.note(f"{what}, from their files in every epoch (cache='off')"))
     else:
-        shares = f"{needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        shares = f"{needed / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
         notes.append(
             checks.note(
-                f"{what} are decoded in every pass, they would take up too much memory ({shares})"
+                f"{what}, from their files in every epoch: they would take up too much memory ({shares})"
             )
         )
     return keep
@@ -286,11 +337,9 @@ def _split_main_folder(
     _, groups, counts = np.unique(digests, return_inverse=True, return_counts=True)
     copies = int((counts - 1).sum())
     if copies:
-        text = "1 file repeats" if copies == 1 else f"{copies} files repeat"
+        text = "1 file is a copy" if copies == 1 else f"{copies} files are copies"
         notes.append(
-            checks.note(
-                f"{text} the content of another one in '{source.root}'; equal content stays in one split"
-            )
+            checks.note(f"{text} of others in '{source.root}'; copies stay together, in one split")
         )
         mixed = [
             group
@@ -299,8 +348,9 @@ def _split_main_folder(
         ]
         if mixed:
             names = np.array(source.names())[groups == mixed[0]]
-            text = f"equal content stands in several classes {len(mixed)} times, first in {', '.join(names)}"
-            notes.append(checks.note(f"{text}; it is trained on"))
+            one = "1 image has copies" if len(mixed) == 1 else f"{len(mixed)} images have copies"
+            text = f"{one} in several classes, such as {', '.join(names)}: all are trained on"
+            notes.append(checks.note(text))
     parts = splits.assign(source.ids, shares, seed=seed, groups=groups)
     notes += splits.note_empty(parts, shares)
     return parts

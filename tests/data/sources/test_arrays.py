@@ -114,7 +114,7 @@ def test_the_digest_tells_content_labels_and_their_order_apart():
 def test_whole_floats_are_noted_as_numbers(capsys):
     result = data.from_arrays(IMAGES, np.arange(40) % 3.0)
     assert result.notes == [
-        "`labels` holds floats: numbers to predict; give integers if 0..2 are classes"
+        "`labels` holds floats, so the model predicts numbers; give integers if 0..2 are classes"
     ]
     assert capsys.readouterr().out == f"keras_transfer: {result.notes[0]}\n"
 
@@ -240,7 +240,7 @@ def test_channels_are_those_the_model_takes(has, channels, count, capsys):
     assert found.test.element_spec[0].shape == (None, 8, 8, count)
     if has == count:
         np.testing.assert_array_equal(flat(found.test)[0], pixels[8:])
-    note = "images keep their 2 channels: a backbone takes them with `channels=2`"
+    note = "the images have 2 channels: make the backbone with `channels=2`"
     assert (note in found.notes) == (note in capsys.readouterr().out) == (has == 2)
     shown = {
         1: ("channels=1, ", "8 x 8 pixels of 1 channel,"),
@@ -282,7 +282,10 @@ def test_copies_of_training_images_in_held_out_arrays_are_noted_or_refused():
     ):
         data.from_arrays(pixels, ids, validation=0, test=(pixels, ids))
     found = data.from_arrays(pixels[:4], ids[:4], validation=0, test=(pixels[3:], ids[3:]))
-    assert "1 of 3 test images are also in train" in found.notes
+    assert (
+        "1 of 3 test images are among the training images, too: scores on them are too good"
+        in found.notes
+    )
 
 
 def test_one_hot_rows_are_classes_and_a_line_says_so(capsys):

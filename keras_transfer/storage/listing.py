@@ -1,4 +1,4 @@
-"""The image files of a folder that has one subfolder for each class."""
+"""The image files of a folder that has one subfolder for each class; told without loading TensorFlow."""
 
 import os
 from dataclasses import dataclass
@@ -8,15 +8,25 @@ from typing import NoReturn
 import numpy as np
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data.targets import encoding
-from keras_transfer.storage import images
 
 __all__ = [
-    "Listing", "check_classes", "class_names_of", "folder_of", "is_image", "list_files", "walk",
+    "EXTENSIONS", "Listing", "class_names_of", "find_splits", "folder_of", "is_image", "list_classes", "list_files",
+    "walk",
 ]  # fmt: skip
 
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+
 LAYOUT = "Put the images of each class into a subfolder with its name: photos/cat/1.jpg, photos/dog/2.jpg."
-SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
+# Name of a folder, in small letters: the split that it holds.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass
@@ -68,11 +78,72 @@ def _subfolders(folder: Path) -> list[Path]:
         _raise_unreadable(refused)
 
 
+def find_splits(root: Path) -> dict[str, Path]:
+    """Returns the folders in `root` that hold splits, by split; none where its subfolders are classes.
+
+    A folder holds a split if its name says so, such as "train" or "val", and it has subfolders and no images beside
+    them.
+
+    Raises:
+        InputError: If there are class folders beside those of splits, two folders for one split, or none to train on.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat", "train/dog", "Val/cat"):
+        ...     (root / name).mkdir(parents=True)
+        >>> {split: folder.name for split, folder in find_splits(root).items()}
+        {'validation': 'Val', 'train': 'train'}
+    """
+    splits: dict[str, Path] = {}
+    others = []
+    for folder in _subfolders(root):
+        split = SPLIT_NAMES.get(folder.name.lower())
+        if split is None or not _holds_folders_only(folder):
+            others.append(folder)
+            continue
+        if split in splits:
+            given = f"{splits[split].name!r} and {folder.name!r} in '{root}'"
+            raise checks.error(f"`path` must hold one folder for {split}", given=given)
+        splits[split] = folder
+
+    names = [folder.name for folder in splits.values()]
+    if not splits:
+        _check_not_flat(root, others)
+        return {}
+    classes = [folder.name for folder in others if any(map(is_image, walk(folder)))]
+    if classes:
+        expected = "`path` must hold folders of classes or folders of splits, not both"
+        given = f"{lookup.some(classes)} beside {lookup.some(names)} in '{root}'"
+        fix = f"Move {lookup.some(classes)} elsewhere, or give one split as the folder: '{root / names[-1]}'."
+        raise checks.error(expected, given=given, fix=fix)
+    if "train" not in splits:
+        expected = "`path` must hold a folder 'train' beside those of other splits"
+        raise checks.error(expected, given=f"only {lookup.some(names)} in '{root}'")
+    return splits
+
+
+def _holds_folders_only(folder: Path) -> bool:
+    try:
+        return bool(_subfolders(folder)) and not any(map(is_image, folder.iterdir()))
+    except PermissionError as refused:
+        _raise_unreadable(refused)
+
+
+def _check_not_flat(root: Path, folders: list[Path]) -> None:
+    """Raises an error if all folders are named like splits, but hold images without class folders."""
+    names = [folder.name for folder in folders]
+    if len(names) > 1 and {name.lower() for name in names} <= set(SPLIT_NAMES):
+        given = f"images without class folders in {lookup.some(names)} of '{root}'"
+        fix = "Put the images of each class into a subfolder with its name: photos/train/cat/1.jpg."
+        raise checks.error("`path` must hold one subfolder for each class", given=given, fix=fix)
+
+
 def class_names_of(path: str | os.PathLike) -> list[str]:
     """Returns the names of the classes that `from_folder` finds in a folder; no image is read.
 
     Args:
-        path: The folder; the names of its subfolders, sorted, are the classes.
+        path: The folder; the names of its subfolders, sorted, are the classes. If it holds splits, those of "train".
 
     Raises:
         InputError: If there is no such folder, or it does not hold two or more subfolders.
@@ -86,6 +157,7 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
         ['cat', 'dog']
     """
     root = folder_of(path, "path")
+    root = find_splits(root).get("train", root)
     folders = _subfolders(root)
     names = [folder.name for folder in folders]
     if not folders:
@@ -96,16 +168,6 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
             else f"the empty folder '{root}'"
         )
         raise checks.error("`path` must hold one subfolder for each class", given=given, fix=LAYOUT)
-    if {name.lower() for name in names} <= SPLIT_NAMES and all(
-        _subfolders(folder) for folder in folders
-    ):
-        options = ", ".join(f"{name!r}" for name in names)
-        fix = f"Pass one as `path`, such as '{folders[-1]}', and another as `test` or `validation`."
-        raise checks.error(
-            "`path` must hold one subfolder for each class",
-            given=f"splits ({options}) in '{root}'",
-            fix=fix,
-        )
     for name in names:
         if not name.isprintable():
             raise checks.error(
@@ -119,7 +181,7 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image by its name, and not hidden."""
-    return path.suffix.lower() in images.EXTENSIONS and not path.name.startswith(".")
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 def _raise_unreadable(refused: OSError) -> NoReturn:
@@ -164,18 +226,22 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
         paths += of_class
         ids += [class_names.index(folder.name)] * len(of_class)
     if not paths:
-        fix = f"Images end in {', '.join(images.EXTENSIONS)}. {LAYOUT}"
+        fix = f"Images end in {', '.join(EXTENSIONS)}. {LAYOUT}"
         raise checks.error(
             f"`{name}` must hold images in class folders", given=f"none in '{root}'", fix=fix
         )
     return Listing(root, paths, np.array(ids, np.int64), others)
 
 
-def check_classes(listing: Listing, class_names: list[str]) -> None:
-    """Raises an error if a class folder holds no images."""
-    missing = encoding.absent(listing.ids, class_names)
+def list_classes(root: Path) -> tuple[list[str], Listing]:
+    """Returns the names of the classes in the folder to train on, and its images; each class must have one."""
+    class_names = class_names_of(root)
+    listing = list_files(root, class_names, name="path")
+    counts = np.bincount(listing.ids, minlength=len(class_names))
+    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
     if missing:
-        fix = f"Remove the folder, or add images ({', '.join(images.EXTENSIONS)})."
+        fix = f"Remove the folder, or add images ({', '.join(EXTENSIONS)})."
         raise checks.error(
             "every class folder must hold images", given=f"none in {lookup.some(missing)}", fix=fix
         )
+    return class_names, listing
