@@ -4,6 +4,7 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING
 
+from keras_transfer.core import lookup as _lookup
 from keras_transfer.machine import kernels as _kernels
 
 __version__ = "0.1.0"
@@ -116,7 +117,7 @@ else:  # hidden from type checkers, which would take any misspelt name for one t
             warnings.warn(text, DeprecationWarning, stacklevel=2)
             return importlib.import_module(f"keras_transfer.{_RENAMED[name]}")
         if name not in __all__:
-            raise AttributeError(f"module 'keras_transfer' has no attribute '{name}'")
+            _lookup.no_such_name("kt", __all__)(name)
         if name not in _HOMES:
             return importlib.import_module(f"keras_transfer.{name}")
         value = getattr(importlib.import_module(f"keras_transfer.{_HOMES[name]}"), name)

@@ -33,8 +33,22 @@ def test_every_name_of_a_room_exists_and_is_documented(room):
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="has no attribute 'fine_tun'"):
+    with pytest.raises(
+        kt.InputError, match=r"`kt` has no such name\. .*'fine_tun'. Close names: fine_tune"
+    ):
         kt.fine_tun  # noqa: B018
+    assert not hasattr(kt, "fine_tun")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_unknown_name_in_a_room(room):
+    module = getattr(kt, room)
+    with pytest.raises(kt.InputError, match=rf"`kt\.{room}` has no such name\. Given: 'Detection'"):
+        module.Detection  # noqa: B018
+    assert not hasattr(module, "Detection")
+    name = module.__all__[0]
+    with pytest.raises(AttributeError, match=f"Close names: .*{name}"):
+        getattr(module, f"{name}x")
 
 
 def test_the_old_name_of_a_room_works_and_warns():

@@ -6,7 +6,7 @@ in `FAMILIES`.
 
 from typing import NamedTuple
 
-__all__ = ["CATALOGUE", "FAMILIES", "Family", "Row"]
+__all__ = ["CATALOGUE", "FAMILIES", "Family", "Row", "names"]
 
 
 class Family(NamedTuple):
@@ -95,3 +95,13 @@ CATALOGUE = {
     "Xception": Row("xception", size=299),
     "tiny": Row("tiny", size=32),
 }
+
+
+def names() -> list[str]:
+    """Returns the names that `backbone` knows.
+
+    Example:
+        >>> "MobileNetV2" in names()
+        True
+    """
+    return sorted(CATALOGUE, key=str.lower)

@@ -11,7 +11,7 @@ from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE
 from keras_transfer.core import checks, lookup
 
-__all__ = ["ORIGINS", "Origin", "backbone", "names"]
+__all__ = ["ORIGINS", "Origin", "backbone"]
 
 
 class Origin(NamedTuple):
@@ -39,16 +39,6 @@ ORIGINS = {
         ("preprocess", "output", "trust", "arguments"),
     ),
 }
-
-
-def names() -> list[str]:
-    """Returns the names that `backbone` knows.
-
-    Example:
-        >>> "MobileNetV2" in names()
-        True
-    """
-    return sorted(CATALOGUE, key=str.lower)
 
 
 def backbone(

@@ -4,6 +4,7 @@ A balancer is one file and one row of `BALANCERS`; `Balancer` says what it needs
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from keras_transfer.balancing.base import Balancer
 from keras_transfer.balancing.common_descent import MGDA, CAGrad
@@ -40,6 +41,9 @@ __all__ = [
     "Uncertainty",
     "balancer_of",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
+    __getattr__ = lookup.no_such_name(__name__, __all__)
 
 # name: its class, which can be made without arguments.
 BALANCERS = {

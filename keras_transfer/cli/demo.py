@@ -40,13 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error if nothing can be written."""
+    from keras_transfer.storage import files
+
+    files.check_writable(arguments.out, argument="out")
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Prints a line as each step is done and a table, and leaves a report and a SavedModel of the fine-tuned model."""
     import keras_transfer as kt
-    from keras_transfer.storage import files
 
     out = arguments.out
-    files.check_writable(out, argument="--out")
     print(
         f"Real 8 x 8 digits from scikit-learn: {arguments.shots} training images of each, all others for the test.\n"
         "The pretrained network has never seen a digit: it learned from characters and scenes that the package draws.",

@@ -9,15 +9,16 @@ from keras_transfer.cli import options
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["add_arguments", "main"]
+    import keras_transfer as kt
+
+__all__ = ["add_arguments", "check", "load_data", "main"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     options.add_run(parser)
-    parser.add_argument(
-        "folder", help="one subfolder of images for each class; classes may be absent"
-    )
+    folder = "one subfolder of images for each class; classes may be absent"
+    parser.add_argument("folder", metavar="FOLDER", help=folder)
     parser.add_argument(
         "--out", type=pathlib.Path, metavar="FILE", help="also write the report: .html or .json"
     )
@@ -25,9 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an error if there is no run or no folder."""
+    """Raises an error if there is no run or no folder, or --out is no report."""
+    from keras_transfer.core import checks
+    from keras_transfer.storage import listing
+
     options.check_run(arguments)
-    options.check_folder(arguments.folder, name="FOLDER")
+    listing.folder_of(arguments.folder, "folder")
+    if arguments.out is not None and arguments.out.suffix.lower() not in (".html", ".json"):
+        raise checks.error("--out must end in .html or .json", given=repr(str(arguments.out)))
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -35,7 +41,17 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
 
     model, record = options.load_run(arguments)
-    data = kt.data.labelled_folder(
+    report = kt.evaluate(model, load_data(arguments, model), history=record)
+    print(report)
+    if arguments.out is not None:
+        report.save(arguments.out)
+
+
+def load_data(arguments: argparse.Namespace, model: "keras.Model") -> "kt.data.Data":
+    """Returns the images in FOLDER, labelled by the classes of the model."""
+    import keras_transfer as kt
+
+    return kt.data.labelled_folder(
         arguments.folder,
         _class_names(model),
         image_size=model.input_shape[1:3],
@@ -43,10 +59,6 @@ def main(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         corrupt="skip" if arguments.skip_corrupt else "error",
     )
-    report = kt.evaluate(model, data, history=record)
-    print(report)
-    if arguments.out is not None:
-        report.save(arguments.out)
 
 
 def _class_names(model: "keras.Model") -> list[str]:

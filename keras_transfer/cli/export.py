@@ -5,21 +5,28 @@ import pathlib
 
 from keras_transfer.cli import options
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["SUFFIXES", "add_arguments", "check", "main"]
+
+SUFFIXES = ("",)  # of kt.serving.FORMATS, which loads TensorFlow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     options.add_run(parser)
-    parser.add_argument("path", type=pathlib.Path, help="where to write, such as serving/photos/1")
+    where = "folder to write, such as serving/photos/1"
+    parser.add_argument("path", metavar="PATH", type=pathlib.Path, help=where)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an error if there is no run, or something at the export's place already."""
+    """Raises an error if there is no run, no such format, or something at the export's place already."""
     from keras_transfer.core import checks
 
     options.check_run(arguments)
+    if arguments.path.suffix not in SUFFIXES:
+        expected = "PATH must be a folder: SavedModel is the only format so far"
+        fix = f"Leave out {arguments.path.suffix!r}."
+        raise checks.error(expected, given=repr(str(arguments.path)), fix=fix)
     if arguments.path.exists() and not arguments.overwrite:
         fix = "Choose the next version, or add --overwrite."
         raise checks.error("PATH must be new", given=repr(str(arguments.path)), fix=fix)

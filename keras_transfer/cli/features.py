@@ -1,21 +1,29 @@
 """`keras-transfer features`: computes a backbone's features of images and saves them as arrays."""
 
 import argparse
+import pathlib
 
 from keras_transfer.cli import options
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["FINISHED", "add_arguments", "check", "main"]
+
+FINISHED = "features.json"  # in a folder of features
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
         "images",
+        metavar="IMAGES",
+        type=pathlib.Path,
         nargs="+",
         help="image files or folders; subfolders of a single folder are classes",
     )
     parser.add_argument(
-        "--out", required=True, help="folder for the arrays; read them with kt.features.load"
+        "--out",
+        required=True,
+        type=pathlib.Path,
+        help="folder for the arrays; read them with kt.features.load",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the features of an earlier extraction"
@@ -35,6 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options.add_images(parser)
     options.add_backbone(parser.add_argument_group("model"))
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error if there are no images, or the backbone or --out cannot be used."""
+    from keras_transfer.core import checks
+
+    options.image_files(arguments.images)
+    options.check_backbone(arguments)
+    if (arguments.out / FINISHED).is_file() and not arguments.overwrite:
+        given = f"'{arguments.out}', which holds features"
+        raise checks.error("--out must be a new folder", given=given, fix="Add --overwrite.")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,13 @@
 """The table of commands, and their exit codes."""
 
 import argparse
+import functools
 import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import keras_transfer
 from keras_transfer.cli import wording
@@ -20,15 +21,25 @@ COMMANDS = {
     "train": "fine-tune a backbone on a folder of photos; write the model, a SavedModel, a report and a record",
     "evaluate": "measure a trained model on another folder",
     "predict": "label image files with a trained model",
+    "report": "write the report of a trained model again, or one on other images",
     "features": "compute a backbone's features of images and save them as arrays",
     "cache": "list or delete the outputs of frozen layers that earlier runs stored on disk",
     "export": "write a SavedModel of a trained model and check that it gives the same answers",
+    "verify": "check on images of your own that a SavedModel gives the answers of its model",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line; the usage of some commands fills a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints what is wrong and where to read more, and exits with 2."""
+        self.exit(2, f"keras-transfer: {message} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands; loads nothing that only a command needs."""
-    top = argparse.ArgumentParser(prog="keras-transfer", description="Transfer learning for Keras.")
+    top = Parser(prog="keras-transfer", description="Transfer learning for Keras.")
     version = f"keras-transfer {keras_transfer.__version__}"
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -60,18 +71,20 @@ def _run(chosen: argparse.Namespace) -> int:
     from keras_transfer.core import checks, optional
 
     command = _module(chosen.command)
+    own = argparse.ArgumentParser()
+    command.add_arguments(own)
+    reword = functools.partial(wording.to_options, parser=own)
     try:
         if hasattr(command, "check"):
             command.check(chosen)
         _load_quietly()
-        command.main(chosen)
+        with checks.reworded(reword):
+            command.main(chosen)
     except (checks.InputError, optional.MissingExtraError) as wrong:
-        own = argparse.ArgumentParser()
-        command.add_arguments(own)
-        print(f"keras-transfer: {_one_line(wording.to_options(str(wrong), own))}", file=sys.stderr)
+        print(f"keras-transfer: {_one_line(reword(str(wrong)))}", file=sys.stderr)
         return 2
-    except OSError as refused:
-        print(f"keras-transfer: {_one_line(str(refused))}", file=sys.stderr)
+    except (OSError, checks.ParityError) as failed:
+        print(f"keras-transfer: {_one_line(reword(str(failed)))}", file=sys.stderr)
         return 1
     return 0
 

@@ -4,6 +4,7 @@ import argparse
 import ast
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,10 @@ __all__ = [
     "add_backbone",
     "add_images",
     "add_run",
-    "check_folder",
+    "check_backbone",
+    "check_photos",
     "check_run",
+    "image_files",
     "load_backbone",
     "load_run",
     "positive",
@@ -22,6 +25,7 @@ __all__ = [
     "sides",
 ]
 
+WEIGHTS = ("pretrained", "imagenet", "none")
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
@@ -135,7 +139,7 @@ def _pairs(texts: list[str]) -> dict:
 def add_run(parser: Parser) -> None:
     """Adds the trained run that a command works on."""
     parser.add_argument(
-        "run", type=pathlib.Path, help="folder that `train` wrote, or a .keras file"
+        "run", metavar="RUN", type=pathlib.Path, help="folder that `train` wrote, or a .keras file"
     )
     parser.add_argument(
         "--trust", action="store_true", help="allow code inside the model file to run"
@@ -154,17 +158,63 @@ def check_run(arguments: argparse.Namespace) -> pathlib.Path:
     return file
 
 
-def check_folder(path: str, *, name: str) -> None:
-    """Raises an error if there is no folder at `path`; `kt.data` checks what is in it."""
+def check_backbone(arguments: argparse.Namespace) -> None:
+    """Raises an error if the name of the backbone is unknown, or its file of weights does not exist."""
+    import keras_transfer as kt
     from keras_transfer.core import checks, lookup
 
-    folder = pathlib.Path(path).expanduser()
-    if folder.exists():
-        return
-    neighbours = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    close = lookup.close(folder.name, [neighbour.name for neighbour in neighbours])
-    fix = f"Close names there: {', '.join(map(repr, close))}." if close else "Check the path."
-    raise checks.error(f"{name} must be a folder that exists", given=repr(path), fix=fix)
+    name, weights = arguments.backbone, pathlib.Path(arguments.weights).expanduser()
+    is_word = name.replace("_", "").replace("-", "").isalnum()  # no path, no address
+    if is_word and not pathlib.Path(name).exists():
+        lookup.find(name, kt.backbones.CATALOGUE, argument="backbone")
+    if arguments.weights not in WEIGHTS and not weights.is_file():
+        expected = f"--weights must be {', '.join(WEIGHTS)} or an existing file"
+        raise checks.error(expected, given=repr(arguments.weights))
+    _pairs(arguments.backbone_argument)
+
+
+def check_photos(
+    folder: str, *, test: float | str | None = None, validation: float | str | None = None
+) -> None:
+    """Raises an error if a folder of photos is not as `kt.data.from_folder` needs it; no image is read.
+
+    Args:
+        folder: To train on.
+        test: A share, or a folder.
+        validation: A share, or a folder.
+    """
+    from keras_transfer.core import checks
+    from keras_transfer.storage import listing
+
+    root = listing.folder_of(folder, "folder")
+    class_names, _ = listing.list_classes(listing.find_splits(root).get("train", root))
+    for name, value in {"test": test, "validation": validation}.items():
+        if isinstance(value, str):
+            listing.list_files(listing.folder_of(value, name), class_names, name=name)
+        elif value is not None:
+            checks.share(value, name=name)
+
+
+def image_files(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the files among `paths`, and the images in the folders among them."""
+    from keras_transfer.core import checks
+    from keras_transfer.storage import listing
+
+    found: list[pathlib.Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(filter(listing.is_image, listing.walk(path)))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise checks.error(
+                "`images` must be files or folders that exist", given=repr(str(path))
+            )
+    if not found:
+        fix = f"Images end in {', '.join(listing.EXTENSIONS)}."
+        given = f"none in {', '.join(map(str, paths))}"
+        raise checks.error("`images` must hold an image", given=given, fix=fix)
+    return found
 
 
 def load_run(arguments: argparse.Namespace) -> tuple["keras.Model", dict | None]:

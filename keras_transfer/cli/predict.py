@@ -1,9 +1,11 @@
 """`keras-transfer predict`: labels image files."""
 
 import argparse
+import contextlib
 import json
 import pathlib
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, TextIO
 
 from keras_transfer.cli import options
 
@@ -19,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     options.add_run(parser)
     parser.add_argument(
-        "images", nargs="+", type=pathlib.Path, help="image files, or folders of them"
+        "images",
+        metavar="IMAGES",
+        nargs="+",
+        type=pathlib.Path,
+        help="image files, or folders of them",
     )
     parser.add_argument(
         "--top", type=options.positive, default=3, metavar="N", help="how many classes to show (3)"
@@ -30,16 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an error if there is no run."""
+    """Raises an error if there is no run, or there are no images."""
     options.check_run(arguments)
+    options.image_files(arguments.images)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Prints a line for every image."""
+    """Prints a line for every image, and nothing else to stdout: another program may read it."""
+    answers = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        _predict(arguments, answers)
+
+
+def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
+    """Writes the answers."""
     import keras_transfer as kt
     from keras_transfer.core import checks
 
-    paths = _files(arguments.images)
+    paths = options.image_files(arguments.images)
     model, _ = options.load_run(arguments)
     if not kt.models.outputs(model):
         raise checks.error(
@@ -50,9 +64,9 @@ def main(arguments: argparse.Namespace) -> None:
         predictions = kt.predict(model, paths[start : start + BATCH], top=arguments.top)
         for row in predictions:
             if arguments.json:
-                print(json.dumps({"file": row["file"], **_answers(predictions, row)}))
+                print(json.dumps({"file": row["file"], **_answers(predictions, row)}), file=answers)
             else:
-                print(f"{row['file']:<{width}}  {predictions.line(row)}")
+                print(f"{row['file']:<{width}}  {predictions.line(row)}", file=answers)
 
 
 def _answers(predictions: "kt.evaluation.Predictions", row: dict) -> dict:
@@ -64,23 +78,3 @@ def _answers(predictions: "kt.evaluation.Predictions", row: dict) -> dict:
         if isinstance(answers[name], float):
             answers[name] = [answers[name]]
     return answers
-
-
-def _files(given: list[pathlib.Path]) -> list[pathlib.Path]:
-    from keras_transfer.core import checks
-    from keras_transfer.storage import images
-
-    found = []
-    for path in given:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(path.rglob("*"))
-        found += [file for file in inside if _is_image(file, images.EXTENSIONS)]
-    if not found:
-        raise checks.error("there must be images to label", given=", ".join(map(str, given)))
-    return found
-
-
-def _is_image(file: pathlib.Path, extensions: tuple[str, ...]) -> bool:
-    return file.suffix.lower() in extensions and not file.name.startswith(".")

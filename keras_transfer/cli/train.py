@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import keras_transfer as kt
 
-__all__ = ["PLANS", "add_arguments", "check", "main"]
+__all__ = ["PLANS", "add_arguments", "check", "load_data", "main"]
 
 # For --help, which loads nothing; the plans are in kt.training.PLANS.
 PLANS = (
@@ -31,7 +31,8 @@ PLANS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add = parser.add_argument
-    add("folder", nargs="?", help="one subfolder of images for each class; not with --resume")
+    folder = "one subfolder of images for each class, or train, val and test with such folders; not with --resume"
+    add("folder", nargs="?", metavar="FOLDER", help=folder)
     add("--out", required=True, type=pathlib.Path, help="folder for everything that is written")
     add("--overwrite", action="store_true", help="replace what an earlier run wrote there")
     add("--resume", action="store_true", help="continue the interrupted run in --out as it began")
@@ -44,8 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
     add, kind = group.add_argument, "SHARE|FOLDER"
-    add("--test", metavar=kind, help="images to measure on (default: the validation images)")
-    chosen = "images that choose the best epoch (0.2)"
+    add(
+        "--test",
+        metavar=kind,
+        help="images to measure on (default: FOLDER/test, else the validation images)",
+    )
+    chosen = "images that choose the best epoch (default: FOLDER/val, else 0.2)"
     add("--validation", metavar=kind, default="0.2", help=chosen)
     options.add_images(group)
 
@@ -84,12 +89,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an error if --out cannot be used, or there is no folder of images."""
-    from keras_transfer.core import checks
+    """Raises an error if the options, the folder of images or --out cannot be used."""
+    from keras_transfer.core import checks, lookup
     from keras_transfer.storage import files
 
     checks.integer(arguments.seed, name="seed", minimum=0, below=checks.SEEDS)
-    files.check_writable(arguments.out, argument="out")
     if arguments.resume:
         resuming.read(arguments, _parser())
         return
@@ -97,7 +101,15 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.folder is None:
         fix = "Or add --resume to continue a run."
         raise checks.error("FOLDER must be given", given="none", fix=fix)
-    options.check_folder(arguments.folder, name="FOLDER")
+    options.check_photos(
+        arguments.folder,
+        test=_share_or_folder(arguments.test),
+        validation=_share_or_folder(arguments.validation),
+    )
+    options.check_backbone(arguments)
+    if arguments.plan is not None:
+        lookup.find(arguments.plan, dict.fromkeys(PLANS), argument="plan")
+    files.check_writable(arguments.out, argument="out")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -113,20 +125,17 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     import keras
 
     import keras_transfer as kt
-    from keras_transfer.core import checks, lookup
+    from keras_transfer.core import checks
 
     out = arguments.out
     keras.utils.set_random_seed(arguments.seed)
-    if arguments.plan is not None:
-        lookup.find(arguments.plan, kt.training.PLANS, argument="plan")
-    kt.data.class_names_of(arguments.folder)  # finds a wrong folder before weights are downloaded
     backbone = options.load_backbone(arguments)
-    data = _load_data(arguments, backbone.input_shape)
+    data = load_data(arguments, backbone.input_shape)
     print(data.summary())
 
     record = None
     if trained:
-        checks.note(f"{out / 'model.keras'} is trained already; next it is measured")
+        checks.note(f"{out / 'model.keras'} is trained already: measuring it")
         run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
         model, record = options.load_run(run)
     else:
@@ -211,7 +220,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load_data(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
+def load_data(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
+    """Returns the images that the command trains on, for a network whose input has that shape."""
     import keras_transfer as kt
 
     return kt.data.from_folder(
@@ -246,7 +256,7 @@ def _measure(
     from keras_transfer.core import checks
 
     if data.test is None and data.validation is None:
-        checks.note("nothing was measured, as there are neither test nor validation images")
+        checks.note("nothing was measured: there are neither test nor validation images")
         return
     report = kt.evaluate(model, data, history=record)
     print(report)

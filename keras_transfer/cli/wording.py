@@ -9,6 +9,8 @@ __all__ = ["to_options"]
 # that the command has is meant.
 OPTIONS = {
     "corrupt": ("skip_corrupt",),
+    "data": ("images", "folder"),
+    "dataset": ("images",),
     "output": ("backbone_output",),
     "path": ("folder", "out"),
     "root": ("folder",),
@@ -17,8 +19,8 @@ OPTIONS = {
     "to": ("out",),
     "trust": ("trust_backbone",),
 }
-# `name`, name=value or `name=value`
-ARGUMENT = re.compile(r"`(\w+)`|`?\b(\w+)=('[^']*'|[\w./]*)`?")
+# `name`, name=value or `name=value`; not name=Value(...), which no option can say
+ARGUMENT = re.compile(r"""`(\w+)`|`?\b(\w+)=('[^']*'|"[^"]*"|\([^()]*\)|[\w./]*+(?!\())`?""")
 
 
 def to_options(text: str, parser: argparse.ArgumentParser) -> str:
@@ -34,7 +36,7 @@ def to_options(text: str, parser: argparse.ArgumentParser) -> str:
     actions = {action.dest: action for action in parser._actions}
 
     def replace(match: re.Match[str]) -> str:
-        name, value = match[1] or match[2], (match[3] or "").strip("'")
+        name, value = match[1] or match[2], re.sub("['\"(),]", "", match[3] or "")
         options = [option for option in (name, *OPTIONS.get(name, ())) if option in actions]
         action = actions[options[0]] if options else None
         if action is None:
@@ -46,4 +48,5 @@ def to_options(text: str, parser: argparse.ArgumentParser) -> str:
         is_switch = action.nargs == 0 or value == ""
         return action.option_strings[0] if is_switch else f"{action.option_strings[0]} {value}"
 
-    return ARGUMENT.sub(replace, text).replace("--weights None", "--weights none")
+    text = ARGUMENT.sub(replace, text.replace("`data`'s images", "the images"))
+    return re.sub(r"\bNone\b", "none", text) if "--weights" in text else text

@@ -3,14 +3,17 @@
 An error is one line that says what was expected, what was given and how to fix it.
 """
 
+import contextlib
+import contextvars
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 __all__ = [
     "SEEDS",
     "InputError",
+    "ParityError",
     "choice",
     "error",
     "first_line",
@@ -18,6 +21,7 @@ __all__ = [
     "integer",
     "note",
     "number",
+    "reworded",
     "share",
 ]
 
@@ -29,6 +33,10 @@ SEEDS = 2**32  # NumPy takes seeds below this
 
 class InputError(ValueError):
     """The user's input cannot work; the message says what would."""
+
+
+class ParityError(ValueError):
+    """An exported model does not answer as Keras does; the message says where."""
 
 
 def error(expected: str, *, given: object, fix: str = "") -> InputError:
@@ -61,10 +69,33 @@ def first_line(problem: Exception) -> str:
     )
 
 
+_reword: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar(
+    "reword", default=str
+)
+
+
 def note(text: str) -> str:
     """Prints one line about something decided for the user, and returns it for the run record."""
+    text = _reword.get()(text)
     print(f"keras_transfer: {text}", flush=True)
     return text
+
+
+@contextlib.contextmanager
+def reworded(reword: Callable[[str], str]) -> Iterator[None]:
+    """Lets `note` print other words within the block: a command speaks of its options, not of arguments.
+
+    Example:
+        >>> with reworded(lambda text: text.replace("cache='off'", "--cache off")):
+        ...     note("cache='off' turns this off")
+        keras_transfer: --cache off turns this off
+        '--cache off turns this off'
+    """
+    token = _reword.set(reword)
+    try:
+        yield
+    finally:
+        _reword.reset(token)
 
 
 def choice(value: T, allowed: Iterable, *, name: str) -> T:

@@ -1,17 +1,21 @@
 """Looks a name up in a table; a misspelt name gets an error with the close ones."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from keras_transfer.core import checks
 
-__all__ = ["close", "find", "hint", "some"]
+__all__ = ["NoSuchNameError", "close", "find", "hint", "no_such_name", "some"]
 
 T = TypeVar("T")
 
 
-def close(name: str, options: Iterable[str], *, most: int = 3) -> list[str]:
+class NoSuchNameError(checks.InputError, AttributeError):
+    """A name that a module of the package does not have; `hasattr` says False."""
+
+
+def close(name: str, options: Iterable[str], *, most: int = 3, cutoff: float = 0.5) -> list[str]:
     """Returns the options that look most like `name`, best first, whatever their case.
 
     Example:
@@ -21,7 +25,7 @@ def close(name: str, options: Iterable[str], *, most: int = 3) -> list[str]:
     by_lower: dict = {}
     for option in options:
         by_lower.setdefault(option.lower(), option)
-    hits = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
+    hits = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=cutoff)
     return [by_lower[hit] for hit in hits]
 
 
@@ -49,6 +53,30 @@ def hint(name: str, options: Sequence[str]) -> str:
     """
     near = close(name, options)
     return f"Close names: {some(near)}." if near else f"Known: {some(options)}."
+
+
+def no_such_name(module: str, names: Iterable[str]) -> Callable[[str], Any]:
+    """Returns a `__getattr__` for a module, which raises an error that shows the close names, else all of them.
+
+    Args:
+        module: Its name.
+        names: Its public names.
+
+    Example:
+        >>> no_such_name("keras_transfer.tasks", ["Tags"])("Depth")
+        Traceback (most recent call last):
+        keras_transfer.core.lookup.NoSuchNameError: `kt.tasks` has no such name. Given: 'Depth'. Names there: Tags.
+    """
+
+    def refuse(name: str) -> NoReturn:
+        public = module.replace("keras_transfer", "kt", 1)
+        near = close(name, names, cutoff=0.7)
+        label, shown = ("Close names", near) if near else ("Names there", sorted(names))
+        fix = f"{label}: {', '.join(shown)}."
+        wrong = checks.error(f"`{public}` has no such name", given=repr(name), fix=fix)
+        raise NoSuchNameError(str(wrong))
+
+    return refuse
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

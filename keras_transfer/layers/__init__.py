@@ -2,6 +2,7 @@
 
 import warnings
 
+from keras_transfer.core import lookup
 from keras_transfer.layers import marks
 from keras_transfer.layers.cross_stitch import CrossStitch
 from keras_transfer.layers.gate import Gate
@@ -32,7 +33,7 @@ _IN_MODELS = ("blocks", "outputs", "representation", "shared")
 def __getattr__(name: str) -> object:
     """Finds the verbs that were in this room before, for one release."""
     if name not in marks.__all__:
-        raise AttributeError(f"module 'keras_transfer.layers' has no attribute {name!r}")
+        lookup.no_such_name(__name__, __all__)(name)
     place = "models" if name in _IN_MODELS else "layers.marks"
     message = f"`kt.layers.{name}` moves; use `keras_transfer.{place}.{name}`"
     warnings.warn(message, DeprecationWarning, stacklevel=2)

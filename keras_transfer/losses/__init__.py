@@ -1,5 +1,8 @@
 """Keras losses of the package's own."""
 
+from typing import TYPE_CHECKING
+
+from keras_transfer.core import lookup
 from keras_transfer.losses.base import TaskLoss
 from keras_transfer.losses.class_loss import ClassLoss
 from keras_transfer.losses.class_weights import WEIGHTS, balanced_weights, effective_weights
@@ -22,6 +25,9 @@ __all__ = [
     "balanced_weights",
     "effective_weights",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
+    __getattr__ = lookup.no_such_name(__name__, __all__)
 
 LOSSES = {
     "crossentropy": Crossentropy,

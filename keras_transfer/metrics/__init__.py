@@ -1,8 +1,14 @@
 """Scores of finished predictions: pure functions from arrays to plain dicts; and the metrics shown while training."""
 
+from typing import TYPE_CHECKING
+
+from keras_transfer.core import lookup
 from keras_transfer.metrics.accuracy import Accuracy
 from keras_transfer.metrics.classification import classification_scores
 from keras_transfer.metrics.regression import regression_scores
 from keras_transfer.metrics.tags import TagAccuracy, tag_scores
 
 __all__ = ["Accuracy", "TagAccuracy", "classification_scores", "regression_scores", "tag_scores"]
+
+if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
+    __getattr__ = lookup.no_such_name(__name__, __all__)

@@ -16,7 +16,7 @@ from keras_transfer.storage import files
 __all__ = ["FORMATS", "export"]
 
 # suffix: (what it is, writer); a writer takes the model's interface and a path, and says what it wrote.
-FORMATS = {"": ("no suffix for a SavedModel", saved_model.write)}
+FORMATS = {"": ("a folder, which is a SavedModel", saved_model.write)}
 
 
 def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = False) -> pathlib.Path:
@@ -63,7 +63,9 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
     if target.suffix not in FORMATS:
         known = " or ".join(meaning for meaning, _ in FORMATS.values())
         raise checks.error(
-            f"the suffix of `path` must be a known format: {known}", given=repr(str(path))
+            f"`path` must be in a format that kt.export writes: {known}",
+            given=repr(str(path)),
+            fix=f"Leave out {target.suffix!r}.",
         )
     _check_target(target, overwrite=overwrite)
     files.check_writable(target.parent, argument="path's parent")

@@ -4,12 +4,18 @@ The file has a subclass of `Task`, whose docstring says what it needs. A row als
 `tests/tasks/test_table.py` run on it.
 """
 
+from typing import TYPE_CHECKING
+
+from keras_transfer.core import lookup
 from keras_transfer.tasks.base import Task, require
 from keras_transfer.tasks.classification import Classification
 from keras_transfer.tasks.multilabel import MultiLabel
 from keras_transfer.tasks.regression import Regression
 
 __all__ = ["TASKS", "Classification", "MultiLabel", "Regression", "Task", "require"]
+
+if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
+    __getattr__ = lookup.no_such_name(__name__, __all__)
 
 # kind: its class. A model without tasks is measured as the first one whose `infer` fits its outputs; regression, the
 # last, takes all that are left.

@@ -1,5 +1,8 @@
 """Adapting a pretrained model in stages."""
 
+from typing import TYPE_CHECKING
+
+from keras_transfer.core import lookup
 from keras_transfer.optimizers.schedules import SCHEDULES, OneCycle, WarmUp
 from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.calibrating import calibrate
@@ -41,3 +44,6 @@ __all__ = [
     "find_learning_rate", "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer",
     "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
+    __getattr__ = lookup.no_such_name(__name__, __all__)

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer.cli import main, resuming, train
+from keras_transfer.cli import export, features, main, resuming, train
 from keras_transfer.core import checks
+from keras_transfer.features import store
+from keras_transfer.machine import progress
 from keras_transfer.training.run import log, state
 
 SMALL = [
@@ -91,6 +93,67 @@ def test_export_writes_and_verifies(run, capsys):
     assert main.main(["export", f"{run}/run", f"{run}/serving/1"]) == 0
     assert (run / "serving" / "1" / "saved_model.pb").is_file()
     assert "agrees with Keras" in capsys.readouterr().out
+
+
+def test_verify_compares_an_export_with_its_model(run, capsys):
+    command = ["verify", f"{run}/run", f"{run}/run/export/1"]
+    assert main.main([*command, f"{run}/test"]) == 0
+    assert "12 of 12 images" in capsys.readouterr().out
+    kt.backbone("tiny", weights=None).save(run / "other.keras")
+    other = kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(["circle", "star"])
+    )
+    other.save(run / "other.keras")
+    assert main.main(["verify", f"{run}/other.keras", f"{run}/run/export/1", f"{run}/test"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "the SavedModel must answer as Keras does" in lines[0]
+
+
+def test_report_is_written_again(run, capsys):
+    """From the images of the run, or those of another folder; images that are others now are no measure."""
+    folder = run / "run"
+    before = json.loads((folder / "report.json").read_text())
+    for name in ("report.json", "report.html"):
+        (folder / name).unlink()
+    assert main.main(["report", f"{folder}"]) == 0
+    again = json.loads((folder / "report.json").read_text())
+    assert (folder / "report.html").is_file()
+    assert (again["confusion"], again["about"]["history"]) == (
+        before["confusion"],
+        before["about"]["history"],
+    )
+    assert again["about"]["data"]["split"] == "test"
+
+    image = next((run / "train" / "star").iterdir())
+    content = image.read_bytes()
+    image.unlink()
+    assert "must be those that `train` read" in fails(capsys, "report", folder)
+    image.write_bytes(content)
+    assert main.main(["report", f"{folder}", f"{run}/train"]) == 0
+    assert json.loads((folder / "report.json").read_text())["support"] == 24
+    assert main.main(["report", f"{folder}"]) == 0
+
+
+def test_stdout_of_predict_has_the_answers_only(run, capsys, monkeypatch):
+    """Another program may read them; lines about a long pass go to stderr."""
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    assert main.main(["predict", f"{run}/run", f"{run}/test", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert len([json.loads(line) for line in printed.out.splitlines()]) == 12
+    assert "Reading 12 image files took" in printed.err
+
+
+def test_notes_speak_of_options(capsys, monkeypatch):
+    """A line of the package that a command prints names the options of that command."""
+
+    line = "kept in memory; cache='off' turns this off, refit=False leaves that out"
+    monkeypatch.setattr(train, "check", lambda arguments: None)
+    monkeypatch.setattr(train, "main", lambda arguments: checks.note(line))
+    assert main.main(["train", "--out", "x"]) == 0
+    expected = "kept in memory; --cache off turns this off, --no-refit leaves that out"
+    assert capsys.readouterr().out == f"keras_transfer: {expected}\n"
+    assert checks.note("cache='off'") == "cache='off'"  # after the command
 
 
 EAGER_COMMAND = """
@@ -230,11 +293,6 @@ def test_what_the_engine_is_asked_for(run, tmp_path, monkeypatch):
         ).exists()  # nothing began, so there is nothing to go on with
 
 
-def test_names_that_help_shows_without_loading_anything():
-    assert list(train.PLANS) == list(kt.training.PLANS)
-    assert resuming.STATE == state.FILE
-
-
 def photos(folder, **classes):
     for name, files in classes.items():
         (folder / name).mkdir(parents=True)
@@ -298,17 +356,6 @@ def test_bad_folders(kind, tmp_path, capsys):
     assert not (out / "model.keras").exists()
 
 
-def test_a_wrong_folder_is_told_before_weights_are_downloaded(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "keras_transfer.backbone", lambda *_, **__: pytest.fail("a network was made first")
-    )
-    assert "must be a folder that exists" in fails(
-        capsys, "train", tmp_path / "nowhere", "--out", tmp_path / "out"
-    )
-    folder = photos(tmp_path / "p", cat=GOOD)
-    assert "at least two class folders" in fails(capsys, "train", folder, "--out", tmp_path / "out")
-
-
 def test_train_and_test_sharing_files(tmp_path, capsys):
     folder = photos(tmp_path / "p", cat=GOOD, dog={f"x{name}": None for name in GOOD})
     line = fails(
@@ -320,7 +367,6 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--backbone", "MobilNetV2"], "Close names: 'MobileNetV2'"),
         (
             ["--backbone", "tiny", "--image-size", "16"],
             "--image-size must be at least 32 for tiny. Given: 16",
@@ -329,7 +375,10 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
             ["--backbone", "tiny", "--epochs", "0", "5"],
             "--epochs must be a whole number of at least 1. Given: 0",
         ),
-        (["--backbone", "tiny", "--weights", "nowhere.h5"], "an existing file"),
+        (
+            ["--backbone", "tiny", "--weights", "imagenet"],
+            "--weights must be 'pretrained', None or",
+        ),
         (["--backbone", "tiny", "--unfreeze", "blok3"], "Close: 'block3'"),
         (["--backbone", "tiny", "--validation", "1.5"], "validation"),
         (["--backbone", "tiny", "--backbone-argument", "alpha=0.35"], "It takes none"),
@@ -337,7 +386,6 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
             ["--backbone", "tiny", "--learning-rate", "-1", "1"],
             "--learning-rate must be a number above 0",
         ),
-        (["--backbone", "tiny", "--plan", "two_stages"], "Close names: 'two_stage'"),
         (["--backbone", "tiny", "--resume"], "--out must hold a run that was interrupted"),
     ],
 )
@@ -394,7 +442,7 @@ def test_a_finished_run_is_not_overwritten(run, capsys):
     assert "Add --overwrite" in line
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "report", "verify"])
 def test_no_such_run(command, tmp_path, capsys):
     assert "RUN must be a folder that `train` wrote" in fails(
         capsys, command, tmp_path, tmp_path / "x.jpg"
@@ -419,29 +467,69 @@ def test_an_existing_export_is_told_in_the_commands_words(run, tmp_path, capsys)
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["train", "nowhere", "--out", "out"],
-        ["train", "--resume", "--out", "out"],
-        ["train", ".", "--out", "full"],
-        ["evaluate", "nowhere", "."],
-        ["evaluate", "full", "nowhere"],
-        ["predict", "nowhere", "a.jpg"],
-        ["export", "nowhere", "new"],
-        ["export", "full", "full"],
+        ["train nowhere --out out", "FOLDER must be a folder that exists"],
+        ["train hollow --out out", "FOLDER must hold images in class folders"],
+        ["train photos/cat --out out", "FOLDER must hold one subfolder for each class"],
+        ["train photos --out full", "--out must be a new folder"],
+        ["train photos --test 2 --out out", "--test must be a number at least 0 and below 1"],
+        ["train photos --validation phot --out out", "Close names there: 'photos'"],
+        ["train photos --test hollow --out out", "--test must hold images in class folders"],
+        ["train photos --backbone MobilNetV2 --out out", "Close names: 'MobileNetV2'"],
+        ["train photos --weights nowhere.h5 --out out", "none or an existing file"],
+        ["train photos --plan two_stages --out out", "Close names: 'two_stage'"],
+        ["train photos --out full/model.keras", "--out must be a folder that can be written to"],
+        ["train --resume --out out", "--out must hold a run that was interrupted"],
+        ["evaluate nowhere .", "RUN must be a folder that `train` wrote"],
+        ["evaluate full nowhere", "FOLDER must be a folder that exists"],
+        ["evaluate full photos --out report.txt", "--out must end in .html or .json"],
+        ["predict nowhere a.jpg", "RUN must be a folder that `train` wrote"],
+        ["predict full a.jpg", "IMAGES must be files or folders that exist"],
+        ["predict full hollow", "IMAGES must hold an image"],
+        ["export nowhere new", "RUN must be a folder that `train` wrote"],
+        ["export full full", "PATH must be new"],
+        ["export full hym.tflite", "PATH must be a folder: SavedModel is the only format so far"],
+        ["verify full photos", "PATH must be a folder that `export` wrote"],
+        ["report full", "RUN must be a folder that `train` wrote, with run.json"],
+        ["features nowhere --out out", "IMAGES must be files or folders that exist"],
+        ["features photos --backbone tyny --out out", "Close names: 'tiny'"],
+        ["demo --out full/model.keras", "--out must be a folder that can be written to"],
     ],
     ids=" ".join,
 )
 def test_cheap_checks_come_before_tensorflow_is_loaded(arguments, tmp_path, monkeypatch, capsys):
+    """Paths, names and options; a folder without photos is told before any weights are asked for."""
+    command, message = arguments
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "model.keras").write_bytes(b"")
+    for name in ("hollow/cat", "hollow/dog", "photos/cat", "photos/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        if name.startswith("photos"):
+            (tmp_path / name / "1.jpg").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(main, "_load_quietly", lambda: pytest.fail("TensorFlow is loaded"))
-    fails(capsys, *arguments)
+    assert message in fails(capsys, *command.split())
 
 
-def test_usage_errors_exit_with_2():
+def test_names_that_are_checked_without_tensorflow():
+    assert list(train.PLANS) == list(kt.training.PLANS)
+    assert resuming.STATE == state.FILE
+    assert list(export.SUFFIXES) == list(kt.serving.FORMATS)
+    assert features.FINISHED == store.MANIFEST
+    code = (
+        "import sys, keras_transfer as kt\n"
+        "from keras_transfer.storage import listing\n"
+        "assert 'MobileNetV2' in kt.backbones.CATALOGUE\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_usage_errors_exit_with_2_and_one_line(capsys):
     with pytest.raises(SystemExit) as end:
         main.main(["train"])
     assert end.value.code == 2
+    expected = "the following arguments are required: --out (see keras-transfer train --help)"
+    assert capsys.readouterr().err == f"keras-transfer: {expected}\n"
 
 
 def test_every_command_has_help(capsys):

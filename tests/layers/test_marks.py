@@ -87,5 +87,5 @@ def test_the_new_places_exist():
 def test_layers_publishes_layers_only():
     for name in layers.__all__:
         assert issubclass(getattr(layers, name), keras.layers.Layer)
-    with pytest.raises(AttributeError, match="has no attribute 'outptus'"):
+    with pytest.raises(AttributeError, match="`kt.layers` has no such name. Given: 'outptus'"):
         layers.outptus  # noqa: B018

@@ -120,8 +120,8 @@ def test_a_crash_leaves_nothing_and_keeps_the_old(small, tmp_path):
 
 def test_unknown_suffix_lists_the_formats(small, tmp_path):
     assert error(small(), tmp_path / "photos.tensors") == (
-        "the suffix of `path` must be a known format: no suffix for a SavedModel. "
-        f"Given: '{tmp_path / 'photos.tensors'}'."
+        "`path` must be in a format that kt.export writes: a folder, which is a SavedModel. "
+        f"Given: '{tmp_path / 'photos.tensors'}'. Leave out '.tensors'."
     )
     assert listing(tmp_path) == []
 

@@ -1,0 +1,76 @@
+"""`keras-transfer report`: writes the report of a trained run again, from its model, its record and the images."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from keras_transfer.cli import evaluate, options, train
+
+if TYPE_CHECKING:
+    import keras
+
+    import keras_transfer as kt
+
+__all__ = ["add_arguments", "check", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    options.add_run(parser)
+    folder = "one subfolder of images for each class (default: what `train` measured on)"
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help=folder)
+    options.add_images(parser)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error if there is no run, or no images to measure it on."""
+    from keras_transfer.core import checks
+    from keras_transfer.storage import listing
+
+    options.check_run(arguments)
+    record = _read_record(arguments)
+    folder = arguments.folder or record.get("command", {}).get("folder")
+    if folder is None:
+        given = f"'{arguments.run}', which `train` has not finished"
+        raise checks.error("RUN must say what it was trained on", given=given, fix="Add FOLDER.")
+    listing.folder_of(folder, "folder")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Prints the report, and writes report.html and report.json in the run's folder."""
+    import keras_transfer as kt
+
+    model, _ = options.load_run(arguments)
+    record = _read_record(arguments)
+    if arguments.folder is None:
+        data = _load_data_of_training(model, record)
+    else:
+        data = evaluate.load_data(arguments, model)
+    report = kt.evaluate(model, data, history=record)
+    print(report)
+    for name in ("report.json", "report.html"):
+        report.save(arguments.run / name)
+        print(f"keras_transfer: wrote {arguments.run / name}")
+
+
+def _read_record(arguments: argparse.Namespace) -> dict:
+    from keras_transfer.core import checks
+
+    file = arguments.run / "run.json"
+    if not file.is_file():
+        given = repr(str(arguments.run))
+        raise checks.error("RUN must be a folder that `train` wrote, with run.json", given=given)
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _load_data_of_training(model: "keras.Model", record: dict) -> "kt.data.Data":
+    """Returns the images of the run; raises an error if they are others now, whose splits would be others, too."""
+    from keras_transfer.core import checks
+
+    command = argparse.Namespace(**record["command"])
+    data = train.load_data(command, model.input_shape)
+    if data.digest != record["digest"]:
+        given = f"{command.folder!r}, where files were added, changed or removed since"
+        fix = "Name another FOLDER: of this one, images to measure on may have been trained on."
+        raise checks.error("the images must be those that `train` read", given=given, fix=fix)
+    return data
