@@ -63,7 +63,7 @@ def from_model(
         >>> head = [keras.layers.Flatten(name="flat"), keras.layers.Dense(2, name="fc")]
         >>> own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"), *head], name="own")
         >>> backbone = from_model(own, preprocess="tf")
-        keras_transfer: own ends at 'conv'; left out above it: flat, fc
+        keras_transfer: own is used up to 'conv'; left out above it: flat, fc
         >>> backbone.output.shape
         (None, 6, 6, 4)
     """
@@ -82,7 +82,9 @@ def from_model(
     features = _call_network(trunk, entry, keep=weights is not None, channel_mode=channel_mode)
     if len(features.shape) == 3:
         # The heads do the same with the places of a map.
-        checks.note(f"the features are {features.shape[1]} tokens; their mean is taken")
+        checks.note(
+            f"{trunk.network.name} gives {features.shape[1]} vectors for each image (tokens): their mean is used"
+        )
         features = keras.layers.GlobalAveragePooling1D(name="mean_token")(features)
     if len(features.shape) not in (2, 4):
         raise checks.error(
@@ -111,7 +113,7 @@ def _check_layers(trunk: trunks.Trunk) -> None:
     lambdas = rebuilding.check_saveable(operations)
     if lambdas:
         checks.note(
-            f"a saved file will carry the code of {', '.join(lambdas)}: loading it needs trust=True"
+            f"a saved file will hold Python code, of {', '.join(lambdas)}: loading it needs trust=True"
         )
     if any(operation.name == "representation" for operation in operations):
         raise checks.error(
@@ -135,7 +137,9 @@ def _choose_preprocessing(
 
     rescales = pixel_range.takes(trunk.network) == "pixels"
     if preprocess is None and rescales:
-        checks.note(f"{name} rescales its pixels by layers of its own: preprocess='inside'")
+        checks.note(
+            f"{name} rescales pixels by its own layers, so nothing else does (preprocess='inside')"
+        )
         return "inside"
     if preprocess is None:
         raise checks.error(
@@ -262,7 +266,7 @@ def _call_network(
             )
         rebuilding.hand_over(pairs, sizes=f"images {given}", adapt=adapt)
         checks.note(
-            f"{trunk.network.name} was built again for images {given}, with copies of its weights"
+            f"{trunk.network.name} was rebuilt for images {given}, with copies of its weights"
         )
     return features
 

@@ -185,7 +185,7 @@ def _with_a_map(network: keras.Model) -> keras.Model:
     levels = {name: level for name, level in pyramid.items() if len(level.shape) == 4}
     if levels:
         deepest = max(levels, key=lambda name: int(re.sub(r"\D", "", name) or 0))
-        checks.note(f"{network.name}: its level {deepest} is taken")
+        checks.note(f"{network.name} has several outputs: its deepest one, {deepest}, is used")
         return keras.Model(network.inputs, levels[deepest], name=network.name)
 
     count = sum(len(tensor.shape) == 3 for tensor in outputs)

@@ -207,10 +207,14 @@ def _choose_preprocess(handle: str, specs: list[saved_models.Spec], preprocess: 
     if preprocess is not None:
         return preprocess
     if all(spec.dtype == "uint8" for spec in specs):
-        checks.note(f"{handle}: takes bytes, so preprocess='inside'")
+        checks.note(
+            f"{handle} takes whole numbers 0..255, so pixels are not rescaled (preprocess='inside')"
+        )
         return "inside"
     if _HUB.match(handle):
-        checks.note(f"{handle}: preprocess='0-1' taken, the range of TF Hub's image modules")
+        checks.note(
+            f"{handle}: pixels are scaled to 0..1, the range of TF Hub's image modules (preprocess='0-1')"
+        )
         return "0-1"
     raise checks.error(
         "`preprocess` must be given for a SavedModel, which does not say what it expects instead of pixels 0..255",

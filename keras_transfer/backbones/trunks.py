@@ -56,7 +56,7 @@ def find(
         >>> dense = [keras.layers.Flatten(name="flat"), keras.layers.Dense(2, name="logits")]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"), *dense], name="m")
         >>> find(model).end.shape
-        keras_transfer: m ends at 'conv'; left out above it: flat, logits
+        keras_transfer: m is used up to 'conv'; left out above it: flat, logits
         (None, 6, 6, 4)
     """
     if nodes.is_functional(model):
@@ -170,7 +170,7 @@ def _flatten(network: keras.Model) -> keras.Model:
     except checks.InputError as clash:
         names = ", ".join(dict.fromkeys(operation.name for operation in nested))
         reason = str(clash).partition(". ")[0]
-        checks.note(f"{network.name}: one block each for {names}, because {reason}")
+        checks.note(f"{network.name}: blocks cannot be told apart within {names}, because {reason}")
         return network
     return flat
 
@@ -213,4 +213,4 @@ def _note_cut_layers(name: str, order: Sequence[nodes.Node], trunk: Trunk) -> No
             cut.append(node.operation.name)
     if cut:
         more = f" and {len(cut) - 4} more" if len(cut) > 4 else ""
-        checks.note(f"{name} ends at {last!r}; left out above it: {', '.join(cut[:4])}{more}")
+        checks.note(f"{name} is used up to {last!r}; left out above it: {', '.join(cut[:4])}{more}")

@@ -100,11 +100,11 @@ class SavedModelLayer(keras.layers.Layer):
         signature = self._module.call.signature
         if signature:
             checks.note(
-                f"{self.handle}: the signature {signature!r} is called, which always runs in inference mode "
-                "and has no regularisation losses"
+                f"{self.handle}: dropout and batch normalisation of its signature {signature!r} stay in inference "
+                "mode, and it adds no regularisation losses"
             )
         if not self._module.trainable:
-            checks.note(f"{self.handle}: has no variables that could train, and stays frozen")
+            checks.note(f"{self.handle}: has no variables that can train: it stays frozen")
 
     @property
     def has_modes(self) -> bool:

@@ -259,7 +259,8 @@ def note_memory(model: JointModel) -> int:
     shared = sum(math.prod(weight.shape) for weight in weights)
     size = 2 * 4 * shared * len(balance.names)
     checks.note(
-        f"{type(balance.balancer).__name__} on weights: a step that trains all {shared:,} shared weights needs about "
-        f"{size / 1e6:,.0f} MB more than for a plain sum, and {len(balance.names)} backward passes"
+        f"{type(balance.balancer).__name__} compares the tasks' gradients of all {shared:,} shared weights: "
+        f"a training step takes {len(balance.names)} backward passes and about {size / 1e6:,.0f} MB more memory "
+        "than with a plain sum of losses"
     )
     return size

@@ -260,7 +260,9 @@ def _can_solve(model: keras.Model, request: Request) -> bool:
     """Whether the head can be solved for; if so, a note says that it is."""
     if request.is_weighted or not solved_head.can_be_solved(model):
         return False
-    request.notes.append("The head is fitted by regression, because it is linear.")
+    request.notes.append(
+        "The head is one linear layer: it is computed by regression, which takes one pass over the images."
+    )
     return True
 
 

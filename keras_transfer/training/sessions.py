@@ -186,8 +186,8 @@ class Session:
         values = dict(zip(run.history.epoch, run.history.history[name], strict=True))
         rounded = values[run.best.epoch]
         self.record.note(
-            f"On rounded rows the best epoch had {name} {rounded:.4f}; "
-            f"computed exactly it is {exact:.4f}."
+            f"On the kept outputs, which are rounded, the best epoch had {name} {rounded:.4f}; "
+            f"on the images it has {exact:.4f}."
         )
 
     def _train_on_all(

@@ -196,7 +196,7 @@ def test_two_stages_of_fine_tuning():
 def test_the_head_is_cut_off_and_that_is_said(capsys):
     assert backbone(nested(), preprocess="tf").output.shape == (None, 4, 4, 16)
     assert (
-        "nested ends at 'last'; left out above it: global_average_pooling2d"
+        "nested is used up to 'last'; left out above it: global_average_pooling2d"
         in capsys.readouterr().out
     )
 
@@ -228,7 +228,7 @@ def test_a_model_that_rescales_itself(capsys):
     model = flat(rescale=True)
     found = backbone(model)
     assert (
-        "flat rescales its pixels by layers of its own: preprocess='inside'"
+        "flat rescales pixels by its own layers, so nothing else does (preprocess='inside')"
         in capsys.readouterr().out
     )
     assert found.source["preprocessing"] == "inside"
@@ -317,7 +317,7 @@ def test_another_size_makes_the_layers_again_with_the_same_weights(capsys):
     larger.set_weights(model.get_weights())
     bitwise(run(found, pixels(48)), run(part(larger, "last"), halves(pixels(48).astype("float32"))))
     assert not {id(v) for v in found.weights} & {id(v) for v in model.weights}
-    assert "flat was built again for images (48, 48, 3)" in capsys.readouterr().out
+    assert "flat was rebuilt for images (48, 48, 3)" in capsys.readouterr().out
 
 
 def test_a_model_of_any_size_keeps_its_layers():
@@ -568,7 +568,7 @@ def test_a_transformer_ends_above_its_tokens(capsys):
     bitwise(run(found, pixels(16)), run(part(model, "pool"), pixels(16)))
     tokens = backbone(transformer(head=False), preprocess="inside")
     assert tokens.output.shape == (None, 8)
-    assert "the features are 16 tokens; their mean is taken" in capsys.readouterr().out
+    assert "gives 16 vectors for each image (tokens): their mean is used" in capsys.readouterr().out
 
 
 def test_a_classifier_that_keeps_its_places_until_the_end():
@@ -590,7 +590,7 @@ def test_layers_of_one_name_stay_nested(capsys):
         [keras.Input((16, 16, 3)), inner("one"), inner("two"), keras.layers.Flatten()]
     )
     found = backbone(model, preprocess="tf")
-    assert "one block each for one, two" in capsys.readouterr().out
+    assert "blocks cannot be told apart within one, two" in capsys.readouterr().out
     assert [block.layers for block in found.blocks] == [
         ("image", "preprocess", "one/conv"),
         ("two/conv",),
@@ -604,7 +604,7 @@ def test_a_lambda_is_taken_and_said(capsys, tmp_path):
     found = backbone(
         keras.Model(image, keras.layers.Conv2D(2, 3)(doubled)), preprocess="tf", image_size=8
     )
-    assert "carry the code of twice: loading it needs trust=True" in capsys.readouterr().out
+    assert "hold Python code, of twice: loading it needs trust=True" in capsys.readouterr().out
     found.save(tmp_path / "b.keras")
     with pytest.raises(checks.InputError, match="must not carry code"):
         kt.load_model(tmp_path / "b.keras")

@@ -103,7 +103,10 @@ def test_what_the_module_says_need_not_be_given(module_folders, tmp_path, capsys
         tmp_path / "bytes", lambda x: tf.cast(x, tf.float32) / 2, None, 8, 6, 1, dtype=tf.uint8
     )
     backbone = kt.backbone(folder, channels=1, trust=True)
-    assert "takes bytes, so preprocess='inside'" in capsys.readouterr().out
+    assert (
+        "takes whole numbers 0..255, so pixels are not rescaled (preprocess='inside')"
+        in capsys.readouterr().out
+    )
     assert backbone.input_shape == (None, 8, 6, 1)
     pixels = np.arange(255, 255 - 48, -1, dtype="uint8").reshape((1, 8, 6, 1))
     np.testing.assert_array_equal(backbone.predict(pixels, verbose=0), pixels / 2)
@@ -299,7 +302,7 @@ def test_the_range_of_hubs_own_modules(module_folders, monkeypatch, capsys):
         "https://www.kaggle.com/models/some/module/tensorFlow2/a/1",
     ):
         backbone = backbone_of(handle, preprocess=None)
-        assert "preprocess='0-1' taken" in capsys.readouterr().out
+        assert "pixels are scaled to 0..1" in capsys.readouterr().out
         np.testing.assert_array_equal(backbone.predict(PIXELS, verbose=0), expected)
     with pytest.raises(checks.InputError, match="`preprocess` must be given"):
         backbone_of("https://example.org/module.tar.gz", preprocess=None)

@@ -97,7 +97,7 @@ def initializer(value: object) -> keras.initializers.Initializer | None:
     kind = _find_class(keras.initializers, name, keras.initializers.Initializer)
     if kind is None:
         checks.note(
-            f"initialiser {name!r} is unknown to Keras 3; without its weights, the network would start otherwise"
+            f"Keras 3 has no initialiser {name!r}: without its weights, the network would start from other values"
         )
         return None
     return _make(kind, name, config)

@@ -74,7 +74,9 @@ class Attention(base.Sharing):
                 given = f"{name!r}, which gives {tuple(tensor.shape)}"
                 raise checks.error("`at` must match blocks that end in maps", given=given)
         if self.at is None:
-            checks.note(f"attention: masks after {', '.join([*below, 'the end of the trunk'])}")
+            checks.note(
+                f"each task has attention masks after {', '.join([*below, 'the end of the trunk'])}"
+            )
         return [*below.values(), end]
 
     def _mask(

@@ -28,7 +28,7 @@ class CrossStitched(base.Sharing):
         >>> import keras_transfer as kt
         >>> two = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
         >>> model = kt.build_model(kt.backbone("tiny", weights=None), two, sharing="cross_stitch")
-        keras_transfer: cross-stitch: activations are mixed after block2_relu, block4_1_relu
+        keras_transfer: cross-stitch: the tasks' activations are mixed after block2_relu, block4_1_relu
         >>> tuple(model.get_layer("cross_stitch_1").matrix.shape)
         (2, 2, 64)
     """
@@ -46,7 +46,7 @@ class CrossStitched(base.Sharing):
         base.refuse_levels(named, "cross-stitch")
         points = base.tap_points(backbone, self.at)
         if self.at is None:
-            checks.note(f"cross-stitch: activations are mixed after {', '.join(points)}")
+            checks.note(f"cross-stitch: the tasks' activations are mixed after {', '.join(points)}")
         mixed_at = {id(tensor) for tensor in points.values()}
 
         names = base.Names(backbone, named)

@@ -219,18 +219,23 @@ class Keeper:
         if name := compiling.own_method(self.model, OWN):
             return f"{type(self.model).__name__} has its own `{name}`"
         if self.given.source is None:
-            return "the order of a plain data set is not known; data from kt.data can be cached"
+            return (
+                "the order of a plain data set is not known (with data from kt.data they run once)"
+            )
         if stage.applied_method.needs_images:
             return f"{type(stage.applied_method).__name__} needs the images in every step"
         if changes is not None and changes.mixes:
             return "MixUp and CutMix blend other images in each epoch"
         if self.rows.kind_of_fit == VIEWS and self.views == 1:
-            return "augmentation changes images each epoch; views=4 is faster"
+            return (
+                "images are changed at random in each epoch "
+                "(views=4 takes less time: four versions of each image, made once)"
+            )
         return ""
 
     def _refuse(self, number: int, reason: str) -> None:
         self._refused.add(number)
-        self.note(f"Not caching frozen layers in stage {number + 1}: {reason}.")
+        self.note(f"The frozen layers run in every epoch of stage {number + 1}: {reason}.")
 
     def _fill(self, number: int) -> bool:
         """Caches the outputs that a stage needs, where that can be done; returns whether all are there."""
@@ -270,7 +275,9 @@ class Keeper:
                     return True
             self.outputs.compute(kind, own, trace, where)
         except (checks.InputError, OSError, NotImplementedError) as refused:
-            self._refuse(number, f"no cache could be made ({' '.join(str(refused).split())})")
+            self._refuse(
+                number, f"their outputs could not be kept ({' '.join(str(refused).split())})"
+            )
             return False
         return True
 

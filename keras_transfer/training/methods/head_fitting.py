@@ -110,7 +110,7 @@ def solve_head(
     for name, output in marks.outputs(model).items():
         if name in skipped:
             facts[name] = {
-                "skipped": checks.note(f"the head of {name!r} is not solved: {skipped[name]}")
+                "skipped": checks.note(f"the head of {name!r} is not fitted: {skipped[name]}")
             }
             continue
         own = labelled.of_task(weights, name)

@@ -48,12 +48,15 @@ class SolvedHead(base.Method):
                 continue
             head = f"Head of {name!r}" if name else "Head"
             regression = "logistic" if "val_accuracy" in fit else "ridge"
-            how = fit["chosen_by"].replace(" folds", "-fold CV")
+            how = "on the validation images"
+            if fit["chosen_by"] != "validation":
+                how = f"by cross-validation ({fit['chosen_by']})"
             measured = "".join(
                 f", {key} {value:.4f}" for key, value in fit.items() if key.startswith("val_")
             )
             lines.append(
-                f"{head} fitted by {regression} regression (L2 {fit['strength']:.3g}, {how}){measured}."
+                f"{head}: {regression} regression on what the frozen layers give, with penalty {fit['strength']:.3g} "
+                f"chosen {how}{measured}."
             )
         return " ".join(lines)
 

@@ -138,11 +138,11 @@ def find_learning_rate(
         )
         noise = float(np.std(np.subtract(losses, smoothed)[: int(np.argmin(smoothed)) + 1]))
         doubt = (
-            ", less than it differs between batches: try more steps"
+            ", but it differs more from batch to batch: try more steps"
             if noise > smoothed[0] - min(smoothed)
             else ""
         )
-        checks.note(f"learning rate {suggestion:g} suggested: {seen}{doubt}")
+        checks.note(f"suggested learning rate {suggestion:g}: {seen}{doubt}")
     return RateSearch(tuple(rates), tuple(losses), tuple(smoothed), suggestion)
 
 

@@ -257,7 +257,7 @@ class Run:
         lent = self.keeper.lend(self.at.stage, model)
         self._epoch_number.on_epoch_begin(self.at.first)
         result = search.find_learning_rate(lent.model, lent.train, verbose=0)
-        self.note(f"Learning rate {result.suggestion:.2g} found by a range test.")
+        self.note(f"Learning rate {result.suggestion:.2g}: a search over rising rates chose it.")
         return float(result.suggestion)
 
     def _measure(self, when: str, *, epoch: int | None) -> dict:

@@ -248,7 +248,9 @@ def refusal(capsys, model, data, **arguments):
         model, data, **{"epochs": (2, 2), "unfreeze": "block4*", **arguments}, verbose=2
     )
     assert kept(history) == []
-    lines = [line for line in history.record["notes"] if "Not caching frozen layers" in line]
+    lines = [
+        line for line in history.record["notes"] if "The frozen layers run in every epoch" in line
+    ]
     assert all(line in capsys.readouterr().out for line in lines[:1])
     return lines
 
@@ -258,7 +260,7 @@ def refusal(capsys, model, data, **arguments):
     [
         (
             {"augment": kt.data.Augment(flip=True)},
-            "augmentation changes images each epoch; views=4 is faster",
+            "images are changed at random in each epoch (views=4 takes less time",
         ),
         (
             {"augment": kt.data.Augment(flip=True, mixup=0.2), "views": 2},
@@ -683,7 +685,7 @@ def test_half_the_size_of_several_tasks_and_without_validation(validation):
     cache = kt.training.Cache(dtype="float16")
     history = kt.fine_tune(model_of(tasks), data, stages=[HEAD], cache=cache, seed=0, verbose=0)
     assert kept(history)
-    assert any("rounded rows" in line for line in history.record["notes"]) == (
+    assert any("kept outputs" in line for line in history.record["notes"]) == (
         validation is not None
     )
 
@@ -699,7 +701,7 @@ def test_what_was_measured_on_images_is_not_called_rounded(data):
     cache = kt.training.Cache(dtype="float16")
     history = kt.fine_tune(model_of(), data, stages=stages, cache=cache, seed=0, verbose=0)
     assert kept(history)
-    is_told = any("rounded rows" in line for line in history.record["notes"])
+    is_told = any("kept outputs" in line for line in history.record["notes"])
     assert is_told == (history.record["best_epoch"] is not None)
 
 
@@ -714,10 +716,12 @@ def test_bfloat16_by_choice_is_near_and_the_difference_is_told(data):
         True,
     ]
     told = [
-        line for line in near.record["notes"] if "On rounded rows the best epoch had val_" in line
+        line
+        for line in near.record["notes"]
+        if "On the kept outputs, which are rounded, the best epoch had val_" in line
     ]
     assert len(told) == 1
-    assert not any("rounded rows" in line for line in exact.record["notes"])
+    assert not any("kept outputs" in line for line in exact.record["notes"])
     assert not tf.config.optimizer.get_experimental_options().get(memory.OPTION)
 
 

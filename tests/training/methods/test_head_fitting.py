@@ -223,7 +223,7 @@ def test_several_tasks_and_one_that_cannot_be_solved(capsys):
         model, trunk(model), {"kind": LABELS, "size": SIZES, "deep": LABELS}
     )
     assert list(facts) == ["kind", "size", "deep"]
-    assert facts["deep"] == {"skipped": "the head of 'deep' is not solved: it has hidden layers"}
+    assert facts["deep"] == {"skipped": "the head of 'deep' is not fitted: it has hidden layers"}
     assert "it has hidden layers" in capsys.readouterr().out
     np.testing.assert_array_equal(model.get_layer("deep_logits").get_weights()[0], before[0])
     answers = model.predict(IMAGES, verbose=0)

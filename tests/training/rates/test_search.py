@@ -295,7 +295,7 @@ def test_one_line_says_the_result(capsys):
     search = finder.find_learning_rate(model, batches())
     (printed,) = capsys.readouterr().out.splitlines()
     assert printed.startswith(
-        f"keras_transfer: learning rate {search.suggestion:g} suggested: the loss fell from "
+        f"keras_transfer: suggested learning rate {search.suggestion:g}: the loss fell from "
     )
     finder.find_learning_rate(model, batches(), verbose=0)
     assert capsys.readouterr().out == ""
