@@ -178,7 +178,8 @@ def measure(root, name, width, size, arm, seed, scratch):
     else:
         predict = keras_script(root, width, train, test, pretrained=arm == "keras")
     times = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-    scores = kt.metrics.classification_scores(test[1], predict())
+    names = [str(each) for each in range(int(test[1].max()) + 1)]
+    scores = kt.metrics.classification_scores(test[1], predict(), names)
     return {
         "accuracy": scores["accuracy"],
         "ece": scores["ece"],
