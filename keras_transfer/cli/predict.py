@@ -59,14 +59,12 @@ def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
         raise checks.error(
             "RUN must be a model of kt.build_model", given=f"{str(arguments.run)!r}, without tasks"
         )
-    width = max(len(str(path)) for path in paths)
-    for start in range(0, len(paths), BATCH):
-        predictions = kt.predict(model, paths[start : start + BATCH], top=arguments.top)
-        for row in predictions:
-            if arguments.json:
-                print(json.dumps({"file": row["file"], **_answers(predictions, row)}), file=answers)
-            else:
-                print(f"{row['file']:<{width}}  {predictions.line(row)}", file=answers)
+    predictions = kt.predict(model, paths, top=arguments.top, batch_size=BATCH)
+    if not arguments.json:
+        print(predictions, file=answers)
+        return
+    for row in predictions:
+        print(json.dumps({"file": row["file"], **_answers(predictions, row)}), file=answers)
 
 
 def _answers(predictions: "kt.evaluation.Predictions", row: dict) -> dict:
