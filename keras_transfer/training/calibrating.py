@@ -62,6 +62,10 @@ def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
     outputs = marks.outputs(model)
     if not outputs:
         return chosen
+    has_thresholds = any(layer.task.calibrates for layer in outputs.values())
+    if not (has_thresholds or _holds(validation, ENOUGH)):
+        return chosen  # so that no function is traced for nothing
+
     for name, (targets, answers) in _collect(model, validation).items():
         task = outputs[name].task
         if task.calibrates and len(targets):
@@ -82,6 +86,16 @@ def divide_logits(model: keras.Model, temperatures: Mapping[str, float]) -> None
         for variable in (dense.kernel, dense.bias):
             if variable is not None:
                 variable.assign(variable / temperature)
+
+
+def _holds(dataset: tf.data.Dataset, count: int) -> bool:
+    """Whether a data set has so many images; reads no more of them."""
+    images = 0
+    for batch in dataset:
+        images += len(keras.tree.flatten(batch)[0])
+        if images >= count:
+            return True
+    return False
 
 
 def _collect(

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_transfer as kt
 
@@ -125,3 +126,18 @@ def test_answers_for_other_frequencies_and_few_images_stay(unsure):
     assert kt.training.calibrate(adjusted, unsure.validation) == []
     few = kt.data.from_arrays(COLOURS[:19], KINDS[:19], validation=0)
     assert kt.training.calibrate(sure_model(), few.train) == []
+
+
+def test_too_few_images_are_not_answered(monkeypatch):
+    """A pass over them would trace a function for nothing; one more than too few is enough."""
+    model = model_of(kt.tasks.Classification(2))
+    answered, predict = [], model.predict_on_batch
+    monkeypatch.setattr(
+        model, "predict_on_batch", lambda images: answered.append(len(images)) or predict(images)
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype="uint8")
+    dataset = tf.data.Dataset.from_tensor_slices((pixels, np.arange(20) % 2))
+    assert kt.training.calibrate(model, dataset.take(19).batch(8)) == []
+    assert answered == []
+    kt.training.calibrate(model, dataset.batch(8))
+    assert answered == [8, 8, 4]
