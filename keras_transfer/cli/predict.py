@@ -57,7 +57,8 @@ def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
     model, _ = options.load_run(arguments)
     if not kt.models.outputs(model):
         raise checks.error(
-            "RUN must be a model of kt.build_model", given=f"{str(arguments.run)!r}, without tasks"
+            "RUN must hold a model that `train` wrote",
+            given=f"{str(arguments.run)!r}, without tasks",
         )
     predictions = kt.predict(model, paths, top=arguments.top, batch_size=BATCH)
     if not arguments.json:

@@ -1,6 +1,6 @@
 """Answers for images: labels and probabilities, or numbers, as a list that prints as a table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any  # images and answers may be many things
 
 import keras
@@ -8,10 +8,11 @@ import numpy as np
 
 from keras_transfer import tasks
 from keras_transfer.core import checks
-from keras_transfer.data import adapt, pixels
+from keras_transfer.data import adapt, batches, pixels
 from keras_transfer.evaluation import answers
 from keras_transfer.graphs import logits
 from keras_transfer.layers import marks
+from keras_transfer.machine import progress
 from keras_transfer.pages import document
 
 __all__ = ["Predictions", "predict"]
@@ -20,7 +21,12 @@ SHOWN = 24  # rows of the table in a notebook
 
 
 def predict(
-    model: keras.Model, images: Any, *, top: int = 3, batch_size: int = 32
+    model: keras.Model,
+    images: Any,
+    *,
+    top: int = 3,
+    batch_size: int = 32,
+    verbose: str | int = "auto",
 ) -> "Predictions":
     """Returns what `model` says about images: labels and probabilities, tags, or numbers.
 
@@ -31,6 +37,8 @@ def predict(
             of any size. Batches without labels, too, but `Data` is measured with `kt.evaluate`.
         top: How many classes to list, the likeliest first.
         batch_size: Images decoded and answered at a time.
+        verbose: 0 shows nothing; if it takes over two seconds, 1 shows a bar, 2 one line instead; "auto" is 1 on a
+            terminal and in a notebook, else 2.
 
     Returns:
         A list with a dict an image, that prints as a table: `{"file": "a.jpg", "label": "cat", "probabilities":
@@ -52,7 +60,9 @@ def predict(
     files: list[str | None] = []
     outputs: list[Any] = []
     pictures: list[np.ndarray | None] = []
-    for batch in _batches(model, images, batch_size):
+    source = _read(model, images, batch_size)
+    label = f"Predicting with {model.name}"
+    for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
         outputs.append(model.predict_on_batch(batch.images))
         files += batch.files or [None] * len(batch.images)
         for image in np.asarray(batch.images[: SHOWN - len(pictures)]):
@@ -148,8 +158,8 @@ class Predictions(list):
         return f"<table><tr>{titles}</tr>{''.join(cells)}</table>{more}"
 
 
-def _batches(model: keras.Model, images: Any, batch_size: int) -> Iterator:
-    """Yields batches of images as the model takes them."""
+def _read(model: keras.Model, images: Any, batch_size: int) -> batches.Batches:
+    """Returns batches of images as the model takes them."""
     shape = model.inputs[0].shape
     if isinstance(images, list | tuple):
         if not images:
@@ -159,10 +169,10 @@ def _batches(model: keras.Model, images: Any, batch_size: int) -> Iterator:
     elif _is_picture(images):
         images = _resized(images, shape)
     splits = adapt.split(images, name="images", batch_size=batch_size, image_shape=shape)
-    batches = splits.first("test", "validation", "train")
-    if batches is None:
+    part = splits.first("test", "validation", "train")
+    if part is None:
         raise checks.error("`images` must have at least one image", given="none")
-    yield from batches.check("images", labelled=False).read()
+    return part.check("images", labelled=False)
 
 
 def _is_picture(value: Any) -> bool:

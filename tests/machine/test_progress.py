@@ -93,11 +93,17 @@ def test_a_log_file_gets_a_line_for_each_epoch_and_no_bars(capsys, monkeypatch):
     stage = kt.Stage(epochs=2, train="head")
     kt.fine_tune(model, data, stages=[stage], cache="memory")
     kt.evaluate(model, data)
+    kt.predict(model, np.zeros((2, 32, 32, 3), "uint8"))
     kt.features.extract(model, np.zeros((2, 32, 32, 3), "uint8"))
     printed = capsys.readouterr().out
     assert not {"\b", "\r", "━"} & set(printed)
     assert [printed.count(f"\nEpoch {epoch}\n") for epoch in ("1/2", "2/2")] == [1, 1]
-    for label in ("Running the frozen layers", f"Measuring {model.name}", "Computing features"):
+    for label in (
+        "Running the frozen layers",
+        f"Measuring {model.name}",
+        "Predicting",
+        "Computing features",
+    ):
         assert len(re.findall(rf"{label}.* took \d+ s\n", printed)) == 1
 
     kt.fine_tune(model, data, stages=[stage], cache="memory", verbose=0)
