@@ -8,7 +8,8 @@ from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.calibrating import calibrate
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
-from keras_transfer.training.freezing import freeze, trainable_table, unfreeze
+from keras_transfer.training.freezing import freeze, unfreeze
+from keras_transfer.training.layer_table import trainable_table
 from keras_transfer.training.methods import (
     BSS,
     L2SP,

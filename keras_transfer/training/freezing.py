@@ -17,8 +17,8 @@ from keras_transfer.graphs import boundaries, nodes, paths
 from keras_transfer.layers import marks
 
 __all__ = [
-    "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "keep_kernels", "list_layers", "pick", "pick_only",
-    "set_trainable", "thawable", "trainable_table", "unfreeze",
+    "BATCH_NORM", "NORMS_AND_BIASES", "as_before", "freeze", "head", "is_batch_norm", "keep_kernels", "list_layers",
+    "pick", "pick_only", "set_trainable", "thawable", "unfreeze",
 ]  # fmt: skip
 
 BATCH_NORM = ("inference", "train", "recalibrate")
@@ -75,7 +75,7 @@ def thawable(model: keras.Model, *, until: str | Iterable[str] | None = None) ->
     names = []
     for block in marks.blocks(model):
         trunk = [leaves[path] for path in block.layers if path not in heads]
-        if any(layer.weights and not _is_batch_norm(layer) for layer in trunk):
+        if any(layer.weights and not is_batch_norm(layer) for layer in trunk):
             names.append(block.name)
     if until is None:
         return names
@@ -186,7 +186,7 @@ def set_trainable(
     if batch_norm in ("inference", "recalibrate"):
         heads = set(head(model))
         leaves = paths.leaves(model)
-        chosen -= {path for path in chosen if _is_batch_norm(leaves[path]) and path not in heads}
+        chosen -= {path for path in chosen if is_batch_norm(leaves[path]) and path not in heads}
     # Both values: on the TensorFlow backend `trainable = True` does nothing where it is True already.
     model.trainable = False
     model.trainable = True
@@ -197,7 +197,8 @@ def set_trainable(
     return [path for path, layer in paths.leaves(model).items() if layer.trainable_weights]
 
 
-def _is_batch_norm(layer: keras.layers.Layer) -> bool:
+def is_batch_norm(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer is a batch normalisation."""
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
@@ -273,48 +274,3 @@ def as_before(model: keras.Model) -> Iterator[None]:
                 layer.batch_norm = mode
         for variable, trainable in variables:
             variable.trainable = trainable
-
-
-class TrainableTable(list):
-    """Rows of `trainable_table`, printed as a table."""
-
-    def __str__(self) -> str:
-        width = max([len(row["path"]) for row in self], default=4)
-        lines = [f"{'layer':<{width}}  {'parameters':>12}  trains"]
-        lines += [
-            f"{row['path']:<{width}}  {row['parameters']:>12,}  {row['mode']}" for row in self
-        ]
-        trained = sum(row["parameters"] for row in self if row["trainable"])
-        return "\n".join(
-            [*lines, f"{trained:,} of {sum(row['parameters'] for row in self):,} parameters train"]
-        )
-
-
-def trainable_table(model: keras.Model) -> TrainableTable:
-    """Returns a row for every layer with weights, bottom to top: path, parameters, whether and how it trains.
-
-    Example:
-        >>> print(trainable_table(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")])))
-        layer    parameters  trains
-        head             10  yes
-        10 of 10 parameters train
-    """
-    leaves = paths.leaves(model)
-    rows = TrainableTable()
-    for path in list_layers(model):
-        layer = leaves[path]
-        if layer.weights:
-            mode = "yes" if layer.trainable_weights else "no"
-            if _is_batch_norm(layer) or getattr(layer, "has_modes", False):
-                learns = layer.trainable and getattr(layer, "batch_norm", "train") == "train"
-                mode += " (batch statistics)" if learns else " (inference mode)"
-            trainable = bool(layer.trainable_weights)
-            rows.append(
-                {
-                    "path": path,
-                    "parameters": layer.count_params(),
-                    "trainable": trainable,
-                    "mode": mode,
-                }
-            )
-    return rows

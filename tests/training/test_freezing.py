@@ -161,18 +161,6 @@ def test_flags_survive_saving(tmp_path):
     assert len(again.trainable_variables) == len(model.trainable_variables)
 
 
-def test_trainable_table():
-    model = model_of("tiny", 32)
-    kt.freeze(model, below="block4")
-    table = kt.trainable_table(model)
-    rows = {row["path"]: row for row in table}
-    assert not rows["stem_conv"]["trainable"]
-    assert rows["block4_1_conv"]["trainable"]
-    assert rows["stem_bn"]["mode"] == "no (inference mode)"
-    assert sum(row["parameters"] for row in table) == model.count_params()
-    assert str(table).endswith("parameters train")
-
-
 def test_a_saved_model_follows_the_policy_of_batch_norm(module_folders):
     """Freezing says nothing about it, so the mode stays; a module that has no modes shows none."""
     backbone = kt.backbone(module_folders["plain"], preprocess="tf", image_size=32, trust=True)
@@ -186,7 +174,9 @@ def test_a_saved_model_follows_the_policy_of_batch_norm(module_folders):
     ):
         verb()
         assert layer.batch_norm == batch_norm
-        (row,) = (row for row in kt.trainable_table(model) if row["path"] == "saved_model")
+        (row,) = (
+            row for row in kt.trainable_table(model, layers=True) if row["path"] == "saved_model"
+        )
         assert row["parameters"] == sum(np.prod(variable.shape) for variable in layer.weights)
         told[row["mode"]] = row["trainable"]
     assert told == {
@@ -197,7 +187,7 @@ def test_a_saved_model_follows_the_policy_of_batch_norm(module_folders):
     signature = kt.backbone(
         module_folders["tf_keras"], output="serving_default", preprocess="tf", trust=True
     )
-    assert [row["mode"] for row in kt.trainable_table(signature)] == ["yes"]
+    assert [row["mode"] for row in kt.trainable_table(signature, layers=True)] == ["yes"]
 
 
 @pytest.mark.parametrize(("verb", "argument"), [(kt.freeze, "below"), (kt.unfreeze, "above")])

@@ -423,7 +423,9 @@ def test_our_flags_survive_copying_and_loading(tmp_path):
     kt.freeze(model, below="answer")
     for other in (saved(compiled(model), tmp_path), keras.models.clone_model(model)):
         assert statistics_moved(compiled(other)) == set()
-        assert [row["path"] for row in kt.trainable_table(other) if row["trainable"]] == ["answer"]
+        assert [
+            row["path"] for row in kt.trainable_table(other, layers=True) if row["trainable"]
+        ] == ["answer"]
 
 
 def test_a_subclassed_model_is_refused():
@@ -479,13 +481,15 @@ def test_a_thawed_child_of_a_frozen_network_trains():
     compiled(model).fit(dataset(), shuffle=False, verbose=0)
     assert not base.trainable
     assert "trunk/block1_conv/kernel" in moved(before, weights(model))
-    table = {row["path"]: row["trainable"] for row in kt.trainable_table(model)}
+    table = {row["path"]: row["trainable"] for row in kt.trainable_table(model, layers=True)}
     assert [path for path, trains in table.items() if trains] == ["trunk/block1_conv", "answer"]
     before = weights(model)
     fine_tuned(model, plan=[kt.Stage(epochs=1, train="head")])
     assert moved(before, weights(model)) == {"answer/kernel", "answer/bias"}
     kt.freeze(model, below="answer")
-    assert [row["path"] for row in kt.trainable_table(model) if row["trainable"]] == ["answer"]
+    assert [row["path"] for row in kt.trainable_table(model, layers=True) if row["trainable"]] == [
+        "answer"
+    ]
 
 
 def test_frozen_layers_are_not_deterministic():

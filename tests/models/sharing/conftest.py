@@ -55,7 +55,7 @@ def same_heads(model, other):
 
 
 def trains(model):
-    return {row["path"] for row in kt.trainable_table(model) if row["trainable"]}
+    return {row["path"] for row in kt.trainable_table(model, layers=True) if row["trainable"]}
 
 
 def gradients(model, name):

@@ -72,7 +72,7 @@ def test_the_head_stage_freezes_all_that_is_pretrained_and_nothing_else(small, n
     copied = tuple(
         f"{prefix}{part}" for prefix in ("", "kind_", "age_") for part in ("stem", "block")
     )
-    able = {row["path"] for row in kt.trainable_table(model)} - {
+    able = {row["path"] for row in kt.trainable_table(model, layers=True)} - {
         "age",
         "balance",
     }  # a unit, and a state
@@ -102,7 +102,9 @@ def test_the_frozen_part_can_be_cut_off(small, name):
     part = frozen.find(model, frozen.candidates(model))
     order = nodes.nodes(model)
     names = {order[position].operation.name for position in part.lower}
-    pretrained = {row["path"] for row in kt.trainable_table(model) if not row["trainable"]}
+    pretrained = {
+        row["path"] for row in kt.trainable_table(model, layers=True) if not row["trainable"]
+    }
     pretrained -= {"age", "balance"}
     behind_stitches = name == "cross_stitch"  # what reads a matrix that trains changes with it
     assert (pretrained <= names) != behind_stitches
