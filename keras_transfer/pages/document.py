@@ -15,7 +15,18 @@ from keras_transfer.core import checks
 from keras_transfer.pages import styling
 from keras_transfer.storage import files
 
-__all__ = ["box", "escape", "number", "render", "save", "slug", "table", "text"]
+__all__ = [
+    "box",
+    "breakable",
+    "escape",
+    "number",
+    "rate",
+    "render",
+    "save",
+    "slug",
+    "table",
+    "text",
+]
 
 
 def render(title: str, parts: Mapping[str, str], *, subtitle: str, values: Mapping) -> str:
@@ -148,6 +159,16 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def rate(value: float) -> str:
+    """Returns how many in a second, as a person would say it.
+
+    Example:
+        >>> rate(41.728), rate(1234.5), rate(3.456)
+        ('42', '1,234', '3.5')
+    """
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def slug(name: str) -> str:
     """Returns a name as an id in the page.
 
@@ -166,3 +187,13 @@ def escape(value: Any) -> str:
         '&lt;b&gt;'
     """
     return html.escape(str(value), quote=True)
+
+
+def breakable(name: str) -> str:
+    """Returns a name as HTML that may be broken between its words, underscores and hyphens included, nowhere else.
+
+    Example:
+        >>> breakable("pit_bull & co")
+        'pit_<wbr>bull &amp; co'
+    """
+    return re.sub(r"([_/\\-]+)(?=.)", r"\1<wbr>", escape(name))

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_transfer import layers
 from keras_transfer.core import checks
+from keras_transfer.pages import document
 
 __all__ = ["POOLING", "Task", "require"]
 
@@ -21,8 +22,9 @@ class Task:
 
     A subclass must have `kind`, `units`, `activate`, `loss`, `metrics`, `encode`, `decode` and `measure`; to be a row
     of `TASKS` also `example`. All else has a default: no mistakes are shown, the report has the numbers of `measure`
-    only, the loss says which epoch is best, the head is trained in epochs, not solved (`link`), and random changes of
-    images are refused, since answers are taken to have places in them (`moves_with_image`).
+    only and compares them with nothing (`baseline`), the loss says which epoch is best, the head is trained in epochs,
+    not solved (`link`), and random changes of images are refused, since answers are taken to have places in them
+    (`moves_with_image`).
 
     The constructor checks and stores, and `get_config` returns what it takes: the task is saved inside the model, so
     register the class with `keras.saving.register_keras_serializable`. `kt.testing.check_task` runs the checks that the
@@ -222,6 +224,39 @@ class Task:
         """Scores outputs against targets, as a dict that goes into JSON; `score` is one of its keys."""
         raise NotImplementedError
 
+    def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
+        """Compares outputs with the best answer that is the same for all images.
+
+        Args:
+            targets: As `check` returns them.
+            outputs: As `check` returns them.
+
+        Returns:
+            None where there is nothing to compare with; else a dict that goes into JSON: `answer` (that answer in
+            words), `scores` (what it scores, by the names of `measure` or `metrics`, `score` among them), `is_beaten`
+            (whether the outputs are better by more than chance).
+        """
+        return None
+
+    def baseline_warning(self, scores: Mapping) -> str:
+        """Returns a line where the scores are not better than those of the baseline, else "".
+
+        Args:
+            scores: Of `measure`, with what `baseline` returned as `baseline`.
+        """
+        baseline = scores.get("baseline")
+        if not baseline or baseline["is_beaten"]:
+            return ""
+        own, constant = scores[self.score], baseline["scores"][self.score]
+        is_better = own > constant if self.higher_is_better else own < constant
+        clearly, chance = ("clearly ", ", which may be chance") if is_better else ("", "")
+        title, _ = self.headline(self.score, scores)
+        numbers = f"{document.number(own)} against {document.number(constant)}"
+        return (
+            f"Not {clearly}better than always answering {baseline['answer']}: "
+            f"{title[:1].lower()}{title[1:]} {numbers} on {scores['support']:,} images{chance}."
+        )
+
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray | None:
         """Returns how wrong each answer is, 0 where it is right; None for a task that shows no mistakes."""
         return None
@@ -239,11 +274,17 @@ class Task:
         return score.replace("_", " "), ""
 
     def text(self, scores: Mapping) -> list[str]:
-        """Returns the lines of the printed report."""
+        """Returns the lines of the printed report.
+
+        Args:
+            scores: Of `measure`; also `baseline`, and in `measured_on` what their images were used for before.
+        """
         numbers = [
             f"{key} {value:.3f}" for key, value in scores.items() if isinstance(value, float)
         ]
-        return [f"{'   '.join(numbers)}   examples {scores.get('support', '?')}"]
+        line = f"{'   '.join(numbers)}   examples {scores.get('support', '?')}"
+        remarks = [scores.get("measured_on"), self.baseline_warning(scores)]
+        return [line, *filter(None, remarks)]
 
     def section(
         self,

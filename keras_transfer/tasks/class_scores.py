@@ -44,9 +44,9 @@ def table(classes: Mapping[str, Mapping], *, columns: Mapping[str, str] = COLUMN
     """
     rows = []
     for name, row in classes.items():
-        cells = "".join(_bar(row[key]) for key in columns)
+        cells = "".join(_bar(row[key], is_score=key != "threshold") for key in columns)
         cells += f"<td>{row['support']}</td>"
-        rows.append(f'<tr><th scope="row">{document.escape(name)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{document.breakable(name)}</th>{cells}</tr>')
     titles = ("class", *columns.values(), "images")
     head = "".join(
         f'<th scope="col"><button type="button">{title}</button></th>' for title in titles
@@ -57,7 +57,9 @@ def table(classes: Mapping[str, Mapping], *, columns: Mapping[str, str] = COLUMN
     return document.box("Each class", f'{scroll}<table class="bars">{body}</table></div>')
 
 
-def _bar(value: float | None) -> str:
+def _bar(value: float | None, *, is_score: bool) -> str:
     if value is None:
         return '<td data-value="-1">–</td>'
+    if not is_score:
+        return f'<td data-value="{value}">{value:.3f}</td>'
     return f'<td class="bar" style="--share:{value:.4f}" data-value="{value}">{value:.3f}</td>'

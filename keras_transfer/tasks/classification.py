@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks, lookup, one_hot
+from keras_transfer.metrics import baselines, temperature
 from keras_transfer.metrics import classification as scoring
-from keras_transfer.metrics import temperature
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
 
@@ -265,8 +265,8 @@ class Classification(base.Task):
 
         items = []
         for true, other, count in scoring.confused(counts, names, limit=8):
-            said = f'<span class="said">{document.escape(other)}</span>'
-            items.append(f"<li>{document.escape(true)} taken for {said}: {count}</li>")
+            said = f'<span class="said">{document.breakable(other)}</span>'
+            items.append(f"<li>{document.breakable(true)} taken for {said}: {count}</li>")
         listed = "".join(items)
         if listed:
             listed = f'<p class="quiet">Most confused:</p><ul class="notes">{listed}</ul>'
@@ -285,6 +285,19 @@ class Classification(base.Task):
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
         """Returns accuracy, precision, recall, F1, scores per class and the confusion matrix."""
         return metrics.classification_scores(targets, outputs, self.class_names)
+
+    def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
+        """Compares with always answering the most frequent class; None where all images are of one class."""
+        counts = np.bincount(targets)
+        share = float(counts.max() / len(targets))
+        if share == 1.0:
+            return None
+        right = int((outputs.argmax(axis=1) == targets).sum())
+        return {
+            "answer": repr(self.class_names[int(counts.argmax())]),
+            "scores": {"accuracy": share},
+            "is_beaten": baselines.is_share_above(right, len(targets), share),
+        }
 
     def needs_targets(self) -> bool:
         """Whether class weights or priors come from the training data."""

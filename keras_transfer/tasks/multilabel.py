@@ -10,6 +10,7 @@ from keras import ops
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks
 from keras_transfer.data.targets import tags as tag_labels
+from keras_transfer.metrics import baselines
 from keras_transfer.metrics import tags as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
@@ -155,6 +156,24 @@ class MultiLabel(base.Task):
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
         """Returns mean average precision, and precision, recall and F1 at the thresholds, also of each tag."""
         return metrics.tag_scores(targets, outputs, self.class_names, thresholds=self.limits)
+
+    def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
+        """Compares with always answering how frequent each tag is; None where no tag tells images apart."""
+        known = np.isfinite(targets)
+        counts, present = known.sum(axis=0), np.nansum(targets, axis=0)
+        if not ((present > 0) & (present < counts)).any():
+            return None
+        seen = present > 0
+        frequencies = present[seen] / counts[seen]
+        right = np.maximum(present, counts - present)
+        return {
+            "answer": "the tag frequencies",
+            "scores": {
+                "map": float(frequencies.mean()),
+                "accuracy": float(right.sum() / counts.sum()),
+            },
+            "is_beaten": baselines.do_scores_rank(targets, outputs),
+        }
 
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Returns how far the probability of the worst wrong tag is from the truth."""

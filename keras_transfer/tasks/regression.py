@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks
+from keras_transfer.metrics import baselines
 from keras_transfer.metrics import regression as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base
@@ -184,6 +185,18 @@ class Regression(base.Task):
         """Returns the mean absolute error, root mean squared error and R2, and the unit if it has a name."""
         scores = metrics.regression_scores(targets, outputs)
         return {**scores, "unit": self.unit} if self.unit else scores
+
+    def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
+        """Compares with always answering the mean of these targets; None where all are equal."""
+        if not np.ptp(targets, axis=0).any():
+            return None
+        constant = np.broadcast_to(targets.mean(axis=0), targets.shape)
+        errors, others = self.errors(targets, outputs), self.errors(targets, constant)
+        return {
+            "answer": "the mean",
+            "scores": {"mae": float(others.mean())},
+            "is_beaten": baselines.are_errors_smaller(errors, others),
+        }
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""

@@ -95,10 +95,18 @@ def scores_go_into_json(task: kt.tasks.Task, targets: np.ndarray, model: keras.M
 
 
 def the_report_has_texts(task: kt.tasks.Task, targets: np.ndarray, model: keras.Model) -> None:
-    """Checks that targets, outputs, mistakes and scores are told in words, and one answer goes into JSON."""
+    """Checks that targets, outputs, mistakes and scores are told in words, and one answer goes into JSON.
+
+    Scores are compared with a baseline, if the task has one, and one answer for all images is not better.
+    """
     outputs = predict(model, targets)
     checked, answers = task.check(task.encode(targets), outputs)
     scores = task.measure(checked, answers)
+    scores["baseline"] = task.baseline(checked, answers)
+    require(json.loads(json.dumps(scores["baseline"])) == scores["baseline"], "not plain values")
+    constant = task.baseline(checked, np.repeat(answers[:1], len(answers), axis=0))
+    require(constant is None or not constant["is_beaten"], f"one answer for all beats {constant}")
+
     texts = [*task.text(scores), task.describe(checked[0]), task.describe(answers[0])]
     texts += [*task.headline(task.score, scores), task.mistakes_title, task.target_title]
 

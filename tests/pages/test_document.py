@@ -50,3 +50,16 @@ def test_saving(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="must be writable"):
         document.save(tmp_path / "file" / "a.txt", {".txt": lambda: "text"})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a_b", "a_<wbr>b"),
+        ("long-haired", "long-<wbr>haired"),
+        ("end_", "end_"),
+        ("<a>", "&lt;a&gt;"),
+    ],
+)
+def test_names_break_after_underscores_and_hyphens(name, expected):
+    assert document.breakable(name) == expected

@@ -214,3 +214,11 @@ def test_what_fit_logs_of_mixed_targets(named):
         costs += (-(targets * np.log(answers)).sum(-1)).tolist()
     assert history["accuracy"] == [pytest.approx(np.mean(hits))]
     assert history["loss"] == [pytest.approx(np.mean(costs), rel=1e-4)]
+
+
+def test_baseline_is_the_most_frequent_class():
+    task, ids = tasks.Classification(["cat", "dog", "emu"]), np.array([0, 1, 1, 1, 1, 2, 2, 0])
+    right = task.baseline(ids, np.eye(3)[ids])
+    assert right == {"answer": "'dog'", "scores": {"accuracy": 0.5}, "is_beaten": True}
+    assert not task.baseline(ids, np.eye(3)[[1] * 8])["is_beaten"]
+    assert task.baseline(np.array([1, 1]), np.eye(3)[[0, 1]]) is None

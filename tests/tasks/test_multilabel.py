@@ -193,3 +193,13 @@ def test_a_folder_of_pictures_with_two_made_up_tags(real_data, tmp_path, capsys)
     answers = [json.loads(line) for line in lines if line.startswith("{")]
     assert len(answers) == 3
     assert all(set(answer["multi_label"]) <= set(data.class_names) for answer in answers)
+
+
+def test_baseline_is_the_frequency_of_each_tag():
+    targets = np.array([[1, 0, 1], [1, 0, np.nan], [0, 0, 1], [1, 0, 0]], "float32")
+    task = kt.tasks.MultiLabel(["a", "never", "c"])
+    baseline = task.baseline(targets, np.full((4, 3), 0.5))
+    assert baseline["scores"]["map"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert baseline["scores"]["accuracy"] == pytest.approx((3 + 4 + 2) / 11)
+    assert not baseline["is_beaten"]
+    assert task.baseline(np.ones((4, 3)), np.full((4, 3), 0.5)) is None  # the same for all

@@ -26,3 +26,21 @@ def test_loss_is_in_units_of_the_spread():
 def test_bad_targets(targets, message):
     with pytest.raises(checks.InputError, match=message):
         tasks.Regression().encode(targets)
+
+
+def test_baseline_is_the_mean_of_the_targets():
+    ages, task = np.array([[0.0], [10.0], [20.0], [30.0]]), tasks.Regression()
+    near = task.baseline(ages, ages + np.array([[1.0], [-1.0], [1.0], [0.0]]))
+    assert near == {"answer": "the mean", "scores": {"mae": 10.0}, "is_beaten": True}
+    assert not task.baseline(ages, ages + np.array([[14.0], [-6.0], [9.0], [-9.0]]))["is_beaten"]
+    assert task.baseline(np.ones((4, 1)), ages) is None
+
+
+def test_warning_says_whether_chance_could_be_the_reason():
+    scores = {"mae": 9.5, "support": 4}
+    baseline = {"answer": "the mean", "scores": {"mae": 10.0}, "is_beaten": False}
+    assert tasks.Regression().baseline_warning({**scores, "baseline": baseline}) == (
+        "Not clearly better than always answering the mean: mean absolute error 9.500 against 10.000 "
+        "on 4 images, which may be chance."
+    )
+    assert tasks.Regression().baseline_warning(scores) == ""
