@@ -49,6 +49,7 @@ class Data:
             1. None where no label is missing.
         origins: Split to the number of the set that each example comes from, for data of `kt.data.mix`, or None.
         sampled: Makes `epochs` from the `origins` of the training examples, for data of `kt.data.mix`, or None.
+        folder: The folder that the images were read from, as the user named it, or None.
 
     Example:
         >>> import keras_transfer as kt
@@ -75,6 +76,7 @@ class Data:
     weights: dict[str, pipeline.Columns] | None = None
     origins: dict[str, np.ndarray] | None = None
     sampled: Sampled | None = None
+    folder: str | None = None
     _made: dict = field(default_factory=dict, init=False)
 
     @property

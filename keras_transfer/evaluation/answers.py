@@ -1,32 +1,17 @@
-"""The targets and outputs of one task, collected batch by batch, and its most telling mistakes."""
+"""The targets and outputs of one task, collected batch by batch, its most telling mistakes, and a sample."""
 
-import base64
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer import tasks
 from keras_transfer.core import checks, lookup, one_hot
+from keras_transfer.evaluation import examples
 
-__all__ = ["Answers", "Mistake", "Result", "data_uri", "thumbnail"]
+__all__ = ["Answers", "Result"]
 
-THUMBNAIL = 96  # pixels of the longer side
-LOSSLESS = 48  # up to this size a PNG is as small as a JPEG
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One example that was answered wrongly; `score` is the confidence, or the size of the error."""
-
-    index: int
-    target: str
-    predicted: str
-    score: float
-    file: str | None
-    picture: str | None  # a data URI
+SAMPLE = 8  # examples, drawn at random, that are shown whether they are right or wrong
 
 
 @dataclass(frozen=True)
@@ -35,13 +20,14 @@ class Result:
 
     task: tasks.Task
     scores: dict
-    mistakes: Sequence[Mistake]
+    mistakes: Sequence[examples.Example]
     targets: np.ndarray | None = None
     outputs: np.ndarray | None = None
+    sample: Sequence[examples.Example] = ()
 
 
 class Answers:
-    """Collects the labelled examples of one task, and thumbnails of at most `keep` mistakes.
+    """Collects the labelled examples of one task, and thumbnails of at most `keep` mistakes and of a sample.
 
     Args:
         name: The task's name, for errors.
@@ -64,13 +50,14 @@ class Answers:
         class_names: Sequence[str] | None = None,
         keep: int = 24,
     ):
-        self.name, self.keep = name, keep
+        self.name = name
         self.class_names = class_names
         self.task = None if task is None else _with_names(task, class_names)
         self.reweighted = False
         self._targets: list[np.ndarray] = []
         self._outputs: list[np.ndarray] = []
-        self._mistakes: list[tuple] = []  # a heap of (error, -place, target, output, thumbnail)
+        self._mistakes, self._sample = examples.Kept(keep), examples.Kept(SAMPLE)
+        self._rng = np.random.default_rng(0)
 
     def add(
         self,
@@ -98,8 +85,10 @@ class Answers:
         self._targets.append(targets)
         self._outputs.append(outputs)
         errors = self.task.errors(targets, outputs)
+        shown = (first + rows, images[rows], targets, outputs, errors)
+        self._sample.add(1 - self._rng.random(len(rows)), *shown)
         if errors is not None:
-            self._keep_mistakes(errors, first, rows, images, targets, outputs)
+            self._mistakes.add(errors, *shown)
 
     def result(self, files: Sequence[str] | None = None) -> Result | None:
         """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
@@ -107,23 +96,15 @@ class Answers:
             return None
         targets, outputs = np.concatenate(self._targets), np.concatenate(self._outputs)
         scores = dict(self.task.measure(targets, outputs))
+        baseline = self.task.baseline(targets, outputs)
+        if baseline is not None:
+            scores["baseline"] = baseline
 
-        mistakes = []
-        largest_first = sorted(self._mistakes, key=lambda item: (-item[0], -item[1]))
-        for error, place, target, output, picture in largest_first:
-            file = files[-place] if files else None
-            mistake = Mistake(
-                index=-place,
-                target=self.task.describe(target),
-                predicted=self.task.describe(output),
-                score=float(error),
-                file=file,
-                picture=data_uri(picture),
-            )
-            mistakes.append(mistake)
+        mistakes = self._mistakes.examples(self.task, files)
+        sample = self._sample.examples(self.task, files)
         if self.task.draws_examples:
-            return Result(self.task, scores, mistakes, targets, outputs)
-        return Result(self.task, scores, mistakes)
+            return Result(self.task, scores, mistakes, targets, outputs, sample)
+        return Result(self.task, scores, mistakes, sample=sample)
 
     def _infer(self, targets: np.ndarray, outputs: np.ndarray) -> tasks.Task:
         """Returns the first task of the table that fits a model which does not say what its outputs mean."""
@@ -136,26 +117,6 @@ class Answers:
         fitting = (kind.infer(targets, outputs, self.class_names) for kind in tasks.TASKS.values())
         task = next(task for task in fitting if task is not None)
         return _with_names(task, self.class_names)
-
-    def _keep_mistakes(
-        self,
-        errors: np.ndarray,
-        first: int,
-        rows: np.ndarray,
-        images: np.ndarray,
-        targets: np.ndarray,
-        outputs: np.ndarray,
-    ) -> None:
-        """Keeps the worst answers in a heap, the least wrong one on top."""
-        for i in np.argsort(-errors, kind="stable")[: self.keep]:
-            is_full = len(self._mistakes) == self.keep
-            if errors[i] <= 0 or (is_full and errors[i] <= self._mistakes[0][0]):
-                break
-            place = -(first + rows[i])  # all differ, so that the heap never compares arrays
-            picture = thumbnail(images[rows[i]])
-            heapq.heappush(self._mistakes, (errors[i], place, targets[i], outputs[i], picture))
-            if len(self._mistakes) > self.keep:
-                heapq.heappop(self._mistakes)
 
 
 def _with_names(task: tasks.Task, in_data: Sequence[str] | None) -> tasks.Task:
@@ -177,28 +138,3 @@ def _with_names(task: tasks.Task, in_data: Sequence[str] | None) -> tasks.Task:
 def _are_numbers(names: Sequence[str]) -> bool:
     """Whether the names are only the class ids "0", "1", "2" ..."""
     return list(names) == [str(i) for i in range(len(names))]
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray | None:
-    """Returns the image as uint8 RGB, its longer side at most THUMBNAIL; None for what is no picture."""
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
-        return None
-    image = np.nan_to_num(image[..., :3].astype("float32"))
-    scale = min(1.0, THUMBNAIL / max(image.shape[:2]))
-    if scale < 1:
-        size = [max(1, round(side * scale)) for side in image.shape[:2]]
-        image = tf.image.resize(image, size, antialias=True).numpy()
-    image = np.clip(np.rint(image), 0, 255).astype("uint8")
-    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
-
-
-def data_uri(image: np.ndarray | None) -> str | None:
-    """Returns a picture as the address of an HTML image; None for None."""
-    if image is None:
-        return None
-    if max(image.shape[:2]) <= LOSSLESS:
-        kind, data = "png", tf.io.encode_png(image)
-    else:
-        kind, data = "jpeg", tf.io.encode_jpeg(image, quality=85)
-    return f"data:image/{kind};base64,{base64.b64encode(data.numpy()).decode()}"

@@ -15,7 +15,7 @@ from keras_transfer import tasks
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, report
-from keras_transfer.graphs import logits, pixel_range
+from keras_transfer.graphs import logits, paths, pixel_range
 from keras_transfer.layers import marks
 from keras_transfer.machine import progress
 
@@ -91,11 +91,12 @@ def evaluate(
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
     trained = _training_facts(model, history)
-    was_refitted = bool((trained.get("training") or {}).get("refit"))
-    if source.batches.split == "validation" and was_refitted and not _is_held_out(model, source):
-        source.note(
-            "the model was trained on these images in the end (refit): on others it will do worse"
-        )
+    if source.batches.split == "validation":
+        is_held_out = _is_held_out(model, source)
+        earlier_use = _earlier_use(source.facts, trained["training"], is_held_out=is_held_out)
+        source.note(f"no test split: measured {earlier_use.format(clock.examples)}")
+        for result in results.values():
+            result.scores["measured_on"] = earlier_use.format(result.scores["support"])
     about = {
         "model": _model_facts(model),
         "data": {
@@ -105,6 +106,7 @@ def evaluate(
         },
         "speed": {"images_per_second": clock.rate(), "seconds": time.perf_counter() - begin},
         **trained,
+        "only_in_training": _only_in_training(model, trained["training"]),
         "notes": source.notes,
         "versions": {
             "keras": keras.__version__,
@@ -155,14 +157,28 @@ def _choose_split(data: Any, *, quiet: bool) -> _Source:
         raise checks.error(
             "`data` must have a test or validation split", given="neither", fix="Set `test=0.2`."
         )
-    facts = {}
+    facts: dict = {}
+    if getattr(data, "folder", None):
+        facts["folder"] = data.folder
     if part.split is not None:
         seed = splits.order[0] if splits.order else None
-        facts = {"split": part.split, "digest": splits.digest, "seed": seed}
-    source = _Source(part.check("data"), splits.class_names, facts, list(splits.notes), quiet)
-    if part.split == "validation":
-        source.note("no test split: measured on the validation split, which chose the best epoch")
-    return source
+        facts |= {"split": part.split, "digest": splits.digest, "seed": seed}
+    return _Source(part.check("data"), splits.class_names, facts, list(splits.notes), quiet)
+
+
+def _earlier_use(facts: Mapping, record: Mapping | None, *, is_held_out: bool) -> str:
+    """Returns what validation images were used for before, and what that makes of the scores; {} stands for how many.
+
+    Args:
+        facts: About the data.
+        record: Of the run that trained the model, if known.
+        is_held_out: Whether the weights that were measured are not of a run on these images.
+    """
+    if not record or record.get("digest", facts["digest"]) != facts["digest"]:
+        return "on the {:,} validation images: optimistic if they chose the epoch"
+    if record.get("refit") and not is_held_out:
+        return "on {:,} images that the model was trained on in the end (refit): too optimistic"
+    return "on the {:,} images that chose the epoch: optimistic"
 
 
 def _is_held_out(model: keras.Model, source: _Source) -> bool:
@@ -334,6 +350,23 @@ def _epochs(stages: Sequence[Mapping]) -> list[int]:
     """Returns the numbers of all epochs of some stages; a solved head takes none."""
     spans = [stage["epochs"] for stage in stages if "epochs" in stage]
     return [epoch for first, last in spans for epoch in range(first, last + 1)]
+
+
+def _only_in_training(model: keras.Model, record: Mapping | None) -> list[str]:
+    """Returns what makes the loss of training batches higher than that of other images, in words."""
+    changes = dict((record or {}).get("augment") or {})
+    smoothing = [changes.pop("label_smoothing", 0.0)]
+    smoothing += [output.task.label_smoothing for output in marks.outputs(model).values()]
+    layers = paths.leaves(model).values()
+    rates = [layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)]
+    reasons = []
+    if changes:
+        reasons.append(f"training images are changed at random ({', '.join(changes)})")
+    if any(smoothing):
+        reasons.append(f"training labels are smoothed by {max(smoothing):g}")
+    if any(rates):
+        reasons.append(f"dropout is on, up to {max(rates):g}")
+    return reasons
 
 
 def _model_facts(model: keras.Model) -> dict:

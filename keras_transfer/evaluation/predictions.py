@@ -9,7 +9,7 @@ import numpy as np
 from keras_transfer import tasks
 from keras_transfer.core import checks
 from keras_transfer.data import adapt, batches, pixels
-from keras_transfer.evaluation import answers
+from keras_transfer.evaluation import examples
 from keras_transfer.graphs import logits
 from keras_transfer.layers import marks
 from keras_transfer.machine import progress
@@ -66,7 +66,7 @@ def predict(
         outputs.append(model.predict_on_batch(batch.images))
         files += batch.files or [None] * len(batch.images)
         for image in np.asarray(batch.images[: SHOWN - len(pictures)]):
-            pictures.append(answers.thumbnail(image))
+            pictures.append(examples.thumbnail(image))
     if not outputs:
         raise checks.error("`images` must have at least one image", given="none")
 
@@ -143,7 +143,7 @@ class Predictions(list):
         for number, row in enumerate(self[:SHOWN]):
             source = None
             if number < len(self._pictures):
-                source = answers.data_uri(self._pictures[number])
+                source = examples.data_uri(self._pictures[number])
             name = document.escape(_name(row, number))
             picture = f'<img src="{source}" alt="{name}" style="height:64px">' if source else ""
             columns = "".join(

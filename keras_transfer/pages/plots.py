@@ -49,6 +49,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib; a page sets its own
     "font.size": 9,
     "grid.color": COLOURS["line"],
+    "legend.fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
@@ -58,9 +59,10 @@ STYLE: dict[Any, Any] = {
     "xtick.color": COLOURS["muted"],
     "ytick.color": COLOURS["muted"],
 }
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 POINTS = 1000  # a scatter with more is thinned out
 LABELLED = 100  # a confusion matrix of more classes names every second, third ...
-COUNTED = 15  # up to so many classes, the cells of a confusion matrix show counts
+COUNTED = 40  # up to so many classes, the cells of a confusion matrix show counts
 
 
 @matplotlib.rc_context(STYLE)
@@ -97,10 +99,12 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
         for draw in (axes.hlines, axes.vlines):
             draw(between, -0.5, size - 0.5, colors=COLOURS["line"], linewidth=0.5)
     if size <= COUNTED:
+        digits = len(str(counts.max(initial=0)))
+        letters = min(9.0, 72 * cell / (0.65 * digits + 0.7))  # points
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if pixels[row, column, 3] > 0.6 else COLOURS["ink"]
-                axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
+                axes.text(column, row, f"{count}", color=colour, fontsize=letters, **CENTRED)
     return figure
 
 
@@ -158,7 +162,7 @@ def scatter(targets: np.ndarray, values: np.ndarray) -> Figure:
     axes.plot(targets, values, "o", markersize=4, alpha=0.45, mew=0, color=COLOURS["first"])
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="upper left")
     return figure
 
 
@@ -213,7 +217,7 @@ def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     if curves:
-        axes.legend(loc="lower left", fontsize=8)
+        figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -1,13 +1,13 @@
 """What is chosen on the validation data once training is over: thresholds, and how sure answers are."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple  # tasks are another room's
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import labelled
+from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
 from keras_transfer.machine import progress
@@ -23,10 +23,14 @@ class Chosen(NamedTuple):
     Attributes:
         lines: One about each task that chose something.
         temperatures: What the logits of a task are to be divided by.
+        baselines: By task, what its `baseline` returned.
+        warnings: A line about each task whose answers are not better than one answer for all images.
     """
 
     lines: list[str]
     temperatures: dict[str, float]
+    baselines: dict[str, dict]
+    warnings: list[str]
 
 
 def calibrate(model: keras.Model, validation: tf.data.Dataset) -> list[str]:
@@ -51,14 +55,17 @@ def calibrate(model: keras.Model, validation: tf.data.Dataset) -> list[str]:
         >>> calibrate(model, tf.data.Dataset.from_tensors((tf.zeros((2, 32, 32, 3)), [0, 1])))
         []
     """
-    lines, temperatures = choose(model, validation)
-    divide_logits(model, temperatures)
-    return lines
+    chosen = choose(model, validation)
+    divide_logits(model, chosen.temperatures)
+    return chosen.lines
 
 
 def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
-    """Chooses thresholds, which are stored at once, and temperatures, which `divide_logits` applies."""
-    chosen = Chosen([], {})
+    """Chooses thresholds, which are stored at once, and temperatures, which `divide_logits` applies.
+
+    The same answers are compared with one answer for all images.
+    """
+    chosen = Chosen([], {}, {}, [])
     outputs = marks.outputs(model)
     if not outputs:
         return chosen
@@ -70,6 +77,11 @@ def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
         task = outputs[name].task
         if task.calibrates and len(targets):
             chosen.lines.append(f"{name}: {outputs[name].calibrate(targets, answers)}")
+        compared = _compare(task, targets, answers)
+        if compared is not None:
+            chosen.baselines[name], warning = compared
+            if warning:
+                chosen.warnings.append(f"{name}: {warning}" if len(outputs) > 1 else warning)
         if len(targets) < ENOUGH or not np.isfinite(answers).all() or not _last_dense(model, name):
             continue
         fitted = task.temperature(targets, answers)
@@ -77,6 +89,20 @@ def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
             chosen.temperatures[name], line = fitted
             chosen.lines.append(f"{name}: {line}")
     return chosen
+
+
+def _compare(task: Any, targets: np.ndarray, answers: np.ndarray) -> tuple[dict, str] | None:
+    """Returns a task's baseline, and a line if the answers are not better; None where there is nothing to compare."""
+    if not len(targets) or not np.isfinite(answers).all():
+        return None
+    try:
+        targets, answers = task.check(task.encode(targets), answers)
+    except checks.InputError:  # no reason to lose a run that is over; measuring says what is wrong
+        return None
+    baseline = task.baseline(targets, answers)
+    if baseline is None:
+        return None
+    return baseline, task.baseline_warning({**task.measure(targets, answers), "baseline": baseline})
 
 
 def divide_logits(model: keras.Model, temperatures: Mapping[str, float]) -> None:

@@ -237,8 +237,10 @@ def _start_record(
         record.note(advice)
     for line in [*recipe.notes, *criteria.explain_logs(model)]:
         record.note(line)
-    mark = marks.representation(model)
+    mark, changes = marks.representation(model), recipe.data.changes
     record.update(
+        run_dir=None if folder is None else str(folder),
+        augment=None if changes is None else changes.changes,
         digest=recipe.data.digest,
         source=None if mark is None else dict(mark.source),
         examples=recipe.data.examples,

@@ -168,11 +168,11 @@ class Session:
             return {}
 
         chosen = calibrating.choose(self.model, run.data.validation)
-        for line in chosen.lines:
+        for line in [*chosen.lines, *chosen.warnings]:
             self.record.note(line)
         calibrating.divide_logits(self.model, chosen.temperatures)
         run.best.replace()
-        self.record.update(temperatures=chosen.temperatures)
+        self.record.update(temperatures=chosen.temperatures, baselines=chosen.baselines)
         return chosen.temperatures
 
     def _note_exact_value(self, run: Run, name: str) -> None:

@@ -1,4 +1,5 @@
 import base64
+import re
 import types
 
 import keras
@@ -60,6 +61,26 @@ def test_scores_are_those_of_the_models_predictions(tiny):
     assert report["ece"] == pytest.approx(
         expected["ece"], abs=1e-5
     )  # batches of other sizes round differently
+
+
+def test_report_says_where_the_most_frequent_class_does_as_well(several):
+    images, _ = colours(40, size=32)
+    labels = np.repeat([0, 1, 2], [20, 10, 10])
+    report = kt.evaluate(several, (images, {"colour": labels, "age": labels + 30.0}))
+    assert report["colour"]["baseline"]["scores"] == {"accuracy": 0.5}
+    assert report["age"]["baseline"]["scores"]["mae"] == pytest.approx(0.75)
+    assert not report["age"]["baseline"]["is_beaten"]
+    text = str(report)
+    assert "better than always answering 'red': accuracy" in text
+    assert "Not better than always answering the mean: mean absolute error" in text
+    page = report.to_html()
+    assert page.count('class="warning"') == 2
+
+    seen, labels = colours(200)
+    good = kt.evaluate(plain_classifier(), (seen, labels))
+    assert good["baseline"]["is_beaten"]
+    assert "always answering" not in str(good)
+    assert 'class="warning"' not in good.to_html()
 
 
 def test_dataset_arrays_and_batch_sizes_agree():
@@ -125,8 +146,39 @@ def test_data_uses_test_before_validation_and_names_the_files(tiny, capsys):
     report = kt.evaluate(model, data)
     assert report["about"]["data"]["split"] == "validation"
     assert report["support"] == len(data.targets["validation"])
-    assert "validation split" in capsys.readouterr().out
-    assert any("validation split" in note for note in report["about"]["notes"])
+    remark = "on the 12 validation images: optimistic if they chose the epoch"
+    assert f"no test split: measured {remark}" in capsys.readouterr().out
+    assert f"no test split: measured {remark}" in report["about"]["notes"]
+    assert report["measured_on"] == remark
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({}, "on the 4 images that chose the epoch: optimistic"),
+        (
+            {"digest": "of other data"},
+            "on the 4 validation images: optimistic if they chose the epoch",
+        ),
+        (
+            {"refit": {"examples": 20, "stages": [], "history": {}}},
+            "on 4 images that the model was trained on in the end (refit): too optimistic",
+        ),
+    ],
+)
+def test_the_number_of_the_validation_split_says_what_it_is_right_under_itself(record, expected):
+    images, labels = colours(20)
+    data = kt.data.from_arrays(images, labels, validation=0.2)
+    record = {"digest": data.digest, "best_epoch": 0, **record}
+    report = kt.evaluate(plain_classifier(), data, history=record)
+    lines = str(report).splitlines()
+    (number,) = (at for at, line in enumerate(lines) if line.startswith("accuracy "))
+    assert lines[number + 1] == expected
+    shown = re.search(r'id="accuracy".*?</li>', report.to_html())[0]
+    assert re.findall(r'<span class="more">(.*?)</span>', shown)[1] == expected
+
+    data.test = data.validation
+    assert "measured_on" not in kt.evaluate(plain_classifier(), data, history=record)
 
 
 def test_several_tasks_are_measured_by_name(several):

@@ -153,7 +153,7 @@ def test_mapping_dict_json_and_page_have_the_same_numbers(report, tmp_path):
 def test_every_class_is_in_the_page_with_its_numbers():
     report = REPORTS["classification"]()
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(<td class="bar".*?)</tr>', report.to_html())
-    assert [html.unescape(name) for name, _ in rows] == NAMES
+    assert [html.unescape(name.replace("<wbr>", "")) for name, _ in rows] == NAMES
     for (_, cells), row in zip(rows, report["classes"].values(), strict=True):
         numbers = [float(value) for value in re.findall(r'data-value="(.*?)"', cells)]
         assert numbers == [row["precision"], row["recall"], row["f1"]]
@@ -179,7 +179,7 @@ def test_texts_of_the_user_stay_texts(report):
     assert not any("alert" in str(value) for each in page.of("script") for value in each.values())
     if report.get("about"):
         assert any(EVIL in text for text in page.texts["li"])  # the note
-        assert any(EVIL in text for text in page.texts["h1"])
+        assert any(EVIL in text for text in page.texts["td"])  # the model's name
 
 
 def test_page_can_be_read_by_a_machine_and_aloud(report):
@@ -198,13 +198,40 @@ def test_page_can_be_read_by_a_machine_and_aloud(report):
 
 def test_mistakes_are_pictures_with_captions():
     result = classification()
-    page = Page(kt.evaluation.Report(result, ABOUT).to_html())
+    text = kt.evaluation.Report(result, ABOUT).to_html()
+    page = Page(text[text.index("Most confident mistakes") :])
     pictures = page.of("img")
     assert [each["src"] for each in pictures] == [mistake.picture for mistake in result.mistakes]
     for each, mistake in zip(pictures, result.mistakes, strict=True):
         assert each["alt"] == f"{mistake.file}: {mistake.target}, taken for {mistake.predicted}"
     sure = [text for text in page.texts["span"] if text.endswith("% sure")]
     assert sure == [f"{mistake.score:.0%} sure" for mistake in result.mistakes]
+    names = re.findall(r'<span class="file">(.*?)</span>', text[text.index("Most confident") :])
+    assert [html.unescape(name) for name in names] == [
+        pathlib.PurePath(mistake.file).name for mistake in result.mistakes
+    ]
+
+
+def test_a_sample_shows_right_and_wrong_answers_whatever_the_batches():
+    rng = np.random.default_rng(0)
+    images, targets = rng.integers(0, 256, (60, 8, 8, 3)), rng.integers(0, 4, 60)
+    rows = np.eye(4)[np.where(rng.random(60) < 0.6, targets, (targets + 1) % 4)]
+    samples = []
+    for size in (60, 7):
+        collected = answers.Answers("x", kt.tasks.Classification(4))
+        for first in range(0, 60, size):
+            part = slice(first, first + size)
+            collected.add(first, images[part], targets[part], rows[part])
+        samples.append(collected.result().sample)
+    assert samples[0] == samples[1]
+    assert len({example.index for example in samples[0]}) == 8
+    wrong = [example.score > 0 for example in samples[0]]
+    assert wrong == [example.target != example.predicted for example in samples[0]]
+    assert 0 < sum(wrong) < 8
+    text = kt.evaluation.Report(collected.result(), ABOUT).to_html()
+    section = re.search(r"Images drawn at random.*?</ul>", text, re.DOTALL)[0]
+    assert section.count("<img") == 8
+    assert section.count('<span class="said">') == 1 + sum(wrong)  # the help line has one
 
 
 def test_stages_are_shown_with_epochs_from_one():
@@ -217,6 +244,76 @@ def test_stages_are_shown_with_epochs_from_one():
     start = cells.index("block_2")
     assert cells[start + 1] == "3"
     assert any("best, epoch 2" in text for text in page.texts["text"])
+
+
+@pytest.mark.parametrize(
+    ("run_dir", "folder", "title"),
+    [("runs/pets", "photos", "pets"), (None, "data/photos/", "photos"), (None, None, "tiny")],
+)
+def test_the_title_is_the_run_or_the_folder_of_the_images(run_dir, folder, title):
+    data = {**ABOUT["data"], "folder": folder}
+    about = {**ABOUT, "data": data, "training": {**RECORD, "run_dir": run_dir}}
+    text = kt.evaluation.Report(regression(), about).to_html()
+    assert Page(text).texts["h1"] == [title]
+    assert "123 images per second" in text
+
+
+def curves_of(about):
+    """The boxes of the part about training, by heading."""
+    text = kt.evaluation.Report(classification(), {**ABOUT, **about}).to_html()
+    boxes = re.findall(r'<div class="box"><h3>(.*?)</h3>(.*?)</div>', text, re.DOTALL)
+    return {title: content for title, content in boxes if "<svg" in content}
+
+
+def test_a_training_loss_above_the_validation_loss_is_explained():
+    about = {
+        "history": {"loss": [3.0, 2.0, 1.5], "val_loss": [2.5, math.nan, 1.2], "mae": [3, 2, 1]},
+        "only_in_training": ["labels are smoothed by 0.1"],
+    }
+    boxes = curves_of(about)
+    assert "is no mistake" in boxes["Loss"]
+    assert "labels are smoothed by 0.1" in boxes["Loss"]
+    assert "is no mistake" not in boxes["Mae"]
+    about["history"] = {"loss": [3.0, 2.0, 1.0], "val_loss": [2.5, 2.2, 2.0]}
+    assert "is no mistake" not in curves_of(about)["Loss"]
+
+
+def test_columns_of_the_log_that_nobody_knows_are_explained():
+    history = {"val_error": [0.5, 0.4, 0.3], "breed_factor": [1.0, 1.2, 1.3], "loss": [3, 2, 1]}
+    boxes = curves_of({"history": history})
+    assert "val_error. The geometric mean of the errors of all tasks" in boxes["Error"]
+    assert "In the log: breed_factor." in boxes["Weight of each task"]
+    assert "figcaption" not in boxes["Loss"]
+
+
+def test_chance_and_the_head_alone_are_lines_in_the_curves():
+    record = {**RECORD, "baselines": {"classification": {"scores": {"accuracy": 0.3125}}}}
+    history = {"loss": [3.0, 2.0, 1.0], "val_accuracy": [0.4, 0.53, 0.7]}
+    boxes = curves_of({"history": history, "training": record})
+    assert "chance, 0.312" in boxes["Accuracy"]
+    assert "head alone, 0.53" in boxes["Accuracy"]  # when its stage was over
+    assert "chance" not in boxes["Loss"]
+
+    solved = [{"name": "head", "solved": {}, "measured": {"val_accuracy": 0.62}}]
+    record["stages"] = [*solved, RECORD["stages"][1]]
+    assert "head alone, 0.62" in curves_of({"history": history, "training": record})["Accuracy"]
+
+
+def test_chance_comes_from_the_report_where_the_run_does_not_say():
+    joint = {EVIL: classification(), "age": regression()}
+    history = {"val_age_mae": [1.0, 0.5], "age_mae": [1.0, 0.5]}
+    report = kt.evaluation.Report(joint, {**ABOUT, "history": history, "epochs": [0, 1]})
+    chance = report["age"]["baseline"]["scores"]["mae"]
+    assert f"chance, {chance:.3g}" in report.to_html()
+
+
+def test_class_names_break_between_words_only():
+    names = ["american_pit_bull", "x" * 30]
+    text = kt.evaluation.Report(classification(names), ABOUT).to_html()
+    assert '<th scope="row">american_<wbr>pit_<wbr>bull</th>' in text
+    assert f'<th scope="row">{"x" * 30}</th>' in text
+    rule = re.search(r"tbody th \{(.*?)\}", text)[1]
+    assert "overflow-wrap" not in rule
 
 
 def test_a_stage_that_was_solved_says_so():

@@ -36,7 +36,15 @@ def test_confusion_labels_can_be_read(size):
     assert all(label.get_fontsize() >= 5 for label in labels)
     boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.y0)
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
-    assert (len(figure.axes[0].texts) > 0) == (size <= 15)
+    assert (len(figure.axes[0].texts) > 0) == (size <= 40)
+
+
+@pytest.mark.parametrize(("size", "count"), [(2, 12345), (20, 14), (40, 999)])
+def test_counts_fit_their_cells(size, count):
+    figure = plots.confusion(np.full((size, size), count), [str(i) for i in range(size)])
+    figure.draw_without_rendering()
+    cell = figure.axes[0].get_window_extent().width / size
+    assert all(text.get_window_extent().width < cell for text in figure.axes[0].texts[: size + 1])
 
 
 def test_scatter_has_a_limited_number_of_points():

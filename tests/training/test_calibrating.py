@@ -141,3 +141,48 @@ def test_too_few_images_are_not_answered(monkeypatch):
     assert answered == []
     kt.training.calibrate(model, dataset.batch(8))
     assert answered == [8, 8, 4]
+
+
+NAMES = ["dark", "light"]
+
+
+def grey_model(tasks):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.AveragePooling2D(8, name="block1_pool")(image)
+    return kt.build_model(kt.backbone(keras.Model(image, x), preprocess="tf"), tasks)
+
+
+def grey_data(labels):
+    grey = np.repeat([0, 255], 20)[:, None, None, None]
+    pixels = np.broadcast_to(grey, (40, 8, 8, 3)).astype("uint8")
+    return kt.data.from_arrays(pixels, labels, validation=0.5, seed=0)
+
+
+SEEN = np.repeat(NAMES, 20)
+UNSEEN = np.tile(NAMES, 20)  # half of both kinds of images
+HEAD = [kt.Stage(epochs=1, train="head", learning_rate=0.5)]
+
+
+@pytest.mark.parametrize("labels", [SEEN, UNSEEN], ids=["seen", "unseen"])
+def test_fine_tune_says_where_the_most_frequent_class_does_as_well(labels, capsys):
+    model = grey_model(kt.tasks.Classification(NAMES))
+    record = kt.fine_tune(model, grey_data(labels), stages=HEAD, verbose=1).record
+    said = [note for note in record["notes"] if "always answering" in note]
+    assert record["baselines"]["classification"]["scores"] == {"accuracy": 0.5}
+    if labels is SEEN:
+        assert said == []
+        assert record["baselines"]["classification"]["is_beaten"]
+    else:
+        assert said[0].startswith("Not ")
+        assert said[0] in capsys.readouterr().out
+
+
+def test_each_task_is_told_of_by_its_name():
+    tasks = {"kind": kt.tasks.Classification(NAMES), "age": kt.tasks.Regression()}
+    ages = np.tile([1.0, 3.0, 2.0, 10.0], 10)
+    model = grey_model(tasks)
+    history = kt.fine_tune(model, grey_data({"kind": SEEN, "age": ages}), stages=HEAD, verbose=0)
+    said = [note for note in history.record["notes"] if "always answering" in note]
+    assert len(said) == 1
+    assert said[0].startswith("age: Not ")
+    assert set(history.record["baselines"]) == {"kind", "age"}

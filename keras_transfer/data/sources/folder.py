@@ -114,7 +114,7 @@ def from_folder(
     for split in list(sources)[1:]:  # read from folders of their own
         split_examples[split] = examples[split]
         split_files[split] = list(map(str, sources[split].paths))
-    return base.from_examples(
+    data = base.from_examples(
         split_examples,
         class_names=class_names,
         image_size=size,
@@ -124,6 +124,8 @@ def from_folder(
         files=split_files,
         notes=notes,
     )
+    data.folder = str(path)
+    return data
 
 
 def labelled_folder(
@@ -176,7 +178,7 @@ def labelled_folder(
         raise checks.error(
             "`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them."
         )
-    return base.from_examples(
+    data = base.from_examples(
         examples,
         class_names=list(class_names),
         image_size=size,
@@ -186,6 +188,8 @@ def labelled_folder(
         files={"test": [str(file) for file in sources["test"].paths]},
         notes=notes,
     )
+    data.folder = str(path)
+    return data
 
 
 def _use_split_folders(root: Path, held: Mapping[str, Any]) -> tuple[Path, dict, list[str]]:

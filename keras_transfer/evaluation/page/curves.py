@@ -14,13 +14,14 @@ from keras_transfer.pages import plots
 
 __all__ = ["block_curves", "learning_curves"]
 
-SIZE = 5.2, 2.8  # inches
-LETTERS = 58  # about so many fit above the axes
+SIZE = 4.6, 3.0  # inches: a phone shows all of it with letters that can be read
+LETTERS = 50  # about so many fit above the axes
 NAMED = 8  # a legend of more blocks names some of them
 FACTOR = "_factor"  # ends the names of what a balancer makes of tasks
 FAINTEST = 0.2  # opacity of the lowest block's line; the others lie between it and 1
 WEIGHTS: dict[str, Any] = {"color": plots.COLOURS["ink"], "linewidth": 1}
 DASHED: dict[str, Any] = {"color": plots.COLOURS["ink"], "linewidth": 1, "linestyle": (0, (3, 3))}
+LEVELS = {"chance": (0, (1, 2)), "head alone": (0, (6, 2))}  # styles of lines that no epoch changes
 
 
 @matplotlib.rc_context(plots.STYLE)
@@ -30,7 +31,7 @@ def learning_curves(
     epochs: Sequence[int] | None = None,
     stages: Sequence[Mapping] = (),
     best_epoch: int | None = None,
-    solved: Mapping[str, float] | None = None,
+    levels: Mapping[str, Mapping[str, float]] | None = None,
     is_repeated: bool = False,
 ) -> dict[str, Figure]:
     """Draws each metric of a Keras history over the epochs, training and validation together.
@@ -42,7 +43,7 @@ def learning_curves(
         epochs: As in `History.epoch`; by default 0, 1, 2 ...
         stages: Dicts with `name` and `epochs`, the first and last epoch, drawn as bands; some have no `epochs`.
         best_epoch: Marked if given.
-        solved: What was measured before the first epoch, of a head that was solved for; drawn as a dot.
+        levels: By metric, what to draw as lines across all epochs: "chance", "head alone".
         is_repeated: Whether a second run ends the curves, and the model has the weights of its end.
 
     Returns:
@@ -66,14 +67,13 @@ def learning_curves(
         figures[name], axes = plots.canvas(SIZE)
         _stage_bands(axes, stages)
         _curve(axes, name, history, epochs, best_epoch)
-        before = (solved or {}).get(f"val_{name}")
-        if before is not None and epochs:
-            _dot(axes, epochs[0], before)
         if is_repeated and epochs:
             end = epochs[-1] + 1
             axes.axvline(end, label=f"in the model, epoch {end}", **WEIGHTS)
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="best", fontsize=8)
+        for label, value in (levels or {}).get(name, {}).items():
+            style: dict[str, Any] = {"color": plots.COLOURS["muted"], "linestyle": LEVELS[label]}
+            axes.axhline(value, label=f"{label}, {value:.3g}", linewidth=1.3, **style)
+        _legend_below(axes)
     factors = [name for name in history if name.endswith(FACTOR)]
     if factors:
         figures["weight of each task"], axes = plots.canvas(SIZE)
@@ -93,7 +93,7 @@ def _factors(axes: Axes, factors: Mapping[str, Sequence[float]], epochs: list[in
         axes.plot(places, numbers, color=colour, alpha=shade, label=name, **style)
     axes.axhline(1, **DASHED)
     _epoch_axis(axes, epochs)
-    axes.legend(loc="best", fontsize=8)
+    _legend_below(axes)
 
 
 def _curve(
@@ -125,11 +125,10 @@ def _curve(
     _epoch_axis(axes, epochs)
 
 
-def _dot(axes: Axes, place: int, value: float) -> None:
-    """Draws what was measured before an epoch."""
-    colour = plots.COLOURS["second"]
-    axes.plot([place], [value], "D", markersize=5, color=colour, label="head solved")
-    axes.set_xlim(left=place - 0.5)
+def _legend_below(axes: Axes) -> None:
+    """Puts the legend where it hides nothing."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.figure.legend(loc="outside lower center", ncols=3)
 
 
 @matplotlib.rc_context(plots.STYLE)
@@ -138,6 +137,7 @@ def block_curves(
 ) -> dict[str, Figure]:
     """Draws how far each block is from its pretrained weights, and how large its gradient is, over the epochs.
 
+    Scales are logarithmic: a head moves a hundred times as far as a block. A block with no number above 0 has no line.
     Lines go from light to dark as blocks go from the images to the answers; the heads have a colour of their own.
 
     Args:
@@ -162,20 +162,17 @@ def block_curves(
         if values:
             figures[kind], axes = plots.canvas(SIZE)
             _stage_bands(axes, stages)
-            _blocks(axes, values, depth, log=kind == "gradient")
+            _blocks(axes, values, depth)
             _epoch_axis(axes, stage_ends or list(values))
     return figures
 
 
-def _blocks(
-    axes: Axes, values: Mapping[int, Mapping[str, float]], depth: Sequence[str], *, log: bool
-) -> None:
+def _blocks(axes: Axes, values: Mapping[int, Mapping[str, float]], depth: Sequence[str]) -> None:
     """Draws a line a block; one that does not train in some epochs has gaps there."""
     columns = {}
     for name in depth:
         column = np.array([row.get(name) for row in values.values()], dtype="float64")
-        if log:
-            column[column <= 0] = np.nan
+        column[column <= 0] = np.nan
         if name == "head" or not np.isnan(column).all():
             columns[name] = column
 
@@ -189,17 +186,20 @@ def _blocks(
         colour = plots.COLOURS["second" if name == "head" else "first"]
         alpha = shades.get(name, 1.0)
         (lines[name],) = axes.plot(epochs, column, label=name, color=colour, alpha=alpha, **style)
-    if log and not all(np.isnan(column).all() for column in columns.values()):
+    if not all(np.isnan(column).all() for column in columns.values()):
         _logarithmic(axes)
 
     places = np.linspace(len(trunk) - 1, 0, min(len(trunk), NAMED - 1)).round().astype(int)
     handles = [lines[name] for name in ["head", *np.array(trunk)[places]] if name in lines]
     if handles:
-        axes.figure.legend(handles=handles, loc="outside right center", fontsize=8)
+        axes.figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
 def _logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 30 * low:
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     # The usual formatter writes powers as formulae.
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())

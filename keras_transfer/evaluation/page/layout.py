@@ -1,5 +1,6 @@
 """A report as one self-contained page: what was measured of each task, how the training went, and the run."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 
 from keras_transfer.evaluation import answers
@@ -24,16 +25,22 @@ def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], values: Mapping
         True
     """
     about = values["about"]
-    model = about.get("model", {})
-    names = [model.get("name"), model.get("backbone")]
-    title = " · ".join(dict.fromkeys(filter(None, names))) or "Report"
-
     parts = {}
     for index, (name, result, scores) in enumerate(tasks):
         parts[name or "Results"] = results.part(index, name, result, scores)
-    parts["Training"] = training.part(about)
+    baselines = {name: scores["baseline"] for name, _, scores in tasks if "baseline" in scores}
+    parts["Training"] = training.part(about, baselines)
     parts["Run"] = run.part(about)
-    return document.render(title, parts, subtitle=_subtitle(about), values=values)
+    return document.render(_title(about), parts, subtitle=_subtitle(about), values=values)
+
+
+def _title(about: Mapping) -> str:
+    """Returns the name of the run's folder, or of the images' folder, or of the network."""
+    folder = (about.get("training") or {}).get("run_dir") or about.get("data", {}).get("folder")
+    if folder:
+        return pathlib.PurePath(folder).name or folder
+    model = about.get("model", {})
+    return model.get("backbone") or model.get("name") or "Report"
 
 
 def _subtitle(about: Mapping) -> str:
@@ -41,8 +48,10 @@ def _subtitle(about: Mapping) -> str:
     parts = []
     if "examples" in data:
         split = f" of the {data['split']} split" if data.get("split") else ""
-        parts.append(f"{data['examples']:,} images{split}")
+        folder = f", {data['folder']}" if data.get("folder") else ""
+        parts.append(f"{data['examples']:,} images{split}{folder}")
+    parts.append(about.get("model", {}).get("backbone") or "")
     if speed.get("images_per_second"):
-        parts.append(f"{document.number(speed['images_per_second'])} images per second")
+        parts.append(f"{document.rate(speed['images_per_second'])} images per second")
     parts.append(about.get("created", "").replace("T", " ")[:16])
-    return " · ".join(parts).strip(" ·")
+    return " · ".join(filter(None, parts))

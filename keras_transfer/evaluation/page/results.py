@@ -1,8 +1,10 @@
 """The part of the page that shows what was measured of one task: numbers, the task's own section, mistakes."""
 
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Mapping, Sequence
 
-from keras_transfer.evaluation import answers
+from keras_transfer import tasks
+from keras_transfer.evaluation import answers, examples
 from keras_transfer.pages import document
 from keras_transfer.pages.document import escape
 
@@ -20,7 +22,12 @@ def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
     """
     task = result.task
     section = task.section(scores, result.targets, result.outputs, name=str(index))
-    return _headlines(name, result, scores) + section + _gallery(result)
+    help_line = f'{task.target_title}, and <span class="said">what the model said</span>'
+    sample = _gallery(
+        "Images drawn at random", f"{help_line} where it differs.", task, result.sample
+    )
+    mistakes = _gallery(task.mistakes_title, f"{help_line}.", task, result.mistakes)
+    return _headlines(name, result, scores) + section + sample + mistakes
 
 
 def _headlines(name: str, result: answers.Result, scores: Mapping) -> str:
@@ -30,30 +37,58 @@ def _headlines(name: str, result: answers.Result, scores: Mapping) -> str:
         if not isinstance(value, float | None):
             continue
         title, more = result.task.headline(key, scores)
+        lines: list[str | None] = [more]
+        if key == result.task.score:
+            lines += [scores.get("measured_on"), _constant_answer(key, scores)]
         raw = "" if value is None else value
         data = f'data-task="{escape(name)}" data-metric="{escape(key)}" data-value="{raw}"'
         number = f'<span class="value" id="{prefix}{document.slug(key)}" {data}>{document.number(value)}</span>'
-        more = f'<span class="more">{escape(more)}</span>' if more else ""
-        cards.append(
-            f'<li class="box"><span class="name">{escape(title)}</span>{number}{more}</li>'
-        )
-    return f'<ul class="scores">{"".join(cards)}</ul>'
+        spans = [f'<span class="more">{escape(line)}</span>' for line in lines if line]
+        name_and_number = f'<span class="name">{escape(title)}</span>{number}'
+        cards.append(f'<li class="box">{name_and_number}{"".join(spans)}</li>')
+    warning = result.task.baseline_warning(scores)
+    if warning:
+        warning = f'<p class="warning">{escape(warning)}</p>'
+    return f'{warning}<ul class="scores">{"".join(cards)}</ul>'
 
 
-def _gallery(result: answers.Result) -> str:
-    items = []
-    for mistake in result.mistakes:
-        picture = ""
-        if mistake.picture:
-            where = mistake.file or f"image {mistake.index}"
-            alt = escape(f"{where}: {mistake.target}, taken for {mistake.predicted}")
-            small = ' class="small"' if mistake.picture.startswith("data:image/png") else ""
-            picture = f'<img{small} src="{mistake.picture}" alt="{alt}" title="{escape(where)}">'
-        said = f'<span class="said">{escape(mistake.predicted)}</span>'
-        error = f'<span class="quiet">{escape(result.task.describe_error(mistake.score))}</span>'
-        items.append(f"<li>{picture}{escape(mistake.target)}<br>{said}<br>{error}</li>")
+def _constant_answer(key: str, scores: Mapping) -> str:
+    """Returns what one answer for all images scores, if that is known."""
+    baseline = scores.get("baseline")
+    if not baseline:
+        return ""
+    return f"always {baseline['answer']}: {document.number(baseline['scores'][key])}"
+
+
+def _gallery(
+    title: str,
+    help_line: str,
+    task: tasks.Task,
+    shown: Sequence[examples.Example],
+) -> str:
+    """Returns pictures with target, answer and file name, as HTML; "" if there are none."""
+    items = "".join(_item(task, example) for example in shown)
     if not items:
         return ""
-    help_line = f'{result.task.target_title}, and <span class="said">what the model said</span>.'
-    gallery = f'<p class="quiet">{help_line}</p><ul class="gallery">{"".join(items)}</ul>'
-    return document.box(result.task.mistakes_title, gallery)
+    return document.box(title, f'<p class="quiet">{help_line}</p><ul class="gallery">{items}</ul>')
+
+
+def _item(task: tasks.Task, example: examples.Example) -> str:
+    where = example.file or f"image {example.index}"
+    is_right = example.target == example.predicted
+    picture = ""
+    if example.picture:
+        taken = "" if is_right else f", taken for {example.predicted}"
+        alt = escape(f"{where}: {example.target}{taken}")
+        small = ' class="small"' if example.picture.startswith("data:image/png") else ""
+        picture = f'<img{small} src="{example.picture}" alt="{alt}" title="{escape(where)}">'
+
+    lines = [document.breakable(example.target)]
+    if not is_right:
+        lines.append(f'<span class="said">{document.breakable(example.predicted)}</span>')
+        error = escape(task.describe_error(example.score))
+        lines.append(f'<span class="quiet">{error}</span>')
+    if example.file:
+        name = pathlib.PurePath(example.file).name
+        lines.append(f'<span class="file">{escape(name)}</span>')
+    return f"<li>{picture}{'<br>'.join(lines)}</li>"

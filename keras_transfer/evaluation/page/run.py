@@ -12,9 +12,11 @@ TITLES = {
     "lr": "learning rate",
     "megabytes": "size (MB)",
     "digest": "data digest",
+    "run_dir": "folder of the run",
 }
 SHOWN_ELSEWHERE = {
     "arguments",
+    "baselines",
     "best_epoch",
     "history",
     "insight",
@@ -29,9 +31,12 @@ SHOWN_ELSEWHERE = {
 def part(about: Mapping) -> str:
     """Returns the part as HTML, of the facts about a report."""
     record = about.get("training") or {}
+    speed = dict(about.get("speed") or {})
+    if "images_per_second" in speed:
+        speed["images_per_second"] = document.rate(speed["images_per_second"])
     groups = {
         "Model": about.get("model"),
-        "Measured on": {**(about.get("data") or {}), **(about.get("speed") or {})},
+        "Measured on": {**(about.get("data") or {}), **speed},
         "Training": {key: value for key, value in record.items() if key not in SHOWN_ELSEWHERE},
         "Arguments": record.get("arguments"),
         "Versions": {**(record.get("versions") or {}), **(about.get("versions") or {})},

@@ -44,14 +44,11 @@ def test_a_second_run_marks_the_weights_in_the_model():
     assert drawn["in the model, epoch 4"].get_xdata() == [4, 4]
 
 
-def test_a_solved_head_is_a_dot_before_the_first_epoch():
+def test_a_stage_without_epochs_has_no_band():
     stages = [{"name": "head, solved"}, {"name": "all", "epochs": [0, 3]}]
-    figures = curves.learning_curves(HISTORY, stages=stages, solved={"val_accuracy": 0.3})
-    axes = figures["accuracy"].axes[0]
-    assert lines(axes)["head solved"].get_xydata().tolist() == [[0, 0.3]]
-    assert axes.get_xlim() == (-0.5, 4.5)
+    axes = curves.learning_curves(HISTORY, stages=stages)["accuracy"].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["all"]
     assert len(axes.patches) == 1
-    assert "head solved" not in lines(figures["loss"].axes[0])
 
 
 def test_what_a_balancer_made_of_tasks_is_one_figure():
@@ -61,6 +58,25 @@ def test_what_a_balancer_made_of_tasks_is_one_figure():
     drawn = lines(figures["weight of each task"].axes[0])
     assert drawn["kind"].get_xydata().tolist() == [[2, 1.5], [3, 1.25]]  # in the last stage only
     assert drawn["age"].get_ydata().tolist() == [0.5, 0.75]
+
+
+def test_levels_are_lines_across_all_epochs():
+    levels = {"accuracy": {"chance": 0.25, "head alone": 0.3}}
+    figures = curves.learning_curves(HISTORY, levels=levels)
+    drawn = lines(figures["accuracy"].axes[0])
+    assert drawn["chance, 0.25"].get_ydata() == [0.25, 0.25]
+    assert drawn["head alone, 0.3"].get_ydata() == [0.3, 0.3]
+    assert not any("chance" in label for label in lines(figures["loss"].axes[0]))
+
+
+def test_legends_lie_below_the_axes_with_letters_that_a_phone_can_show():
+    for figure in curves.learning_curves(HISTORY, best_epoch=2).values():
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert legend.get_window_extent().y1 <= figure.axes[0].get_window_extent().y0
+        points = legend.get_texts()[0].get_fontsize()
+        shrunk = 330 / (figure.get_figwidth() * 96)  # pixels of a phone's box, of a desktop's
+        assert points * 96 / 72 * shrunk >= 8.5
 
 
 def test_stages_are_bands_over_their_epochs():
@@ -122,9 +138,9 @@ def test_blocks_have_a_line_each_with_gaps_where_there_is_no_number():
         list(distance) == list(gradient) == BLOCKS
     )  # upwards, though the head had a gradient first
     np.testing.assert_array_equal(distance["head"], [[1, 0.5], [2, 0.25], [3, np.nan]])
-    np.testing.assert_array_equal(distance["block_3"], [[1, 0.0], [2, 0.25], [3, np.nan]])
+    np.testing.assert_array_equal(distance["block_3"], [[1, np.nan], [2, 0.25], [3, np.nan]])
     np.testing.assert_array_equal(gradient["block_3"], [[1, np.nan], [2, 4.0], [3, np.nan]])
-    assert [figure.axes[0].get_yscale() for figure in figures.values()] == ["linear", "log"]
+    assert [figure.axes[0].get_yscale() for figure in figures.values()] == ["log", "log"]
     edges = [patch.get_x() for patch in figures["gradient"].axes[0].patches]
     assert edges == [0.5, 1.5]
     assert [text.get_text() for text in figures["gradient"].axes[0].texts] == ["head", "all"]
@@ -152,8 +168,8 @@ def test_a_legend_names_some_of_many_blocks():
         assert (*names[:2], names[-1]) == (*blocks[:-3:-1], blocks[0])  # the uppermost on top
         assert sorted(names, key=blocks.index, reverse=True) == names
         boxes = [text.get_window_extent() for text in texts]
-        assert all(above.y0 >= below.y1 - 1 for above, below in itertools.pairwise(boxes))
-        assert legend.get_window_extent().x0 >= figure.axes[0].get_window_extent().x1
+        assert not any(first.overlaps(other) for first, other in itertools.combinations(boxes, 2))
+        assert legend.get_window_extent().y1 <= figure.axes[0].get_window_extent().y0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""Examples that a report shows: the most telling mistakes, a sample of all."""
+
+import base64
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import tasks
+
+__all__ = ["Example", "Kept", "data_uri", "thumbnail"]
+
+THUMBNAIL = 96  # pixels of the longer side
+LOSSLESS = 48  # up to this size a PNG is as small as a JPEG
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image and its answer; `score` is 0 for a right one, else the confidence or the size of the error."""
+
+    index: int
+    target: str
+    predicted: str
+    score: float
+    file: str | None
+    picture: str | None  # a data URI
+
+
+class Kept:
+    """Keeps the examples with the highest ranks, as thumbnails, batch by batch.
+
+    Args:
+        size: How many to keep.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> kept = Kept(1)
+        >>> ages = np.array([[3.0], [60.0]])
+        >>> kept.add(np.array([0.1, 0.2]), np.arange(2), np.zeros((2, 8, 8, 3)), ages, ages)
+        >>> [example.target for example in kept.examples(kt.tasks.Regression())]
+        ['60']
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._heap: list[tuple] = []  # the lowest rank on top
+
+    def add(
+        self,
+        ranks: np.ndarray,
+        indices: np.ndarray,
+        images: np.ndarray,
+        targets: np.ndarray,
+        outputs: np.ndarray,
+        errors: np.ndarray | None = None,
+    ) -> None:
+        """Adds examples; those whose rank is 0 are left out.
+
+        Args:
+            ranks: Of the examples.
+            indices: Their numbers in the whole data; all differ.
+            images: Of the examples.
+            targets: As the task's `check` returns them.
+            outputs: As the task's `check` returns them.
+            errors: How wrong each answer is; None for a task that does not say.
+        """
+        for i in np.argsort(-ranks, kind="stable")[: self.size]:
+            is_full = len(self._heap) == self.size
+            if ranks[i] <= 0 or (is_full and ranks[i] <= self._heap[0][0]):
+                break
+            error = 0.0 if errors is None else errors[i]
+            # Places all differ, so that the heap never compares arrays.
+            item = (ranks[i], -indices[i], error, targets[i], outputs[i], thumbnail(images[i]))
+            heapq.heappush(self._heap, item)
+            if len(self._heap) > self.size:
+                heapq.heappop(self._heap)
+
+    def examples(self, task: tasks.Task, files: Sequence[str] | None = None) -> list[Example]:
+        """Returns the examples, the highest rank first.
+
+        Args:
+            task: What they are answers of.
+            files: The names of all examples of the data, in order.
+        """
+        highest_first = sorted(self._heap, key=lambda item: (-item[0], -item[1]))
+        examples = []
+        for _, place, error, target, output, thumbnail in highest_first:
+            file = files[-place] if files else None
+            example = Example(
+                index=-int(place),
+                target=task.describe(target),
+                predicted=task.describe(output),
+                score=float(error),
+                file=file,
+                picture=data_uri(thumbnail),
+            )
+            examples.append(example)
+        return examples
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray | None:
+    """Returns the image as uint8 RGB, its longer side at most THUMBNAIL; None for what is no picture."""
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
+        return None
+    image = np.nan_to_num(image[..., :3].astype("float32"))
+    scale = min(1.0, THUMBNAIL / max(image.shape[:2]))
+    if scale < 1:
+        size = [max(1, round(side * scale)) for side in image.shape[:2]]
+        image = tf.image.resize(image, size, antialias=True).numpy()
+    image = np.clip(np.rint(image), 0, 255).astype("uint8")
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+
+
+def data_uri(image: np.ndarray | None) -> str | None:
+    """Returns a picture as the address of an HTML image; None for None."""
+    if image is None:
+        return None
+    if max(image.shape[:2]) <= LOSSLESS:
+        kind, data = "png", tf.io.encode_png(image)
+    else:
+        kind, data = "jpeg", tf.io.encode_jpeg(image, quality=85)
+    return f"data:image/{kind};base64,{base64.b64encode(data.numpy()).decode()}"
