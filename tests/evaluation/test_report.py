@@ -199,21 +199,22 @@ def test_page_can_be_read_by_a_machine_and_aloud(report):
 def test_mistakes_are_pictures_with_captions():
     result = classification()
     text = kt.evaluation.Report(result, ABOUT).to_html()
-    page = Page(text[text.index("Most confident mistakes") :])
+    mistakes = re.search(r"Most confident mistakes</h3>(.*?</ul>)", text, re.DOTALL)[1]
+    page = Page(mistakes)
     pictures = page.of("img")
     assert [each["src"] for each in pictures] == [mistake.picture for mistake in result.mistakes]
     for each, mistake in zip(pictures, result.mistakes, strict=True):
         assert each["alt"] == f"{mistake.file}: {mistake.target}, taken for {mistake.predicted}"
     sure = [text for text in page.texts["span"] if text.endswith("% sure")]
     assert sure == [f"{mistake.score:.0%} sure" for mistake in result.mistakes]
-    names = re.findall(r'<span class="file">(.*?)</span>', text[text.index("Most confident") :])
+    names = re.findall(r'<span class="file">(.*?)</span>', mistakes)
     assert [html.unescape(name) for name in names] == [
         pathlib.PurePath(mistake.file).name for mistake in result.mistakes
     ]
 
 
 def test_a_sample_shows_right_and_wrong_answers_whatever_the_batches():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     images, targets = rng.integers(0, 256, (60, 8, 8, 3)), rng.integers(0, 4, 60)
     rows = np.eye(4)[np.where(rng.random(60) < 0.6, targets, (targets + 1) % 4)]
     samples = []

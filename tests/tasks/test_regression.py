@@ -29,11 +29,12 @@ def test_bad_targets(targets, message):
 
 
 def test_baseline_is_the_mean_of_the_targets():
-    ages, task = np.array([[0.0], [10.0], [20.0], [30.0]]), tasks.Regression()
-    near = task.baseline(ages, ages + np.array([[1.0], [-1.0], [1.0], [0.0]]))
-    assert near == {"answer": "the mean", "scores": {"mae": 10.0}, "is_beaten": True}
-    assert not task.baseline(ages, ages + np.array([[14.0], [-6.0], [9.0], [-9.0]]))["is_beaten"]
-    assert task.baseline(np.ones((4, 1)), ages) is None
+    ages, task = np.arange(0.0, 60.0, 10.0)[:, None], tasks.Regression()
+    near = task.baseline(ages, ages + np.array([[1.0], [-1.0], [1.0], [0.0], [2.0], [0.0]]))
+    assert near == {"answer": "the mean", "scores": {"mae": 15.0}, "is_beaten": True}
+    errors = np.array([[14.0], [-6.0], [9.0], [-9.0], [14.0], [-20.0]])
+    assert not task.baseline(ages, ages + errors)["is_beaten"]
+    assert task.baseline(np.ones((6, 1)), ages) is None
 
 
 def test_warning_says_whether_chance_could_be_the_reason():
