@@ -7,7 +7,7 @@ import keras
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
-from keras_transfer.optimizers import Scaled
+from keras_transfer.optimizers import Scaled, schedules
 
 __all__ = ["compile_arguments", "is_own", "replacement", "to_keras"]
 
@@ -101,7 +101,7 @@ def compile_arguments(model: keras.Model) -> dict[str, Any]:
     """Returns what a compiled model was compiled with, in Keras's own classes.
 
     Where Keras has no equal loss, "loss" is None, so that nothing trains by another one. Metrics without an equal are
-    left out. An optimizer has one rate for all variables, and the present rate where its schedule is not Keras's.
+    left out. An optimizer has one rate for all variables, and the highest rate of a schedule that is not Keras's.
     """
     own = compiling.arguments(model)
     loss = keras.tree.map_structure(_in_keras, own.get("loss"))
@@ -144,7 +144,8 @@ def _optimizer(optimizer: Any) -> Any:
     if not has_own_schedule and not isinstance(optimizer, Scaled):
         return optimizer
     if has_own_schedule:
-        config["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        # The highest: at the start of a warm-up and at the end of a run the present one is 0.
+        config["learning_rate"] = schedules.peak(keras.saving.deserialize_keras_object(rate))
     for name in ("factors", "rows"):
         config.pop(name, None)
     return getattr(optimizer, "plain", type(optimizer)).from_config(config)
