@@ -174,10 +174,10 @@ def _decoder(
         image = decode(data, channels=channels)
         return tf.size(image) if size is None else images.resize(image, size)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    @tf.function(autograph=False)
     def decoded(data: tf.Tensor) -> tf.Tensor:
         with tf.device("CPU:0"):
             kind = tf.int32 if size is None else tf.uint8
             return tf.map_fn(one, data, fn_output_signature=kind, parallel_iterations=1)
 
-    return decoded
+    return decoded.get_concrete_function(tf.TensorSpec([None], tf.string))
