@@ -356,7 +356,8 @@ def _only_in_training(model: keras.Model, record: Mapping | None) -> list[str]:
     """Returns what makes the loss of training batches higher than that of other images, in words."""
     changes = dict((record or {}).get("augment") or {})
     smoothing = [changes.pop("label_smoothing", 0.0)]
-    smoothing += [output.task.label_smoothing for output in marks.outputs(model).values()]
+    tasks = [output.task for output in marks.outputs(model).values()]
+    smoothing += [getattr(task, "label_smoothing", 0.0) for task in tasks]
     layers = paths.leaves(model).values()
     rates = [layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)]
     reasons = []

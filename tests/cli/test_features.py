@@ -172,6 +172,6 @@ def test_bad_options(arguments, message, photos, tmp_path, capsys):
 
 
 def test_no_such_folder(tmp_path, capsys):
-    assert "must be a folder or a file that exists" in fails(
+    assert "IMAGES must be files or folders that exist" in fails(
         capsys, tmp_path / "no", *TINY, "--out", tmp_path / "out"
     )

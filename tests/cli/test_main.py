@@ -381,7 +381,7 @@ def test_train_and_test_sharing_files(tmp_path, capsys):
         ),
         (
             ["--backbone", "tiny", "--weights", "imagenet"],
-            "--weights must be 'pretrained', None or",
+            "--weights must be 'pretrained', none or",
         ),
         (["--backbone", "tiny", "--unfreeze", "blok3"], "Close: 'block3'"),
         (["--backbone", "tiny", "--validation", "1.5"], "validation"),

@@ -68,7 +68,7 @@ def open_file(path: str | os.PathLike, *, argument: str) -> Iterator[h5py.File]:
         InputError: If there is no such file, or it is no HDF5 file.
 
     Example:
-        >>> with opened("absent.h5", argument="source"):
+        >>> with open_file("absent.h5", argument="source"):
         ...     pass
         Traceback (most recent call last):
         keras_transfer.core.checks.InputError: `source` must be an existing HDF5 file. Given: 'absent.h5'.

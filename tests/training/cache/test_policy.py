@@ -276,7 +276,7 @@ def test_pictures_that_change(arguments, reason, data, capsys):
 
 def test_a_plain_dataset(data, capsys):
     lines = refusal(capsys, model_of(), (data.train, data.validation))
-    assert "the order of a plain data set is not known; data from kt.data can be cached" in lines[0]
+    assert "the order of a plain data set is not known (with data from kt.data they run once)" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -641,7 +641,7 @@ def test_auto_takes_memory_then_disk_then_nothing(data, tmp_path, monkeypatch):
         assert {facts["where"] for facts in history.record.get("cache", [])} == (
             {expected} - {None}
         )
-    assert any("no cache could be made" in line for line in history.record["notes"])
+    assert any("their outputs could not be kept" in line for line in history.record["notes"])
 
 
 def test_a_later_stage_that_has_no_room_does_not_hinder_the_first(data, monkeypatch):
@@ -657,7 +657,7 @@ def test_a_later_stage_that_has_no_room_does_not_hinder_the_first(data, monkeypa
     monkeypatch.setattr(writers.Memory, "open", refuse)
     history = kt.fine_tune(model_of(), data, epochs=(2, 2), unfreeze="block4*", seed=0, verbose=0)
     assert [layers for _, layers in kept(history)] == [["classification_pool"]]
-    lines = [line for line in history.record["notes"] if "no cache could be made" in line]
+    lines = [line for line in history.record["notes"] if "their outputs could not be kept" in line]
     assert [line.split(":")[0][-7:] for line in lines] == ["stage 2"]
 
 
@@ -806,7 +806,7 @@ def test_a_full_disk_costs_a_line(data, tmp_path, monkeypatch):
     history = kt.fine_tune(
         model, arrays(), cache=cache, epochs=(2, 2), unfreeze="block4*", seed=0, verbose=0
     )
-    lines = [line for line in history.record["notes"] if "no cache could be made" in line]
+    lines = [line for line in history.record["notes"] if "their outputs could not be kept" in line]
     assert len(lines) == 2
     assert "No space left on device" in lines[0]
     same(weights(expected), weights(model))
