@@ -481,8 +481,9 @@ def test_browser_shows_the_accuracy(tmp_path):
     # Runs in the page after it was parsed: what it finds goes into the title, where --dump-dom shows it.
     look = (
         "<script>const span = document.getElementById('accuracy'), numbers = document.getElementById('report');"
-        "const values = JSON.parse(numbers.textContent), pictures = document.querySelectorAll('main img');"
-        "document.title = JSON.stringify([span.dataset.value, span.textContent, values.accuracy, pictures.length,"
+        "const values = JSON.parse(numbers.textContent), galleries = [...document.querySelectorAll('.gallery')];"
+        "const pictures = galleries.map(each => each.querySelectorAll('img').length);"
+        "document.title = JSON.stringify([span.dataset.value, span.textContent, values.accuracy, pictures,"
         "document.scripts.length, span.checkVisibility()])</script></body>"
     )
     text = (tmp_path / "report.html").read_text("utf-8")
@@ -509,7 +510,7 @@ def test_browser_shows_the_accuracy(tmp_path):
     assert shown == f"{report['accuracy']:.3f}"
     assert scripts == 3  # ours: numbers, sorting; and this test's
     assert visible
-    assert pictures == len(report["mistakes"])
+    assert pictures == [answers.SAMPLE, len(report["mistakes"])]
 
 
 def test_a_misspelt_key_names_the_close_ones():

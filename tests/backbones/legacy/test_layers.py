@@ -225,7 +225,9 @@ def test_an_unknown_initialiser_is_told_and_left_out(capsys):
         kernel_initializer={"class_name": "EfficientConv2DKernelInitializer", "config": {}},
     )
     assert isinstance(made.kernel_initializer, keras.initializers.GlorotUniform)
-    assert "Keras 3 has no initialiser 'EfficientConv2DKernelInitializer'" in capsys.readouterr().out
+    assert (
+        "Keras 3 has no initialiser 'EfficientConv2DKernelInitializer'" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,10 @@ def test_pictures_that_change(arguments, reason, data, capsys):
 
 def test_a_plain_dataset(data, capsys):
     lines = refusal(capsys, model_of(), (data.train, data.validation))
-    assert "the order of a plain data set is not known (with data from kt.data they run once)" in lines[0]
+    assert (
+        "the order of a plain data set is not known (with data from kt.data they run once)"
+        in lines[0]
+    )
 
 
 @pytest.mark.parametrize(
