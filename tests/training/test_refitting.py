@@ -180,7 +180,9 @@ def test_a_report_on_images_that_were_trained_on_says_so(data, capsys):
     record = model.history.record
     model.history = None  # as that of a model that was loaded
     report = kt.evaluate(model, without, history=record)
-    assert "the model was trained on these images" in str(report.to_dict()["about"]["notes"])
+    assert "images that the model was trained on in the end (refit)" in str(
+        report.to_dict()["about"]["notes"]
+    )
 
 
 def test_joined_data_has_every_example_once_and_the_same_test_images(data):
@@ -295,7 +297,7 @@ def test_the_report_shows_both_runs(data):
     assert about["history"]["loss"][2:] == second["history"]["loss"]
     assert [entry["epoch"] for entry in second["insight"]] == [2, 3]
 
-    page = training.part(about)
+    page = training.part(about, {})
     assert "<td>head, all images</td>" in page
     assert "in the model, epoch 4" in page
 
