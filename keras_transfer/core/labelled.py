@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["are_masks", "by_task", "known", "of_task", "rows"]
+from keras_transfer.core import checks
+
+__all__ = ["are_masks", "by_task", "check_ids", "known", "of_task", "rows"]
 
 
 def rows(weights: Any) -> np.ndarray:
@@ -30,6 +32,18 @@ def known(targets: Any, weights: Any) -> Any:
         [5, 7]
     """
     return targets if weights is None else np.asarray(targets)[rows(weights)]
+
+
+def check_ids(ids: np.ndarray, classes: int, *, expected: str, fix: str) -> None:
+    """Raises an error with the first class id that is not in [0, classes).
+
+    Example:
+        >>> check_ids(np.array([0, 1]), 2, expected="the labels must be class ids", fix="Count from 0.")
+    """
+    is_wrong = ~((ids >= 0) & (ids < classes))
+    if is_wrong.any():
+        at = int(is_wrong.argmax())
+        raise checks.error(expected, given=f"{ids[at]} at index {at}", fix=fix)
 
 
 def of_task(weights: Any, name: str | None) -> Any:

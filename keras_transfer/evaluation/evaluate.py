@@ -71,7 +71,8 @@ def evaluate(
     signature = _signature(model, source.batches)
     clock, outputs = _Clock(), {}
     collected: dict[str, answers.Answers] = {}
-    with _weights_that_never_saw(model, source):
+    is_held_out = _is_held_out(model, source)
+    with _weights_that_never_saw(model, source, is_held_out=is_held_out):
         measured = progress.follow(
             _batches(model, source, signature, clock),
             f"Measuring {model.name}",
@@ -92,7 +93,6 @@ def evaluate(
     results = _results(collected, source)
     trained = _training_facts(model, history)
     if source.batches.split == "validation":
-        is_held_out = _is_held_out(model, source)
         earlier_use = _earlier_use(source.facts, trained["training"], is_held_out=is_held_out)
         source.note(f"no test split: measured {earlier_use.format(clock.examples)}")
         for result in results.values():
@@ -190,9 +190,11 @@ def _is_held_out(model: keras.Model, source: _Source) -> bool:
 
 
 @contextlib.contextmanager
-def _weights_that_never_saw(model: keras.Model, source: _Source) -> Iterator[None]:
+def _weights_that_never_saw(
+    model: keras.Model, source: _Source, *, is_held_out: bool
+) -> Iterator[None]:
     """Puts the weights of the first run into the model where the final ones were trained on the images (refit)."""
-    if not _is_held_out(model, source):
+    if not is_held_out:
         yield
         return
     source.note(
@@ -356,8 +358,7 @@ def _only_in_training(model: keras.Model, record: Mapping | None) -> list[str]:
     """Returns what makes the loss of training batches higher than that of other images, in words."""
     changes = dict((record or {}).get("augment") or {})
     smoothing = [changes.pop("label_smoothing", 0.0)]
-    tasks = [output.task for output in marks.outputs(model).values()]
-    smoothing += [getattr(task, "label_smoothing", 0.0) for task in tasks]
+    smoothing += [output.task.label_smoothing for output in marks.outputs(model).values()]
     layers = paths.leaves(model).values()
     rates = [layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)]
     reasons = []

@@ -48,10 +48,10 @@ def to_keras(model: keras.Model) -> keras.Model:
             copies[operation] = type(operation).from_config(operation.get_config())
         return copies[operation]
 
-    inputs = [
-        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name)
-        for tensor, layer in ((tensor, tensor._keras_history.operation) for tensor in model.inputs)
-    ]
+    inputs = []
+    for tensor in model.inputs:
+        name = tensor._keras_history.operation.name
+        inputs.append(keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name))
     outputs = nodes.replay(model, inputs, model.outputs, swap=in_keras)
     plain = keras.Model(
         keras.tree.pack_sequence_as(model.input, inputs),

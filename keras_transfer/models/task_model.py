@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 from keras_transfer.layers import marks
 from keras_transfer.models import plain
 
@@ -107,8 +107,11 @@ def check_class_ids(model: keras.Model, y: Any, options: Mapping) -> None:
     held_out = options.get("validation_data")
     if isinstance(held_out, tuple) and len(held_out) > 1:
         parts["validation_data[1]"] = held_out[1]
+    outputs = marks.outputs(model)
     for name, labels in parts.items():
-        for task_name, layer in marks.outputs(model).items():
+        if len(outputs) > 1 and not isinstance(labels, Mapping):
+            continue  # a list of one array for each task
+        for task_name, layer in outputs.items():
             own = labels.get(task_name) if isinstance(labels, Mapping) else labels
             if layer.task.mixed_classes is not None:
                 _check_ids(own, layer.task.mixed_classes, name)
@@ -120,15 +123,12 @@ def _check_ids(labels: Any, classes: int, name: str) -> None:
     values = np.asarray(labels)
     if values.dtype.kind not in "iuf" or values.size != len(values):  # names, or distributions
         return
-    ids = values.reshape(len(values))
-    wrong = ~((ids >= 0) & (ids < classes))
-    if wrong.any():
-        at = int(wrong.argmax())
-        raise checks.error(
-            f"`{name}` must hold class ids in [0, {classes})",
-            given=f"{ids[at]} at index {at}",
-            fix="Count classes from 0; a missing label has weight 0 and any id in that range.",
-        )
+    labelled.check_ids(
+        values.reshape(len(values)),
+        classes,
+        expected=f"`{name}` must hold class ids in [0, {classes})",
+        fix="Count classes from 0; a missing label has weight 0 and any id in that range.",
+    )
 
 
 def forbid(config: dict, reason: str) -> dict:

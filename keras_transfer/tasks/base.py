@@ -67,6 +67,9 @@ class Task:
     mixed_classes: int | None = None
     """The number of classes where targets are class ids, which MixUp and label smoothing make distributions of."""
 
+    label_smoothing = 0.0
+    """Share of a target that training spreads over all classes."""
+
     moves_with_image = True
     """Whether a flip or a crop would have to change the targets too; False where they hold for the whole image."""
 

@@ -149,6 +149,7 @@ def _last_dense(model: keras.Model, name: str) -> Any:
     output = marks.outputs(model)[name]
     order = nodes.nodes(model)
     (logits,) = [node.inputs[0] for node in order if node.operation is output]
-    maker = next(node.operation for node in order if any(each is logits for each in node.outputs))
+    makers = {id(tensor): node.operation for node in order for tensor in node.outputs}
+    maker = makers[id(logits)]
     is_dense = type(maker) is keras.layers.Dense and maker.activation is keras.activations.linear
     return maker if is_dense else None

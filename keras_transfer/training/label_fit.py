@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import compiling
 
 __all__ = ["check_labels"]
@@ -48,7 +48,13 @@ def check_labels(model: keras.Model, targets: Any, spec: tf.TensorSpec) -> None:
                 given=f"rows of {given}",
                 fix=f"Compile with {CATEGORICAL}, or give `labels.argmax(axis=1)`.",
             )
-        _check_ids(targets, columns)
+        if targets is not None and not isinstance(targets, Mapping):
+            labelled.check_ids(
+                np.ravel(np.asarray(targets)),
+                columns,
+                expected=f"the labels must lie in [0, {columns}), the model's classes",
+                fix="Count classes from 0, or build the model for more of them.",
+            )
     elif loss in (CATEGORICAL, "CategoricalFocalCrossentropy"):
         if given not in (columns, None):
             what = "class ids" if given == 1 else f"rows of {given}"
@@ -74,17 +80,3 @@ def _name(loss: Any) -> str:
     if isinstance(loss, keras.losses.Loss):
         return type(loss).__name__
     return "".join(word.title() for word in loss.__name__.split("_"))
-
-
-def _check_ids(targets: Any, classes: int) -> None:
-    if targets is None or isinstance(targets, Mapping):
-        return
-    ids = np.ravel(np.asarray(targets))
-    wrong = ~((ids >= 0) & (ids < classes))
-    if wrong.any():
-        at = int(wrong.argmax())
-        raise checks.error(
-            f"the labels must lie in [0, {classes}), the model's classes",
-            given=f"{ids[at]} at index {at}",
-            fix="Count classes from 0, or build the model for more of them.",
-        )

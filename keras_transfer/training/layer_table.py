@@ -26,9 +26,8 @@ class TrainableTable(list):
         lines = [f"{title:<{width}}  {'parameters':>12}  trains"]
         for row in self:
             lines.append(f"{row['path']:<{width}}  {row['parameters']:>12,}  {row['mode']}")
-        trained, all_parameters = (
-            sum(row[key] for row in self) for key in ("trainable_parameters", "parameters")
-        )
+        trained = sum(row["trainable_parameters"] for row in self)
+        all_parameters = sum(row["parameters"] for row in self)
         return "\n".join([*lines, f"{trained:,} of {all_parameters:,} parameters train"])
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
-from keras_transfer.models import joint
+from keras_transfer.models import joint, task_model
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (22, 16, 16, 3), dtype="uint8")
@@ -420,7 +420,15 @@ def test_bad_arguments(options, message):
         kt.build_model(trunk(), tasks("kind", "age"), balancing="sum").compile("sgd", "mse")
 
 
+def test_labels_as_a_list_of_arrays_are_left_to_keras():
+    task_model.check_class_ids(model_of("kind", "age"), [np.zeros(4), np.zeros((4, 2))], {})
+
+
 def test_private_names_that_this_stands_on_exist():
+    inputs = keras.Input((2,))
+    functional = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    assert type(functional) is task_model.Functional  # what files of TaskModel name
+    assert hasattr(inputs, "_keras_history")
     assert callable(keras.Model._get_metrics_result_or_logs)
     assert hasattr(model_of("kind", "age"), "_compile_loss")
     assert hasattr(model_of("kind", "age"), "_loss_tracker")
