@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -14,11 +15,12 @@ import tensorflow as tf
 
 from keras_transfer.core import checks
 from keras_transfer.machine import progress, streams
-from keras_transfer.storage import images
+from keras_transfer.storage import headers, images
 
 __all__ = ["Decoded", "decode_files", "load_images", "unreadable"]
 
 TOGETHER = 16  # files that one call decodes, at most: a call for each small one takes as long as the decoding
+MOST_BYTES = 2**30  # of one file
 ENOUGH = 2**22  # bytes of files that are decoded at once: large ones are not kept waiting in memory
 
 
@@ -29,11 +31,13 @@ class Decoded:
     Attributes:
         pixels: uint8 `(n, height, width, channels)`, without rows when not kept; those of failed files are undefined.
         digests: Hash of the content by file, "" where it could not be read.
+        sizes: int64 `(n, 2)`: height and width of each picture in its file, upright; 0 where they are not known.
         failures: Number of the file to the reason.
     """
 
     pixels: np.ndarray
     digests: list[str]
+    sizes: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
 
 
@@ -84,7 +88,7 @@ def decode_files(
         keep: Whether to return the pixels; otherwise files are checked only.
     """
     pixels = np.empty((len(paths) if keep else 0, *size, channels), np.uint8)
-    result = Decoded(pixels, [""] * len(paths))
+    result = Decoded(pixels, [""] * len(paths), np.zeros((len(paths), 2), np.int64))
     decoders = {
         is_upright: _decoder(is_upright, size if keep else None, channels)
         for is_upright in (True, False)
@@ -100,11 +104,17 @@ def decode_files(
             if is_over.is_set():
                 return
             try:
-                content = paths[at].read_bytes()
-            except OSError as problem:
-                result.failures[at] = problem.strerror or str(problem)
+                content = _read_bytes(paths[at])
+            except (OSError, ValueError) as problem:  # ValueError: the name cannot be one of a file
+                result.failures[at] = getattr(problem, "strerror", None) or str(problem)
                 continue
             result.digests[at] = hashlib.blake2b(content, digest_size=16).hexdigest()
+            size = headers.size_of(content)
+            why = headers.check_pixels(size)
+            if why:
+                result.failures[at] = why
+                continue
+            result.sizes[at] = size or 0
             is_upright = images.is_upright(content)
             kinds[is_upright][at] = content
             if sum(map(len, kinds[is_upright].values())) > ENOUGH:
@@ -124,6 +134,16 @@ def decode_files(
         pool.shutdown(cancel_futures=True)
     result.failures = dict(sorted(result.failures.items()))
     return result
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Returns what is in a file, unless that would take up too much memory or never end."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError("no file" if stat.S_ISDIR(state.st_mode) else "no ordinary file")
+    if state.st_size > MOST_BYTES:
+        raise ValueError(f"{state.st_size / 1e9:.1f} GB are too many for an image")
+    return path.read_bytes()
 
 
 def _decode(

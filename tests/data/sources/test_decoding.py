@@ -1,4 +1,7 @@
 import hashlib
+import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -152,3 +155,23 @@ def test_a_long_pass_shows_how_many_files_are_read(monkeypatch, capsys, folder):
     printed = capsys.readouterr().out
     assert printed.startswith("keras_transfer: Reading 2 image files\n")
     assert "2/2" in printed
+
+
+def test_sizes_are_those_of_the_files_and_huge_pictures_are_never_decoded(folder):
+    """A header may claim billions of pixels in a few bytes."""
+    content = bytearray((folder / "0.png").read_bytes())
+    content[16:24] = struct.pack(">II", 50_000, 50_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (folder / "huge.png").write_bytes(content)
+    with open(folder / "long.png", "wb") as file:
+        file.truncate(2**31)
+    os.mkfifo(folder / "pipe.png")
+    paths = [folder / name for name in ("1.png", "huge.png", "long.png", "pipe.png", "a\0b.png")]
+    result = decoding.decode_files(paths, (6, 5), keep=False)
+    assert result.sizes.tolist() == [[9, 12], *[[0, 0]] * 4]
+    assert result.failures == {
+        1: "50000x50000 pixels are more than can be decoded safely",
+        2: "2.1 GB are too many for an image",
+        3: "no ordinary file",
+        4: "embedded null byte",
+    }
