@@ -54,8 +54,7 @@ class Answers:
         self.class_names = class_names
         self.task = None if task is None else _with_names(task, class_names)
         self.reweighted = False
-        self._targets: list[np.ndarray] = []
-        self._outputs: list[np.ndarray] = []
+        self._scorer: tasks.Scorer | None = None
         self._mistakes, self._sample = examples.Kept(keep), examples.Kept(SAMPLE)
         self._rng = np.random.default_rng(0)
 
@@ -82,28 +81,29 @@ class Answers:
         if not len(rows):
             return
         targets, outputs = self.task.check(targets[rows], outputs[rows], first=first)
-        self._targets.append(targets)
-        self._outputs.append(outputs)
+        if self._scorer is None:
+            self._scorer = self.task.scorer()
+        self._scorer.add(targets, outputs)
         errors = self.task.errors(targets, outputs)
         shown = (first + rows, images[rows], targets, outputs, errors)
-        self._sample.add(1 - self._rng.random(len(rows)), *shown)
+        side = self.task.picture_side
+        self._sample.add(1 - self._rng.random(len(rows)), *shown, side=side)
         if errors is not None:
-            self._mistakes.add(errors, *shown)
+            self._mistakes.add(errors, *shown, side=side)
 
     def result(self, files: Sequence[str] | None = None) -> Result | None:
         """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
-        if self.task is None or not self._targets:
+        if self.task is None or self._scorer is None:
             return None
-        targets, outputs = np.concatenate(self._targets), np.concatenate(self._outputs)
-        scores = dict(self.task.measure(targets, outputs))
-        baseline = self.task.baseline(targets, outputs)
+        scores = self._scorer.scores()
+        baseline = self._scorer.baseline()
         if baseline is not None:
             scores["baseline"] = baseline
 
         mistakes = self._mistakes.examples(self.task, files)
         sample = self._sample.examples(self.task, files)
         if self.task.draws_examples:
-            return Result(self.task, scores, mistakes, targets, outputs, sample)
+            return Result(self.task, scores, mistakes, *self._scorer.arrays(), sample)
         return Result(self.task, scores, mistakes, sample=sample)
 
     def _infer(self, targets: np.ndarray, outputs: np.ndarray) -> tasks.Task:

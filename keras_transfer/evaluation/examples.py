@@ -25,7 +25,8 @@ class Example:
     predicted: str
     score: float
     file: str | None
-    picture: str | None  # a data URI
+    picture: str | None  # a data URI; with the target drawn on it, where the task draws
+    said_picture: str | None = None  # with the output drawn on it
 
 
 class Kept:
@@ -55,6 +56,8 @@ class Kept:
         targets: np.ndarray,
         outputs: np.ndarray,
         errors: np.ndarray | None = None,
+        *,
+        side: int = THUMBNAIL,
     ) -> None:
         """Adds examples; those whose rank is 0 are left out.
 
@@ -65,6 +68,7 @@ class Kept:
             targets: As the task's `check` returns them.
             outputs: As the task's `check` returns them.
             errors: How wrong each answer is; None for a task that does not say.
+            side: Pixels of the longer side of the thumbnails.
         """
         for i in np.argsort(-ranks, kind="stable")[: self.size]:
             is_full = len(self._heap) == self.size
@@ -72,7 +76,8 @@ class Kept:
                 break
             error = 0.0 if errors is None else errors[i]
             # Places all differ, so that the heap never compares arrays.
-            item = (ranks[i], -indices[i], error, targets[i], outputs[i], thumbnail(images[i]))
+            picture = thumbnail(images[i], side=side)
+            item = (ranks[i], -indices[i], error, targets[i], outputs[i], picture)
             heapq.heappush(self._heap, item)
             if len(self._heap) > self.size:
                 heapq.heappop(self._heap)
@@ -86,27 +91,31 @@ class Kept:
         """
         highest_first = sorted(self._heap, key=lambda item: (-item[0], -item[1]))
         examples = []
-        for _, place, error, target, output, thumbnail in highest_first:
+        for _, place, error, target, output, picture in highest_first:
             file = files[-place] if files else None
+            drawn = said = None
+            if picture is not None:
+                drawn, said = task.draw(picture, target), task.draw(picture, output)
             example = Example(
                 index=-int(place),
                 target=task.describe(target),
                 predicted=task.describe(output),
                 score=float(error),
                 file=file,
-                picture=data_uri(thumbnail),
+                picture=data_uri(picture if drawn is None else drawn),
+                said_picture=data_uri(said),
             )
             examples.append(example)
         return examples
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray | None:
-    """Returns the image as uint8 RGB, its longer side at most THUMBNAIL; None for what is no picture."""
+def thumbnail(image: np.ndarray, *, side: int = THUMBNAIL) -> np.ndarray | None:
+    """Returns the image as uint8 RGB, its longer side at most `side` pixels; None for what is no picture."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
         return None
     image = np.nan_to_num(image[..., :3].astype("float32"))
-    scale = min(1.0, THUMBNAIL / max(image.shape[:2]))
+    scale = min(1.0, side / max(image.shape[:2]))
     if scale < 1:
         size = [max(1, round(side * scale)) for side in image.shape[:2]]
         image = tf.image.resize(image, size, antialias=True).numpy()

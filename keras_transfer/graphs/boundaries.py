@@ -97,7 +97,7 @@ def _pools_all(node: nodes.Node) -> bool:
 
 
 def deepest_shared(
-    order: Sequence[nodes.Node], ends: Iterable[keras.KerasTensor]
+    order: Sequence[nodes.Node], ends: Iterable[keras.KerasTensor | Sequence[keras.KerasTensor]]
 ) -> list[keras.KerasTensor]:
     """Returns the deepest tensors that all of `ends` depend on, bottom to top, if they depend on weights.
 
@@ -105,7 +105,7 @@ def deepest_shared(
 
     Args:
         order: From `nodes.nodes`.
-        ends: Tensors of that graph.
+        ends: Tensors of that graph, or lists of tensors that count as one end.
 
     Returns:
         The tensors; none where the ends share no weights.
@@ -117,13 +117,15 @@ def deepest_shared(
         >>> [tensor.shape for tensor in deepest_shared(nodes.nodes(keras.Model(image, ends)), ends)]
         [(None, 3)]
     """
-    ends = list(ends)
-    if not ends:
+    groups = [keras.tree.flatten(end) for end in ends]
+    if not groups:
         return []
-    needed = [_needed_tensors(order, end) for end in ends]
+    needed = [_needed_tensors(order, group) for group in groups]
     by_all, by_any = set.intersection(*needed), set.union(*needed)
 
-    leaving = {id(end) for end in ends}  # tensors from which a way goes on to some ends only
+    leaving = {
+        id(end) for group in groups for end in group
+    }  # tensors from which a way goes on to some ends only
     for node in order:
         if any(id(tensor) in by_any - by_all for tensor in node.outputs):
             leaving |= {id(tensor) for tensor in node.inputs}
@@ -133,9 +135,9 @@ def deepest_shared(
     return [tensor for tensor in deepest if any(map(learns, nodes.below(order, [tensor])))]
 
 
-def _needed_tensors(order: Sequence[nodes.Node], end: keras.KerasTensor) -> set[int]:
-    """Returns the ids of `end` and the tensors it depends on, without unneeded outputs of the calls that it needs."""
-    needed = {id(end)}
+def _needed_tensors(order: Sequence[nodes.Node], ends: Sequence[keras.KerasTensor]) -> set[int]:
+    """Returns the ids of `ends` and the tensors they depend on, without unneeded outputs of the calls they need."""
+    needed = {id(end) for end in ends}
     for node in reversed(order):
         if any(id(tensor) in needed for tensor in node.outputs):
             needed.update(id(tensor) for tensor in node.inputs)

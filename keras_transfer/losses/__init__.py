@@ -10,6 +10,7 @@ from keras_transfer.losses.crossentropy import Crossentropy
 from keras_transfer.losses.focal import Focal
 from keras_transfer.losses.huber import ScaledHuber
 from keras_transfer.losses.logit_adjustment import LogitAdjusted
+from keras_transfer.losses.segmentation import SegmentationLoss
 from keras_transfer.losses.tags import TagCrossentropy
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Focal",
     "LogitAdjusted",
     "ScaledHuber",
+    "SegmentationLoss",
     "TagCrossentropy",
     "TaskLoss",
     "balanced_weights",
@@ -34,5 +36,6 @@ LOSSES = {
     "focal": Focal,
     "logit_adjusted": LogitAdjusted,
     "scaled_huber": ScaledHuber,
+    "segmentation_loss": SegmentationLoss,
     "tag_crossentropy": TagCrossentropy,
 }

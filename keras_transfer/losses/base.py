@@ -2,7 +2,9 @@
 
 import keras
 
-__all__ = ["TaskLoss"]
+from keras_transfer.core import checks
+
+__all__ = ["TaskLoss", "unsettled"]
 
 
 class TaskLoss(keras.losses.Loss):
@@ -27,3 +29,12 @@ class TaskLoss(keras.losses.Loss):
         dtype: object = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+
+def unsettled(what: str, given: object) -> checks.InputError:
+    """Returns the error for a value that should have come from the training data."""
+    return checks.error(
+        f"{what} must be known before training",
+        given=repr(given),
+        fix="Use kt.fine_tune, or call kt.compile(model, data=data) before model.fit.",
+    )

@@ -67,7 +67,7 @@ class ClassLoss(base.TaskLoss):
             y_pred: Probabilities (batch, classes).
         """
         if isinstance(self.class_weights, str):
-            raise unsettled("class weights", self.class_weights)
+            raise base.unsettled("class weights", self.class_weights)
         classes = y_pred.shape[-1]
         targets = _distributions(y_true, classes, y_pred.dtype)
         weights = None
@@ -86,15 +86,6 @@ class ClassLoss(base.TaskLoss):
             "label_smoothing": self.label_smoothing,
             "class_weights": self.class_weights,
         }
-
-
-def unsettled(what: str, given: object) -> checks.InputError:
-    """Returns the error for a value that should have come from the training data."""
-    return checks.error(
-        f"{what} must be known before training",
-        given=repr(given),
-        fix="Use kt.fine_tune, or call kt.compile(model, data=data) before model.fit.",
-    )
 
 
 def _distributions(y_true: object, classes: int, dtype: str) -> Any:

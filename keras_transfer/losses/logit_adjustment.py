@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_transfer.core import checks
-from keras_transfer.losses import class_loss
+from keras_transfer.losses import base, class_loss
 
 __all__ = ["LogitAdjusted"]
 
@@ -65,7 +65,7 @@ class LogitAdjusted(class_loss.ClassLoss):
     def each(self, targets: object, y_pred: Any) -> object:
         """Returns the loss of each example."""
         if self.priors is None:
-            raise class_loss.unsettled("class priors", None)
+            raise base.unsettled("class priors", None)
         if len(self.priors) != y_pred.shape[-1]:
             raise checks.error(
                 f"`priors` must have {y_pred.shape[-1]} entries, one a class",

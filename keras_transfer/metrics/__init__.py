@@ -6,9 +6,13 @@ from keras_transfer.core import lookup
 from keras_transfer.metrics.accuracy import Accuracy
 from keras_transfer.metrics.classification import classification_scores
 from keras_transfer.metrics.regression import regression_scores
+from keras_transfer.metrics.segmentation import MeanIoU, segmentation_scores
 from keras_transfer.metrics.tags import TagAccuracy, tag_scores
 
-__all__ = ["Accuracy", "TagAccuracy", "classification_scores", "regression_scores", "tag_scores"]
+__all__ = [
+    "Accuracy", "MeanIoU", "TagAccuracy", "classification_scores", "regression_scores", "segmentation_scores",
+    "tag_scores",
+]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
     __getattr__ = lookup.no_such_name(__name__, __all__)

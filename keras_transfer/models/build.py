@@ -86,7 +86,9 @@ def build_model(
         starts = scheme.features(schemes.mark_end(backbone), task_by_name).starts
         if is_joint:
             starts = joint.insert_balance(starts, None if is_fixed else balancing, on=balance_on)
-        heads = {key: one.head(starts[key], name=key) for key, one in task_by_name.items()}
+        heads = {}
+        for key, one in task_by_name.items():
+            heads[key] = _put_head(one, starts[key], name=key, image=backbone.inputs[0])
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
     make = joint.JointModel if is_joint else task_model.TaskModel
     try:
@@ -101,6 +103,22 @@ def build_model(
         joint.note_memory(model)
     compile(model, balancing=fixed)
     return model
+
+
+def _put_head(
+    task: tasks.Task, start: Any, *, name: str, image: keras.KerasTensor
+) -> keras.KerasTensor:
+    """Puts a head on a tensor, or on the maps of several levels."""
+    if not task.levels:
+        return task.head(start, name=name)
+    image_size = tuple(image.shape[1:3])
+    if None in image_size:
+        raise checks.error(
+            f"a {task.kind} needs a backbone with one image size",
+            given=f"images of shape {tuple(image.shape[1:])}",
+            fix="Give `image_size` to kt.backbone.",
+        )
+    return task.head(start, name=name, image_size=image_size)
 
 
 @contextlib.contextmanager

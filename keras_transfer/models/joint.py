@@ -199,12 +199,12 @@ class _FunctionLoss(keras.losses.Loss):
 
 
 def insert_balance(
-    starts: Mapping[str, keras.KerasTensor], balancing: Any, *, on: str = "representation"
-) -> dict[str, keras.KerasTensor]:
+    starts: Mapping[str, Any], balancing: Any, *, on: str = "representation"
+) -> dict[str, Any]:
     """Puts a `layers.Balance` in front of the heads, and returns the tensors that these start from.
 
     Args:
-        starts: By task.
+        starts: By task, a tensor or a dict of tensors by level.
         balancing: As for `kt.build_model`.
         on: As for `kt.build_model`.
 
@@ -225,11 +225,14 @@ def insert_balance(
     layer = layers.Balance(list(starts), balancer, on=on, name="balance")
     if not layer.looks_at_gradients or on == "weights":
         # The layer only keeps the state, so it needs to lie in the way of one task.
-        first = next(iter(starts))
-        return {**starts, first: layer([starts[first]])[0]}
+        first, start = next(iter(starts.items()))
+        if not isinstance(start, Mapping):
+            return {**starts, first: layer([start])[0]}
+        top = list(start)[-1]
+        return {**starts, first: {**start, top: layer([start[top]])[0]}}
 
     tensors = list(starts.values())
-    if any(tensor is not tensors[0] for tensor in tensors):
+    if isinstance(tensors[0], Mapping) or any(tensor is not tensors[0] for tensor in tensors):
         raise checks.error(
             f"tasks must start at one place for {type(balancer).__name__} on the representation",
             given="several places",

@@ -102,7 +102,11 @@ class _Comparison:
                 raise self._error(
                     f"`{signature}` gives {key} of shape {given[key].shape}, Keras {values.shape}"
                 )
-            if values.dtype.kind in "OSU":
+            gap = self._task_gap(key, values, given[key])
+            if gap is not None:
+                wrong = ~(gap <= self.tolerance)
+                self._note_largest(signature, gap)
+            elif values.dtype.kind in "OSU":
                 wrong = self._unlike_texts(key, expected, given)
             else:
                 with np.errstate(invalid="ignore"):  # infinity minus infinity
@@ -110,10 +114,18 @@ class _Comparison:
                         1, np.abs(values)
                     )
                 wrong = ~(gap <= self.tolerance)  # a NaN agrees with nothing
-                self.largest[signature] = float(
-                    np.max([self.largest.get(signature, 0.0), gap.max(initial=0)])
-                )
+                self._note_largest(signature, gap)
             self._note_wrong(signature, key, wrong, values, given[key])
+
+    def _task_gap(self, key: str, expected: np.ndarray, given: np.ndarray) -> np.ndarray | None:
+        """Returns how far answers are apart that their task compares in its own way, one number an image."""
+        prefix, _, last = key.rpartition("/")
+        task = self.face.tasks.get(prefix or self.face.names[0])
+        return None if task is None else task.differences(last, expected, given)
+
+    def _note_largest(self, signature: str, gap: np.ndarray) -> None:
+        largest = [self.largest.get(signature, 0.0), gap.max(initial=0)]
+        self.largest[signature] = float(np.max(largest))
 
     def _unlike_texts(
         self, key: str, expected: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]

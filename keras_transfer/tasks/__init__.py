@@ -7,12 +7,15 @@ The file has a subclass of `Task`, whose docstring says what it needs. A row als
 from typing import TYPE_CHECKING
 
 from keras_transfer.core import lookup
-from keras_transfer.tasks.base import Task, require
+from keras_transfer.tasks.base import Scorer, Task, require
 from keras_transfer.tasks.classification import Classification
 from keras_transfer.tasks.multilabel import MultiLabel
 from keras_transfer.tasks.regression import Regression
+from keras_transfer.tasks.segmentation import Segmentation
 
-__all__ = ["TASKS", "Classification", "MultiLabel", "Regression", "Task", "require"]
+__all__ = [
+    "TASKS", "Classification", "MultiLabel", "Regression", "Scorer", "Segmentation", "Task", "require",
+]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
     __getattr__ = lookup.no_such_name(__name__, __all__)
@@ -22,5 +25,6 @@ if not TYPE_CHECKING:  # type checkers know the names, and would take any other 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "multi_label": MultiLabel,
+    "segmentation": Segmentation,
     "regression": Regression,
 }

@@ -12,7 +12,7 @@ from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.pages import document
 
-__all__ = ["POOLING", "Task", "require"]
+__all__ = ["POOLING", "Scorer", "Task", "require"]
 
 POOLING = ("avg", "max", "concat")
 
@@ -86,6 +86,13 @@ class Task:
     mistakes_title = "Mistakes"
     target_title = "The target"
 
+    picture_side = 96
+    """Pixels of the longer side of pictures in the report."""
+
+    # Where the head starts.
+    levels: tuple[str, ...] = ()
+    """The levels of the backbone whose maps `head` takes, as far as the backbone has them; () for one tensor."""
+
     level: str | None = None
     stop_gradient = False
 
@@ -115,8 +122,14 @@ class Task:
         """Width of the head's last dense layer."""
         raise NotImplementedError
 
-    def head(self, features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Puts the head on a feature map (or vector); its layers are named `<name>_...`, its output `name`."""
+    def head(
+        self, features: Any, *, name: str, image_size: tuple[int, int] | None = None
+    ) -> keras.KerasTensor:
+        """Puts the head on a feature map (or vector); its layers are named `<name>_...`, its output `name`.
+
+        A task with `levels` is given a dict of maps by level, from the lowest up, and the height and width of the
+        model's images as `image_size`; others get a tensor, and no `image_size`.
+        """
         x = self._pool(features, name)
         for number, width in enumerate(self.hidden, 1):
             x = self._drop(x, f"{name}_dropout_{number}")
@@ -223,6 +236,14 @@ class Task:
         """Returns targets and outputs as `measure` takes them, or raises an error; `first` is the first row's index."""
         return targets, outputs
 
+    def scorer(self) -> "Scorer":
+        """Returns what collects checked targets and outputs batch by batch and measures them in the end.
+
+        By default it keeps all of them, for `measure` and `baseline`. A task whose answers are large has one that keeps
+        sums.
+        """
+        return Scorer(self)
+
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
         """Scores outputs against targets, as a dict that goes into JSON; `score` is one of its keys."""
         raise NotImplementedError
@@ -272,6 +293,15 @@ class Task:
         """Returns what one number of `errors` means, in words."""
         return f"error {error:.4g}"
 
+    def draw(self, picture: np.ndarray, value: np.ndarray) -> np.ndarray | None:
+        """Returns a picture with one target or output drawn on it, or None for a task whose answers have no places.
+
+        Args:
+            picture: uint8 RGB, maybe smaller than the image.
+            value: As `check` returns it.
+        """
+        return None
+
     def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
         """Returns the title of a score in the report, and a line below its number."""
         return score.replace("_", " "), ""
@@ -317,6 +347,16 @@ class Task:
         """
         raise NotImplementedError
 
+    def differences(self, key: str, expected: np.ndarray, given: np.ndarray) -> np.ndarray | None:
+        """Returns how far the answers of an export are from Keras's, a number an image; None to compare each number.
+
+        Args:
+            key: Of the answers, as `decode` names them.
+            expected: Keras's, a row an image.
+            given: Those of the export, of the same shape.
+        """
+        return None
+
     def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float] | list[float]:
         """Returns what `keras-transfer predict` says about one image: shares by name, at most `top`, or numbers."""
         return [float(value) for value in np.ravel(output)]
@@ -343,6 +383,45 @@ class Task:
             options: For the constructor: `hidden`, `dropout` and `pooling`.
         """
         raise NotImplementedError
+
+
+class Scorer:
+    """Collects the targets and outputs of a task, as `Task.check` returns them, and measures them in the end.
+
+    Args:
+        task: The task.
+
+    Example:
+        >>> Scorer(Task()).is_empty
+        True
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._targets: list[np.ndarray] = []
+        self._outputs: list[np.ndarray] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._targets
+
+    def add(self, targets: np.ndarray, outputs: np.ndarray) -> None:
+        """Adds a batch."""
+        self._targets.append(targets)
+        self._outputs.append(outputs)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns all targets and outputs."""
+        return np.concatenate(self._targets), np.concatenate(self._outputs)
+
+    def scores(self) -> dict:
+        """Returns what `Task.measure` does."""
+        return dict(self.task.measure(*self.arrays()))
+
+    def baseline(self) -> dict | None:
+        """Returns what `Task.baseline` does."""
+        return self.task.baseline(*self.arrays())
 
 
 def require(task: Any) -> Task:

@@ -10,8 +10,10 @@ ROWS = 30  # text tables of more classes show the weakest only
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
-def lines(classes: Mapping[str, Mapping], *, columns: Sequence[str] = tuple(COLUMNS)) -> list[str]:
-    """Returns an aligned text table of the scores of each class, of the weakest ones if there are many.
+def lines(
+    classes: Mapping[str, Mapping], *, columns: Sequence[str] = tuple(COLUMNS), order: str = "f1"
+) -> list[str]:
+    """Returns an aligned text table of the scores of each class, of the weakest ones by `order` if there are many.
 
     Example:
         >>> lines({"cat": {"precision": 1.0, "recall": None, "f1": 0.5, "support": 4}})[1].split()
@@ -20,7 +22,7 @@ def lines(classes: Mapping[str, Mapping], *, columns: Sequence[str] = tuple(COLU
     rows = list(classes.items())
     hidden = len(rows) - ROWS
     if hidden > 0:
-        rows = sorted(rows, key=lambda row: (row[1]["f1"] is None, row[1]["f1"]))[:ROWS]
+        rows = sorted(rows, key=lambda row: (row[1][order] is None, row[1][order]))[:ROWS]
     titles = [*columns, "support"]
     widths = [max(11, len(title) + 2) for title in titles]
     first = max(len("class"), *(len(name) for name, _ in rows))
@@ -35,19 +37,22 @@ def lines(classes: Mapping[str, Mapping], *, columns: Sequence[str] = tuple(COLU
     return [*result, f"(the weakest {ROWS} of {len(classes)} classes)"] if hidden > 0 else result
 
 
-def table(classes: Mapping[str, Mapping], *, columns: Mapping[str, str] = COLUMNS) -> str:
+def table(
+    classes: Mapping[str, Mapping], *, columns: Mapping[str, str] = COLUMNS, support: str = "images"
+) -> str:
     """Returns a table of bars that a click on a heading sorts, as HTML.
 
     Args:
         classes: The scores of each class, `support` among them.
         columns: Titles of the scores to show.
+        support: What is counted in the last column.
     """
     rows = []
     for name, row in classes.items():
         cells = "".join(_bar(row[key], is_score=key != "threshold") for key in columns)
         cells += f"<td>{row['support']}</td>"
         rows.append(f'<tr><th scope="row">{document.breakable(name)}</th>{cells}</tr>')
-    titles = ("class", *columns.values(), "images")
+    titles = ("class", *columns.values(), support)
     head = "".join(
         f'<th scope="col"><button type="button">{title}</button></th>' for title in titles
     )

@@ -88,7 +88,7 @@ class Classification(base.Task):
         )
         self.class_names = naming.read_names(classes, argument="classes", minimum=2)
         self.mixed_classes = len(self.class_names)
-        self.class_weights = _weights(class_weights, self.class_names)
+        self.class_weights = naming.read_class_weights(class_weights, self.class_names)
         self.label_smoothing = checks.share(label_smoothing, name="label_smoothing")
         self.chosen_loss = _loss(loss)
         _check_once(
@@ -334,21 +334,6 @@ class Classification(base.Task):
     def example(cls, **options: Any) -> tuple["Classification", np.ndarray]:
         """Returns three animals."""
         return cls(["cat", "dog", "emu"], **options), np.array([0, 2, 1, 2])
-
-
-def _weights(weights: Any, classes: list[str]) -> str | list[float] | None:
-    """Returns None, a name or a weight per class."""
-    if weights is None or (isinstance(weights, str) and weights in losses.WEIGHTS):
-        return weights
-    if isinstance(weights, str):
-        known = ", ".join(map(repr, losses.WEIGHTS))
-        raise checks.error(
-            f"`class_weights` must be None, {known}, a dict or a list", given=repr(weights)
-        )
-    values = naming.values_in_order(
-        weights, classes, argument="class_weights", default=1.0, what="class"
-    )
-    return [checks.number(value, name="class_weights", minimum=0) for value in values]
 
 
 def _loss(loss: object) -> str | keras.losses.Loss:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any  # whatever a user gives
 
+from keras_transfer import losses
 from keras_transfer.core import checks, lookup
 
-__all__ = ["read_names", "values_in_order"]
+__all__ = ["read_class_weights", "read_names", "values_in_order"]
 
 
 def read_names(names: Any, *, argument: str, minimum: int) -> list[str]:
@@ -61,3 +62,25 @@ def values_in_order(
             f"`{argument}` must have {len(names)} entries, one a {what}", given=len(values)
         )
     return list(values)
+
+
+def read_class_weights(weights: Any, classes: Sequence[str]) -> str | list[float] | None:
+    """Returns None, a name of `kt.losses.WEIGHTS`, or a weight for each class in their order.
+
+    Args:
+        weights: As the user gives them: also a dict by name.
+        classes: Their names.
+
+    Example:
+        >>> read_class_weights({"dog": 2}, ["cat", "dog"])
+        [1.0, 2.0]
+    """
+    if weights is None or (isinstance(weights, str) and weights in losses.WEIGHTS):
+        return weights
+    if isinstance(weights, str):
+        known = ", ".join(map(repr, losses.WEIGHTS))
+        raise checks.error(
+            f"`class_weights` must be None, {known}, a dict or a list", given=repr(weights)
+        )
+    values = values_in_order(weights, classes, argument="class_weights", default=1.0, what="class")
+    return [checks.number(value, name="class_weights", minimum=0) for value in values]

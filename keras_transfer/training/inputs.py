@@ -59,8 +59,13 @@ class Inputs(adapt.Splits):
             arrays = keras.tree.flatten(self.targets)
             if self.weights is not None:
                 arrays += keras.tree.flatten(self.weights)
-            text = "".join(repr(np.asarray(array).tolist()) for array in arrays)
-            values = hashlib.sha256(text.encode()).hexdigest()
+            hashed = hashlib.sha256()
+            for array in map(np.asarray, arrays):
+                is_large = (
+                    array.ndim > 2
+                )  # masks and boxes: their text would be a hundred times as long
+                hashed.update(array.tobytes() if is_large else repr(array.tolist()).encode())
+            values = hashed.hexdigest()
         return [self.digest, *self.order, self.known_steps, values, repr(self.plain.element_spec)]
 
     @property

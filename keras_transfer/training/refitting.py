@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_transfer.core import checks
+from keras_transfer.training.run import criteria
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.stages import Stage
 
@@ -130,7 +131,7 @@ def stages_to_repeat(
     if best.epoch is not None:
         best_stage = next(at for at, (_, end) in spans.items() if best.epoch <= end)
     last = best_stage
-    if best.monitor is not None and "accuracy" in best.monitor:
+    if best.monitor is not None and criteria.is_share(best.monitor):
         measured = history.history.get(best.monitor, ())  # none where there were no epochs
         values = dict(zip(history.epoch, measured, strict=True))
         accuracy = -best.value[0]

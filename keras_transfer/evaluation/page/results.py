@@ -79,9 +79,10 @@ def _item(task: tasks.Task, example: examples.Example) -> str:
     picture = ""
     if example.picture:
         taken = "" if is_right else f", taken for {example.predicted}"
-        alt = escape(f"{where}: {example.target}{taken}")
-        small = ' class="small"' if example.picture.startswith("data:image/png") else ""
-        picture = f'<img{small} src="{example.picture}" alt="{alt}" title="{escape(where)}">'
+        picture = _image(example.picture, f"{where}: {example.target}{taken}", title=where)
+    if example.said_picture:
+        said = f"{where}, the model: {example.predicted}"
+        picture += _image(example.said_picture, said, title="what the model said")
 
     lines = [document.breakable(example.target)]
     if not is_right:
@@ -92,3 +93,8 @@ def _item(task: tasks.Task, example: examples.Example) -> str:
         name = pathlib.PurePath(example.file).name
         lines.append(f'<span class="file">{escape(name)}</span>')
     return f"<li>{picture}{'<br>'.join(lines)}</li>"
+
+
+def _image(source: str, alt: str, *, title: str) -> str:
+    small = ' class="small"' if source.startswith("data:image/png") else ""
+    return f'<img{small} src="{source}" alt="{escape(alt)}" title="{escape(title)}">'

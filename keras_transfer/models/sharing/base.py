@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -20,6 +20,7 @@ __all__ = [
     "gather",
     "mark_end",
     "level_end",
+    "level_names",
     "tap_points",
     "refuse_levels",
     "stop_if_asked",
@@ -32,8 +33,9 @@ HEAD = re.compile(r"(pool|dropout|hidden|logits|stop_gradient)(_.*)?")
 class Features(NamedTuple):
     """Where the heads of several tasks start."""
 
-    starts: dict[str, keras.KerasTensor]
-    """For each task the tensor that its head starts from; all depend on the backbone's input."""
+    starts: dict[str, Any]
+    """For each task the tensor that its head starts from, or a dict of tensors by level; all depend on the backbone's
+    input."""
     shared: list[keras.KerasTensor]
     """The deepest tensors through which the gradients of all tasks pass, see `kt.models.shared`."""
 
@@ -81,7 +83,7 @@ def mark_end(backbone: keras.Model) -> keras.Model:
 
 
 def gather(
-    backbone: keras.Model, starts: Mapping[str, keras.KerasTensor], named: Mapping[str, tasks.Task]
+    backbone: keras.Model, starts: Mapping[str, Any], named: Mapping[str, tasks.Task]
 ) -> Features:
     """Returns the result of a scheme: where heads start, and what the tasks share.
 
@@ -93,10 +95,11 @@ def gather(
         >>> features.shared[0] is model.output
         True
     """
-    learning = [start for name, start in starts.items() if not named[name].stop_gradient]
+    tensors = {name: keras.tree.flatten(start) for name, start in starts.items()}
+    learning = [tensors[name] for name in starts if not named[name].stop_gradient]
     if len(learning) < 2:
         return Features(dict(starts), [])
-    order = nodes.nodes(keras.Model(backbone.inputs[0], list(starts.values())))
+    order = nodes.nodes(keras.Model(backbone.inputs[0], keras.tree.flatten(tensors)))
     return Features(dict(starts), boundaries.deepest_shared(order, learning))
 
 
@@ -181,6 +184,12 @@ def refuse_levels(named: Mapping[str, tasks.Task], scheme: str) -> None:
         >>> refuse_levels({"age": tasks.Regression()}, "experts")
     """
     for name, task in named.items():
+        if task.levels:
+            raise checks.error(
+                f"{scheme} sharing must be of tasks that answer for the whole image",
+                given=f"task {name!r}, a {task.kind}",
+                fix="Leave `sharing` out: one trunk for all tasks.",
+            )
         if task.level is not None:
             raise checks.error(
                 f"`level` must be left out with {scheme} sharing",
@@ -208,6 +217,26 @@ def level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
     name = lookup.find(level, layer_names, argument="level")
     tensor = next(node.outputs[0] for node in nodes.nodes(backbone) if node.operation.name == name)
     return end if tensor is mark.input else tensor
+
+
+def level_names(backbone: keras.Model, task: tasks.Task) -> list[str]:
+    """Returns those of a task's levels that the backbone has, from the lowest up.
+
+    Raises:
+        InputError: If it has none of them.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> level_names(kt.backbone("tiny", weights=None), tasks.Task())
+        []
+    """
+    mark = marks.end_of_trunk(backbone)
+    known = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
+    levels = [level for level in task.levels if level in known]
+    if task.levels and not levels:
+        expected = f"a {task.kind} needs one of the levels {', '.join(task.levels)} of the backbone"
+        raise checks.error(expected, given=", ".join(known) or "a backbone without maps")
+    return levels
 
 
 def tap_points(

@@ -1,6 +1,7 @@
 """One trunk for all tasks."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -32,8 +33,8 @@ class Hard(base.Sharing):
         return base.gather(backbone, starts(backbone, named), named)
 
 
-def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, keras.KerasTensor]:
-    """Returns for each task the tensor of the trunk at which its head starts.
+def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, Any]:
+    """Returns for each task the tensor of the trunk at which its head starts, or a dict of tensors by level.
 
     Example:
         >>> images = keras.Input((8, 8, 3))
@@ -44,9 +45,23 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
     names = base.Names(backbone, named)
     source = marks.end_of_trunk(backbone).source
     ends: dict[str | None, keras.KerasTensor] = {}
-    for level in {task.level: None for task in named.values()}:
-        end = base.level_end(backbone, level)
-        if end is not backbone.outputs[0]:
-            end = layers.Representation(source, name=names.free(f"representation_{level}"))(end)
-        ends[level] = end
-    return {name: base.stop_if_asked(ends[task.level], name, task) for name, task in named.items()}
+
+    def end_of(level: str | None) -> keras.KerasTensor:
+        if level not in ends:
+            end = base.level_end(backbone, level)
+            if end is not backbone.outputs[0]:
+                mark = layers.Representation(source, name=names.free(f"representation_{level}"))
+                end = mark(end)
+            ends[level] = end
+        return ends[level]
+
+    found: dict[str, Any] = {}
+    for name, task in named.items():
+        if not task.levels:
+            found[name] = base.stop_if_asked(end_of(task.level), name, task)
+            continue
+        found[name] = {
+            level: base.stop_if_asked(end_of(level), f"{name}_{level}", task)
+            for level in base.level_names(backbone, task)
+        }
+    return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
-from keras_transfer.training.run import arrays
+from keras_transfer.training.run import arrays, criteria
 
 __all__ = ["FILE", "Best", "load_best"]
 
@@ -66,7 +66,8 @@ class Best:
         loss = logs.get("val_loss", np.inf)
         if (
             np.isfinite(loss)
-            and (ranked := (-value if "accuracy" in self.monitor else value, loss)) < self.value
+            and (ranked := (-value if criteria.is_share(self.monitor) else value, loss))
+            < self.value
         ):
             self.epoch, self.stage, self.value, self.is_exact = epoch, stage, ranked, is_exact
             self.weights = self.model.get_weights()

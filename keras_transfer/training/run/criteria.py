@@ -9,9 +9,12 @@ from keras_transfer.layers import marks
 from keras_transfer.losses import TaskLoss
 from keras_transfer.machine import progress
 
-__all__ = ["ERROR", "JointError", "add_error", "evaluate", "explain_logs", "monitor"]
+__all__ = [
+    "ERROR", "JointError", "add_error", "evaluate", "explain_logs", "is_share", "monitor",
+]  # fmt: skip
 
 ERROR = "val_error"
+SHARES = ("iou", "map")  # end the names of metrics of which more is better, besides accuracies
 PERFECT = 0.01  # added to the error rate, so that a perfect task does not decide the geometric mean
 
 
@@ -36,6 +39,16 @@ def monitor(model: keras.Model) -> str:
         _is_measured(model, name) or isinstance(losses.get(name), TaskLoss) for name in outputs
     )
     return ERROR if outputs and known else "val_loss"
+
+
+def is_share(name: str) -> bool:
+    """Returns whether a number of the logs is a share in [0, 1] of which more is better, going by its name.
+
+    Example:
+        >>> is_share("val_accuracy"), is_share("val_mean_iou"), is_share("val_loss")
+        (True, True, False)
+    """
+    return "accuracy" in name or name.endswith(SHARES)
 
 
 def add_error(model: keras.Model, logs: dict) -> None:

@@ -230,13 +230,13 @@ class Run:
         if monitor.startswith("val_") and self.data.validation is None:
             self.note(f"No early stopping: there is no validation data to measure {monitor} on.")
             return Patience(None)
-        mode = "max" if "accuracy" in monitor else "min"
+        mode = "max" if criteria.is_share(monitor) else "min"
         return Patience(**{"mode": mode, **options})
 
     def _wait_for_help(self, stage: Stage) -> Patience:
         """The early stopping of a stage with `early_stopping="auto"`."""
         epochs = stage.total_epochs(self.steps)
-        accuracy = self.best.monitor if "accuracy" in (self.best.monitor or "") else None
+        accuracy = self.best.monitor if criteria.is_share(self.best.monitor or "") else None
         source = self.data.source
         return Helping(
             accuracy,
