@@ -10,8 +10,8 @@ import numpy as np
 from keras_transfer.core import checks, lookup
 
 __all__ = [
-    "EXTENSIONS", "Listing", "class_names_of", "find_splits", "folder_of", "is_image", "list_classes", "list_files",
-    "walk",
+    "EXTENSIONS", "Listing", "class_names_of", "find_splits", "folder_of", "inside", "is_image", "list_classes",
+    "list_files", "split_of", "walk",
 ]  # fmt: skip
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -177,6 +177,38 @@ def class_names_of(path: str | os.PathLike) -> list[str]:
         given = f"only {names[0]!r} in '{root}'"
         raise checks.error("`path` must hold at least two class folders", given=given, fix=LAYOUT)
     return names
+
+
+def inside(root: Path, name: str) -> Path:
+    """Returns the file that a table or an annotation calls `name`, which must lie in `root`.
+
+    Args:
+        root: The folder that the names start from.
+        name: A relative path, with slashes or backslashes, or an absolute one.
+
+    Raises:
+        ValueError: If the path would leave `root`.
+
+    Example:
+        >>> inside(Path("photos"), "cat/1.png").as_posix()
+        'photos/cat/1.png'
+    """
+    path = root / name.strip()
+    if "\\" in name and not os.path.lexists(path):
+        path = root / name.strip().replace("\\", "/")
+    if "\0" in name or not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
+        raise ValueError(f"{name.strip()!r} is no path inside '{root}'")
+    return path
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that a folder's or a cell's name means, None if it means none.
+
+    Example:
+        >>> split_of("Val"), split_of("cat")
+        ('validation', None)
+    """
+    return SPLIT_NAMES.get(name.strip().lower())
 
 
 def is_image(path: Path) -> bool:

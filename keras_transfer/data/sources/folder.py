@@ -1,6 +1,5 @@
 """Images from a folder that has one subfolder for each class."""
 
-import hashlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data import base, pipeline, splits
-from keras_transfer.data.sources import decoding
+from keras_transfer.data import base, splits
+from keras_transfer.data.sources import reading
 from keras_transfer.data.targets import encoding
-from keras_transfer.machine import memory
-from keras_transfer.storage import images, listing
+from keras_transfer.storage import listing
 
 __all__ = ["from_folder", "labelled_folder"]
 
@@ -74,10 +72,7 @@ def from_folder(
         keras_transfer: 4 images are resized to 8x8 pixels and kept in memory (0.0 MB)
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
-    size = checks.image_size(image_size)
-    batch_size = checks.integer(batch_size, name="batch_size")
-    seed = checks.integer(seed, name="seed", minimum=0)
-    _check_options(channels, corrupt, cache)
+    options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
     root, held, notes = _use_split_folders(
         listing.folder_of(path, "path"), {"test": test, "validation": validation}
     )
@@ -95,35 +90,17 @@ def from_folder(
     for name, folder in folders.items():
         sources[name] = listing.list_files(listing.folder_of(folder, name), class_names, name=name)
 
-    sources, examples, digests, more = _read(sources, size, channels, corrupt, cache)
-    notes += more
-    lost = encoding.absent(sources["train"].ids, class_names)
+    notes += _notes_on_others(sources)
+    files = reading.read(_list(sources), options, notes)
+    lost = encoding.absent(files.listed.labels[files.of_split("train")], class_names)
     if lost:
         raise checks.error(
             "every class must have a readable image",
             given=f"none of {lookup.some(lost)}",
             fix="Repair or remove it.",
         )
-    _check_disjoint(sources, digests)
-
-    parts = _split_main_folder(sources["train"], digests["train"], shares, seed, notes)
-    split_examples = {split: examples["train"].pick(rows) for split, rows in parts.items()}
-    split_files = {}
-    for split, rows in parts.items():
-        split_files[split] = [str(sources["train"].paths[row]) for row in rows]
-    for split in list(sources)[1:]:  # read from folders of their own
-        split_examples[split] = examples[split]
-        split_files[split] = list(map(str, sources[split].paths))
-    data = base.from_examples(
-        split_examples,
-        class_names=class_names,
-        image_size=size,
-        batch_size=batch_size,
-        seed=seed,
-        digest=_digest(sources, digests),
-        files=split_files,
-        notes=notes,
-    )
+    _check_disjoint(files)
+    data = reading.make_data(files, shares=shares, class_names=class_names, notes=notes)
     data.folder = str(path)
     return data
 
@@ -157,8 +134,7 @@ def labelled_folder(
         Traceback (most recent call last):
         keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
     """
-    size = checks.image_size(image_size)
-    _check_options(channels, corrupt, cache)
+    options = reading.Options(image_size, channels, batch_size, corrupt=corrupt, cache=cache)
     folder = listing.folder_of(path, "path")
     notes = []
     folders = listing.find_splits(folder)
@@ -171,25 +147,42 @@ def labelled_folder(
         folder = folders["test"]
         line = f"'{path}' is split already: the images are those in {folder.name!r}"
         notes.append(checks.note(line))
-    sources = {"test": listing.list_files(folder, list(class_names), name="path")}
-    sources, examples, digests, more = _read(sources, size, channels, corrupt, cache)
-    notes += more
-    if not len(examples["test"]):
+    names = list(class_names)
+    sources = {"test": listing.list_files(folder, names, name="path")}
+    notes += _notes_on_others(sources)
+    files = reading.read(_list(sources), options, notes)
+    if not len(files.rows):
         raise checks.error(
             "`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them."
         )
-    data = base.from_examples(
-        examples,
-        class_names=list(class_names),
-        image_size=size,
-        batch_size=checks.integer(batch_size, name="batch_size"),
-        seed=0,
-        digest=_digest(sources, digests),
-        files={"test": [str(file) for file in sources["test"].paths]},
-        notes=notes,
-    )
+    data = reading.make_data(files, shares={}, class_names=names, notes=notes)
     data.folder = str(path)
     return data
+
+
+def _list(sources: Mapping[str, listing.Listing]) -> reading.Listed:
+    """Returns the files of all splits, one after the other."""
+    # The shortest path that is clear: of several folders with their names, or in full where two names are equal.
+    is_single = len(sources) == 1
+    is_ambiguous = len({source.root.name for source in sources.values()}) < len(sources)
+    paths: list[Path] = []
+    names: list[str] = []
+    shown: list[str] = []
+    for source in sources.values():
+        paths += source.paths
+        names += source.names()
+        root = source.root if is_single else source.root.parent
+        for path in source.paths:
+            shown.append(path.as_posix() if is_ambiguous else path.relative_to(root).as_posix())
+    counts = [len(source.paths) for source in sources.values()]
+    return reading.Listed(
+        where=f"'{next(iter(sources.values())).root}'",
+        paths=paths,
+        names=names,
+        labels=np.concatenate([source.ids for source in sources.values()]),
+        splits=np.repeat(list(sources), counts),
+        shown=shown,
+    )
 
 
 def _use_split_folders(root: Path, held: Mapping[str, Any]) -> tuple[Path, dict, list[str]]:
@@ -220,153 +213,29 @@ def _use_split_folders(root: Path, held: Mapping[str, Any]) -> tuple[Path, dict,
     return folders["train"], chosen, [line]
 
 
-def _check_options(channels: int, corrupt: str, cache: str) -> None:
-    checks.choice(channels, images.CHANNELS, name="channels")
-    checks.choice(corrupt, ("error", "skip"), name="corrupt")
-    checks.choice(cache, ("auto", "memory", "off"), name="cache")
-
-
 def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
-    return [
-        checks.note(
-            f"ignored {_files(source.others)} in '{source.root}' that lie in no class folder or do not end as images do"
-        )
-        for source in sources.values()
-        if source.others
-    ]
+    notes = []
+    for source in sources.values():
+        if source.others:
+            text = f"ignored {reading.count_files(source.others)} in '{source.root}' that lie in no class folder"
+            notes.append(checks.note(f"{text} or do not end as images do"))
+    return notes
 
 
-def _choose_to_keep(
-    count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]
-) -> bool:
-    """Decides whether decoded images are kept in memory, and notes why."""
-    needed, free = count * size[0] * size[1] * channels, memory.free_memory()
-    keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
-    what = f"{count} images are resized to {size[0]}x{size[1]} pixels"
-    if keep:
-        notes.append(checks.note(f"{what} and kept in memory ({needed / 1e6:.1f} MB)"))
-    elif cache == "off":
-        notes.append(checks.note(f"{what}, from their files in every epoch (cache='off')"))
-    else:
-        shares = f"{needed / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
-        notes.append(
-            checks.note(
-                f"{what}, from their files in every epoch: they would take up too much memory ({shares})"
-            )
-        )
-    return keep
-
-
-def _read(
-    sources: dict[str, listing.Listing],
-    size: tuple[int, int],
-    channels: int,
-    corrupt: str,
-    cache: str,
-) -> tuple[
-    dict[str, listing.Listing], dict[str, pipeline.Examples], dict[str, list[str]], list[str]
-]:
-    """Reads every file once.
-
-    Returns:
-        By split the readable files, their examples and the hashes of their content; and notes on what was decided.
-    """
-    notes = _notes_on_others(sources)
-    paths = [path for source in sources.values() for path in source.paths]
-    keep = _choose_to_keep(len(paths), size, channels, cache, notes)
-    decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
-    if decoded.failures:
-        roots = {path: source.root for source in sources.values() for path in source.paths}
-        # The shortest path that is clear: of several folders with their names, or in full where two names are equal.
-        is_single = len(sources) == 1
-        is_ambiguous = len({source.root.name for source in sources.values()}) < len(sources)
-        reasons = {}
-        for at, why in decoded.failures.items():
-            shown = path = paths[at]
-            if not is_ambiguous:
-                root = roots[path] if is_single else roots[path].parent
-                shown = path.relative_to(root)
-            reasons[shown.as_posix()] = why
-        if corrupt == "error":
-            fix = 'Repair or remove them, or leave them out with `corrupt="skip"`.'
-            raise decoding.unreadable(reasons, len(paths), fix=fix)
-        notes.append(
-            checks.note(
-                f"skipped {_files(len(reasons), 'unreadable ')}: {decoding.listing(reasons, 20)}"
-            )
-        )
-    tensor = pipeline.on_cpu(
-        decoded.pixels if keep else np.array([os.fsencode(path) for path in paths], object)
-    )
-    kept, examples, digests, start = {}, {}, {}, 0
-    for name, source in sources.items():
-        rows = np.array(
-            [at for at in range(len(source.paths)) if start + at not in decoded.failures], np.int64
-        )
-        kept[name] = source.pick(rows)
-        examples[name] = pipeline.Examples(tensor, rows + start, kept[name].ids, channels)
-        digests[name] = [decoded.digests[start + row] for row in rows]
-        start += len(source.paths)
-    return kept, examples, digests, notes
-
-
-def _check_disjoint(
-    sources: Mapping[str, listing.Listing], digests: Mapping[str, list[str]]
-) -> None:
+def _check_disjoint(files: reading.Read) -> None:
     """Raises an error if two folders hold files of the same content."""
-    for first, second in itertools.combinations(sources, 2):
-        where = dict(zip(digests[first], sources[first].paths, strict=True))
+    paths, digests = files.listed.paths, files.digests
+    for first, second in itertools.combinations(dict.fromkeys(files.listed.splits), 2):
+        where = {digests[row]: paths[row] for row in files.of_split(first)}
         pairs = [
-            f"{where[digest]} = {path}"
-            for digest, path in zip(digests[second], sources[second].paths, strict=True)
-            if digest in where
+            f"{where[digests[row]]} = {paths[row]}"
+            for row in files.of_split(second)
+            if digests[row] in where
         ]
         if pairs:
             more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
             raise checks.error(
-                f"{first} and {second} share {_files(len(pairs))}; they must share none",
+                f"{first} and {second} share {reading.count_files(len(pairs))}; they must share none",
                 given=", ".join(pairs[:3]) + more,
                 fix="Remove them from one of the folders: known images would be measured.",
             )
-
-
-def _split_main_folder(
-    source: listing.Listing,
-    digests: list[str],
-    shares: Mapping[str, float],
-    seed: int,
-    notes: list[str],
-) -> dict[str, np.ndarray]:
-    """Returns, by split, the rows of the main folder's files; files of equal content come into one split."""
-    _, groups, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    copies = int((counts - 1).sum())
-    if copies:
-        text = "1 file is a copy" if copies == 1 else f"{copies} files are copies"
-        notes.append(
-            checks.note(f"{text} of others in '{source.root}'; copies stay together, in one split")
-        )
-        mixed = [
-            group
-            for group in np.flatnonzero(counts > 1)
-            if len(set(source.ids[groups == group])) > 1
-        ]
-        if mixed:
-            names = np.array(source.names())[groups == mixed[0]]
-            one = "1 image has copies" if len(mixed) == 1 else f"{len(mixed)} images have copies"
-            text = f"{one} in several classes, such as {', '.join(names)}: all are trained on"
-            notes.append(checks.note(text))
-    parts = splits.assign(source.ids, shares, seed=seed, groups=groups)
-    notes += splits.note_empty(parts, shares)
-    return parts
-
-
-def _digest(sources: Mapping[str, listing.Listing], digests: Mapping[str, list[str]]) -> str:
-    result = hashlib.blake2b(digest_size=16)
-    for name, source in sources.items():
-        for path, digest, label in zip(source.names(), digests[name], source.ids, strict=True):
-            result.update(f"{name}\0{path}\0{digest}\0{label}\n".encode(errors="surrogateescape"))
-    return result.hexdigest()
-
-
-def _files(count: int, kind: str = "") -> str:
-    return f"1 {kind}file" if count == 1 else f"{count} {kind}files"

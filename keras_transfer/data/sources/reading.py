@@ -1,0 +1,253 @@
+"""From listed image files to `Data`: what all sources of files share."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any  # labels may hold anything
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.core import checks, labelled
+from keras_transfer.data import base, pipeline, splits
+from keras_transfer.data.sources import decoding
+from keras_transfer.data.targets import encoding, missing
+from keras_transfer.machine import memory
+from keras_transfer.storage import images
+
+__all__ = ["Listed", "Options", "Read", "count_files", "make_data", "pick", "read"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files become batches: the arguments that all sources of files share, checked."""
+
+    image_size: Any
+    channels: int = 3
+    batch_size: int = 32
+    seed: int = 0
+    corrupt: str = "error"
+    cache: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", checks.image_size(self.image_size))
+        checks.choice(self.channels, images.CHANNELS, name="channels")
+        checks.integer(self.batch_size, name="batch_size")
+        checks.integer(self.seed, name="seed", minimum=0)
+        checks.choice(self.corrupt, ("error", "skip"), name="corrupt")
+        checks.choice(self.cache, ("auto", "memory", "off"), name="cache")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Image files and their labels, as a source lists them: everything has one entry a file.
+
+    Attributes:
+        where: What holds them, for notes, such as a folder.
+        paths: The files.
+        names: What tells a file from the others of its split: it goes into the digest.
+        labels: As `encoding.read` takes them, or a dict of them.
+        splits: The split of each; shares are taken from "train".
+        shown: How errors call each file.
+    """
+
+    where: str
+    paths: Sequence[Path]
+    names: Sequence[str]
+    labels: Any
+    splits: np.ndarray
+    shown: Sequence[str]
+
+    def pick(self, rows: np.ndarray) -> "Listed":
+        """Returns those files only."""
+        entries = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            entries[field.name] = value if field.name == "where" else pick(value, rows)
+        return Listed(**entries)
+
+
+@dataclass(frozen=True)
+class Read:
+    """Files that were read once.
+
+    Attributes:
+        listed: Those that can be read.
+        pixels: Decoded images, or the paths of files that are decoded in every pass; of more files than these.
+        rows: The row of `pixels` of each file.
+        digests: A hash of the content of each.
+        options: How they were read.
+    """
+
+    listed: Listed
+    pixels: tf.Tensor
+    rows: np.ndarray
+    digests: list[str]
+    options: Options
+
+    def of_split(self, split: str) -> np.ndarray:
+        """Returns the numbers of the files of a split."""
+        return np.flatnonzero(self.listed.splits == split)
+
+
+def pick(values: Any, rows: np.ndarray) -> Any:
+    """Returns some rows of an array, of a list, or of each in a dict.
+
+    Example:
+        >>> pick({"kind": ["cat", "dog"]}, np.array([1]))
+        {'kind': ['dog']}
+    """
+    if isinstance(values, Mapping):
+        return {key: pick(column, rows) for key, column in values.items()}
+    return values[rows] if hasattr(values, "dtype") else [values[row] for row in rows]
+
+
+def read(listed: Listed, options: Options, notes: list[str]) -> Read:
+    """Reads every file once; what was decided is added to `notes`.
+
+    Raises:
+        InputError: If files cannot be read and none may be skipped.
+    """
+    size, channels, paths = options.image_size, options.channels, listed.paths
+    keep = _choose_to_keep(len(paths), size, channels, options.cache, notes)
+    decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
+    if decoded.failures:
+        reasons = {listed.shown[row]: why for row, why in decoded.failures.items()}
+        if options.corrupt == "error":
+            fix = 'Repair or remove them, or leave them out with `corrupt="skip"`.'
+            raise decoding.unreadable(reasons, len(paths), fix=fix)
+        files = count_files(len(reasons), "unreadable ")
+        notes.append(checks.note(f"skipped {files}: {decoding.listing(reasons, 20)}"))
+
+    rows = np.setdiff1d(np.arange(len(paths)), list(decoded.failures)).astype(np.int64)
+    names = np.array([os.fsencode(path) for path in paths], object)
+    return Read(
+        listed.pick(rows),
+        pipeline.on_cpu(decoded.pixels if keep else names),
+        rows,
+        pick(decoded.digests, rows),
+        options,
+    )
+
+
+def make_data(
+    files: Read,
+    *,
+    shares: Mapping[str, float],
+    class_names: Any = None,
+    notes: list[str],
+) -> base.Data:
+    """Encodes the labels of files, assigns those of "train" to splits and makes their data sets.
+
+    Files of equal content stay in one split.
+
+    Args:
+        files: From `read`.
+        shares: Held-out splits to their shares of the training images.
+        class_names: As for `encoding.read`.
+        notes: What was decided before.
+    """
+    listed, options = files.listed, files.options
+    targets, names, present = encoding.read(listed.labels, class_names=class_names)
+    weights = None
+    if not missing.complete(present):
+        weights = missing.weights_of(targets, present)
+        notes += missing.note_missing([weights])
+    every = pipeline.Examples(files.pixels, files.rows, targets, options.channels, weights)
+
+    rows = {split: files.of_split(split) for split in base.SPLITS}
+    rows |= _assign(files, every, shares, notes)
+    examples = {split: every.pick(chosen) for split, chosen in rows.items() if len(chosen)}
+    if "train" in examples:
+        fix = "Give images of it, or another `seed`."
+        train = examples["train"]
+        encoding.check_present(train.targets, names, weights=train.weights, fix=fix)
+    return base.from_examples(
+        examples,
+        class_names=names,
+        image_size=options.image_size,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        digest=_digest(files, targets),
+        files={split: list(map(str, pick(listed.paths, rows[split]))) for split in examples},
+        notes=notes,
+    )
+
+
+def count_files(count: int, kind: str = "") -> str:
+    """Returns how many files there are, in words.
+
+    Example:
+        >>> count_files(1), count_files(2, "unreadable ")
+        ('1 file', '2 unreadable files')
+    """
+    return f"1 {kind}file" if count == 1 else f"{count} {kind}files"
+
+
+def _assign(
+    files: Read, every: pipeline.Examples, shares: Mapping[str, float], notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Returns the rows of training and of the splits that get a share of it."""
+    train = files.of_split("train")
+    if not len(train):
+        return {}
+    digests = pick(files.digests, train)
+    _, copies, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    extra = int((counts - 1).sum())
+    if extra:
+        text = "1 file is a copy" if extra == 1 else f"{extra} files are copies"
+        end = f"of others in {files.listed.where}; copies stay together, in one split"
+        notes.append(checks.note(f"{text} {end}"))
+        notes += _notes_on_mixed(files.listed.pick(train), every.targets[train], copies)
+    parts = splits.assign(every.targets[train], shares, seed=files.options.seed, groups=copies)
+    notes += splits.note_empty(parts, shares)
+    return {split: train[rows] for split, rows in parts.items()}
+
+
+def _notes_on_mixed(listed: Listed, ids: np.ndarray, copies: np.ndarray) -> list[str]:
+    """Notes images of several classes."""
+    order = np.lexsort((ids, copies))
+    is_same = copies[order][1:] == copies[order][:-1]
+    is_mixed = is_same & (ids[order][1:] != ids[order][:-1])
+    mixed = np.unique(copies[order][1:][is_mixed])
+    if not len(mixed):
+        return []
+    names = pick(listed.names, np.flatnonzero(copies == mixed[0]))
+    one = "1 image has copies" if len(mixed) == 1 else f"{len(mixed)} images have copies"
+    text = f"{one} in several classes, such as {', '.join(names)}: all are trained on"
+    return [checks.note(text)]
+
+
+def _choose_to_keep(
+    count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]
+) -> bool:
+    """Decides whether decoded images are kept in memory, and notes why."""
+    needed, free = count * size[0] * size[1] * channels, memory.free_memory()
+    keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
+    what = f"{count} images are resized to {size[0]}x{size[1]} pixels"
+    if keep:
+        notes.append(checks.note(f"{what} and kept in memory ({needed / 1e6:.1f} MB)"))
+    elif cache == "off":
+        notes.append(checks.note(f"{what}, from their files in every epoch (cache='off')"))
+    else:
+        shares = f"{needed / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
+        notes.append(
+            checks.note(
+                f"{what}, from their files in every epoch: they would take up too much memory ({shares})"
+            )
+        )
+    return keep
+
+
+def _digest(files: Read, targets: Any) -> str:
+    result = hashlib.blake2b(digest_size=16)
+    listed = files.listed
+    for split, name, digest in zip(listed.splits, listed.names, files.digests, strict=True):
+        result.update(f"{split}\0{name}\0{digest}\n".encode(errors="surrogateescape"))
+    for key, column in labelled.by_task(targets).items():
+        result.update(f"{key} {column.dtype} {column.shape}".encode())
+        result.update(np.ascontiguousarray(column).data)
+    return result.hexdigest()
