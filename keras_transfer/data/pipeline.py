@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.data import stores
 from keras_transfer.machine import streams
-from keras_transfer.storage import images
 
 __all__ = [
     "READERS",
@@ -32,18 +32,23 @@ class Examples:
     """The examples of one split.
 
     Attributes:
-        pixels: Images `(m, height, width, channels)`, or the paths of image files `(m,)`; other splits may share them.
+        pixels: Images `(m, height, width, channels)`, or a store that reads them, such as `stores.Files`; a tensor of
+            paths `(m,)` becomes one. Other splits may share them.
         rows: Those rows of `pixels` that belong to the split, in its order.
         targets: Targets in the same order, or a dict of them.
         channels: Of the images, also of those that files are decoded to.
         weights: 0 for each target that is missing, else 1, in the form of the targets; None where no label is missing.
     """
 
-    pixels: tf.Tensor
+    pixels: Any
     rows: np.ndarray
     targets: Columns
     channels: int = 3
     weights: Columns = None
+
+    def __post_init__(self) -> None:
+        if getattr(self.pixels, "dtype", None) == tf.string:
+            object.__setattr__(self, "pixels", stores.Files.of_tensor(self.pixels))
 
     @classmethod
     def of(cls, pixels: np.ndarray, targets: Columns, weights: Columns = None) -> "Examples":
@@ -58,7 +63,7 @@ class Examples:
     @property
     def is_decoded(self) -> bool:
         """Whether the pixels are in memory."""
-        return self.pixels.dtype != tf.string
+        return tf.is_tensor(self.pixels)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,21 +75,25 @@ class Examples:
 
 
 def on_one_tensor(parts: Sequence[Examples]) -> list[Examples]:
-    """Returns the same parts with the pixels of all of them in one tensor, which they share."""
-    tensors = list({id(part.pixels): part.pixels for part in parts}.values())
-    if len(tensors) == 1:
+    """Returns the same parts with the pixels of all of them in one tensor or store, which they share."""
+    sources = list({id(part.pixels): part.pixels for part in parts}.values())
+    if len(sources) == 1:
         return list(parts)
-    starts = np.cumsum([0, *(int(tensor.shape[0]) for tensor in tensors)])
-    places = {id(tensor): start for tensor, start in zip(tensors, starts, strict=False)}
-    with tf.device("CPU:0"):
-        is_one_type = len({tensor.dtype for tensor in tensors}) == 1
-        pixels = tf.concat(
-            tensors if is_one_type else [tf.cast(each, tf.float32) for each in tensors], axis=0
-        )
+    starts = np.cumsum([0, *map(len, sources)])
+    places = {id(source): start for source, start in zip(sources, starts, strict=False)}
+    pixels = _concatenated(sources) if parts[0].is_decoded else stores.joined(sources)
     return [
         dataclasses.replace(part, pixels=pixels, rows=part.rows + places[id(part.pixels)])
         for part in parts
     ]
+
+
+def _concatenated(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    is_one_type = len({tensor.dtype for tensor in tensors}) == 1
+    with tf.device("CPU:0"):
+        if not is_one_type:
+            tensors = [tf.cast(each, tf.float32) for each in tensors]
+        return tf.concat(tensors, axis=0)
 
 
 def together(parts: Sequence[Examples]) -> Examples:
@@ -207,23 +216,18 @@ def _load(
 ) -> tf.data.Dataset:
     answers = tf.nest.map_structure(on_cpu, examples.answers)
     rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
+    read: Callable[[tf.Tensor], tf.Tensor]
+    if examples.is_decoded:
+        read = functools.partial(tf.gather, pixels)
+    else:
+        read = stores.reading(pixels, size, channels)
 
     @streams.plain
-    def pick(index: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple:
-        loaded = read(tf.gather(pixels, tf.gather(rows, index)))
-        return loaded, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+    def pick(
+        index: tf.Tensor,
+    ) -> tuple:  # in one step: each takes milliseconds at the start of a pass
+        batch = tf.cast(read(tf.gather(rows, index)), tf.float32)
+        batch = tf.ensure_shape(batch, (None, *size, channels))
+        return batch, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
 
-    @streams.plain
-    def as_floats(batch: tf.Tensor, *rest: tf.Tensor | Mapping) -> tuple:
-        return tf.ensure_shape(tf.cast(batch, tf.float32), (None, *size, channels)), *rest
-
-    options = {"num_parallel_calls": tf.data.AUTOTUNE}
-    if examples.is_decoded:  # in one step: each takes milliseconds at the start of a pass
-        whole = streams.plain(lambda index: as_floats(*pick(index, tf.identity)))
-        return indices.batch(batch_size).map(whole, **options)
-    read = functools.partial(images.load, size=size, channels=channels)
-    return (
-        indices.map(functools.partial(pick, read=read), **options)
-        .batch(batch_size)
-        .map(as_floats, **options)
-    )
+    return indices.batch(batch_size).map(pick, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,6 +1,7 @@
 """Seeded, stratified splits that never overlap."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -47,14 +48,17 @@ def assign(
     order = rng.permutation(len(strata))
     sizes = np.bincount(strata)
     room = np.maximum(sizes - 1, 0)
-    units = _units(strata, order, groups)
+    take: Callable[[int, int], np.ndarray]
+    if groups is None:
+        take = functools.partial(_take_single, _by_stratum(strata, order))
+    else:
+        take = functools.partial(_take_units, _units(strata, order, groups))
     parts = {}
     for name, share in shares.items():
         counts = _counts(sizes, share, room, rng)
         room = room - counts
-        parts[name] = np.sort(
-            np.concatenate([_take(units[at], count) for at, count in enumerate(counts)])
-        ).astype(int)
+        taken = [take(at, count) for at, count in enumerate(counts)]
+        parts[name] = np.sort(np.concatenate(taken)).astype(int)
     held = np.concatenate([*parts.values(), np.empty(0, int)])
     return {"train": np.setdiff1d(np.arange(len(strata)), held), **parts}
 
@@ -68,14 +72,24 @@ def note_empty(parts: Mapping[str, np.ndarray], shares: Mapping[str, float]) -> 
     ]
 
 
-def _units(
-    strata: np.ndarray, order: np.ndarray, groups: np.ndarray | None
-) -> list[list[np.ndarray]]:
+def _by_stratum(strata: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
+    """Returns the indices of each class, in the given order."""
+    sorted_by_class = order[np.argsort(strata[order], kind="stable")]
+    return np.split(sorted_by_class, np.cumsum(np.bincount(strata))[:-1])
+
+
+def _take_single(rest: list[np.ndarray], at: int, count: int) -> np.ndarray:
+    """Removes the first `count` indices of class `at` from `rest`."""
+    taken, rest[at] = rest[at][:count], rest[at][count:]
+    return taken
+
+
+def _units(strata: np.ndarray, order: np.ndarray, groups: np.ndarray) -> list[list[np.ndarray]]:
     """For each class the index arrays that stay together, in the given order, without groups of several classes."""
     units: list[list[np.ndarray]] = [[] for _ in range(strata.max() + 1)]
     members: dict[int, list[int]] = {}
     for index in order:
-        members.setdefault(int(index if groups is None else groups[index]), []).append(int(index))
+        members.setdefault(int(groups[index]), []).append(int(index))
     for rows in members.values():
         if len(set(strata[rows])) == 1:
             units[strata[rows[0]]].append(np.array(rows))
@@ -96,9 +110,9 @@ def _counts(
     return counts
 
 
-def _take(units: list[np.ndarray], count: int) -> np.ndarray:
-    """Removes from `units` those that fill `count` best, first come first served."""
-    taken: list[np.ndarray] = []
+def _take_units(rest: list[list[np.ndarray]], at: int, count: int) -> np.ndarray:
+    """Removes from those of class `at` the units that fill `count` best, first come first served."""
+    units, taken = rest[at], []
     for unit in list(units):
         if len(unit) <= count:
             count -= len(unit)

@@ -1,6 +1,7 @@
 """The image files of a folder that has one subfolder for each class; told without loading TensorFlow."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -8,6 +9,7 @@ from typing import NoReturn
 import numpy as np
 
 from keras_transfer.core import checks, lookup
+from keras_transfer.storage.names import Names, Paths
 
 __all__ = [
     "EXTENSIONS", "Listing", "class_names_of", "find_splits", "folder_of", "inside", "is_image", "list_classes",
@@ -35,23 +37,23 @@ class Listing:
 
     Attributes:
         root: The folder.
-        paths: The files.
+        paths: The files, in little memory.
         ids: Their class ids.
         others: How many files are no images by their name.
     """
 
     root: Path
-    paths: list[Path]
+    paths: Paths
     ids: np.ndarray
     others: int
 
     def names(self) -> list[str]:
         """The relative paths."""
-        return [path.relative_to(self.root).as_posix() for path in self.paths]
+        return list(map(self.paths.names.inside, range(len(self.paths))))
 
     def pick(self, rows: np.ndarray) -> "Listing":
         """Those files only."""
-        return Listing(self.root, [self.paths[row] for row in rows], self.ids[rows], self.others)
+        return Listing(self.root, self.paths.pick(rows), self.ids[rows], self.others)
 
 
 def folder_of(path: str | os.PathLike, name: str) -> Path:
@@ -226,7 +228,12 @@ def _raise_unreadable(refused: OSError) -> NoReturn:
 
 def walk(folder: Path) -> list[Path]:
     """Returns all files below `folder` that are not hidden; links are followed, but no folder is listed twice."""
-    paths, seen = [], set()
+    return [Path(where) / name for where, files in _walk(folder) for name in files]
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields each folder in and below `folder` with the names of its files, hidden ones left out."""
+    seen = set()
     for where, folders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
         real = os.path.realpath(where)
         if real in seen:
@@ -234,35 +241,47 @@ def walk(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(where) / name for name in files if not name.startswith(".")]
-    return paths
+        yield where, [name for name in files if not name.startswith(".")]
 
 
 def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
     """Lists the images in the subfolders of `root`, each of which must be a known class."""
     others = sum(path.is_file() and not path.name.startswith(".") for path in root.iterdir())
-    paths, ids = [], []
-    for folder in _subfolders(root):
-        if folder.name not in class_names:
-            raise checks.error(
-                f"`{name}` must hold known classes only",
-                given=f"{folder.name!r}",
-                fix=lookup.hint(folder.name, class_names),
-            )
-        files = walk(folder)
-        of_class = sorted(
-            (path for path in files if is_image(path)),
-            key=lambda path: path.relative_to(root).as_posix(),
-        )
-        others += len(files) - len(of_class)
-        paths += of_class
-        ids += [class_names.index(folder.name)] * len(of_class)
+    ids, counts = [], []
+
+    def texts() -> Iterator[str]:  # those of one class at a time
+        nonlocal others
+        for folder in _subfolders(root):
+            if folder.name not in class_names:
+                raise checks.error(
+                    f"`{name}` must hold known classes only",
+                    given=f"{folder.name!r}",
+                    fix=lookup.hint(folder.name, class_names),
+                )
+            of_class, more = _images_of(folder, root)
+            others += more
+            ids.append(class_names.index(folder.name))
+            counts.append(len(of_class))
+            yield from of_class
+
+    paths = Paths(Names(texts(), folder=str(root / "_")[:-1]))
     if not paths:
         fix = f"Images end in {', '.join(EXTENSIONS)}. {LAYOUT}"
         raise checks.error(
             f"`{name}` must hold images in class folders", given=f"none in '{root}'", fix=fix
         )
-    return Listing(root, paths, np.array(ids, np.int64), others)
+    return Listing(root, paths, np.repeat(np.array(ids, np.int64), counts), others)
+
+
+def _images_of(folder: Path, root: Path) -> tuple[list[str], int]:
+    """Returns the sorted relative paths of a folder's images, as texts, and how many other files there are."""
+    texts, others = [], 0
+    for where, files in _walk(folder):
+        inside = Path(where).relative_to(root).as_posix()
+        found = [f"{inside}/{name}" for name in files if name.lower().endswith(EXTENSIONS)]
+        others += len(files) - len(found)
+        texts += found
+    return sorted(texts), others
 
 
 def list_classes(root: Path) -> tuple[list[str], Listing]:

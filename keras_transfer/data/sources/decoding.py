@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,9 @@ from keras_transfer.core import checks
 from keras_transfer.machine import progress, streams
 from keras_transfer.storage import headers, images
 
-__all__ = ["Decoded", "decode_files", "load_images", "unreadable"]
+__all__ = [
+    "Decoded", "decode_contents", "decode_files", "listing", "load_images", "read_bytes", "unreadable", "why_not_read",
+]  # fmt: skip
 
 TOGETHER = 16  # files that one call decodes, at most: a call for each small one takes as long as the decoding
 MOST_BYTES = 2**30  # of one file
@@ -87,41 +89,25 @@ def decode_files(
         channels: Of the results, as for `load_images`.
         keep: Whether to return the pixels; otherwise files are checked only.
     """
-    pixels = np.empty((len(paths) if keep else 0, *size, channels), np.uint8)
-    result = Decoded(pixels, [""] * len(paths), np.zeros((len(paths), 2), np.int64))
-    decoders = {
-        is_upright: _decoder(is_upright, size if keep else None, channels)
-        for is_upright in (True, False)
-    }
-
+    result = _nothing_yet(len(paths), size if keep else None, channels)
     workers = os.cpu_count() or 1
     each = min(TOGETHER, max(1, len(paths) // (2 * workers)))
     is_over = threading.Event()
 
-    def work(first: int) -> None:
-        kinds: dict[bool, dict[int, bytes]] = {True: {}, False: {}}
+    def read(first: int) -> Iterator[tuple[int, bytes]]:
         for at in range(first, min(first + each, len(paths))):
             if is_over.is_set():
                 return
             try:
-                content = _read_bytes(paths[at])
-            except (OSError, ValueError) as problem:  # ValueError: the name cannot be one of a file
-                result.failures[at] = getattr(problem, "strerror", None) or str(problem)
+                content = read_bytes(paths[at])
+            except (OSError, ValueError) as problem:
+                result.failures[at] = why_not_read(problem)
                 continue
             result.digests[at] = hashlib.blake2b(content, digest_size=16).hexdigest()
-            size = headers.size_of(content)
-            why = headers.check_pixels(size)
-            if why:
-                result.failures[at] = why
-                continue
-            result.sizes[at] = size or 0
-            is_upright = images.is_upright(content)
-            kinds[is_upright][at] = content
-            if sum(map(len, kinds[is_upright].values())) > ENOUGH:
-                _decode(decoders[is_upright], kinds[is_upright], result)
-                kinds[is_upright] = {}
-        for is_upright, contents in kinds.items():
-            _decode(decoders[is_upright], contents, result)
+            yield at, content
+
+    def work(first: int) -> None:
+        _decode_all(read(first), size if keep else None, channels, result)
 
     pool = futures.ThreadPoolExecutor(workers)
     try:
@@ -136,14 +122,72 @@ def decode_files(
     return result
 
 
-def _read_bytes(path: Path) -> bytes:
-    """Returns what is in a file, unless that would take up too much memory or never end."""
+def decode_contents(
+    contents: Sequence[bytes], size: tuple[int, int], *, channels: int = 3
+) -> Decoded:
+    """Decodes files whose content is in memory, in the calling thread; digests are left out.
+
+    Example:
+        >>> file = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
+        >>> decoded = decode_contents([file, b""], (8, 8))
+        >>> decoded.pixels.shape, decoded.failures
+        ((2, 8, 8, 3), {1: 'the file is empty'})
+    """
+    result = _nothing_yet(len(contents), size, channels)
+    _decode_all(enumerate(contents), size, channels, result)
+    return result
+
+
+def _nothing_yet(count: int, size: tuple[int, int] | None, channels: int) -> Decoded:
+    """Returns what becomes the result for so many files; without a size no pixels are kept."""
+    shape = (0, 1, 1, channels) if size is None else (count, *size, channels)
+    return Decoded(np.empty(shape, np.uint8), [""] * count, np.zeros((count, 2), np.int64))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns what is in a file, unless that would take up too much memory or never end.
+
+    Example:
+        >>> read_bytes(Path("/"))
+        Traceback (most recent call last):
+        ValueError: no file
+    """
     state = path.stat()
     if not stat.S_ISREG(state.st_mode):
         raise ValueError("no file" if stat.S_ISDIR(state.st_mode) else "no ordinary file")
     if state.st_size > MOST_BYTES:
         raise ValueError(f"{state.st_size / 1e9:.1f} GB are too many for an image")
     return path.read_bytes()
+
+
+def why_not_read(problem: OSError | ValueError) -> str:
+    """Returns in a few words why a file could not be read; `ValueError` where its name cannot be one of a file."""
+    return getattr(problem, "strerror", None) or str(problem)
+
+
+def _decode_all(
+    contents: Iterable[tuple[int, bytes]],
+    size: tuple[int, int] | None,
+    channels: int,
+    result: Decoded,
+) -> None:
+    """Decodes files, by their numbers, some in a call; ordinary JPEG by themselves, which is faster."""
+    kinds: dict[bool, dict[int, bytes]] = {True: {}, False: {}}
+    decoders = {is_upright: _decoder(is_upright, size, channels) for is_upright in kinds}
+    for at, content in contents:
+        picture_size = headers.size_of(content)
+        why = headers.check_pixels(picture_size)
+        if why:
+            result.failures[at] = why
+            continue
+        result.sizes[at] = picture_size or 0
+        is_upright = images.is_upright(content)
+        kinds[is_upright][at] = content
+        if sum(map(len, kinds[is_upright].values())) > ENOUGH:
+            _decode(decoders[is_upright], kinds[is_upright], result)
+            kinds[is_upright] = {}
+    for is_upright, rest in kinds.items():
+        _decode(decoders[is_upright], rest, result)
 
 
 def _decode(
