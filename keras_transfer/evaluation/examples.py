@@ -77,7 +77,8 @@ class Kept:
             error = 0.0 if errors is None else errors[i]
             # Places all differ, so that the heap never compares arrays.
             picture = thumbnail(images[i], side=side)
-            item = (ranks[i], -indices[i], error, targets[i], outputs[i], picture)
+            size = tuple(images[i].shape[:2])
+            item = (ranks[i], -indices[i], error, targets[i], outputs[i], picture, size)
             heapq.heappush(self._heap, item)
             if len(self._heap) > self.size:
                 heapq.heappop(self._heap)
@@ -91,11 +92,12 @@ class Kept:
         """
         highest_first = sorted(self._heap, key=lambda item: (-item[0], -item[1]))
         examples = []
-        for _, place, error, target, output, picture in highest_first:
+        for _, place, error, target, output, picture, size in highest_first:
             file = files[-place] if files else None
             drawn = said = None
             if picture is not None:
-                drawn, said = task.draw(picture, target), task.draw(picture, output)
+                drawn = task.draw(picture, target, image_size=size)
+                said = task.draw(picture, output, image_size=size)
             example = Example(
                 index=-int(place),
                 target=task.describe(target),

@@ -1,5 +1,6 @@
 """Answers for images: labels and probabilities, or numbers, as a list that prints as a table."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any  # images and answers may be many things
 
@@ -10,14 +11,17 @@ from keras_transfer import tasks
 from keras_transfer.core import checks
 from keras_transfer.data import adapt, batches, pixels
 from keras_transfer.evaluation import examples
+from keras_transfer.evaluation import pictures as pictures_of
 from keras_transfer.graphs import logits
 from keras_transfer.layers import marks
 from keras_transfer.machine import progress
 from keras_transfer.pages import document
+from keras_transfer.storage import headers
 
 __all__ = ["Predictions", "predict"]
 
 SHOWN = 24  # rows of the table in a notebook
+HEADER = 2**18  # bytes that hold the header of an image file
 
 
 def predict(
@@ -60,6 +64,7 @@ def predict(
     files: list[str | None] = []
     outputs: list[Any] = []
     pictures: list[np.ndarray | None] = []
+    sizes = _sizes(images)
     source = _read(model, images, batch_size)
     label = f"Predicting with {model.name}"
     for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
@@ -77,10 +82,16 @@ def predict(
     for index, file in enumerate(files):
         row: dict = {} if file is None else {"file": file}
         for name, task in task_by_name.items():
-            answer = _answer(task, by_name[name][index], top)
+            answer = task.row(
+                by_name[name][index], top=top, scale=_scale(model, sizes, index, file)
+            )
             row |= answer if len(task_by_name) == 1 else {name: answer}
         rows.append(row)
-    return Predictions(rows, tasks=list(task_by_name), outputs=whole, pictures=pictures)
+    predictions = Predictions(rows, tasks=list(task_by_name), outputs=whole, pictures=pictures)
+    predictions.drawn_by = {name: (task, by_name[name]) for name, task in task_by_name.items()}
+    size = model.inputs[0].shape[1:3]
+    predictions.image_size = None if None in size else tuple(size)
+    return predictions
 
 
 class Predictions(list):
@@ -107,6 +118,8 @@ class Predictions(list):
     ) -> None:
         super().__init__(rows)
         self.tasks, self.outputs = list(tasks), outputs
+        self.drawn_by: dict[str, tuple] = {}
+        self.image_size: tuple[int, int] | None = None
         self._pictures = list(pictures)
 
     @property
@@ -121,6 +134,17 @@ class Predictions(list):
     def of_task(self, row: Mapping, name: str) -> Mapping:
         """Returns what a row says about one task."""
         return row[name] if len(self.tasks) > 1 else row
+
+    def save_pictures(self, folder: str | os.PathLike) -> list[str]:
+        """Writes a copy of each image file with the found boxes or the mask on it, and returns the new files.
+
+        Args:
+            folder: Made if there is none; a picture has the name of its file, with "_<task>" where there are several.
+
+        Raises:
+            InputError: If the images were no files, or the tasks' answers have no places in them.
+        """
+        return pictures_of.save(self, folder)
 
     def line(self, row: Mapping) -> str:
         """Returns the answers of all tasks for one image in a line, without the image's name."""
@@ -175,6 +199,28 @@ def _read(model: keras.Model, images: Any, batch_size: int) -> batches.Batches:
     return part.check("images", labelled=False)
 
 
+def _sizes(images: Any) -> list[tuple[int, int]] | None:
+    """Returns height and width of pictures that were given one by one; None for files and arrays."""
+    pictures = images if isinstance(images, list | tuple) else [images]
+    if not pictures or not _is_picture(pictures[0]):
+        return None
+    return [tuple(np.shape(picture)[:2]) for picture in pictures]
+
+
+def _scale(
+    model: keras.Model, sizes: Sequence[tuple[int, int]] | None, index: int, file: str | None
+) -> tuple[float, float]:
+    """Returns height and width of a picture that was given, as a share of the model's image."""
+    taken = model.inputs[0].shape[1:3]
+    size = None if sizes is None else sizes[index]
+    if file is not None:
+        with open(file, "rb") as opened:
+            size = headers.size_of(opened.read(HEADER))
+    if size is None or None in taken:
+        return 1.0, 1.0
+    return size[0] / taken[0], size[1] / taken[1]
+
+
 def _is_picture(value: Any) -> bool:
     """Whether a value is one picture: an array of one, or an image of PIL."""
     is_array = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
@@ -217,18 +263,12 @@ def _guess(name: str, values: np.ndarray) -> tasks.Task:
     return tasks.Regression(values.shape[1])
 
 
-def _answer(task: tasks.Task, output: np.ndarray, top: int) -> dict:
-    answer = task.answer(output, top=top)
-    if isinstance(answer, Mapping):
-        return {"label": task.describe(output), "probabilities": dict(answer)}
-    return {"value": answer[0] if len(answer) == 1 else list(answer)}
-
-
 def _shares(answer: Mapping) -> list[str]:
     """Returns an answer in words, a part an entry."""
     if "value" in answer:
         return [str(number) for number in np.ravel(answer["value"])]
-    shares = [f"{label} {share:6.1%}" for label, share in answer["probabilities"].items()]
+    probabilities = answer.get("probabilities", {})
+    shares = [f"{label} {share:6.1%}" for label, share in probabilities.items()]
     return shares or [answer["label"]]
 
 

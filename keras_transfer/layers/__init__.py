@@ -4,6 +4,7 @@ import warnings
 
 from keras_transfer.core import lookup
 from keras_transfer.layers import marks
+from keras_transfer.layers.box_decoder import BoxDecoder
 from keras_transfer.layers.cross_stitch import CrossStitch
 from keras_transfer.layers.gate import Gate
 from keras_transfer.layers.penalised import Penalised
@@ -17,6 +18,7 @@ from keras_transfer.layers.trunk_end import Representation
 
 __all__ = [
     "Balance",
+    "BoxDecoder",
     "CrossStitch",
     "Gate",
     "Penalised",

@@ -7,6 +7,7 @@ from keras_transfer.losses.base import TaskLoss
 from keras_transfer.losses.class_loss import ClassLoss
 from keras_transfer.losses.class_weights import WEIGHTS, balanced_weights, effective_weights
 from keras_transfer.losses.crossentropy import Crossentropy
+from keras_transfer.losses.detection import DetectionLoss
 from keras_transfer.losses.focal import Focal
 from keras_transfer.losses.huber import ScaledHuber
 from keras_transfer.losses.logit_adjustment import LogitAdjusted
@@ -18,6 +19,7 @@ __all__ = [
     "WEIGHTS",
     "ClassLoss",
     "Crossentropy",
+    "DetectionLoss",
     "Focal",
     "LogitAdjusted",
     "ScaledHuber",
@@ -33,6 +35,7 @@ if not TYPE_CHECKING:  # type checkers know the names, and would take any other 
 
 LOSSES = {
     "crossentropy": Crossentropy,
+    "detection_loss": DetectionLoss,
     "focal": Focal,
     "logit_adjusted": LogitAdjusted,
     "scaled_huber": ScaledHuber,

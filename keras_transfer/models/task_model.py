@@ -156,9 +156,10 @@ def restore(config: dict) -> dict:
 
 def _in_keras(layer: keras.layers.Layer, entry: dict) -> list[dict]:
     """Returns the entries of Keras's layers for one of the package's, which is beside the last of them."""
+    replacement = plain.replacement(layer)
     source = entry["inbound_nodes"][0]["args"][0]["config"]
     inputs = keras.Input(batch_shape=source["shape"], dtype=source["dtype"])
-    twin = keras.Model(inputs, plain.replacement(layer)(inputs))
+    twin = keras.Model(inputs, replacement(inputs))
 
     written = _unshared(twin.get_config()["layers"])
     first, *made = written

@@ -1,10 +1,11 @@
-"""Draws answers that have places onto pictures: regions of a mask."""
+"""Draws answers that have places onto pictures: regions of a mask, boxes."""
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["PALETTE_STEP", "colour", "paint_mask"]
+__all__ = ["colour", "draw_boxes", "paint_mask"]
 
 PALETTE_STEP = 0.618  # of the hue from one class to the next: neighbours differ most
 OPACITY = 0.5
@@ -46,3 +47,37 @@ def paint_mask(picture: np.ndarray, mask: np.ndarray, *, ignored: int) -> np.nda
         colours[number] = colour(int(number))
     mixed = (1 - OPACITY) * picture + OPACITY * colours[ids]
     return mixed.astype("uint8")
+
+
+def draw_boxes(
+    picture: np.ndarray, boxes: np.ndarray, captions: Sequence[str], numbers: Sequence[int]
+) -> np.ndarray:
+    """Returns a picture with boxes on it, each in the colour of its class, with a caption.
+
+    Args:
+        picture: uint8 RGB.
+        boxes: `x1, y1, x2, y2` in pixels of the picture, (n, 4).
+        captions: One a box.
+        numbers: The class ids, for the colours.
+
+    Example:
+        >>> drawn = draw_boxes(np.zeros((8, 8, 3), "uint8"), np.array([[1, 1, 6, 6]]), [""], [0])
+        >>> bool((drawn[1, 1:6] == colour(0)).all())
+        True
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    height, width = picture.shape[:2]
+    thickness = 1 if max(height, width) < 200 else 2
+    font = ImageFont.load_default(size=max(8, round(max(height, width) / 20)))
+    for box, caption, number in zip(boxes, captions, numbers, strict=True):
+        x1, y1 = np.clip(box[:2], 0, [width - 1, height - 1])
+        x2, y2 = np.clip(np.asarray(box[2:]) - 1, [x1, y1], [width - 1, height - 1])
+        pen.rectangle((x1, y1, x2, y2), outline=colour(number), width=thickness)
+        if caption:
+            edges = pen.textbbox((x1 + thickness, y1 + thickness), caption, font=font)
+            pen.rectangle(edges, fill=colour(number))
+            pen.text((x1 + thickness, y1 + thickness), caption, fill="white", font=font)
+    return np.asarray(image)

@@ -22,6 +22,7 @@ __all__ = [
     "STYLE",
     "canvas",
     "confusion",
+    "precision_lines",
     "precision_recall",
     "residuals",
     "scatter",
@@ -202,13 +203,30 @@ def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
         >>> precision_recall({"red": (np.array([1, 0]), np.array([0.9, 0.2]))}).axes[0].get_xlabel()
         'recall'
     """
+    lines = {}
+    for name, (targets, scores) in curves.items():
+        known = np.isfinite(targets)
+        precision, recall, _ = metrics.precision_recall_curve(targets[known], scores[known])
+        lines[name] = recall, precision
+    return precision_lines(lines)
+
+
+@matplotlib.rc_context(STYLE)
+def precision_lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Draws precision against recall, from dark to light.
+
+    Args:
+        curves: By name, recalls and the precision at each.
+
+    Example:
+        >>> precision_lines({"cat": ([0.0, 1.0], [1.0, 0.5])}).axes[0].get_ylabel()
+        'precision'
+    """
     figure, axes = canvas((4.2, 3.6))
     axes.grid(linewidth=0.8)
     axes.set_axisbelow(True)
     shades = np.linspace(1, 0.3, max(len(curves), 2))
-    for number, (name, (targets, scores)) in enumerate(curves.items()):
-        known = np.isfinite(targets)
-        precision, recall, _ = metrics.precision_recall_curve(targets[known], scores[known])
+    for number, (name, (recall, precision)) in enumerate(curves.items()):
         colour = COLOURS["first" if number % 2 == 0 else "second"]
         style = {"color": colour, "alpha": shades[number], "drawstyle": "steps-post"}
         axes.plot(recall, precision, label=name, **style)

@@ -101,15 +101,27 @@ class Interface:
         """Resizes uint8 images, with or without a batch axis, to what the model takes; still uint8."""
         return pixels if self.size is None else images.resize(pixels, self.size)
 
-    def decode(self, data: tf.Tensor) -> tf.Tensor:
-        """Turns the bytes of an image file into uint8 pixels that fit the model."""
+    def decode(self, data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Turns the bytes of an image file into uint8 pixels that fit the model, and the picture's height and width."""
         pixels = images.decode(data, channels=self.channels)
-        return tf.ensure_shape(self.resize(pixels), (*(self.size or (None, None)), self.channels))
+        shape = (*(self.size or (None, None)), self.channels)
+        return tf.ensure_shape(self.resize(pixels), shape), tf.shape(pixels)[:2]
 
-    def answers(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def scales(self, sizes: tf.Tensor) -> tf.Tensor:
+        """Returns height and width of given pictures as shares of the model's image, of sizes (batch, 2)."""
+        sizes = tf.cast(sizes, tf.float32)
+        return (
+            tf.ones_like(sizes) if self.size is None else sizes / tf.constant(self.size, tf.float32)
+        )
+
+    def answers(self, pixels: tf.Tensor, scales: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs the model in inference mode on a batch that fits, and returns its answers by key.
 
         Numbers are float32, whatever the model computes in.
+
+        Args:
+            pixels: The batch.
+            scales: From `scales`: places in the answers are in pixels of the pictures that were given.
         """
         image = tf.cast(pixels, self.image.dtype)
         structure = self.image if isinstance(self.model, keras.Sequential) else self.model.input
@@ -118,9 +130,8 @@ class Interface:
         for name, output in zip(self.names, keras.tree.flatten(outputs), strict=True):
             if name in self.tasks:
                 prefix = f"{name}/" if len(self.names) > 1 else ""
-                found |= {
-                    prefix + key: value for key, value in self.tasks[name].decode(output).items()
-                }
+                answers = self.tasks[name].place(self.tasks[name].decode(output), scales)
+                found |= {prefix + key: value for key, value in answers.items()}
             elif name in self.activations:
                 prefix = f"{name}/" if len(self.names) > 1 else ""
                 found[f"{prefix}probabilities"] = self.activations[name](output)

@@ -56,14 +56,18 @@ def verify(
     signatures = _load(path, offered).signatures
     specification = tf.TensorSpec((None, *(face.size or (None, None)), face.channels), tf.uint8)
     by_keras = tf.function(
-        lambda pixels: (face.answers(pixels), {"features": face.features(pixels)}),
-        input_signature=[specification],
+        lambda pixels, scales: (
+            face.answers(pixels, scales),
+            {"features": face.features(pixels)},
+        ),
+        input_signature=[specification, tf.TensorSpec((None, 2), tf.float32)],
         autograph=False,
     )
     comparison = _Comparison(face, tolerance)
     label = f"Comparing {path} with {model.name}"
     for pixels in progress.follow(_batches(dataset, face), label):
-        answers, features = by_keras(face.resize(tf.constant(pixels)))
+        scales = face.scales(np.tile(pixels.shape[1:3], (len(pixels), 1)))
+        answers, features = by_keras(face.resize(tf.constant(pixels)), scales)
         comparison.add("pixels", answers, signatures["pixels"](images=tf.constant(pixels)))
         if "image_bytes" in offered.values():
             files = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])

@@ -69,13 +69,14 @@ def write(face: interface.Interface, folder: pathlib.Path) -> str:
 def _functions(face: interface.Interface) -> dict:
     def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         shape = (*(face.size or (None, None)), face.channels)
-        pixels = tf.map_fn(
-            face.decode, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.uint8)
-        )
-        return face.answers(pixels)
+        signature = (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((2,), tf.int32))
+        pixels, sizes = tf.map_fn(face.decode, image_bytes, fn_output_signature=signature)
+        return face.answers(pixels, face.scales(sizes))
 
     def pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return face.answers(face.resize(images))
+        shape = tf.shape(images)
+        sizes = tf.tile(shape[None, 1:3], [shape[0], 1])
+        return face.answers(face.resize(images), face.scales(sizes))
 
     def features(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"features": face.features(face.resize(images))}

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from keras_transfer.core import lookup
 from keras_transfer.tasks.base import Scorer, Task, require
 from keras_transfer.tasks.classification import Classification
+from keras_transfer.tasks.detection import Detection
 from keras_transfer.tasks.multilabel import MultiLabel
 from keras_transfer.tasks.regression import Regression
 from keras_transfer.tasks.segmentation import Segmentation
 
 __all__ = [
-    "TASKS", "Classification", "MultiLabel", "Regression", "Scorer", "Segmentation", "Task", "require",
+    "TASKS", "Classification", "Detection", "MultiLabel", "Regression", "Scorer", "Segmentation", "Task", "require",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
@@ -26,5 +27,6 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "multi_label": MultiLabel,
     "segmentation": Segmentation,
+    "detection": Detection,
     "regression": Regression,
 }

@@ -293,12 +293,15 @@ class Task:
         """Returns what one number of `errors` means, in words."""
         return f"error {error:.4g}"
 
-    def draw(self, picture: np.ndarray, value: np.ndarray) -> np.ndarray | None:
+    def draw(
+        self, picture: np.ndarray, value: np.ndarray, *, image_size: tuple[int, int]
+    ) -> np.ndarray | None:
         """Returns a picture with one target or output drawn on it, or None for a task whose answers have no places.
 
         Args:
             picture: uint8 RGB, maybe smaller than the image.
             value: As `check` returns it.
+            image_size: Height and width of the image.
         """
         return None
 
@@ -360,6 +363,30 @@ class Task:
     def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float] | list[float]:
         """Returns what `keras-transfer predict` says about one image: shares by name, at most `top`, or numbers."""
         return [float(value) for value in np.ravel(output)]
+
+    def place(self, answers: Mapping, scales: Any) -> Mapping:
+        """Returns the answers of `decode` for the pictures that were given, which had another size than the model's.
+
+        Args:
+            answers: From `decode`.
+            scales: Height and width of each picture, as a share of the model's image, a tensor (batch, 2).
+        """
+        return answers
+
+    def row(
+        self, output: np.ndarray, *, top: int = 3, scale: tuple[float, float] = (1.0, 1.0)
+    ) -> dict:
+        """Returns what `kt.predict` says about one image.
+
+        Args:
+            output: The model's output for the image.
+            top: How many classes to list.
+            scale: Height and width of the picture that was given, as a share of the model's image.
+        """
+        answer = self.answer(output, top=top)
+        if isinstance(answer, Mapping):
+            return {"label": self.describe(output), "probabilities": dict(answer)}
+        return {"value": answer[0] if len(answer) == 1 else list(answer)}
 
     # Saving and checks.
 

@@ -209,7 +209,9 @@ class Segmentation(base.Task):
         """Returns how many pixels are wrong."""
         return f"{error:.1%} of the pixels are wrong"
 
-    def draw(self, picture: np.ndarray, value: np.ndarray) -> np.ndarray:
+    def draw(
+        self, picture: np.ndarray, value: np.ndarray, *, image_size: tuple[int, int]
+    ) -> np.ndarray:
         """Returns the picture with each region in the colour of its class."""
         ids = value if value.ndim == 2 else value.argmax(axis=-1)
         return overlays.paint_mask(picture, ids, ignored=self.ignored)
@@ -283,6 +285,17 @@ class Segmentation(base.Task):
         counts = np.bincount(output.argmax(axis=-1).ravel(), minlength=self.units)
         largest = [at for at in np.argsort(-counts, kind="stable")[:top] if counts[at]]
         return {self.class_names[at]: round(float(counts[at] / counts.sum()), 6) for at in largest}
+
+    def row(
+        self, output: np.ndarray, *, top: int = 3, scale: tuple[float, float] = (1.0, 1.0)
+    ) -> dict:
+        """Returns the shares of the largest classes, and the mask in the size of the picture that was given."""
+        ids = output.argmax(axis=-1).astype("uint8")
+        places = []
+        for side, share in zip(ids.shape, scale, strict=True):
+            given = max(1, round(side * share))
+            places.append(np.minimum(np.arange(given) * side // given, side - 1))
+        return {**super().row(output, top=top), "mask": ids[np.ix_(*places)]}
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
