@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled, lookup
-from keras_transfer.data import pipeline, sheets
+from keras_transfer.data import pipeline, sheets, splits
 from keras_transfer.data.targets import encoding
 
 __all__ = ["SPLITS", "Data", "from_examples"]
@@ -49,6 +49,8 @@ class Data:
             1. None where no label is missing.
         origins: Split to the number of the set that each example comes from, for data of `kt.data.mix`, or None.
         sampled: Makes `epochs` from the `origins` of the training examples, for data of `kt.data.mix`, or None.
+        groups: Split to a number for each example, equal for those that must stay in one split: copies of a file, or
+            images of one group. None where each is by itself.
         folder: The folder that the images were read from, as the user named it, or None.
 
     Example:
@@ -76,6 +78,7 @@ class Data:
     weights: dict[str, pipeline.Columns] | None = None
     origins: dict[str, np.ndarray] | None = None
     sampled: Sampled | None = None
+    groups: dict[str, np.ndarray] | None = None
     folder: str | None = None
     _made: dict = field(default_factory=dict, init=False)
 
@@ -141,6 +144,63 @@ class Data:
             _join(self.examples, pipeline.together),
             origins=self.origins and _join(self.origins, np.concatenate),
             files=self.files and _join(self.files, lambda parts: list(itertools.chain(*parts))),
+            groups=self.groups and _join(self.groups, np.concatenate),
+        )
+
+    def folds(self, count: int = 5, *, seed: int | None = None) -> list["Data"]:
+        """Returns data for k-fold cross-validation: each training and validation example is held out exactly once.
+
+        Each fold is data of its own, with another part of the examples as `validation` and all others as `train`; the
+        test split stays. Labels are shared out evenly, and what must stay together does (`groups`).
+
+        Args:
+            count: How many folds.
+            seed: Equal seeds give equal folds; by default that of the data.
+
+        Raises:
+            InputError: If there are fewer examples, or groups, than folds.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> data = kt.data.from_arrays(np.zeros((6, 8, 8), "uint8"), ["a", "b"] * 3, validation=None)
+            >>> [len(fold.targets["validation"]) for fold in data.folds(3)]
+            [2, 2, 2]
+        """
+        count = checks.integer(count, name="count", minimum=2)
+        seed = self.seed if seed is None else checks.integer(seed, name="seed", minimum=0)
+        if "train" not in self.examples:
+            raise checks.error("`data` must have training images", given="none")
+        whole = self.joined()
+        examples = whole.examples["train"]
+        labels = splits.labels_of(examples.targets, self.class_names, examples.weights)
+        groups = None if whole.groups is None else whole.groups["train"]
+        held = splits.fold(labels, count, seed=seed, groups=groups, keys=groups)
+        folds = []
+        for number, rows in enumerate(held):
+            places = {"train": np.setdiff1d(np.arange(len(examples)), rows), "validation": rows}
+            fold = whole._divided(places, digest=f"{self.digest} fold {number} of {count} {seed}")
+            fold.folder = self.folder
+            folds.append(fold)
+        return folds
+
+    def _divided(self, places: Mapping[str, np.ndarray], *, digest: str) -> "Data":
+        """Returns the same data with its training examples divided into splits."""
+
+        def divide(by_split: Mapping[str, Any] | None, pick: Callable) -> dict | None:
+            if by_split is None:
+                return None
+            parts = {split: pick(by_split["train"], rows) for split, rows in places.items()}
+            return {**by_split, **parts}
+
+        def pick_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return values[rows]
+
+        return self._of(
+            divide(self.examples, pipeline.Examples.pick) or {},
+            digest=digest,
+            files=divide(self.files, lambda names, rows: [names[row] for row in rows]),
+            origins=divide(self.origins, pick_rows),
+            groups=divide(self.groups, pick_rows),
         )
 
     def only(self, name: str) -> "Data":
@@ -165,7 +225,7 @@ class Data:
         if not all(isinstance(columns, Mapping) for columns in self.targets.values()):
             raise checks.error("`only` needs several targets by name", given="one without a name")
         lookup.find(name, next(iter(self.targets.values())), argument="name")
-        examples, files = {}, {}
+        examples, files, groups = {}, {}, {}
         for split, part in self.examples.items():
             weights = labelled.of_task(part.weights, name)
             rows = np.arange(len(part))
@@ -178,11 +238,14 @@ class Data:
             examples[split] = dataclasses.replace(part, targets=part.targets[name], weights=None)
             if self.files:
                 files[split] = [self.files[split][row] for row in rows]
+            if self.groups:
+                groups[split] = self.groups[split][rows]
         return self._of(
             examples,
             class_names=self.class_names and self.class_names.get(name),
             digest=f"{self.digest} {name}",
             files=files or None,
+            groups=groups or None,
             origins=None,
             sampled=None,
         )
@@ -204,7 +267,7 @@ class Data:
     def _of(self, examples: Mapping[str, pipeline.Examples], **changes: Any) -> "Data":
         """Returns data of other examples, like this but for the changes; it has no notes."""
         same = (
-            "class_names", "image_size", "batch_size", "seed", "digest", "files", "origins", "sampled",
+            "class_names", "image_size", "batch_size", "seed", "digest", "files", "origins", "sampled", "groups",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in same}
         return from_examples(examples, **{**arguments, **changes}, notes=[])
@@ -301,6 +364,7 @@ def from_examples(
     notes: list[str],
     origins: Mapping[str, np.ndarray] | None = None,
     sampled: Sampled | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> Data:
     """Makes the data sets of examples that were checked and split; empty splits are left out.
 
@@ -317,6 +381,7 @@ def from_examples(
         notes: As for `Data`.
         origins: As for `Data`.
         sampled: Makes the orders of the training data from their origins; None for permutations of all of them.
+        groups: As for `Data`.
     """
     examples = {
         split: examples[split] for split in SPLITS if split in examples and len(examples[split])
@@ -349,6 +414,7 @@ def from_examples(
         weights=weights or None,
         origins=None if origins is None else {split: origins[split] for split in examples},
         sampled=sampled,
+        groups=None if groups is None else {split: groups[split] for split in examples},
     )
     data._made = datasets
     if isinstance(class_names, list):
@@ -361,10 +427,10 @@ def from_examples(
     return data
 
 
-def _join(splits: Mapping[str, Any], together: Callable[[list], Any]) -> dict:
+def _join(by_split: Mapping[str, Any], together: Callable[[list], Any]) -> dict:
     """Returns training and validation parts as one training part, beside the test part."""
-    parts = [part for split, part in splits.items() if split != "test"]
-    return {**splits, "train": together(parts), "validation": ()}
+    parts = [part for split, part in by_split.items() if split != "test"]
+    return {**by_split, "train": together(parts), "validation": ()}
 
 
 def _table(

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data import base, pipeline
+from keras_transfer.data.splits import numbers_of
 from keras_transfer.data.targets import encoding
 
 __all__ = ["SAMPLINGS", "Mixture", "mix"]
@@ -185,6 +186,7 @@ def mix(
         notes=notes,
         origins=origins,
         sampled=sampled,
+        groups=_groups(sets, splits),
     )
 
 
@@ -323,6 +325,24 @@ def _note_shares(sets: Mapping[str, base.Data], mixture: Mixture, splits: Mappin
 def _digest(sets: Mapping[str, base.Data]) -> str:
     parts = [(name, data.digest, data.seed) for name, data in sets.items()]
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _groups(
+    sets: Mapping[str, base.Data], splits: Mapping[str, Mapping[int, pipeline.Examples]]
+) -> dict[str, np.ndarray] | None:
+    """Returns a number for each example, as of `Data.groups`; none of one set are those of another."""
+    if not any(data.groups for data in sets.values()):
+        return None
+    names = list(sets)
+    result: dict[str, np.ndarray] = {}
+    for split, parts in splits.items():
+        columns = []
+        for number, part in parts.items():
+            own = sets[names[number]].groups
+            each = [f"{split} {row}" for row in range(len(part))] if own is None else own[split]
+            columns.append(numbers_of([f"{names[number]}\0{group}" for group in each]))
+        result[split] = np.concatenate(columns)
+    return result
 
 
 def _files(sets: Mapping[str, base.Data], splits: Sequence[str]) -> dict[str, list[str]] | None:

@@ -27,6 +27,7 @@ def from_arrays(
     channels: int | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    group: Sequence | np.ndarray | None = None,
 ) -> base.Data:
     """Takes images and labels from arrays.
 
@@ -46,6 +47,8 @@ def from_arrays(
             channels stays.
         batch_size: Images in a batch.
         seed: Equal seeds give equal splits and orders.
+        group: Of each image, such as its patient: images of one group stay in one split, and in one of `data.folds`. A
+            blank one is a group of that image alone.
 
     Returns:
         The batches, class names and all that was decided. Where a label is missing, batches have a third part, the
@@ -109,8 +112,9 @@ def from_arrays(
         examples[name] = pipeline.Examples.of(more, answers, weights[name])
         digest += _digest(more, answers, weights[name], name)
         contents[name] = _contents(more)
-    strata = _strata(targets, names, weights["train"])
-    parts = splits.assign(strata, shares, seed=seed)
+    groups = None if group is None else splits.groups_of(group, len(taken))
+    strata = splits.labels_of(targets, names, weights["train"])
+    parts = splits.assign(strata, shares, seed=seed, groups=groups)
     examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
     contents |= {split: contents["train"][rows] for split, rows in parts.items()}
     notes += _notes_on_copies(contents, pairs)
@@ -127,7 +131,23 @@ def from_arrays(
         seed=seed,
         digest=hashlib.blake2b(f"{names} {digest}".encode(), digest_size=16).hexdigest(),
         notes=notes,
+        groups=None if groups is None else _groups_by_split(groups, parts, examples),
     )
+
+
+def _groups_by_split(
+    groups: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    examples: Mapping[str, pipeline.Examples],
+) -> dict[str, np.ndarray]:
+    """Returns the groups of each split; those of a split with arrays of its own are not known, each is by itself."""
+    result = {}
+    for split, own in examples.items():
+        if split in parts:
+            result[split] = groups[parts[split]]
+        else:
+            result[split] = splits.numbers_of([f"{split} {row}" for row in range(len(own))])
+    return result
 
 
 def _contents(pixels: np.ndarray) -> np.ndarray:
@@ -199,26 +219,6 @@ def _note_whole_numbers(
             blanks = "" if is_complete else " and None where one is missing"
             text = f"`{name}` holds floats, so the model predicts numbers; give integers"
             notes.append(checks.note(f"{text}{blanks} if 0..{len(ids) - 1} are classes"))
-
-
-def _strata(targets: pipeline.Columns, class_names: Any, weights: pipeline.Columns) -> np.ndarray:
-    """Returns group ids for splitting: those of the first entry with groups where it has a label, then of the next.
-
-    Entries without groups, numbers and tags, come last; they tell only images with a label from images without.
-    """
-    columns, groups = labelled.by_task(targets), {}
-    for key, values in columns.items():
-        kind = encoding.kind_of(values, labelled.of_task(class_names, key))
-        groups[key] = kind.stratify(values)
-    strata, start = np.full(len(next(iter(columns.values()))), -1), 0
-
-    for key in sorted(columns, key=lambda key: groups[key] is None):
-        own = labelled.of_task(weights, key)
-        free = strata < 0 if own is None else (strata < 0) & labelled.rows(own)
-        ids = groups[key]
-        strata[free] = start if ids is None else start + ids[free]
-        start += 1 if ids is None else int(ids.max()) + 1
-    return np.where(strata < 0, start, strata)
 
 
 def _digest(

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def from_folder(
     batch_size: int = 32,
     validation: float | str | os.PathLike | None = VALIDATION,
     seed: int = 0,
+    group: str | Callable[[str], object] | None = None,
     corrupt: str = "error",
     cache: str = "auto",
 ) -> base.Data:
@@ -35,7 +37,9 @@ def from_folder(
 
     Images are JPEG, PNG, WebP, BMP or GIF at any depth below the folder of their class; hidden files are ignored.
     Each is decoded once and kept in memory as uint8 when all of them take up no more than a quarter of what is free;
-    otherwise they are checked once and decoded in every pass. Files of the same content stay in one split.
+    otherwise they are checked once and decoded in every pass. Files of the same content stay in one split. Which split
+    a file is in depends on its name below the folder and on `seed`: it is the same on another machine, and files that
+    are added later move few others.
 
     A folder that holds "train" ("training") and may hold "val" ("valid", "validation") and "test" ("testing"), with the
     class folders in each, is read as these say; a line tells what was taken.
@@ -51,6 +55,9 @@ def from_folder(
         validation: Share of the images to hold out for validation, or a folder; by default the folder "val" beside
             "train", else 0.2.
         seed: Equal seeds give equal splits and orders.
+        group: What tells from a file's name, such as "cat/p7_1.jpg", to which group it belongs, such as its patient: a
+            regular expression (`"/(p[0-9]+)_"`, whose first group counts) or a function. Images of one group stay in
+            one split, and in one of `data.folds`.
         corrupt: "error" refuses folders with files that cannot be read, "skip" leaves these files out; both name them.
         cache: "memory" keeps decoded images whatever they take up, "off" never does, "auto" decides.
 
@@ -91,7 +98,7 @@ def from_folder(
         sources[name] = listing.list_files(listing.folder_of(folder, name), class_names, name=name)
 
     notes += _notes_on_others(sources)
-    files = reading.read(_list(sources), options, notes)
+    files = reading.read(_list(sources, group), options, notes)
     lost = encoding.absent(files.listed.labels[files.of_split("train")], class_names)
     if lost:
         raise checks.error(
@@ -160,7 +167,9 @@ def labelled_folder(
     return data
 
 
-def _list(sources: Mapping[str, listing.Listing]) -> reading.Listed:
+def _list(
+    sources: Mapping[str, listing.Listing], group: str | Callable[[str], object] | None = None
+) -> reading.Listed:
     """Returns the files of all splits, one after the other."""
     # The shortest path that is clear: of several folders with their names, or in full where two names are equal.
     is_single = len(sources) == 1
@@ -182,7 +191,25 @@ def _list(sources: Mapping[str, listing.Listing]) -> reading.Listed:
         labels=np.concatenate([source.ids for source in sources.values()]),
         splits=np.repeat(list(sources), counts),
         shown=shown,
+        groups=None if group is None else [_group_of(group, name) for name in names],
     )
+
+
+def _group_of(group: str | Callable[[str], object], name: str) -> object:
+    if callable(group):
+        return group(name)
+    expected = "`group` must be a regular expression or a function of a file's name"
+    if not isinstance(group, str):
+        raise checks.error(expected, given=repr(group))
+    try:
+        pattern = re.compile(group)
+    except re.error as problem:
+        raise checks.error(expected, given=repr(group), fix=f"{problem}.") from problem
+    match = pattern.search(name)
+    if match is None:
+        fix = "Widen the expression, or give a function that returns None for images of no group."
+        raise checks.error("`group` must be found in every file's name", given=repr(name), fix=fix)
+    return match.group(1 if pattern.groups else 0)
 
 
 def _use_split_folders(root: Path, held: Mapping[str, Any]) -> tuple[Path, dict, list[str]]:

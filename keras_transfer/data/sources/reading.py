@@ -52,6 +52,7 @@ class Listed:
         labels: As `encoding.read` takes them, or a dict of them.
         splits: The split of each; shares are taken from "train".
         shown: How errors call each file.
+        groups: Names of groups that stay in one split, such as patients; None where there are none.
     """
 
     where: str
@@ -60,13 +61,15 @@ class Listed:
     labels: Any
     splits: np.ndarray
     shown: Sequence[str]
+    groups: Sequence[Any] | None = None
 
     def pick(self, rows: np.ndarray) -> "Listed":
         """Returns those files only."""
         entries = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            entries[field.name] = value if field.name == "where" else pick(value, rows)
+            is_one = value is None or field.name == "where"
+            entries[field.name] = value if is_one else pick(value, rows)
         return Listed(**entries)
 
 
@@ -142,7 +145,7 @@ def make_data(
 ) -> base.Data:
     """Encodes the labels of files, assigns those of "train" to splits and makes their data sets.
 
-    Files of equal content stay in one split.
+    Files of equal content, and those of one group, stay in one split.
 
     Args:
         files: From `read`.
@@ -159,12 +162,15 @@ def make_data(
     every = pipeline.Examples(files.pixels, files.rows, targets, options.channels, weights)
 
     rows = {split: files.of_split(split) for split in base.SPLITS}
-    rows |= _assign(files, every, shares, notes)
+    labels = splits.labels_of(targets, names, weights)
+    units = _Units.of(files, rows)
+    rows |= _assign(files, labels, units, shares, notes)
     examples = {split: every.pick(chosen) for split, chosen in rows.items() if len(chosen)}
     if "train" in examples:
         fix = "Give images of it, or another `seed`."
         train = examples["train"]
         encoding.check_present(train.targets, names, weights=train.weights, fix=fix)
+    together = splits.units_of(units.keys, copies=units.copies, groups=units.groups)
     return base.from_examples(
         examples,
         class_names=names,
@@ -174,6 +180,7 @@ def make_data(
         digest=_digest(files, targets),
         files={split: list(map(str, pick(listed.paths, rows[split]))) for split in examples},
         notes=notes,
+        groups={split: together[rows[split]] for split in examples},
     )
 
 
@@ -187,22 +194,60 @@ def count_files(count: int, kind: str = "") -> str:
     return f"1 {kind}file" if count == 1 else f"{count} {kind}files"
 
 
+@dataclass(frozen=True)
+class _Units:
+    """Numbers of files, for `splits.assign`: of their names, their contents and their groups."""
+
+    keys: np.ndarray
+    copies: np.ndarray
+    groups: np.ndarray | None
+
+    @classmethod
+    def of(cls, files: Read, rows: Mapping[str, np.ndarray]) -> "_Units":
+        """Numbers files whose splits are `rows`; no group may be in two of them."""
+        listed = files.listed
+        names = []
+        for split, name in zip(listed.splits, listed.names, strict=True):
+            names.append(name if split == "train" else f"{split}/{name}")
+        copies = np.unique(files.digests, return_inverse=True)[1]
+        if listed.groups is None:
+            return cls(splits.numbers_of(names), copies, None)
+
+        groups = splits.groups_of(listed.groups, len(names))
+        by_split = {split: groups[chosen] for split, chosen in rows.items()}
+        shown = {split: pick(listed.groups, chosen) for split, chosen in rows.items()}
+        splits.check_apart(by_split, shown)
+        return cls(splits.numbers_of(names), copies, groups)
+
+    def pick(self, rows: np.ndarray) -> "_Units":
+        """Returns the numbers of those files only."""
+        groups = None if self.groups is None else self.groups[rows]
+        return _Units(self.keys[rows], self.copies[rows], groups)
+
+
 def _assign(
-    files: Read, every: pipeline.Examples, shares: Mapping[str, float], notes: list[str]
+    files: Read, labels: np.ndarray, units: _Units, shares: Mapping[str, float], notes: list[str]
 ) -> dict[str, np.ndarray]:
     """Returns the rows of training and of the splits that get a share of it."""
     train = files.of_split("train")
     if not len(train):
         return {}
-    digests = pick(files.digests, train)
-    _, copies, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    extra = int((counts - 1).sum())
+    labels, units = labels[train], units.pick(train)
+    extra = len(train) - len(np.unique(units.copies))
     if extra:
         text = "1 file is a copy" if extra == 1 else f"{extra} files are copies"
         end = f"of others in {files.listed.where}; copies stay together, in one split"
         notes.append(checks.note(f"{text} {end}"))
-        notes += _notes_on_mixed(files.listed.pick(train), every.targets[train], copies)
-    parts = splits.assign(every.targets[train], shares, seed=files.options.seed, groups=copies)
+        if labels.ndim == 1 and units.groups is None:
+            notes += _notes_on_mixed(files.listed.pick(train), labels, units.copies)
+    parts = splits.assign(
+        labels,
+        shares,
+        seed=files.options.seed,
+        copies=units.copies,
+        groups=units.groups,
+        keys=units.keys,
+    )
     notes += splits.note_empty(parts, shares)
     return {split: train[rows] for split, rows in parts.items()}
 

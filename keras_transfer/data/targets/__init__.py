@@ -9,7 +9,8 @@ One more kind is a file with these functions, and a row of `KINDS`:
 - `describe(targets, names)`: what it is, for errors;
 - `describe_one(target, names)`: the target of one image, for its caption;
 - `tabulate(targets, names)`: rows of the table that `Data.summary` prints, one column a split;
-- `stratify(targets)`: ids of the groups that splits share out evenly, or None;
+- `stratify(targets)`: ids that splits share out evenly, `(n,)` or `(n, columns)`, -1 where there is nothing to share
+  out; or None;
 - `count(targets, names)`: how many images each name has, for kinds with names.
 """
 

@@ -137,5 +137,6 @@ def tabulate(targets: Sequence[np.ndarray], names: Sequence[str]) -> list[list[s
     return [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
 
 
-def stratify(targets: np.ndarray) -> None:
-    """Returns nothing: an image is in as many groups as it has tags."""
+def stratify(targets: np.ndarray) -> np.ndarray:
+    """Returns a column for each tag: 0 where an image has it, else -1, which is not shared out."""
+    return np.where(targets == 1, 0, -1)
