@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import pathlib
+import random
 import subprocess
 import textwrap
 
@@ -14,8 +15,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # there is a process for eac
 import keras
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from keras_transfer.machine import progress
+
+reset_seed = tf.random.set_seed
 
 
 def pytest_collection_finish():
@@ -44,6 +48,29 @@ def _eager(request):
     _set_eager(request.node)
     yield
     _set_eager(request.node.getparent(pytest.Module))
+
+
+def set_seed(seed):
+    """Sets TensorFlow's seed and keeps its kernels.
+
+    `tf.random.set_seed` deletes them all, so that random operations that run eagerly begin anew. Every test and every
+    run sets the seed, and making the kernels again took a tenth of the suite's time; Keras and we draw by other means.
+    """
+    context.context()._seed = seed
+    context.context()._rng = random.Random(seed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keep_kernels():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.random, "set_seed", set_seed)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _delete_kernels():
+    """Once a file, or those of data sets that are gone would pile up."""
+    reset_seed(0)
 
 
 @pytest.fixture(autouse=True)
