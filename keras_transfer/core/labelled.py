@@ -31,7 +31,11 @@ def known(targets: Any, weights: Any) -> Any:
         >>> known(np.array([5, 0, 7]), np.array([1.0, 0.0, 1.0])).tolist()
         [5, 7]
     """
-    return targets if weights is None else np.asarray(targets)[rows(weights)]
+    if weights is None:
+        return targets
+    # Columns of files can be indexed without being read.
+    columns = targets if hasattr(targets, "readers") else np.asarray(targets)
+    return columns[rows(weights)]
 
 
 def check_ids(ids: np.ndarray, classes: int, *, expected: str, fix: str) -> None:

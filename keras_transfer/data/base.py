@@ -27,9 +27,10 @@ class Data:
     """Images and targets in up to three splits, ready for `model.fit`.
 
     The data sets give batches of float32 images `(b, height, width, channels)`, RGB as a rule, with values 0..255 and
-    their targets: int64 class ids `(b,)`, float32 numbers or rows of tags, or a dict of these. Where labels are
-    missing, they also give a weight for each target, 0 for those that are missing. `train` has a new order in every
-    pass; equal seeds give equal sequences of orders. The others keep theirs.
+    their targets: int64 class ids `(b,)`, float32 numbers or rows of tags, boxes `(b, most, 6)`, uint8 masks `(b,
+    height, width)`, images `(b, height, width, channels)`, or a dict of these. Where labels are missing, they also give
+    a weight for each target, 0 for those that are missing. `train` has a new order in every pass; equal seeds give
+    equal sequences of orders. The others keep theirs.
 
     Attributes:
         train: The training batches; None when there is only something to measure on.
@@ -318,16 +319,19 @@ class Data:
         checks.integer(count, name="count")
         examples = self.examples[split]
         rows = np.random.default_rng(seed).permutation(len(examples))[:count]
-        chosen = pipeline.batches(examples.pick(rows), size=self.image_size, batch_size=len(rows))
+        shown = examples.pick(rows)
+        chosen = pipeline.batches(shown, size=self.image_size, batch_size=len(rows))
         images = next(iter(chosen))[0].numpy()
 
-        targets, weights = examples.targets, examples.weights
-        captions = [sheets.caption(targets, self.class_names, weights, row) for row in rows]
+        answers = (shown.targets, self.class_names, shown.weights)
+        captions = [sheets.caption(*answers, row) for row in range(len(rows))]
         if augment is not None:
             return sheets.draw(sheets.changed(images, augment, times=5, seed=seed), captions)
-        columns = min(8, len(rows))
+        marks = [sheets.marks(*answers, row) for row in range(len(rows))]
+        columns = min(4 if any(marks) else 8, len(rows))
         starts = range(0, len(rows), columns)
-        return sheets.draw([images[start : start + columns] for start in starts], captions)
+        pictures = [images[start : start + columns] for start in starts]
+        return sheets.draw(pictures, captions, marks=marks)
 
     def _repr_html_(self) -> str:
         split = next(iter(self.examples))
@@ -392,6 +396,9 @@ def from_examples(
         if sampled is not None and origins is not None:
             epochs = sampled(origins["train"])
 
+    levelled = encoding.level({split: part.targets for split, part in examples.items()})
+    for split, targets in levelled.items():
+        examples[split] = dataclasses.replace(examples[split], targets=targets)
     datasets: dict[str, tf.data.Dataset | None] = dict.fromkeys(SPLITS)
     for split, part in examples.items():
         orders = epochs if split == "train" else None

@@ -4,14 +4,15 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple  # targets are arrays or columns of files
 
 import numpy as np
 
 from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data import base, pipeline
 from keras_transfer.data.splits import numbers_of
-from keras_transfer.data.targets import encoding
+from keras_transfer.data.targets import KINDS, encoding
 
 __all__ = ["SAMPLINGS", "Mixture", "mix"]
 
@@ -167,14 +168,14 @@ def mix(
         name: target.names for name, target in merged.items() if target.names is not None
     } or None
     fix = "Give the set that has it a training part."
-    encoding.check_present(
+    lacking = encoding.check_present(
         examples["train"].targets, class_names, weights=examples["train"].weights, fix=fix
     )
     sampled = functools.partial(
         Mixture, sampling=sampling, temperature=temperature, batch_size=batch_size, seed=seed
     )
     notes = [f"{name}: {note}" for name, data in sets.items() for note in data.notes]
-    notes += _note_shares(sets, sampled(origins["train"]), splits)
+    notes += lacking + _note_shares(sets, sampled(origins["train"]), splits)
     return base.from_examples(
         examples,
         class_names=class_names,
@@ -191,19 +192,30 @@ def mix(
 
 
 class _Target(NamedTuple):
-    """What the sets that have a target must agree on."""
+    """What the sets that have a target must agree on: `like` has no row, but the form of all."""
 
-    dtype: np.dtype
-    shape: tuple[int, ...]
+    like: Any
     names: list[str] | None
 
-    def describe(self) -> str:
-        empty = self.empty(0)
-        return encoding.kind_of(empty, self.names).describe(empty, self.names)
+    @property
+    def kind(self) -> ModuleType:
+        return encoding.kind_of(self.like, self.names)
 
-    def empty(self, count: int) -> np.ndarray:
+    def describe(self) -> str:
+        return self.kind.describe(self.like, self.names)
+
+    def agrees(self, other: "_Target") -> bool:
+        """Whether both can be one target; the number of boxes may differ."""
+        if self.kind is not other.kind or self.names != other.names:
+            return False
+        is_one_type = self.like.dtype == other.like.dtype
+        if self.kind is KINDS["boxes"]:
+            return is_one_type
+        return is_one_type and self.like.shape[1:] == other.like.shape[1:]
+
+    def empty(self, count: int) -> Any:
         """Place-holders for examples without a label."""
-        return np.zeros((count, *self.shape), self.dtype)
+        return self.kind.blank(self.like, count)
 
 
 def _check_sets(sets: object) -> dict[str, base.Data]:
@@ -262,9 +274,9 @@ def _merge_targets(sets: Mapping[str, base.Data]) -> dict[str, _Target]:
     for name, data in sets.items():
         names = labelled.by_task(data.class_names, name) if data.class_names is not None else {}
         for key, values in labelled.by_task(next(iter(data.targets.values())), name).items():
-            target = _Target(values.dtype, values.shape[1:], names.get(key))
+            target = _Target(values[:0], names.get(key))
             other, expected = merged.setdefault(key, (name, target))
-            if target != expected:
+            if not target.agrees(expected):
                 raise checks.error(
                     f"the sets must agree on the target {key!r}",
                     given=f"{expected.describe()} in {other!r}, {target.describe()} in {name!r}",

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.data import stores
+from keras_transfer.data.targets import columns, encoding
 from keras_transfer.machine import streams
 
 __all__ = [
@@ -35,7 +36,7 @@ class Examples:
         pixels: Images `(m, height, width, channels)`, or a store that reads them, such as `stores.Files`; a tensor of
             paths `(m,)` becomes one. Other splits may share them.
         rows: Those rows of `pixels` that belong to the split, in its order.
-        targets: Targets in the same order, or a dict of them.
+        targets: Targets in the same order, or a dict of them: arrays, or `columns.FileColumn` for those that are files.
         channels: Of the images, also of those that files are decoded to.
         weights: 0 for each target that is missing, else 1, in the form of the targets; None where no label is missing.
     """
@@ -100,8 +101,11 @@ def together(parts: Sequence[Examples]) -> Examples:
     """All of the examples, one part after the other."""
     parts = on_one_tensor(parts)
     rows = np.concatenate([part.rows for part in parts])
-    answers = (part.answers for part in parts)
-    targets, *weights = tf.nest.map_structure(lambda *values: np.concatenate(values), *answers)
+    targets = encoding.join([part.targets for part in parts])
+    weights = []
+    if parts[0].weights is not None:
+        own = (part.weights for part in parts)
+        weights = [tf.nest.map_structure(lambda *values: np.concatenate(values), *own)]
     return Examples(parts[0].pixels, rows, targets, parts[0].channels, *weights)
 
 
@@ -180,12 +184,12 @@ def places(
         >>> [answers.numpy().tolist() for _, answers in places(examples, batch_size=2)]
         [[5, 6], [7]]
     """
-    answers = tf.nest.map_structure(on_cpu, examples.answers)
+    answers = _answers(examples)
     indices = _indices(len(examples), epochs).batch(batch_size)
 
     @streams.plain
     def pick(index: tf.Tensor) -> tuple:
-        batch = index, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+        batch = index, *answers(index)
         return batch if then is None else then(*batch)
 
     dataset = indices.map(pick, num_parallel_calls=None if then is None else READERS)
@@ -211,10 +215,23 @@ def _indices(count: int, epochs: Epochs | None) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(0).flat_map(shuffled)
 
 
+def _answers(examples: Examples) -> Callable[[tf.Tensor], tuple]:
+    """Returns a function from one index or several to targets and weights; files are read when it runs."""
+
+    def gather(values: np.ndarray | columns.FileColumn) -> Callable[[tf.Tensor], tf.Tensor]:
+        if isinstance(values, columns.FileColumn):
+            return values.gather()
+        tensor = on_cpu(values)
+        return lambda index: tf.gather(tensor, index)
+
+    gathers = tf.nest.map_structure(gather, examples.answers)
+    return lambda index: tf.nest.map_structure(lambda read: read(index), gathers)
+
+
 def _load(
     indices: tf.data.Dataset, examples: Examples, size: tuple[int, int], batch_size: int
 ) -> tf.data.Dataset:
-    answers = tf.nest.map_structure(on_cpu, examples.answers)
+    answers = _answers(examples)
     rows, pixels, channels = on_cpu(examples.rows), examples.pixels, examples.channels
     read: Callable[[tf.Tensor], tf.Tensor]
     if examples.is_decoded:
@@ -228,6 +245,6 @@ def _load(
     ) -> tuple:  # in one step: each takes milliseconds at the start of a pass
         batch = tf.cast(read(tf.gather(rows, index)), tf.float32)
         batch = tf.ensure_shape(batch, (None, *size, channels))
-        return batch, *tf.nest.map_structure(lambda values: tf.gather(values, index), answers)
+        return batch, *answers(index)
 
     return indices.batch(batch_size).map(pick, num_parallel_calls=tf.data.AUTOTUNE)

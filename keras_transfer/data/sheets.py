@@ -1,8 +1,9 @@
 """A sheet of labelled images, to look at before training."""
 
+import functools
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # targets and names are one thing, or dicts by task
 
 import numpy as np
@@ -11,7 +12,7 @@ from keras_transfer.core import checks, labelled
 from keras_transfer.data.changes import augment as augmenting
 from keras_transfer.data.targets import encoding
 
-__all__ = ["Sheet", "draw"]
+__all__ = ["Sheet", "caption", "changed", "draw", "marks"]
 
 SIDE = 1.4  # inches of a picture
 
@@ -51,27 +52,39 @@ class Sheet:
             ) from refused
 
 
-def draw(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str]) -> Sheet:
+Marks = list[Callable[[Any], None]]  # each draws on the axes of a picture
+
+
+def draw(
+    rows: Sequence[Sequence[np.ndarray]],
+    captions: Sequence[str],
+    *,
+    marks: Sequence[Marks] | None = None,
+) -> Sheet:
     """Draws rows of pictures with values 0..255; a caption stands over the first of its row, or over each picture.
 
     Args:
         rows: Pictures `(height, width, channels)`.
         captions: One a row, or one a picture.
+        marks: Of each picture, row by row, what is drawn over it.
     """
     from matplotlib import figure as plotting  # takes a second
 
     columns = max(map(len, rows))
-    size = (columns * SIDE, len(rows) * SIDE * 1.2)
+    side = SIDE * 2 if any(marks or ()) else SIDE
+    size = (columns * side, len(rows) * side * 1.2)
     figure = plotting.Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     has_one_a_row = len(captions) == len(rows)
-    waiting = list(captions)
+    waiting, waiting_marks = list(captions), list(marks or ())
     for number, (pictures, places) in enumerate(zip(rows, axes, strict=True)):
         for column, place in enumerate(places):
             place.set_axis_off()
             if column >= len(pictures):
                 continue
             _draw_picture(place, pictures[column])
+            for mark in waiting_marks.pop(0) if waiting_marks else ():
+                mark(place)
             if has_one_a_row and column == 0:
                 place.set_title(captions[number], fontsize=8, loc="left")
             elif not has_one_a_row:
@@ -119,3 +132,22 @@ def caption(targets: Any, names: Any, weights: Any, row: int) -> str:
         return "no label"
     kind = encoding.kind_of(targets, names)
     return kind.describe_one(targets[row], names)
+
+
+def marks(targets: Any, names: Any, weights: Any, row: int) -> Marks:
+    """Returns what draws the targets of one example that have places in its picture: boxes, masks, images.
+
+    Example:
+        >>> len(marks(np.zeros((1, 4, 4), np.uint8), ["cat", "dog"], None, 0))
+        1
+    """
+    if isinstance(targets, Mapping):
+        parts = []
+        for key, values in targets.items():
+            own = names.get(key) if isinstance(names, Mapping) else None
+            parts += marks(values, own, labelled.of_task(weights, key), row)
+        return parts
+    kind = encoding.kind_of(targets, names)
+    if not kind.MOVES or (weights is not None and not np.any(weights[row])):
+        return []
+    return [functools.partial(kind.draw, target=targets[row], names=names)]

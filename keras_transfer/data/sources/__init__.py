@@ -8,6 +8,6 @@ There are two ways to make the result:
   every file once and `reading.make_data` encodes, splits and batches.
 
 What the user should know goes through `checks.note` into `notes`; wrong arguments raise `checks.error`. `arrays`,
-`folder`, `glyphs` and `scenes` are sources, `reading`, `decoding` and `storage.listing` serve them. Its import and its
-name in `data/__init__.py` make a source public.
+`folder`, `glyphs` and `scenes` are sources, `reading`, `decoding`, `keeping` and `storage.listing` serve them. Its
+import and its name in `data/__init__.py` make a source public.
 """

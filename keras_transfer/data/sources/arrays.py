@@ -1,14 +1,17 @@
 """Images and labels that are in memory already."""
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any  # names are a list, or a dict of them
+from typing import Any, NamedTuple  # names are a list, or a dict of them
 
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer.core import checks, labelled, one_hot
 from keras_transfer.data import base, pipeline, pixels, splits
-from keras_transfer.data.targets import encoding, missing, numbers
+from keras_transfer.data.targets import columns as target_columns
+from keras_transfer.data.targets import encoding, missing, numbers, pictures
 
 __all__ = ["from_arrays"]
 
@@ -28,6 +31,8 @@ def from_arrays(
     batch_size: int = 32,
     seed: int = 0,
     group: Sequence | np.ndarray | None = None,
+    targets: str | Mapping[str, str] | None = None,
+    corrupt: str = "error",
 ) -> base.Data:
     """Takes images and labels from arrays.
 
@@ -35,13 +40,17 @@ def from_arrays(
         images: Grey `(n, height, width)` or `(n, height, width, 1)`, RGB with 3 channels, RGB and alpha with 4, or any
             other number of channels; values 0..255 of any number type.
         labels: Class ids from 0, class names, one-hot rows, or floats (numbers to predict): `(n,)` or numbers `(n, k)`;
-            or a list of tags an image (`kt.data.split_tags` makes them of "a;b"); or a dict of these, by the name of
-            the task. A label may be missing: NaN, None, an empty string, or masked in a masked array; class ids among
-            which some are missing are a list or an array of objects, with None, or masked.
+            or a list of tags an image (`kt.data.split_tags` makes them of "a;b"); or boxes in pixels of the images, a
+            dict `{"boxes": [[x1, y1, x2, y2], ...], "labels": [name or id, ...]}` for each of them; or masks, integers
+            `(n, height, width)`, 255 where a pixel does not count; or images, `(n, height, width, channels)`; or a dict
+            of these, by the name of the task. A label may be missing: NaN, None, an empty string, or masked in a masked
+            array; class ids among which some are missing are a list or an array of objects, with None, or masked. Masks
+            and images with missing ones are a list with None.
         test: Share of the images to hold out for testing, or `(images, labels)`.
         validation: Share of the images to hold out for validation, or `(images, labels)`.
         class_names: Names in the order of their ids, or a dict of them; by default strings are sorted.
-        image_size: Height and width to resize to, or one number for both; by default images stay as they are.
+        image_size: Height and width to resize to, or one number for both; by default images stay as they are. Boxes,
+            masks and target images are resized, too.
         channels: How many channels the model takes (`kt.backbone(..., channels=)`). Grey, RGB and RGB with alpha are
             turned into each other. By default these three become RGB, alpha put over white, and any other number of
             channels stays.
@@ -49,6 +58,10 @@ def from_arrays(
         seed: Equal seeds give equal splits and orders.
         group: Of each image, such as its patient: images of one group stay in one split, and in one of `data.folds`. A
             blank one is a group of that image alone.
+        targets: What the labels are where their form does not say it: "category", "number", "tags", "boxes", "mask" or
+            "image", or a dict of these for some of the labels; "mask" and "image" also for paths of files.
+        corrupt: "error" refuses boxes, masks and target images that cannot be right; "skip" leaves their images out,
+            and boxes without area.
 
     Returns:
         The batches, class names and all that was decided. Where a label is missing, batches have a third part, the
@@ -86,19 +99,19 @@ def from_arrays(
                 f"the images have {count} channels: make the backbone with `channels={count}`"
             )
         )
-    targets, names, present = encoding.read(labels, class_names=class_names)
-    _check_lengths(taken, targets, "images", "labels")
+    checks.choice(corrupt, ("error", "skip"), name="corrupt")
+    read = functools.partial(_read, kinds=targets, is_refused=corrupt == "error", notes=notes)
+    taken, answers, names, present, rows = read(images, taken, labels, class_names)
     _note_one_hot(labels, notes)
-    _note_whole_numbers(targets, names, present, notes)
-    columns = {"train": (taken, targets, present)}
+    _note_whole_numbers(answers, names, present, notes)
+    columns = {"train": (taken, answers, present)}
     for name, (more_images, more_labels) in pairs.items():
         like = {"size": taken.shape[1:3], "channels": count, "resize": image_size is not None}
         more = pixels.checked(more_images, name=f"{name}[0]", **like)
-        more_targets, _, present = encoding.read(
-            more_labels, class_names=names, like=targets, name=f"{name}[1]"
-        )
-        _check_lengths(more, more_targets, f"{name}[0]", f"{name}[1]")
-        columns[name] = (more, more_targets, present)
+        known = _known_names(names, class_names)
+        called = (f"{name}[0]", f"{name}[1]")
+        part = read(more_images, more, more_labels, known, like=answers, called=called)
+        columns[name] = (part.pixels, part.targets, part.present)
 
     weights = dict.fromkeys(columns)
     if not all(missing.complete(present) for _, _, present in columns.values()):
@@ -112,15 +125,15 @@ def from_arrays(
         examples[name] = pipeline.Examples.of(more, answers, weights[name])
         digest += _digest(more, answers, weights[name], name)
         contents[name] = _contents(more)
-    groups = None if group is None else splits.groups_of(group, len(taken))
-    strata = splits.labels_of(targets, names, weights["train"])
+    groups = None if group is None else splits.groups_of(group, len(images))[rows]
+    strata = splits.labels_of(columns["train"][1], names, weights["train"])
     parts = splits.assign(strata, shares, seed=seed, groups=groups)
     examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
     contents |= {split: contents["train"][rows] for split, rows in parts.items()}
     notes += _notes_on_copies(contents, pairs)
     notes += splits.note_empty(parts, shares)
     fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
-    encoding.check_present(
+    notes += encoding.check_present(
         examples["train"].targets, names, weights=examples["train"].weights, fix=fix
     )
     return base.from_examples(
@@ -148,6 +161,66 @@ def _groups_by_split(
         else:
             result[split] = splits.numbers_of([f"{split} {row}" for row in range(len(own))])
     return result
+
+
+class _Part(NamedTuple):
+    """Images of one array with what belongs to them; `rows` are their places in the array."""
+
+    pixels: np.ndarray
+    targets: pipeline.Columns
+    names: Any
+    present: missing.Present
+    rows: np.ndarray
+
+
+def _read(
+    images: Any,
+    taken: np.ndarray,
+    labels: Labels,
+    class_names: Any,
+    *,
+    kinds: Any,
+    is_refused: bool,
+    notes: list[str],
+    like: pipeline.Columns = None,
+    called: tuple[str, str] = ("images", "labels"),
+) -> _Part:
+    """Returns the labelled images, without those whose targets cannot be."""
+    height, width = (images.shape if isinstance(images, np.ndarray) else np.shape(images))[1:3]
+    own = np.tile([height, width], (len(taken), 1))
+    sizes = pictures.Pictures(taken.shape[1:3], own)
+    faults = pictures.Faults(is_refused, notes=notes)
+    targets, names, present = encoding.read(
+        labels,
+        class_names=class_names,
+        kinds=kinds,
+        like=like,
+        sizes=sizes,
+        faults=faults,
+        name=called[1],
+    )
+    _check_lengths(taken, targets, *called)
+    rows = np.setdiff1d(np.arange(len(taken)), list(faults.reasons))
+    if not faults.reasons:
+        return _Part(taken, targets, names, present, rows)
+    if not len(rows):
+        raise checks.error(f"`{called[1]}` must hold a label that can be", given="none")
+    notes.append(faults.note())
+
+    def pick(column: Any) -> Any:
+        return None if column is None else column[rows]
+
+    targets, present = tf.nest.map_structure(pick, (targets, present))
+    return _Part(taken[rows], targets, names, present, rows)
+
+
+def _known_names(names: Any, class_names: Any) -> Any:
+    """Returns the names for held-out labels: those found, and for files of masks what their values mean."""
+    if not isinstance(names, Mapping):
+        return class_names if isinstance(class_names, Mapping) else names
+    said = class_names if isinstance(class_names, Mapping) else {}
+    meanings = {key: value for key, value in said.items() if isinstance(value, Mapping)}
+    return {**names, **meanings}
 
 
 def _contents(pixels: np.ndarray) -> np.ndarray:
@@ -232,5 +305,5 @@ def _digest(
     result = hashlib.blake2b(digest_size=16)
     for name, values in {split: pixels, **columns}.items():
         result.update(f"{name} {values.dtype} {values.shape}".encode())
-        result.update(np.ascontiguousarray(values).data)
+        result.update(target_columns.content(values))
     return result.hexdigest()

@@ -13,9 +13,8 @@ import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import base, pipeline, splits
-from keras_transfer.data.sources import decoding
-from keras_transfer.data.targets import encoding, missing
-from keras_transfer.machine import memory
+from keras_transfer.data.sources import decoding, keeping
+from keras_transfer.data.targets import columns, encoding, missing
 from keras_transfer.storage import images
 
 __all__ = ["Listed", "Options", "Read", "count_files", "make_data", "pick", "read"]
@@ -38,7 +37,7 @@ class Options:
         checks.integer(self.batch_size, name="batch_size")
         checks.integer(self.seed, name="seed", minimum=0)
         checks.choice(self.corrupt, ("error", "skip"), name="corrupt")
-        checks.choice(self.cache, ("auto", "memory", "off"), name="cache")
+        checks.choice(self.cache, keeping.CACHES, name="cache")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def read(listed: Listed, options: Options, notes: list[str]) -> Read:
         InputError: If files cannot be read and none may be skipped.
     """
     size, channels, paths = options.image_size, options.channels, listed.paths
-    keep = _choose_to_keep(len(paths), size, channels, options.cache, notes)
+    keep = keeping.choose_to_keep(len(paths), size, channels, options.cache, notes)
     decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         reasons = {listed.shown[row]: why for row, why in decoded.failures.items()}
@@ -169,7 +168,7 @@ def make_data(
     if "train" in examples:
         fix = "Give images of it, or another `seed`."
         train = examples["train"]
-        encoding.check_present(train.targets, names, weights=train.weights, fix=fix)
+        notes += encoding.check_present(train.targets, names, weights=train.weights, fix=fix)
     together = splits.units_of(units.keys, copies=units.copies, groups=units.groups)
     return base.from_examples(
         examples,
@@ -266,27 +265,6 @@ def _notes_on_mixed(listed: Listed, ids: np.ndarray, copies: np.ndarray) -> list
     return [checks.note(text)]
 
 
-def _choose_to_keep(
-    count: int, size: tuple[int, int], channels: int, cache: str, notes: list[str]
-) -> bool:
-    """Decides whether decoded images are kept in memory, and notes why."""
-    needed, free = count * size[0] * size[1] * channels, memory.free_memory()
-    keep = cache == "memory" or (cache == "auto" and needed <= free / 4)
-    what = f"{count} images are resized to {size[0]}x{size[1]} pixels"
-    if keep:
-        notes.append(checks.note(f"{what} and kept in memory ({needed / 1e6:.1f} MB)"))
-    elif cache == "off":
-        notes.append(checks.note(f"{what}, from their files in every epoch (cache='off')"))
-    else:
-        shares = f"{needed / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
-        notes.append(
-            checks.note(
-                f"{what}, from their files in every epoch: they would take up too much memory ({shares})"
-            )
-        )
-    return keep
-
-
 def _digest(files: Read, targets: Any) -> str:
     result = hashlib.blake2b(digest_size=16)
     listed = files.listed
@@ -294,5 +272,5 @@ def _digest(files: Read, targets: Any) -> str:
         result.update(f"{split}\0{name}\0{digest}\n".encode(errors="surrogateescape"))
     for key, column in labelled.by_task(targets).items():
         result.update(f"{key} {column.dtype} {column.shape}".encode())
-        result.update(np.ascontiguousarray(column).data)
+        result.update(columns.content(column))
     return result.hexdigest()

@@ -1,12 +1,14 @@
-"""Labels as plain arrays, before anything is known of their kind."""
+"""Labels as plain arrays, before anything is known of their kind, and what all arrays of targets can do."""
 
+from collections.abc import Sequence
 from typing import Any  # a user's labels may hold anything
 
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer.core import checks
 
-__all__ = ["as_array"]
+__all__ = ["as_array", "blank", "join", "pack", "unpack"]
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
@@ -38,3 +40,34 @@ def as_array(values: Any, name: str) -> np.ndarray:
             f"`{name}` must hold one label for each image", given=f"shape {array.shape}"
         )
     return array
+
+
+def blank(like: Any, count: int) -> np.ndarray:
+    """Returns the targets of images without a label: zeros, which every loss takes.
+
+    Example:
+        >>> blank(np.array([3, 4]), 1).tolist()
+        [0]
+    """
+    return np.zeros((count, *like.shape[1:]), like.dtype)
+
+
+def join(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the targets of several arrays, one after the other."""
+    return np.concatenate(columns)
+
+
+def pack(target: Any) -> bytes:
+    """Returns the target of one image as bytes, for a record; `unpack` makes it a target again.
+
+    Example:
+        >>> unpack(tf.constant(pack(np.float32([1.5, 2.5]))), (2,), tf.float32).numpy().tolist()
+        [1.5, 2.5]
+    """
+    values = np.asarray(target)
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+
+
+def unpack(packed: tf.Tensor, shape: Sequence[int], dtype: tf.DType) -> tf.Tensor:
+    """Returns the target of one image, of this shape and type, from a record."""
+    return tf.reshape(tf.io.decode_raw(packed, dtype), shape)

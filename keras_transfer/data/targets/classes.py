@@ -9,10 +9,15 @@ from keras_transfer.core import checks, lookup, one_hot
 from keras_transfer.data.targets import arrays, missing
 
 __all__ = [
-    "check_names", "count", "describe", "describe_one", "encode", "fill", "holds", "reads", "stratify", "tabulate",
+    "MOVES", "NEEDS_ALL_CLASSES", "blank", "check_names", "count", "describe", "describe_one", "encode", "fill",
+    "holds", "join", "pack", "reads", "stratify", "tabulate", "unpack",
 ]  # fmt: skip
 
-fill = missing.fill
+MOVES = False
+NEEDS_ALL_CLASSES = True
+
+fill, blank, join = missing.fill, arrays.blank, arrays.join
+pack, unpack = arrays.pack, arrays.unpack
 
 
 def reads(labels: Any) -> bool:
@@ -55,7 +60,7 @@ def encode(
 
 def holds(targets: np.ndarray, names: Sequence[str] | None) -> bool:
     """Whether an encoded target is class ids."""
-    return targets.dtype.kind == "i"
+    return targets.dtype.kind in "iub"
 
 
 def describe(targets: np.ndarray, names: Sequence[str]) -> str:
@@ -84,8 +89,8 @@ def stratify(targets: np.ndarray) -> np.ndarray:
     return targets
 
 
-def check_names(class_names: Sequence[str]) -> list[str]:
-    """Returns the names as a list if they are two or more different strings."""
+def check_names(class_names: Sequence[str], *, least: int = 2) -> list[str]:
+    """Returns the names as a list if they are different strings, `least` or more of them."""
     names = list(class_names)
     if isinstance(class_names, str) or not all(isinstance(name, str) and name for name in names):
         raise checks.error("`class_names` must be a list of strings", given=repr(class_names))
@@ -94,11 +99,10 @@ def check_names(class_names: Sequence[str]) -> list[str]:
         raise checks.error(
             "`class_names` must differ from each other", given=f"{twice[0]!r} more than once"
         )
-    if len(names) < 2:
-        fix = "A classification needs two or more."
-        raise checks.error(
-            "`class_names` must name at least two classes", given=repr(names), fix=fix
-        )
+    if len(names) < least:
+        fix = "A classification needs two or more." if least > 1 else ""
+        number = "two classes" if least > 1 else "one class"
+        raise checks.error(f"`class_names` must name at least {number}", given=repr(names), fix=fix)
     return names
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_transfer.core import checks, labelled
 
-__all__ = ["blanked", "complete", "fill", "is_blank", "note_missing", "weights_of"]
+__all__ = ["all_blank", "complete", "fill", "is_blank", "note_missing", "weights_of"]
 
 # For each label whether it is there, in a dict where targets are one; None where all are.
 Present = Any
@@ -21,20 +21,6 @@ def complete(present: Present) -> bool:
         False
     """
     return all(column is None for column in labelled.by_task(present).values())
-
-
-def blanked(targets: np.ndarray, present: np.ndarray | None) -> np.ndarray:
-    """Returns encoded targets with 0 where a label is missing: a class id or number that every loss takes.
-
-    Example:
-        >>> blanked(np.array([2, 1]), np.array([True, False])).tolist()
-        [2, 0]
-    """
-    if present is None:
-        return targets
-    kept = targets.copy()
-    kept[~present] = 0
-    return kept
 
 
 def weights_of(targets: Any, present: Present) -> Any:
@@ -106,14 +92,20 @@ def fill(
         return (values if isinstance(labels, np.ma.MaskedArray) else labels), None
     if not present.any():
         if like is None:
-            fix = "Leave the column out, or give some labels."
-            raise checks.error(
-                f"`{name}` must hold a label of some image", given=f"{len(array)} blanks", fix=fix
-            )
+            raise all_blank(name, len(array))
         return np.zeros((len(array), *like.shape[1:]), like.dtype), present
     filled = np.array(values)
     filled[~present] = filled[int(np.argmax(present))]
     return (np.array(filled.tolist()) if filled.dtype == object else filled), present
+
+
+def all_blank(name: str, count: int) -> checks.InputError:
+    """The error of training labels that are all missing."""
+    return checks.error(
+        f"`{name}` must hold a label of some image",
+        given=f"{count} blanks",
+        fix="Leave the column out, or give some labels.",
+    )
 
 
 def _array(values: object) -> np.ndarray | None:

@@ -8,9 +8,15 @@ import numpy as np
 from keras_transfer.core import checks, one_hot
 from keras_transfer.data.targets import arrays, missing
 
-__all__ = ["describe", "describe_one", "encode", "fill", "holds", "reads", "stratify", "tabulate"]
+__all__ = [
+    "MOVES", "blank", "describe", "describe_one", "encode", "fill", "holds", "join", "pack", "reads", "stratify",
+    "tabulate", "unpack",
+]  # fmt: skip
 
-fill = missing.fill
+MOVES = False
+
+fill, blank, join = missing.fill, arrays.blank, arrays.join
+pack, unpack = arrays.pack, arrays.unpack
 
 
 def reads(labels: Any) -> bool:

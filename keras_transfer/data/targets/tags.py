@@ -6,11 +6,17 @@ from typing import Any  # a user's labels may hold anything
 import numpy as np
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data.targets import missing
+from keras_transfer.data.targets import arrays, missing
 
 __all__ = [
-    "count", "describe", "encode", "fill", "holds", "reads", "split_tags", "stratify", "tabulate",
+    "MOVES", "NEEDS_ALL_CLASSES", "blank", "count", "describe", "describe_one", "encode", "fill", "holds", "join",
+    "pack", "reads", "split_tags", "stratify", "tabulate", "unpack",
 ]  # fmt: skip
+
+MOVES = False
+NEEDS_ALL_CLASSES = True
+
+blank, join, pack, unpack = arrays.blank, arrays.join, arrays.pack, arrays.unpack
 
 GROUPS = list | tuple | set | frozenset
 
