@@ -154,7 +154,7 @@ def _find_folder(handle: str, *, trust: bool) -> str:
         raise checks.error(
             "`source` must be an existing folder or file, or a handle", given=repr(handle)
         )
-    hub = optional.require("tensorflow_hub", extra="hub", purpose="Resolving a TF Hub handle")
+    hub = optional.require("tensorflow_hub", purpose="Resolving a TF Hub handle")
     try:
         return hub.resolve(handle)
     except (OSError, ValueError, EOFError, tarfile.TarError, tf.errors.OpError) as failed:

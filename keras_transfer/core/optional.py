@@ -1,21 +1,24 @@
-"""Packages that come with an extra and are imported only when needed."""
+"""Packages that are imported only when needed: those of an extra, and heavy ones."""
 
 import importlib
 import types
+import warnings
 
 __all__ = ["MissingExtraError", "require"]
 
 
 class MissingExtraError(ImportError):
-    """A package that comes with an extra is not installed."""
+    """A package is not installed."""
 
 
-def require(module: str, *, extra: str, purpose: str) -> types.ModuleType:
-    """Imports `module`, or raises an error that says which extra brings it.
+def require(module: str, *, extra: str | None = None, purpose: str) -> types.ModuleType:
+    """Imports `module`, or raises an error that says what to install.
+
+    What it warns of while it is imported is not shown: a user of this package can do nothing about it.
 
     Args:
         module: Name to import.
-        extra: The extra in `pip install "keras-transfer[extra]"`.
+        extra: The extra in `pip install "keras-transfer[extra]"`; None for a package that is installed with this one.
         purpose: What needs it, as the subject of a sentence.
 
     Raises:
@@ -26,8 +29,12 @@ def require(module: str, *, extra: str, purpose: str) -> types.ModuleType:
         'json'
     """
     try:
-        return importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
     except ImportError as missing:
+        package = module.partition(".")[0].replace("_", "-")
+        source = package if extra is None else f'"keras-transfer[{extra}]"'
         raise MissingExtraError(
-            f'{purpose} needs the package `{module}`. Install it with: pip install "keras-transfer[{extra}]".'
+            f"{purpose} needs the package `{module}`. Install it with: pip install {source}."
         ) from missing

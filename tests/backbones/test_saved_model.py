@@ -311,7 +311,7 @@ def test_the_range_of_hubs_own_modules(module_folders, monkeypatch, capsys):
 def test_without_tf_hub(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorflow_hub", None)
     with pytest.raises(
-        optional.MissingExtraError, match=r"Resolving a TF Hub handle.*keras-transfer\[hub\]"
+        optional.MissingExtraError, match=r"Resolving a TF Hub handle.*pip install tensorflow-hub"
     ):
         backbone_of("https://example.org/module.tar.gz")
 
