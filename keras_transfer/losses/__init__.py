@@ -7,10 +7,12 @@ from keras_transfer.losses.base import TaskLoss
 from keras_transfer.losses.class_loss import ClassLoss
 from keras_transfer.losses.class_weights import WEIGHTS, balanced_weights, effective_weights
 from keras_transfer.losses.crossentropy import Crossentropy
+from keras_transfer.losses.depth import DepthLoss
 from keras_transfer.losses.detection import DetectionLoss
 from keras_transfer.losses.focal import Focal
 from keras_transfer.losses.huber import ScaledHuber
 from keras_transfer.losses.logit_adjustment import LogitAdjusted
+from keras_transfer.losses.pictures import PictureLoss
 from keras_transfer.losses.segmentation import SegmentationLoss
 from keras_transfer.losses.tags import TagCrossentropy
 
@@ -19,9 +21,11 @@ __all__ = [
     "WEIGHTS",
     "ClassLoss",
     "Crossentropy",
+    "DepthLoss",
     "DetectionLoss",
     "Focal",
     "LogitAdjusted",
+    "PictureLoss",
     "ScaledHuber",
     "SegmentationLoss",
     "TagCrossentropy",
@@ -35,7 +39,9 @@ if not TYPE_CHECKING:  # type checkers know the names, and would take any other 
 
 LOSSES = {
     "crossentropy": Crossentropy,
+    "depth_loss": DepthLoss,
     "detection_loss": DetectionLoss,
+    "picture_loss": PictureLoss,
     "focal": Focal,
     "logit_adjusted": LogitAdjusted,
     "scaled_huber": ScaledHuber,

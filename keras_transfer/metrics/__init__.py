@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 from keras_transfer.core import lookup
 from keras_transfer.metrics.accuracy import Accuracy
 from keras_transfer.metrics.classification import classification_scores
+from keras_transfer.metrics.depth import depth_scores
 from keras_transfer.metrics.detection import detection_scores
+from keras_transfer.metrics.pictures import picture_scores
 from keras_transfer.metrics.regression import regression_scores
 from keras_transfer.metrics.segmentation import MeanIoU, segmentation_scores
 from keras_transfer.metrics.tags import TagAccuracy, tag_scores
 
 __all__ = [
-    "Accuracy", "MeanIoU", "TagAccuracy", "classification_scores", "detection_scores", "regression_scores",
-    "segmentation_scores", "tag_scores",
+    "Accuracy", "MeanIoU", "TagAccuracy", "classification_scores", "depth_scores", "detection_scores",
+    "picture_scores", "regression_scores", "segmentation_scores", "tag_scores",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

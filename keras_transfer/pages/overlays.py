@@ -1,11 +1,11 @@
-"""Draws answers that have places onto pictures: regions of a mask, boxes."""
+"""Draws answers that have places: regions of a mask and boxes onto pictures, depths as shades."""
 
 import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["colour", "draw_boxes", "paint_mask"]
+__all__ = ["colour", "draw_boxes", "fit", "paint_mask", "shade"]
 
 PALETTE_STEP = 0.618  # of the hue from one class to the next: neighbours differ most
 OPACITY = 0.5
@@ -81,3 +81,42 @@ def draw_boxes(
             pen.rectangle(edges, fill=colour(number))
             pen.text((x1 + thickness, y1 + thickness), caption, fill="white", font=font)
     return np.asarray(image)
+
+
+def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns values 0..255 as a uint8 RGB picture of a given size, by the nearest pixels.
+
+    Args:
+        pixels: (height, width, channels); of other than 3 channels the first is shown.
+        size: Height and width of the result.
+
+    Example:
+        >>> fit(np.full((2, 2, 1), 7.4), (4, 6)).shape
+        (4, 6, 3)
+    """
+    places = [
+        np.minimum(np.arange(side) * given // side, given - 1)
+        for side, given in zip(size, pixels.shape[:2], strict=True)
+    ]
+    chosen = np.rint(pixels[np.ix_(*places)]).astype("uint8")
+    return chosen if chosen.shape[-1] == 3 else np.repeat(chosen[..., :1], 3, axis=-1)
+
+
+def shade(depths: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns depths as shades of grey, near ones bright; what is not above 0, or not finite, is black.
+
+    Args:
+        depths: (height, width).
+        size: Height and width of the result.
+
+    Example:
+        >>> shade(np.array([[1.0, 4.0, 0.0]]), (1, 3))[0, :, 0].tolist()
+        [255, 55, 0]
+    """
+    known = np.isfinite(depths) & (depths > 0)
+    logs = np.log(np.where(known, depths, 1.0))
+    if not known.any():
+        return fit(np.zeros((*depths.shape, 1)), size)
+    low, high = logs[known].min(), logs[known].max()
+    shares = (high - logs) / max(high - low, 1e-9)
+    return fit(np.where(known, 55 + 200 * shares, 0.0)[..., None], size)

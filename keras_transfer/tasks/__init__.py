@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from keras_transfer.core import lookup
 from keras_transfer.tasks.base import Scorer, Task, require
 from keras_transfer.tasks.classification import Classification
+from keras_transfer.tasks.depth import Depth
 from keras_transfer.tasks.detection import Detection
+from keras_transfer.tasks.image_to_image import ImageToImage
 from keras_transfer.tasks.multilabel import MultiLabel
 from keras_transfer.tasks.regression import Regression
 from keras_transfer.tasks.segmentation import Segmentation
 
 __all__ = [
-    "TASKS", "Classification", "Detection", "MultiLabel", "Regression", "Scorer", "Segmentation", "Task", "require",
+    "TASKS", "Classification", "Depth", "Detection", "ImageToImage", "MultiLabel", "Regression", "Scorer",
+    "Segmentation", "Task", "require",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
@@ -28,5 +31,7 @@ TASKS: dict[str, type[Task]] = {
     "multi_label": MultiLabel,
     "segmentation": Segmentation,
     "detection": Detection,
+    "depth": Depth,
+    "image_to_image": ImageToImage,
     "regression": Regression,
 }

@@ -11,7 +11,7 @@ from typing import Any  # Keras has no types
 
 import keras
 
-__all__ = ["DECODERS", "convolve", "enlarge", "fpn", "pyramid"]
+__all__ = ["DECODERS", "convolve", "enlarge", "pyramid", "unet"]
 
 MOMENTUM = 0.9
 RATES = (6, 12, 18)  # of DeepLab's convolutions with holes, at stride 16
@@ -82,15 +82,22 @@ def pyramid(
     return {level: convolve(merged[level], width, name=f"{name}_{level}_smooth") for level in maps}
 
 
-def unet(maps: Mapping[str, keras.KerasTensor], *, width: int, name: str) -> keras.KerasTensor:
-    """Goes down from the top, joining each level's map (Ronneberger, Fischer and Brox 2015)."""
+def unet(
+    maps: Mapping[str, keras.KerasTensor],
+    *,
+    width: int,
+    name: str,
+    widths: Mapping[str, int] | None = None,
+) -> keras.KerasTensor:
+    """Goes down from the top, joining each level's map (Ronneberger, Fischer and Brox 2015); `widths` are of levels."""
     levels = list(maps)
     x = convolve(maps[levels[-1]], width, size=1, name=f"{name}_{levels[-1]}_lateral")
     for level in reversed(levels[:-1]):
+        own_width = (widths or {}).get(level, width)
         x = enlarge(x, maps[level].shape[1:3], name=f"{name}_{level}_top")
         x = keras.layers.Concatenate(name=f"{name}_{level}_join")([x, maps[level]])
-        x = convolve(x, width, name=f"{name}_{level}_merge")
-    return convolve(x, width, name=f"{name}_last")
+        x = convolve(x, own_width, name=f"{name}_{level}_merge")
+    return convolve(x, (widths or {}).get(levels[0], width), name=f"{name}_last")
 
 
 def fpn(maps: Mapping[str, keras.KerasTensor], *, width: int, name: str) -> keras.KerasTensor:

@@ -429,7 +429,7 @@ class Detection(base.Task):
             [[1, 1, 20, 20, 0, 0], [20, 20, 31, 31, 1, 1]],
             [empty, empty],
         ]
-        task = cls(["cat", "dog"], width=8, depth=1, bins=4 if options else 0)
+        task = cls(["cat", "dog"], width=8, depth=1, bins=options.get("bins", 4))
         return task, np.array(rows, "float32")
 
 

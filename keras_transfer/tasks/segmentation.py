@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_transfer import layers, losses, metrics
-from keras_transfer.core import checks, lookup
+from keras_transfer import losses, metrics
+from keras_transfer.core import checks
 from keras_transfer.metrics import segmentation as scoring
 from keras_transfer.pages import document, overlays
-from keras_transfer.tasks import base, class_scores, decoders, naming
+from keras_transfer.tasks import base, class_scores, dense, naming
 
 __all__ = ["Segmentation"]
 
@@ -34,7 +34,7 @@ UNLIKE = 1e-3  # share of pixels that may differ where two classes are equally l
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
-class Segmentation(base.Task):
+class Segmentation(dense.DenseTask):
     """Answers with the probability of each class at every pixel of the model's image.
 
     Masks are class ids `(images, height, width)`; pixels of value `ignored` count neither in losses nor in scores. The
@@ -64,8 +64,6 @@ class Segmentation(base.Task):
     class_names: list[str]
     score = "mean_iou"
     monitor = "mean_iou"
-    levels = ("P2", "P3", "P4", "P5")
-    picture_side = 224
     mistakes_title = "Images with most wrong pixels"
     target_title = "The true mask"
 
@@ -81,14 +79,11 @@ class Segmentation(base.Task):
         dropout: float = 0.0,
         stop_gradient: bool = False,
     ) -> None:
-        super().__init__(dropout=dropout, stop_gradient=stop_gradient)
+        super().__init__(decoder=decoder, width=width, dropout=dropout, stop_gradient=stop_gradient)
         self.class_names = naming.read_names(classes, argument="classes", minimum=2)
         if len(self.class_names) > MANY:
             given = f"{len(self.class_names)}"
             raise checks.error(f"`classes` must be at most {MANY} for masks", given=given)
-        lookup.find(decoder, decoders.DECODERS, argument="decoder")
-        self.decoder = decoder
-        self.width = checks.integer(width, name="width")
         self.chosen_loss = [loss] if isinstance(loss, str) else list(loss)
         losses.SegmentationLoss(self.chosen_loss)  # raises an error for a name that is none
         self.class_weights = naming.read_class_weights(class_weights, self.class_names)
@@ -101,21 +96,6 @@ class Segmentation(base.Task):
     def units(self) -> int:
         """The number of classes."""
         return len(self.class_names)
-
-    def head(
-        self,
-        features: Mapping[str, keras.KerasTensor],
-        *,
-        name: str,
-        image_size: tuple[int, int] | None = None,
-    ) -> keras.KerasTensor:
-        """Joins the maps, and enlarges a score for each class to the size of the image."""
-        x = decoders.DECODERS[self.decoder](features, width=self.width, name=name)
-        x = self._drop(x, f"{name}_dropout")
-        x = keras.layers.Conv2D(self.units, 1, name=f"{name}_logits")(x)
-        if image_size is not None:
-            x = decoders.enlarge(x, image_size, name=f"{name}_image")
-        return layers.TaskOutput(self, name=name)(x)
 
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """Softmax over classes."""
@@ -183,12 +163,6 @@ class Segmentation(base.Task):
     def scorer(self) -> "PixelScorer":
         """Returns what counts pixels."""
         return PixelScorer(self)
-
-    def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
-        """Returns IoU, Dice, accuracy and how well borders are met, also of each class."""
-        scorer = self.scorer()
-        scorer.add(*self.check(targets, outputs))
-        return scorer.scores()
 
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Returns the share of wrong pixels of each image."""
@@ -299,16 +273,13 @@ class Segmentation(base.Task):
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
-        config = {
+        own = {
             "classes": self.class_names,
-            "decoder": self.decoder,
-            "width": self.width,
             "loss": self.chosen_loss,
             "class_weights": self.class_weights,
             "ignored": self.ignored,
-            "dropout": self.dropout,
         }
-        return config | ({"stop_gradient": True} if self.stop_gradient else {})
+        return {**super().get_config(), **own}
 
     @classmethod
     def example(cls, **options: Any) -> tuple["Segmentation", np.ndarray]:

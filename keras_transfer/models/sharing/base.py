@@ -26,6 +26,7 @@ __all__ = [
     "stop_if_asked",
 ]
 
+IMAGE = "P0"  # the level of the image itself
 # What a head calls its layers, after the task's name; see `tasks.Task.head`.
 HEAD = re.compile(r"(pool|dropout|hidden|logits|stop_gradient)(_.*)?")
 
@@ -220,10 +221,10 @@ def level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
 
 
 def level_names(backbone: keras.Model, task: tasks.Task) -> list[str]:
-    """Returns those of a task's levels that the backbone has, from the lowest up.
+    """Returns those of a task's levels that the backbone has, from the lowest up; P0 is the image.
 
     Raises:
-        InputError: If it has none of them.
+        InputError: If it has none of them but the image.
 
     Example:
         >>> import keras_transfer as kt
@@ -232,8 +233,8 @@ def level_names(backbone: keras.Model, task: tasks.Task) -> list[str]:
     """
     mark = marks.end_of_trunk(backbone)
     known = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
-    levels = [level for level in task.levels if level in known]
-    if task.levels and not levels:
+    levels = [level for level in task.levels if level in known or level == IMAGE]
+    if task.levels and not set(levels) - {IMAGE}:
         expected = f"a {task.kind} needs one of the levels {', '.join(task.levels)} of the backbone"
         raise checks.error(expected, given=", ".join(known) or "a backbone without maps")
     return levels

@@ -60,8 +60,9 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
         if not task.levels:
             found[name] = base.stop_if_asked(end_of(task.level), name, task)
             continue
-        found[name] = {
-            level: base.stop_if_asked(end_of(level), f"{name}_{level}", task)
-            for level in base.level_names(backbone, task)
-        }
+        maps = {}
+        for level in base.level_names(backbone, task):
+            tensor = backbone.inputs[0] if level == base.IMAGE else end_of(level)
+            maps[level] = base.stop_if_asked(tensor, f"{name}_{level}", task)
+        found[name] = maps
     return found

@@ -1,0 +1,64 @@
+"""A number for every pixel: built, trained beside other tasks, measured, exported."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_transfer as kt
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    scenes = kt.data.render_scenes(32, image_size=32)
+    return scenes["images"], scenes["depth"][..., None], scenes["class"]
+
+
+def build(task=None):
+    return kt.build_model(
+        kt.backbone("tiny", weights=None), task or kt.tasks.Depth(width=8), seed=0
+    )
+
+
+def test_the_unit_is_that_of_the_logarithms(rendered):
+    """In another unit the model learns the same: its answers are those times the factor."""
+    images, depths, _ = rendered
+    answers = []
+    for factor in (1.0, 1000.0):
+        model = build()
+        stage = kt.Stage(epochs=2, train="head", learning_rate=1e-2)
+        kt.fine_tune(model, (images, depths * factor), stages=[stage], seed=0, verbose=0, watch=())
+        answers.append(model.predict(images[:4], verbose=0))
+    np.testing.assert_allclose(answers[1], 1000 * answers[0], rtol=1e-3)
+    assert (answers[0] > 0).all()
+
+
+def test_class_and_depth_from_one_trunk(rendered):
+    images, depths, classes = rendered
+    tasks = {"kind": kt.tasks.Classification(8), "depth": kt.tasks.Depth(width=8)}
+    model = build(tasks)
+    data = (images, {"kind": classes, "depth": depths})
+    stage = kt.Stage(epochs=3, train="all", learning_rate=3e-3)
+    history = kt.fine_tune(model, data, stages=[stage], seed=0, verbose=0, watch=())
+    assert history.history["depth_loss"][-1] < history.history["depth_loss"][0]
+    report = kt.evaluate(model, data, verbose=0)
+    truth, answers = depths, model.predict(images, verbose=0)["depth"]
+    expected = np.mean(np.abs(answers - truth) / truth, axis=(1, 2, 3)).mean()
+    assert report["depth"]["abs_rel"] == pytest.approx(expected, rel=1e-4)
+    assert "wrong by" in report.to_html()
+
+
+@pytest.mark.compiled
+def test_the_export_answers_with_depths(rendered, tmp_path):
+    images, _, _ = rendered
+    model = build()
+    kt.export(model, tmp_path / "1")
+    kt.verify(tmp_path / "1", model, images[:4])
+    answers = tf.saved_model.load(str(tmp_path / "1")).signatures["pixels"](images=images[:2])
+    assert answers["depth"].shape == (2, 32, 32)
+
+
+def test_bad_maps():
+    with pytest.raises(kt.InputError, match="maps of numbers"):
+        kt.tasks.Depth().encode(np.zeros((2, 4, 4, 3)))
+    with pytest.raises(kt.InputError, match="known depth"):
+        kt.tasks.Depth().spread(np.zeros((2, 4, 4, 1)))
