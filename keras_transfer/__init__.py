@@ -36,6 +36,7 @@ __all__ = [
     "model_classes",
     "models",
     "predict",
+    "predict_video",
     "serving",
     "studies",
     "tasks",
@@ -65,6 +66,7 @@ _HOMES = {
     "load_model": "models",
     "model_classes": "models",
     "predict": "evaluation",
+    "predict_video": "evaluation",
     "to_keras": "models",
     "trainable_table": "training",
     "unfreeze": "training",
@@ -93,7 +95,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.core.checks import InputError
 
     # From the file where a room has a file and a verb of one name: mypy would take the file.
-    from keras_transfer.evaluation import predict
+    from keras_transfer.evaluation import predict, predict_video
     from keras_transfer.evaluation.evaluate import evaluate
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify

@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line instead of a table"
     )
+    parser.add_argument(
+        "--pictures",
+        metavar="FOLDER",
+        type=pathlib.Path,
+        help="write copies of the images with the boxes or masks on them",
+    )
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -61,6 +67,9 @@ def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
             given=f"{str(arguments.run)!r}, without tasks",
         )
     predictions = kt.predict(model, paths, top=arguments.top, batch_size=BATCH)
+    if arguments.pictures is not None:
+        written = predictions.save_pictures(arguments.pictures)
+        checks.note(f"{len(written)} pictures with answers are in '{arguments.pictures}'")
     if not arguments.json:
         print(predictions, file=answers)
         return
@@ -69,10 +78,13 @@ def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
 
 
 def _answers(predictions: "kt.evaluation.Predictions", row: dict) -> dict:
-    """Returns the answers of all tasks for one image: probabilities by name, or numbers."""
-    answers = {}
+    """Returns the answers of all tasks for one image: probabilities by name, numbers, or boxes."""
+    answers: dict = {}
     for name in predictions.tasks:
         answer = predictions.of_task(row, name)
+        if "boxes" in answer:
+            answers[name] = {key: answer[key] for key in ("boxes", "labels", "scores")}
+            continue
         answers[name] = answer.get("probabilities", answer.get("value"))
         if isinstance(answers[name], float):
             answers[name] = [answers[name]]
