@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tokenize
 import warnings
 import zlib
 from typing import NamedTuple
@@ -121,7 +122,7 @@ def _decode_array(content: bytes, size: tuple[int, int] | None) -> np.ndarray:
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
+    except (MemoryError, tokenize.TokenError, *DAMAGES):
         raise UnreadableError("damaged or cut off") from None
     if dtype.hasobject or dtype.kind not in "biuf" or len(shape) not in (2, 3):
         raise UnreadableError(
