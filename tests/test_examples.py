@@ -9,6 +9,7 @@ SMALLEST = {
     "cats_and_dogs.py": ["--images", "200", "--epochs", "1", "1", "--report", "report.html"],
     "count_shapes.py": ["--images", "60", "--epochs", "1", "1"],
     "one_channel_digits.py": ["--images", "150", "--epochs", "1", "1"],
+    "photos_by_table.py": ["--images", "120", "--epochs", "1", "1"],
     "squeezenet.py": ["--images", "200", "--epochs", "1", "1"],
     "two_sets_one_trunk.py": ["--images", "120", "--epochs", "1", "1", "--report", "report.html"],
     "pretrain_tiny.py": None,  # its own test in tests/backbones/test_tiny.py

@@ -18,7 +18,7 @@ __all__ = ["COMMANDS", "main", "run"]
 # `check(arguments)`, which raises the errors that can be found before TensorFlow is loaded.
 COMMANDS = {
     "demo": "show transfer learning on data and a backbone that come with the package, offline, in about a minute",
-    "train": "fine-tune a backbone on a folder of photos; write the model, a SavedModel, a report and a record",
+    "train": "fine-tune a backbone on photos, a table, boxes or masks; write the model, a SavedModel and a report",
     "evaluate": "measure a trained model on another folder",
     "predict": "label image files with a trained model",
     "report": "write the report of a trained model again, or one on other images",

@@ -22,6 +22,7 @@ __all__ = [
     "load_run",
     "positive",
     "rate",
+    "share_or_folder",
     "sides",
 ]
 
@@ -40,6 +41,16 @@ def positive(text: str) -> int:
 def rate(text: str) -> float | str:
     """Reads a learning rate, or auto."""
     return text if text == "auto" else float(text)
+
+
+def share_or_folder(text: str | None) -> float | str | None:
+    """Reads a number as a share and anything else as a folder."""
+    if text is None:
+        return None
+    try:
+        return float(text) or None
+    except ValueError:
+        return text
 
 
 def sides(text: str) -> int | tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`keras-transfer train`: fine-tunes a backbone on a folder of photos, measures it and exports it."""
+"""`keras-transfer train`: fine-tunes a backbone on photos, measures it and exports it."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_transfer.cli import options, resuming
+from keras_transfer.cli import options, resuming, sources
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +31,10 @@ PLANS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add = parser.add_argument
-    folder = "one subfolder of images for each class, or train, val and test with such folders; not with --resume"
+    folder = (
+        "one subfolder of images for each class, or train, val and test with such folders; a table (CSV, Parquet); or "
+        "pictures with boxes (VOC, COCO, YOLO) or masks; not with --resume"
+    )
     add("folder", nargs="?", metavar="FOLDER", help=folder)
     add("--out", required=True, type=pathlib.Path, help="folder for everything that is written")
     add("--overwrite", action="store_true", help="replace what an earlier run wrote there")
@@ -53,6 +56,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     chosen = "images that choose the best epoch (default: FOLDER/val, else 0.2)"
     add("--validation", metavar=kind, default="0.2", help=chosen)
     options.add_images(group)
+    sources.add_arguments(group)
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -101,11 +105,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.folder is None:
         fix = "Or add --resume to continue a run."
         raise checks.error("FOLDER must be given", given="none", fix=fix)
-    options.check_photos(
-        arguments.folder,
-        test=_share_or_folder(arguments.test),
-        validation=_share_or_folder(arguments.validation),
-    )
+    sources.check(arguments)
     options.check_backbone(arguments)
     if arguments.plan is not None:
         lookup.find(arguments.plan, dict.fromkeys(PLANS), argument="plan")
@@ -139,7 +139,7 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
         run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
         model, record = options.load_run(run)
     else:
-        model = kt.build_model(backbone, _make_task(arguments, data.class_names))
+        model = kt.build_model(backbone, _make_tasks(arguments, data))
         _train(model, data, arguments)
 
     _measure(model, data, out, record)
@@ -222,30 +222,52 @@ def _parser() -> argparse.ArgumentParser:
 
 def load_data(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
     """Returns the images that the command trains on, for a network whose input has that shape."""
+    return sources.load(arguments, shape)
+
+
+def _make_tasks(
+    arguments: argparse.Namespace, data: "kt.data.Data"
+) -> "kt.tasks.Task | dict[str, kt.tasks.Task]":
+    """Returns a task for each kind of target."""
+    kinds = sources.kinds_of(arguments)
+    if isinstance(kinds, str):
+        return _make_task(arguments, kinds, data.class_names, data.targets["train"])
+    tasks = {}
+    for name, kind in kinds.items():
+        names = (data.class_names or {}).get(name)
+        tasks[name] = _make_task(arguments, kind, names, data.targets["train"][name])
+    return tasks
+
+
+def _make_task(
+    arguments: argparse.Namespace, kind: str, class_names: Any, targets: Any
+) -> "kt.tasks.Task":
     import keras_transfer as kt
+    from keras_transfer.core import checks
 
-    return kt.data.from_folder(
-        arguments.folder,
-        test=_share_or_folder(arguments.test),
-        validation=_share_or_folder(arguments.validation),
-        image_size=shape[1:3],
-        channels=shape[3],
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        corrupt="skip" if arguments.skip_corrupt else "error",
-    )
-
-
-def _make_task(arguments: argparse.Namespace, class_names: list[str]) -> "kt.tasks.Task":
-    import keras_transfer as kt
-
-    return kt.tasks.Classification(
-        class_names,
-        hidden=arguments.hidden,
-        dropout=arguments.dropout,
-        pooling=arguments.pooling,
-        class_weights="balanced" if arguments.balanced else None,
-        label_smoothing=arguments.label_smoothing,
+    head = {
+        "hidden": arguments.hidden,
+        "dropout": arguments.dropout,
+        "pooling": arguments.pooling,
+    }
+    weights = "balanced" if arguments.balanced else None
+    if kind == "category":
+        smoothing = arguments.label_smoothing
+        return kt.tasks.Classification(
+            class_names, class_weights=weights, label_smoothing=smoothing, **head
+        )
+    if kind == "number":
+        outputs = targets.shape[1] if targets.ndim > 1 else 1
+        return kt.tasks.Regression(outputs, **head)
+    if kind == "tags":
+        return kt.tasks.MultiLabel(class_names, **head)
+    if kind == "boxes":
+        return kt.tasks.Detection(class_names)
+    if kind == "mask":
+        return kt.tasks.Segmentation(class_names, class_weights=weights)
+    fix = "Build it in Python: kt.build_model(backbone, task)."
+    raise checks.error(
+        "targets of `train` must be of a kind with a task", given=repr(kind), fix=fix
     )
 
 
@@ -269,13 +291,3 @@ def _add_to_record(path: pathlib.Path, **facts: object) -> None:
 
     record = json.loads(path.read_text(encoding="utf-8"))
     files.write_text(path, json.dumps({**record, **facts}, indent=1) + "\n")
-
-
-def _share_or_folder(text: str | None) -> float | str | None:
-    """Reads a number as a share and anything else as a folder."""
-    if text is None:
-        return None
-    try:
-        return float(text) or None
-    except ValueError:
-        return text

@@ -12,8 +12,8 @@ from keras_transfer.core import checks, lookup
 from keras_transfer.storage.names import Names, Paths
 
 __all__ = [
-    "EXTENSIONS", "Listing", "class_names_of", "find_splits", "folder_of", "inside", "is_image", "list_classes",
-    "list_files", "split_of", "walk",
+    "EXTENSIONS", "Listing", "class_names_of", "file_inside", "find_splits", "folder_of", "inside", "is_image",
+    "list_classes", "list_files", "split_of", "walk",
 ]  # fmt: skip
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -189,7 +189,7 @@ def inside(root: Path, name: str) -> Path:
         name: A relative path, with slashes or backslashes, or an absolute one.
 
     Raises:
-        ValueError: If the path would leave `root`.
+        ValueError: If the path would leave `root`; it says so in a few words.
 
     Example:
         >>> inside(Path("photos"), "cat/1.png").as_posix()
@@ -200,6 +200,27 @@ def inside(root: Path, name: str) -> Path:
         path = root / name.strip().replace("\\", "/")
     if "\0" in name or not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
         raise ValueError(f"{name.strip()!r} is no path inside '{root}'")
+    return path
+
+
+def file_inside(root: Path, name: str) -> Path:
+    """Returns the file of `inside` if it exists.
+
+    Raises:
+        ValueError: If the path would leave `root` or is no file; it says so in a few words.
+
+    Example:
+        >>> file_inside(Path("photos"), "absent.png")
+        Traceback (most recent call last):
+        ValueError: there is no file 'photos/absent.png'
+    """
+    path = inside(root, name)
+    try:
+        exists = path.is_file()
+    except OSError:  # such as a name that is too long
+        exists = False
+    if not exists:
+        raise ValueError(f"there is no file '{path}'")
     return path
 
 

@@ -121,8 +121,10 @@ def _decode_array(content: bytes, size: tuple[int, int] | None) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    except (MemoryError, tokenize.TokenError, *DAMAGES):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers that are not as NumPy writes them
+            shape, _, dtype = read(stream)
+    except (*DAMAGES, MemoryError, tokenize.TokenError):
         raise UnreadableError("damaged or cut off") from None
     if dtype.hasobject or dtype.kind not in "biuf" or len(shape) not in (2, 3):
         raise UnreadableError(
@@ -141,7 +143,7 @@ def _check_size(size: tuple[int, ...], wanted: tuple[int, int] | None) -> None:
     if wanted is not None and (height, width) != tuple(wanted):
         expected = f"{wanted[1]} x {wanted[0]}"
         raise UnreadableError(f"{width} x {height} pixels, and its picture has {expected}")
-    if not height * width:
+    if min(height, width) < 1:
         raise UnreadableError("it has no pixels")
     why = headers.check_pixels((height, width))
     if why:

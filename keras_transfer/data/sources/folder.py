@@ -17,8 +17,6 @@ from keras_transfer.storage import listing
 
 __all__ = ["from_folder", "labelled_folder"]
 
-VALIDATION = 0.2  # the share by default
-
 
 def from_folder(
     path: str | os.PathLike,
@@ -27,7 +25,7 @@ def from_folder(
     image_size: int | tuple[int, int] = 224,
     channels: int = 3,
     batch_size: int = 32,
-    validation: float | str | os.PathLike | None = VALIDATION,
+    validation: float | str | os.PathLike | None = reading.VALIDATION,
     seed: int = 0,
     group: str | Callable[[str], object] | None = None,
     corrupt: str = "error",
@@ -225,7 +223,7 @@ def _use_split_folders(root: Path, held: Mapping[str, Any]) -> tuple[Path, dict,
     folders = listing.find_splits(root)
     if not folders:
         return root, dict(held), []
-    defaults = {"test": None, "validation": VALIDATION}
+    defaults = {"test": None, "validation": reading.VALIDATION}
     chosen = dict(held)
     uses, unused = [f"training images from {folders['train'].name!r}"], []
     for split in ("validation", "test"):

@@ -13,11 +13,23 @@ import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import base, pipeline, splits
-from keras_transfer.data.sources import decoding, keeping
-from keras_transfer.data.targets import columns, encoding, missing
+from keras_transfer.data.sources import boxes, decoding, keeping
+from keras_transfer.data.targets import columns, encoding, masks, missing, pictures
 from keras_transfer.storage import images
 
-__all__ = ["Listed", "Options", "Read", "count_files", "make_data", "pick", "read"]
+__all__ = [
+    "VALIDATION",
+    "Listed",
+    "Options",
+    "Read",
+    "count_files",
+    "make_data",
+    "pick",
+    "read",
+    "shares_left",
+]
+
+VALIDATION = 0.2  # the share by default
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Listed:
-    """Image files and their labels, as a source lists them: everything has one entry a file.
+    """Image files and their labels, as a source lists them: what has several entries has one a file.
 
     Attributes:
         where: What holds them, for notes, such as a folder.
@@ -52,6 +64,10 @@ class Listed:
         splits: The split of each; shares are taken from "train".
         shown: How errors call each file.
         groups: Names of groups that stay in one split, such as patients; None where there are none.
+        stated: Height and width of each picture as its annotation says, int `(n, 2)`, 0 where it does not; or None.
+        kinds: The kind of the labels, or a dict of kinds, as for `encoding.read`; None where their form says it.
+        in_shares: The targets whose boxes are in shares of the picture instead of pixels, "" for one without a name.
+        ignored: Of masks in files, the value or colour of pixels that do not count, by target.
     """
 
     where: str
@@ -61,15 +77,17 @@ class Listed:
     splits: np.ndarray
     shown: Sequence[str]
     groups: Sequence[Any] | None = None
+    stated: np.ndarray | None = None
+    kinds: Any = None
+    in_shares: tuple[str, ...] = ()
+    ignored: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def pick(self, rows: np.ndarray) -> "Listed":
         """Returns those files only."""
         entries = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            is_one = value is None or field.name == "where"
-            entries[field.name] = value if is_one else pick(value, rows)
-        return Listed(**entries)
+        for name in ("paths", "names", "labels", "splits", "shown", "groups", "stated"):
+            entries[name] = pick(getattr(self, name), rows)
+        return dataclasses.replace(self, **entries)
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,8 @@ class Read:
         pixels: Decoded images, or the paths of files that are decoded in every pass; of more files than these.
         rows: The row of `pixels` of each file.
         digests: A hash of the content of each.
+        sizes: Height and width of each picture in its file.
+        is_kept: Whether images are in memory.
         options: How they were read.
     """
 
@@ -88,15 +108,27 @@ class Read:
     pixels: tf.Tensor
     rows: np.ndarray
     digests: list[str]
+    sizes: np.ndarray
+    is_kept: bool
     options: Options
 
     def of_split(self, split: str) -> np.ndarray:
         """Returns the numbers of the files of a split."""
         return np.flatnonzero(self.listed.splits == split)
 
+    def pick(self, rows: np.ndarray) -> "Read":
+        """Returns those files only."""
+        return dataclasses.replace(
+            self,
+            listed=self.listed.pick(rows),
+            rows=self.rows[rows],
+            digests=pick(self.digests, rows),
+            sizes=self.sizes[rows],
+        )
+
 
 def pick(values: Any, rows: np.ndarray) -> Any:
-    """Returns some rows of an array, of a list, or of each in a dict.
+    """Returns some rows of an array, of a list, or of each in a dict; None of None.
 
     Example:
         >>> pick({"kind": ["cat", "dog"]}, np.array([1]))
@@ -104,6 +136,8 @@ def pick(values: Any, rows: np.ndarray) -> Any:
     """
     if isinstance(values, Mapping):
         return {key: pick(column, rows) for key, column in values.items()}
+    if values is None or hasattr(values, "pick"):
+        return None if values is None else values.pick(rows)
     return values[rows] if hasattr(values, "dtype") else [values[row] for row in rows]
 
 
@@ -114,7 +148,8 @@ def read(listed: Listed, options: Options, notes: list[str]) -> Read:
         InputError: If files cannot be read and none may be skipped.
     """
     size, channels, paths = options.image_size, options.channels, listed.paths
-    keep = keeping.choose_to_keep(len(paths), size, channels, options.cache, notes)
+    more = encoding.bytes_of(listed.kinds, size)
+    keep = keeping.choose_to_keep(len(paths), size, channels, options.cache, notes, more=more)
     decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         reasons = {listed.shown[row]: why for row, why in decoded.failures.items()}
@@ -131,6 +166,8 @@ def read(listed: Listed, options: Options, notes: list[str]) -> Read:
         pipeline.on_cpu(decoded.pixels if keep else names),
         rows,
         pick(decoded.digests, rows),
+        decoded.sizes[rows],
+        keep,
         options,
     )
 
@@ -152,8 +189,12 @@ def make_data(
         class_names: As for `encoding.read`.
         notes: What was decided before.
     """
+    is_trained_on = "train" in files.listed.splits
+    if len(files.rows):
+        files, targets, names, present = _encode(files, class_names, notes)
+    if not len(files.rows) or (is_trained_on and "train" not in files.listed.splits):
+        raise checks.error("there must be images to train on", given="none that can be used")
     listed, options = files.listed, files.options
-    targets, names, present = encoding.read(listed.labels, class_names=class_names)
     weights = None
     if not missing.complete(present):
         weights = missing.weights_of(targets, present)
@@ -164,6 +205,7 @@ def make_data(
     labels = splits.labels_of(targets, names, weights)
     units = _Units.of(files, rows)
     rows |= _assign(files, labels, units, shares, notes)
+    notes += _notes_on_known(files, rows)
     examples = {split: every.pick(chosen) for split, chosen in rows.items() if len(chosen)}
     if "train" in examples:
         fix = "Give images of it, or another `seed`."
@@ -183,6 +225,29 @@ def make_data(
     )
 
 
+def shares_left(shares: Mapping[str, Any], named: Sequence[str] | np.ndarray) -> dict[str, float]:
+    """Returns the shares to take from the training images: none for a split whose images are named.
+
+    Args:
+        shares: What the user asked for, by split.
+        named: The split of each image.
+
+    Example:
+        >>> shares_left({"validation": 0.2, "test": None}, ["train", "train"])
+        {'validation': 0.2}
+    """
+    if "train" not in named:
+        raise checks.error("there must be images to train on", given="none")
+    chosen = {}
+    for split, share in shares.items():
+        if split not in named:
+            chosen[split] = share
+        elif share not in (None, VALIDATION):
+            given = f"{share!r}, and images that are named for {split}"
+            raise checks.error(f"`{split}` must not be given twice", given=given)
+    return splits.check_shares({name: share for name, share in chosen.items() if share is not None})
+
+
 def count_files(count: int, kind: str = "") -> str:
     """Returns how many files there are, in words.
 
@@ -191,6 +256,88 @@ def count_files(count: int, kind: str = "") -> str:
         ('1 file', '2 unreadable files')
     """
     return f"1 {kind}file" if count == 1 else f"{count} {kind}files"
+
+
+def _encode(
+    files: Read, class_names: Any, notes: list[str]
+) -> tuple[Read, pipeline.Columns, Any, missing.Present]:
+    """Encodes all labels.
+
+    Returns:
+        The files whose labels can be, their targets, class names, and which labels are there.
+    """
+    listed = files.listed
+    notes += _notes_on_sizes(listed, files.sizes)
+    refuses = files.options.corrupt == "error"
+    faults = pictures.Faults(refuses, names=listed.shown, notes=notes)
+    targets, names, present = {}, {}, {}
+    for key, labels in labelled.by_task(listed.labels).items():
+        if key in listed.in_shares:
+            labels = boxes.in_pixels(labels, files.sizes)
+        own = labelled.of_task(class_names, key) if key else class_names
+        found = _encode_one(files, key, labels, own, faults)
+        targets[key], own_names, present[key] = found
+        if own_names is not None:
+            names[key] = own_names
+
+    if faults.reasons:
+        rows = np.setdiff1d(np.arange(len(files.rows)), list(faults.reasons))
+        notes.append(faults.note())
+        files, targets = files.pick(rows), pick(targets, rows)
+        present = pick(present, rows)
+    if not isinstance(listed.labels, Mapping):
+        return files, targets[""], names.get(""), present[""]
+    return files, targets, names or None, None if missing.complete(present) else present
+
+
+def _encode_one(
+    files: Read, key: str, labels: Any, class_names: Any, faults: pictures.Faults
+) -> tuple[Any, Any, missing.Present]:
+    """Encodes the labels of one target, as `encoding.read` does."""
+    listed = files.listed
+    name = f"targets[{key!r}]" if key else "labels"
+    kind = labelled.of_task(listed.kinds, key) if key else listed.kinds
+    sizes = pictures.Pictures(files.options.image_size, files.sizes)
+    if kind != "mask":
+        return encoding.read(
+            labels,
+            class_names=class_names,
+            kinds=kind,
+            sizes=sizes,
+            keep=files.is_kept,
+            faults=faults,
+            name=name,
+        )
+    present = np.array([label is not None for label in labels], bool)
+    if not present.any():
+        raise missing.all_blank(name, len(present))
+    column, names = masks.read_files(
+        labels,
+        sizes=sizes,
+        classes=class_names,
+        ignored=listed.ignored.get(key, masks.IGNORED),
+        keep=files.is_kept,
+        faults=faults,
+        name=name,
+    )
+    return column, names, None if present.all() else present
+
+
+def _notes_on_sizes(listed: Listed, sizes: np.ndarray) -> list[str]:
+    """Notes pictures of another size than their annotation says: their boxes may lie elsewhere."""
+    if listed.stated is None:
+        return []
+    is_other = (listed.stated > 0).all(axis=1) & (listed.stated != sizes).any(axis=1)
+    rows = np.flatnonzero(is_other)
+    if not len(rows):
+        return []
+    first = rows[0]
+    images = "1 image has" if len(rows) == 1 else f"{len(rows)} images have"
+    height, width = sizes[first]
+    stated = f"{listed.stated[first][1]}x{listed.stated[first][0]}"
+    text = f"{images} another size than their annotations say, such as {listed.shown[first]}"
+    end = f"{width}x{height} pixels, not {stated}: boxes may lie elsewhere"
+    return [checks.note(f"{text} of {end}")]
 
 
 @dataclass(frozen=True)
@@ -263,6 +410,20 @@ def _notes_on_mixed(listed: Listed, ids: np.ndarray, copies: np.ndarray) -> list
     one = "1 image has copies" if len(mixed) == 1 else f"{len(mixed)} images have copies"
     text = f"{one} in several classes, such as {', '.join(names)}: all are trained on"
     return [checks.note(text)]
+
+
+def _notes_on_known(files: Read, rows: Mapping[str, np.ndarray]) -> list[str]:
+    """Notes held-out files whose content is trained on."""
+    notes = []
+    known = set(pick(files.digests, rows["train"]))
+    for split in [split for split in rows if split != "train"]:
+        copies = sum(digest in known for digest in pick(files.digests, rows[split]))
+        if copies:
+            text = (
+                f"{copies} of {len(rows[split])} {split} images are among the training images, too"
+            )
+            notes.append(checks.note(f"{text}: scores on them are too good"))
+    return notes
 
 
 def _digest(files: Read, targets: Any) -> str:

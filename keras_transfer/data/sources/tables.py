@@ -1,190 +1,252 @@
-"""Tables with a row an image: CSV files, Parquet files, pandas frames and lists of dicts."""
+"""Images and targets that a table names: CSV and Parquet files, pandas frames, lists of dicts."""
 
-import csv
-import io
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any  # a cell of a frame may hold anything
+from typing import Any  # a table may be of any type, and so may its cells
 
-from keras_transfer.core import checks, lookup, optional
-from keras_transfer.storage import texts
+import numpy as np
 
-__all__ = ["Table", "read_table"]
+from keras_transfer.core import checks
+from keras_transfer.data import base
+from keras_transfer.data.sources import file_names, reading, table_files, table_targets
+from keras_transfer.data.sources.problems import Problems
+from keras_transfer.data.sources.table_files import Table
+from keras_transfer.data.sources.table_targets import Target
+from keras_transfer.storage import listing
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-PARQUET = (".parquet", ".pq")
-
-
-@dataclass
-class Table:
-    """The rows of a table.
-
-    Attributes:
-        name: What errors call it.
-        columns: Name of each column to its cells, one a row.
-        places: Where each row stands, such as "line 7".
-        problems: Place of a row that is none to the reason; such rows are not among the others.
-        folder: Where the file lies; None for a table that is in memory.
-        notes: What was decided for the user.
-        decimal_comma: Whether numbers may be written with one: never where commas separate cells.
-    """
-
-    name: str
-    columns: dict[str, list[Any]]
-    places: list[str]
-    problems: dict[str, str] = field(default_factory=dict)
-    folder: Path | None = None
-    notes: list[str] = field(default_factory=list)
-    decimal_comma: bool = False
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def column(self, name: Any, *, argument: str) -> list[Any]:
-        """Returns the cells of a column, or raises an error that shows the close names."""
-        if not isinstance(name, str) or name not in self.columns:
-            fix = lookup.hint(str(name), list(self.columns))
-            raise checks.error(
-                f"`{argument}` must be a column of {self.name}", given=repr(name), fix=fix
-            )
-        return self.columns[name]
+__all__ = ["from_csv"]
 
 
-def read_table(source: Any) -> Table:
-    """Reads a table into memory.
+def from_csv(
+    table: Any,
+    *,
+    image: str,
+    targets: Mapping[str, str | Mapping[str, Any]],
+    root: str | os.PathLike | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    test: float | None = None,
+    validation: float | None = reading.VALIDATION,
+    image_size: int | tuple[int, int] = 224,
+    channels: int = 3,
+    batch_size: int = 32,
+    seed: int = 0,
+    corrupt: str = "error",
+    cache: str = "auto",
+) -> base.Data:
+    """Reads the images that a table names, and what its columns say about them.
+
+    A blank cell is a missing label: the image trains the other targets only. A target is the column of its own name,
+    and its kind says how cells are read; or it is a dict of its kind, the columns it is read from, and options:
+
+    - `"category"`: a name. `{"category": "species", "classes": ["cat", "dog"]}` also orders the classes.
+    - `"number"`: a number. `{"number": ["x", "y"]}` makes a vector of several columns.
+    - `"tags"`: `red;round`, and a lone `;` for no tags. `{"tags": "marks", "separator": "|"}`, and `"classes"`.
+    - `"boxes"`: JSON, four numbers or a list of those. `{"boxes": ["xmin", "ymin", "xmax", "ymax"], "label": "name"}`
+      reads columns: the rows of one image are its boxes.
+    - `"mask"`: the name of a file. `{"mask": "masks/{id}.png", "classes": {"pet": 1, "border": 3}, "ignored": 0}` makes
+      it of columns and says what values mean, as for `kt.data.from_masks`.
+    - `"image"`: the name of a file. `{"image": "depth/{id}.png"}`.
+
+    Boxes are in pixels of the picture's file. Further options are `"form"` ("xyxy", "xywh" or "centre"), `"relative":
+    True` for shares of the picture's sides, and `"ignored"`, a column that says which boxes count neither as found nor
+    as missed. Where all four cells are blank the label is missing; `"blank": "none"` says that no object is there.
+    Boxes without area are left out.
 
     Args:
-        source: A CSV file, whose encoding and separator are found out and noted where they are not UTF-8 and commas;
-            a Parquet file; a pandas frame; or a list of dicts, one a row.
+        table: A CSV file, of any usual encoding and separator; a Parquet file (the extra `tables`); a pandas frame; a
+            list of dicts.
+        image: The column with the names of the image files, or a pattern of columns such as `"photos/{id}.jpg"`.
+        targets: Name of each target to its kind, or to a dict as above.
+        root: The folder that names of files start from and must not leave; by default the table's own.
+        split: The column that says "train", "validation" or "test"; the shares are not used then, but for a validation
+            share of the training images if it says no "validation".
+        group: The column of groups, such as patients, whose images must stay in one split.
+        test: Share of the images to hold out for testing.
+        validation: Share of the images to hold out for validation.
+        image_size: As for `kt.data.from_folder`.
+        channels: As for `kt.data.from_folder`.
+        batch_size: Images in a batch.
+        seed: Equal seeds give equal splits and orders.
+        corrupt: "error" refuses tables with bad rows and files that cannot be read, and names them; "skip" leaves out
+            the images of these rows.
+        cache: As for `kt.data.from_folder`.
+
+    Returns:
+        The batches, with a dict of targets; class names and all that was decided.
 
     Raises:
-        InputError: If there is no such file, or it is no table.
+        InputError: If the table has no such columns, or rows are bad: files that do not exist or lie outside of `root`,
+            numbers that are none, two rows for one image, a group in two splits.
 
     Example:
-        >>> read_table([{"file": "a.png", "age": 3}]).columns
-        {'file': ['a.png'], 'age': [3]}
+        >>> import pathlib, tempfile
+        >>> import tensorflow as tf
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for number in range(3):
+        ...     pixels = np.full((9, 9, 3), 50 * number, np.uint8)
+        ...     _ = (root / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+        >>> rows = [("file", "breed", "age"), ("0.png", "cat", "2"), ("1.png", "dog", ""), ("2.png", "cat", "4")]
+        >>> _ = (root / "labels.csv").write_text(chr(10).join(map(",".join, rows)))
+        >>> from_csv(root / "labels.csv", image="file", targets={"breed": "category", "age": "number"}, image_size=8)
+        keras_transfer: 3 images are resized to 8x8 pixels and kept in memory (0.0 MB)
+        keras_transfer: 1 of 3 age labels are missing: they count neither in losses nor in metrics
+        Data(train=2, validation=1, breed=2 classes, missing=1, image_size=8x8, batch_size=32)
     """
-    if isinstance(source, (str, os.PathLike)):
-        path = Path(source).expanduser()
-        table = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_csv(path)
-    elif hasattr(source, "columns") and hasattr(source, "iloc"):
-        table = _of_frame(source, name="the frame")
-    elif isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
-        table = _of_dicts(source)
-    else:
-        expected = "`table` must be a CSV or Parquet file, a pandas frame or a list of dicts"
-        raise checks.error(expected, given=type(source).__name__)
-    if not len(table) and not table.problems:
-        raise checks.error("`table` must have a row", given=f"none in {table.name}")
-    return table
+    options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
+    content = table_files.read_table(table)
+    file_names.check_pattern(image, content, argument="image")
+    found = table_targets.read_targets(targets, content)
+    for name, argument in ((split, "split"), (group, "group")):
+        if name is not None:
+            content.column(name, argument=argument)
+    folder = _root_of(root, content)
+
+    problems = Problems()
+    problems.update(content.problems.items())
+    images = _Images(content, image, folder, problems)
+    images.group(found, [name for name in (split, group) if name is not None])
+    listed = _list(images, found, split, group)
+    notes = content.notes + problems.settle(corrupt, what="row", where=content.name)
+
+    if "train" not in listed.splits:
+        given = f"none in the column {split!r}" if len(listed.splits) else "none that is whole"
+        raise checks.error("`table` must have rows to train on", given=given)
+    shares = reading.shares_left({"test": test, "validation": validation}, listed.splits)
+    class_names = _class_names(found, listed.labels)
+    files = reading.read(listed, options, notes)
+    data = reading.make_data(files, shares=shares, class_names=class_names, notes=notes)
+    data.folder = str(folder)
+    return data
 
 
-def _read_csv(path: Path) -> Table:
-    text, encoding = texts.read_text(path, argument="table")
-    separator = _find_separator(text)
-    notes = []
-    if encoding != "UTF-8":
-        notes.append(checks.note(f"'{path}' is read as {encoding}, as it is no UTF-8"))
-    if separator != ",":
-        notes.append(checks.note(f"'{path}' has {SEPARATORS[separator]} between its columns"))
-
-    rows = _rows(text, separator, path)
-    _, header = next(rows, (0, []))
-    names = [name.strip() for name in header]
-    _check_header(names, path)
-    table = Table(f"'{path}'", {name: [] for name in names}, [], folder=path.parent, notes=notes)
-    table.decimal_comma = separator != ","
-    columns = list(table.columns.values())
-    for line, cells in rows:
-        if len(cells) != len(columns):
-            count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-            table.problems[f"line {line}"] = f"{count} for {len(columns)} columns"
-            continue
-        table.places.append(f"line {line}")
-        for column, cell in zip(columns, cells, strict=True):
-            column.append(cell)
-    return table
+def _root_of(root: str | os.PathLike | None, table: Table) -> Path:
+    if root is not None:
+        return listing.folder_of(root, "root")
+    return Path.cwd() if table.folder is None else table.folder
 
 
-def _rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields the number of a row's first line and its cells; empty lines are left out."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    start = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield start, cells
-            start = reader.line_num + 1
-    except csv.Error as problem:  # such as a cell of more than 131,072 letters
-        given = f"line {start} of '{path}' ({problem})"
-        fix = "A quotation mark may have no second one."
-        raise checks.error("`table` must be a CSV file", given=given, fix=fix) from None
+class _Images:
+    """The images of a table.
+
+    Attributes:
+        paths: The file of each.
+        rows: The rows that tell about each.
+    """
+
+    def __init__(self, table: Table, pattern: str, root: Path, problems: Problems) -> None:
+        self.table, self.root, self.problems = table, root, problems
+        every = range(len(table))
+        self.names = file_names.names_of(pattern, table, every)
+        for place, name in zip(table.places, self.names, strict=True):
+            if name is None:
+                problems.add(place, "the name of the image is blank")
+        self.files = file_names.find(pattern, table, every, root, problems)
+        self.paths: list[Path] = []
+        self.rows: list[list[int]] = []
+
+    def group(self, targets: Sequence[Target], others: Sequence[str]) -> None:
+        """Brings the rows of each image together; rows that must not be more than one are problems."""
+        by_file: dict[str, list[int]] = {}
+        for row, path in enumerate(self.files):
+            if path is not None:
+                rows = by_file.setdefault(os.path.abspath(path), [])
+                self.paths += [] if rows else [path]
+                rows.append(row)
+        is_repeated = any(target.is_repeated for target in targets)
+        same = self._columns_that_agree(targets, others)
+        for rows in by_file.values():
+            for row in rows[1:]:
+                self._compare(rows[0], row, same if is_repeated else None)
+        self.rows = list(by_file.values())
+
+    def _columns_that_agree(self, targets: Sequence[Target], others: Sequence[str]) -> list[str]:
+        """Returns the columns whose cells must be equal in all rows of an image."""
+        columns = list(others)
+        for target in targets:
+            names = [target.columns] if isinstance(target.columns, str) else target.columns
+            if not target.is_repeated:
+                columns += [name for name in names if name in self.table.columns]
+        return columns
+
+    def _compare(self, first: int, row: int, same: list[str] | None) -> None:
+        place, earlier = self.table.places[row], self.table.places[first]
+        if same is None:
+            self.problems.add(place, f"the same image as in {earlier}")
+            return
+        for name in same:
+            cells = self.table.columns[name]
+            one, other = table_targets.text_of(cells[first]), table_targets.text_of(cells[row])
+            if one != other:
+                self.problems.add(place, f"{name} {other!r}, but {one!r} in {earlier}")
+
+    def drop_bad(self) -> np.ndarray:
+        """Returns the numbers of the images none of whose rows is a problem."""
+        places = self.table.places
+        whole = []
+        for image, rows in enumerate(self.rows):
+            if not any(places[row] in self.problems for row in rows):
+                whole.append(image)
+        return np.array(whole, np.int64)
 
 
-def _find_separator(text: str) -> str:
-    """Returns the separator that gives the first line the most cells; a comma where all give one."""
-    head = list(itertools.islice(filter(str.strip, text[: 2**16].splitlines()), 1))
-    counts = {}
-    for separator in SEPARATORS:
-        try:
-            counts[separator] = len(next(csv.reader(head, delimiter=separator), []))
-        except csv.Error:
-            counts[separator] = 0
-    return max(counts, key=counts.__getitem__)
+def _list(
+    images: _Images, targets: Sequence[Target], split: str | None, group: str | None
+) -> reading.Listed:
+    """Reads the labels of all images; what cannot be read is a problem of its row."""
+    table, problems = images.table, images.problems
+    labels, in_shares = {}, []
+    for target in targets:
+        labels[target.name] = table_targets.read_column(
+            target, table, images.rows, images.root, problems
+        )
+        if target.options.get("relative"):
+            in_shares.append(target.name)
+    first = [rows[0] for rows in images.rows]
+    names = [str(images.names[row]) for row in first]
+    shown = [f"{name} ({table.places[row]})" for name, row in zip(names, first, strict=True)]
+    listed = reading.Listed(
+        where=table.name,
+        paths=images.paths,
+        names=names,
+        labels=labels,
+        splits=np.array([_split_of_row(table, row, split, problems) for row in first]),
+        shown=shown,
+        groups=None if group is None else [table.columns[group][row] for row in first],
+        kinds={target.name: target.kind for target in targets},
+        in_shares=tuple(in_shares),
+        ignored={
+            target.name: target.options.get("ignored", 255)
+            for target in targets
+            if target.kind == "mask"
+        },
+    )
+    return listed.pick(images.drop_bad())
 
 
-def _check_header(names: list[str], path: Path) -> None:
-    """Raises an error unless each column has a name of its own."""
-    expected = "the first line of `table` must name each column once"
-    if not any(names):
-        raise checks.error(expected, given=f"nothing in '{path}'")
-    for name in names:
-        if names.count(name) > 1:
-            given = f"{name!r} {names.count(name)} times in '{path}'"
-            raise checks.error(expected, given=given)
+def _split_of_row(table: Table, row: int, column: str | None, problems: Problems) -> str:
+    if column is None:
+        return "train"
+    text = table_targets.text_of(table.columns[column][row])
+    found = None if text is None else listing.split_of(text)
+    if found is None:
+        known = "train, validation or test"
+        problems.add(table.places[row], f"{column} is {text!r}, not {known}")
+        return "train"
+    return found
 
 
-def _read_parquet(path: Path) -> Table:
-    pandas = optional.require("pandas", extra="tables", purpose="Reading Parquet files")
-    if not path.is_file():
-        raise checks.error("`table` must be a file that exists", given=f"'{path}'")
-    try:
-        frame = pandas.read_parquet(path)
-    except ImportError as missing:
-        raise optional.MissingExtraError(
-            'Reading Parquet files needs the package `pyarrow`. Install it with: pip install "keras-transfer[tables]".'
-        ) from missing
-    except (OSError, ValueError) as problem:
-        given = f"'{path}' ({checks.first_line(problem)})"
-        raise checks.error("`table` must be a Parquet file", given=given) from None
-    table = _of_frame(frame, name=f"'{path}'")
-    table.folder = path.parent
-    return table
-
-
-def _of_frame(frame: Any, *, name: str) -> Table:
-    names = [str(column) for column in frame.columns]
-    for column in names:
-        if names.count(column) > 1:
-            given = f"{column!r} {names.count(column)} times"
-            raise checks.error("`table` must have each column once", given=given)
-    columns = {column: frame.iloc[:, at].tolist() for at, column in enumerate(names)}
-    return Table(name, columns, [f"row {label}" for label in frame.index])
-
-
-def _of_dicts(rows: Sequence[Mapping]) -> Table:
-    """Makes a table of rows; what a row does not have is blank."""
-    names = dict.fromkeys(_names_in(rows))
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    return Table("the list of dicts", columns, [f"row {at}" for at in range(len(rows))])
-
-
-def _names_in(rows: Sequence[Mapping]) -> Iterable[str]:
-    for row in rows:
-        for name in row:
-            if not isinstance(name, str):
-                raise checks.error("columns of `table` must be named by text", given=repr(name))
-            yield name
+def _class_names(
+    targets: Sequence[Target], labels: Mapping[str, Sequence]
+) -> dict[str, Any] | None:
+    """Returns the names of classes that the user chose, and of those that are whole numbers in their order."""
+    names: dict[str, Any] = {}
+    for target in targets:
+        if "classes" in target.options:
+            names[target.name] = target.options["classes"]
+        elif target.kind == "category":
+            found = {label for label in labels[target.name] if label is not None}
+            if len(found) > 1 and all(label.isdecimal() for label in found):
+                names[target.name] = sorted(found, key=lambda label: (int(label), label))
+    return names or None
