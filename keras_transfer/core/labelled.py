@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 
-__all__ = ["are_masks", "by_task", "check_ids", "known", "of_task", "rows"]
+__all__ = ["are_masks", "by_task", "check_ids", "known", "of_task", "rows", "sample"]
 
 
 def rows(weights: Any) -> np.ndarray:
@@ -34,8 +34,18 @@ def known(targets: Any, weights: Any) -> Any:
     if weights is None:
         return targets
     # Columns of files can be indexed without being read.
-    columns = targets if hasattr(targets, "readers") else np.asarray(targets)
+    columns = targets if hasattr(targets, "some_rows") else np.asarray(targets)
     return columns[rows(weights)]
+
+
+def sample(targets: Any, most: int = 256) -> Any:
+    """Returns the targets of one task, or some of them where they are files: those were checked when they were listed.
+
+    Example:
+        >>> sample([5, 0, 7])
+        [5, 0, 7]
+    """
+    return targets.some_rows(most) if hasattr(targets, "some_rows") else targets
 
 
 def check_ids(ids: np.ndarray, classes: int, *, expected: str, fix: str) -> None:

@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks
+from keras_transfer.data.targets import columns
+from keras_transfer.data.targets import masks as mask_labels
 from keras_transfer.metrics import segmentation as scoring
 from keras_transfer.pages import document, overlays
 from keras_transfer.tasks import base, class_scores, dense, naming
@@ -105,9 +107,9 @@ class Segmentation(dense.DenseTask):
         """Returns the sum of the chosen losses; weights that come from the training data are of its pixels."""
         weights = self.class_weights
         if isinstance(weights, str) and targets is not None:
-            pixels = np.zeros(self.units, "int64")
-            for mask in self.encode(targets):  # one at a time: the counts are as large as the masks
-                pixels += np.bincount(mask.ravel(), minlength=256)[: self.units]
+            is_files = isinstance(targets, columns.FileColumn)  # counted when they were checked
+            counted = targets if is_files else self.encode(targets)
+            pixels = mask_labels.pixels_of(counted, self.units).sum(axis=0)
             weights = losses.WEIGHTS[weights](pixels).tolist()
         return losses.SegmentationLoss(
             self.chosen_loss, class_weights=weights, ignored=self.ignored

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt
 from keras_transfer.data.changes import augment
+from keras_transfer.data.targets import columns
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
 from keras_transfer.training import label_fit
@@ -60,11 +61,11 @@ class Inputs(adapt.Splits):
             if self.weights is not None:
                 arrays += keras.tree.flatten(self.weights)
             hashed = hashlib.sha256()
-            for array in map(np.asarray, arrays):
-                is_large = (
-                    array.ndim > 2
-                )  # masks and boxes: their text would be a hundred times as long
-                hashed.update(array.tobytes() if is_large else repr(array.tolist()).encode())
+            for array in arrays:
+                # Of masks and boxes the text would be a hundred times as long.
+                is_large = np.ndim(array) > 2
+                text = "" if is_large else repr(np.asarray(array).tolist())
+                hashed.update(columns.content(array) if is_large else text.encode())
             values = hashed.hexdigest()
         return [self.digest, *self.order, self.known_steps, values, repr(self.plain.element_spec)]
 
@@ -149,7 +150,7 @@ def check(model: keras.Model, given: Inputs) -> Inputs:
 def _check_encoded(task: Any, targets: Any, name: str) -> None:
     """Raises an error where a task cannot learn from its targets; of several tasks it says which."""
     try:
-        task.encode(targets)
+        task.encode(labelled.sample(targets))
     except checks.InputError as wrong:
         if not name:
             raise

@@ -25,8 +25,6 @@ TOGETHER = 16  # files that a thread reads before it takes the next ones
 class Reader(Protocol):
     """How a file becomes a target.
 
-    One that can read with TensorFlow operations has `load(path)`, too, which the pipeline calls.
-
     Attributes:
         shape: Of one target.
         dtype: Of the targets.
@@ -115,6 +113,11 @@ class FileColumn:
         values = self.load(np.arange(len(self)))
         return values if dtype is None else values.astype(dtype, copy=False)
 
+    def some_rows(self, most: int) -> np.ndarray:
+        """Returns at most so many of the targets, evenly spread."""
+        rows = np.linspace(0, len(self) - 1, min(most, len(self))).astype(int)
+        return self.load(rows)
+
     def load(self, index: np.ndarray) -> np.ndarray:
         """Returns the targets of some rows: one for a single index, else one on each row."""
         if np.ndim(index) == 0:
@@ -146,30 +149,12 @@ class FileColumn:
                 rows = tf.constant(self.rows)
             return lambda index: tf.gather(kept, tf.gather(rows, index))
 
-        if len(self.readers) == 1 and hasattr(self.readers[0], "load"):
-            return self._gather_in_graph(self.readers[0].load)
-
         def load(index: tf.Tensor) -> tf.Tensor:
             # Pillow decodes outside of Python's lock, so `map` reads several files at a time.
             values = tf.numpy_function(self.load, [index], self.dtype)
             return tf.ensure_shape(values, [*index.shape, *self.shape[1:]])
 
         return load
-
-    def _gather_in_graph(self, load: Callable[[tf.Tensor], tf.Tensor]) -> Callable:
-        """Returns a function from one index or several to targets that a reader loads with TensorFlow operations."""
-        with tf.device("CPU:0"):
-            paths = tf.constant(self.files)
-
-        def load_all(index: tf.Tensor) -> tf.Tensor:
-            chosen = tf.gather(paths, index)
-            if chosen.shape.rank == 0:
-                return load(chosen)
-            return tf.map_fn(
-                load, chosen, fn_output_signature=tf.TensorSpec(self.shape[1:], self.dtype)
-            )
-
-        return load_all
 
     def digest(self) -> str:
         """Returns a hash of what all files hold, the same whether they are kept or not."""

@@ -9,7 +9,7 @@ float32 and are resized by the nearest pixel, since a mean of two depths is the 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any  # a user's labels may hold anything
 
 import numpy as np
@@ -18,7 +18,6 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.data.sources import decoding
 from keras_transfer.data.targets import arrays, columns, pictures
-from keras_transfer.machine import streams
 from keras_transfer.storage import images, planes
 
 __all__ = [
@@ -177,28 +176,10 @@ class PictureReader:
 
     def read(self, content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the picture in a file's content."""
-        try:
-            pixels = images.decode(tf.constant(content), channels=self.shape[-1])
-        except tf.errors.OpError as problem:
-            raise planes.UnreadableError(images.reason(problem)) from None
-        return images.resize(pixels, self.shape[:2]).numpy()
-
-    @property
-    def load(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Reads the file of a path, with TensorFlow operations."""
-        height, width, channels = self.shape
-
-        @streams.plain
-        def load(path: tf.Tensor) -> tf.Tensor:
-            return tf.cond(
-                path == "",
-                lambda: tf.zeros(self.shape, tf.uint8),
-                lambda: tf.ensure_shape(
-                    images.load(path, (height, width), channels=channels), self.shape
-                ),
-            )
-
-        return load
+        decoded = decoding.decode_contents([content], self.shape[:2], channels=self.shape[-1])
+        if decoded.failures:
+            raise planes.UnreadableError(decoded.failures[0])
+        return decoded.pixels[0]
 
 
 @dataclasses.dataclass(frozen=True)
