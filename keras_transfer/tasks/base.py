@@ -23,8 +23,8 @@ class Task:
     A subclass must have `kind`, `units`, `activate`, `loss`, `metrics`, `encode`, `decode` and `measure`; to be a row
     of `TASKS` also `example`. All else has a default: no mistakes are shown, the report has the numbers of `measure`
     only and compares them with nothing (`baseline`), the loss says which epoch is best, the head is trained in epochs,
-    not solved (`link`), and random changes of images are refused, since answers are taken to have places in them
-    (`moves_with_image`).
+    not solved (`link`), and answers are taken to have places in the image (`moves_with_image`): its random changes need
+    targets that can be moved with it.
 
     The constructor checks and stores, and `get_config` returns what it takes: the task is saved inside the model, so
     register the class with `keras.saving.register_keras_serializable`. `kt.testing.check_task` runs the checks that the
@@ -71,7 +71,7 @@ class Task:
     """Share of a target that training spreads over all classes."""
 
     moves_with_image = True
-    """Whether a flip or a crop would have to change the targets too; False where they hold for the whole image."""
+    """Whether a flip or a crop must change the targets, too (boxes, masks, pictures), not only the image."""
 
     link: str | None = None
     """How a linear head becomes the answer, "softmax", "sigmoid" or "identity"; such a head can be solved for."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import keras
 
@@ -13,7 +13,7 @@ from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 
-__all__ = ["apply", "choose", "make_smoother"]
+__all__ = ["apply", "choose", "classes_of", "make_smoother"]
 
 
 def choose(asked: object, model: keras.Model) -> augment.Augment | None:
@@ -29,12 +29,6 @@ def choose(asked: object, model: keras.Model) -> augment.Augment | None:
     if asked is None:
         return None
     changes = augment.Augment.of(asked)
-    for name, layer in marks.outputs(model).items():
-        if layer.task.moves_with_image:
-            raise checks.error(
-                "`augment` must be None where answers have places in the image",
-                given=f"{name!r}, which is {layer.task.kind}",
-            )
     if changes.softens and marks.outputs(model) and not _takes_shares(model):
         raise checks.error(
             "the model's loss and metrics must take shares of classes where labels are mixed or smoothed",
@@ -47,17 +41,38 @@ def choose(asked: object, model: keras.Model) -> augment.Augment | None:
 def apply(
     changes: augment.Augment | None, model: keras.Model, given: inputs.Inputs, *, seed: int | None
 ) -> inputs.Inputs:
-    """Returns the data whose training batches have the changes."""
+    """Returns the data whose training batches have the changes.
+
+    Raises:
+        InputError: If answers have places in the image, and targets no form that can be moved with it.
+    """
     if changes is None:
         return given
     passes = augment.Passes()
+    moving = _moving(model, given)
+    classes = classes_of(model, given)
     train = changes.apply(
-        given.train, seed=seed or 0, passes=passes, classes=_classes(model, given)
+        given.train, seed=seed or 0, passes=passes, classes=classes, moving=moving
     )
     passes_of_both = (*given.passes, passes)
     return dataclasses.replace(
-        given, train=train, original=given.train, changes=changes, passes=passes_of_both
+        given,
+        train=train,
+        original=given.train,
+        changes=changes,
+        moving=moving,
+        passes=passes_of_both,
     )
+
+
+def _moving(model: keras.Model, given: inputs.Inputs) -> Collection[str] | None:
+    """Returns the names of the targets that move with the images; None where the model has no tasks that say so."""
+    tasks = {name: layer.task for name, layer in marks.outputs(model).items()}
+    if not tasks:
+        return None
+    if isinstance(given.train.element_spec[1], Mapping):
+        return tuple(name for name, task in tasks.items() if task.moves_with_image)
+    return ("",) if any(task.moves_with_image for task in tasks.values()) else ()
 
 
 def _takes_shares(model: keras.Model) -> bool:
@@ -84,13 +99,13 @@ def make_smoother(model: keras.Model, given: inputs.Inputs) -> Callable[[object]
     """Returns what smooths the targets of a batch as the data's changes do; None where they do not."""
     share = getattr(given.changes, "label_smoothing", 0.0)
     return (
-        functools.partial(blending.smoothed, classes=_classes(model, given), share=share)
+        functools.partial(blending.smoothed, classes=classes_of(model, given), share=share)
         if share
         else None
     )
 
 
-def _classes(model: keras.Model, given: inputs.Inputs) -> object:
+def classes_of(model: keras.Model, given: inputs.Inputs) -> object:
     """Returns the number of classes, or by task where targets are a dict."""
     counts = _class_counts(model)
     if isinstance(given.plain.element_spec[1], Mapping):

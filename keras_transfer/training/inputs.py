@@ -1,7 +1,7 @@
 """What `fine_tune` takes as data, checked against the model before training starts."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,7 @@ class Inputs(adapt.Splits):
         passes: Counters of the passes over the training data, each with a settable `next`.
         changes: The random changes of `train`, a `kt.data.Augment`, or None.
         original: The training data without these changes; None if there are none.
+        moving: The names of targets that move with the images, as for `Augment.apply`.
     """
 
     train: tf.data.Dataset
@@ -46,6 +47,7 @@ class Inputs(adapt.Splits):
     passes: tuple = ()
     changes: augment.Augment | None = None
     original: tf.data.Dataset | None = None
+    moving: Collection[str] | None = None
 
     @property
     def plain(self) -> tf.data.Dataset:

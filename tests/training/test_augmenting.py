@@ -106,12 +106,13 @@ def test_bad_arguments():
             kt.fine_tune(model, data, epochs=(1, 1), augment=wrong, verbose=0)
 
 
-def test_targets_with_places_are_not_augmented():
+def test_targets_with_places_must_have_a_form_that_can_be_moved():
     class Corner(kt.tasks.Regression):
         moves_with_image = True
 
-    with pytest.raises(checks.InputError, match="must be None where answers have places"):
-        augmenting.choose("light", model_of(Corner()))
+    model = model_of(Corner())
+    with pytest.raises(checks.InputError, match="must be boxes .* Set `augment=None`"):
+        kt.fine_tune(model, arrays(COLOURED), epochs=(1, 1), augment="light", verbose=0)
 
 
 def test_numbers_are_mixed_with_metrics_of_keras():

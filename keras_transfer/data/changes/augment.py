@@ -6,20 +6,29 @@ One more change is a field of `Augment`, a row of `CHECKS` and a row of a table 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data.changes import blending, colours, draws, warping
+from keras_transfer.data.changes import (
+    blending,
+    colours,
+    draws,
+    mixing,
+    places,
+    policies,
+    warping,
+)
 from keras_transfer.machine import streams
 
 __all__ = ["PRESETS", "Augment", "Passes", "numbered"]
 
 PRESETS = {
     "light": {"flip": True, "crop": 0.85, "colour": 0.1},
+    "medium": {"flip": True, "rotation": 0.02, "crop": 0.7, "colour": 0.2, "grey": 0.05},
     "strong": {
         "flip": True,
         "rotation": 0.04,
@@ -29,6 +38,8 @@ PRESETS = {
         "erase": 0.25,
     },
 }
+
+GREY = 128.0  # beyond the edges where mirrored objects would have no boxes
 
 
 class Passes:
@@ -78,6 +89,8 @@ CHECKS: dict[str, Callable[..., Any]] = {
     "colour": checks.share,
     "grey": _at_most_one,
     "erase": _at_most_one,
+    "randaugment": functools.partial(checks.integer, minimum=0),
+    "mosaic": _at_most_one,
     "mixup": functools.partial(checks.number, minimum=0.0),
     "cutmix": functools.partial(checks.number, minimum=0.0),
     "label_smoothing": checks.share,
@@ -91,6 +104,10 @@ class Augment:
     It lives in the data, so validation data and exported models never see it. All changes of places are one bilinear
     resampling, mirrored beyond the edges, and all changes of colours one pass. Every image has draws of its own.
 
+    Boxes, masks and target pictures move with the picture. A box becomes the upright box around it, cut off at the
+    edges; one of which less than a tenth is seen is ignored in training, one that is out of sight is gone. A mirrored
+    object would have no box: where there are boxes, pictures are grey beyond the edges (128), masks 255 and depths 0.
+
     Args:
         flip: Left and right half of the time (True), or top and bottom ("vertical"), or each ("both").
         rotation: Share of a full turn, either way: 0.1 is up to 36 degrees.
@@ -99,11 +116,14 @@ class Augment:
         crop: The smallest window, as a share of the sides; the window is enlarged to the full size.
         colour: 0.2 multiplies brightness, contrast and saturation by 0.8 to 1.2 each.
         grey: Probability that an image loses its colours.
-        erase: Probability that a box of an image gets one random colour, 2 % to 40 % of the area.
+        erase: Probability that a patch of an image gets one random colour, 2 % to 40 % of the area, 255 in masks.
+        randaugment: How many changes of RandAugment (Cubuk et al. 2020) each image gets, of fourteen: turns, slants,
+            shifts, colours, tables of values, sharpness; each as strong as is drawn. 2 is common.
+        mosaic: Probability that a batch has four pictures in each one. Of class ids it makes distributions by area.
         mixup: Alpha of MixUp (Zhang et al. 2018), which blends each example with another one, targets too: class ids
-            become distributions, numbers are interpolated. 0.2 is common.
-        cutmix: Alpha of CutMix (Yun et al. 2019), which puts a box of another picture in, and mixes targets by area.
-            1 is common. With both, each batch has one of them, at equal odds.
+            become distributions, numbers are interpolated, boxes are those of both. Not for masks. 0.2 is common.
+        cutmix: Alpha of CutMix (Yun et al. 2019), which puts a patch of another picture in, and mixes targets by area.
+            1 is common. Batches that are no mosaics have one of MixUp and CutMix, at equal odds.
         label_smoothing: Share of the target that is spread over all classes: class ids become distributions, in the
             training data only, so the loss on validation data stays what it was.
 
@@ -120,6 +140,8 @@ class Augment:
     colour: float = 0.0
     grey: float = 0.0
     erase: float = 0.0
+    randaugment: int = 0
+    mosaic: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     label_smoothing: float = 0.0
@@ -130,7 +152,7 @@ class Augment:
 
     @classmethod
     def of(cls, value: object) -> "Augment":
-        """The one meant by a preset's name ("light", "strong"), by what `get_config` returned, or by itself.
+        """The one meant by a preset's name ("light", "medium", "strong"), by what `get_config` returned, or by itself.
 
         Example:
             >>> Augment.of("light")
@@ -160,7 +182,7 @@ class Augment:
     @property
     def mixes(self) -> bool:
         """Whether examples are mixed with others."""
-        return bool(self.mixup or self.cutmix)
+        return bool(self.mosaic or self.mixup or self.cutmix)
 
     @property
     def pictures(self) -> bool:
@@ -179,6 +201,7 @@ class Augment:
         seed: int,
         passes: Passes | None = None,
         classes: object = None,
+        moving: Collection[str] | None = None,
     ) -> tf.data.Dataset:
         """Changes the batches of a data set, others in every pass.
 
@@ -190,41 +213,25 @@ class Augment:
                 channels)` with values 0..255.
             seed: Equal seeds give equal pictures.
             passes: Counts the passes; None counts from 0 by itself.
-            classes: For `mixup`, `cutmix` and `label_smoothing`, where targets are class ids: the number of classes,
-                or a dict where targets are a dict. Such targets become distributions, `(b, classes)`.
+            classes: For mixed or smoothed targets that are class ids: the number of classes, or a dict where targets
+                are a dict. Such targets become distributions, `(b, classes)`.
+            moving: The names of targets, in a dict, that have places in the picture; () for none. By default those in
+                the form of boxes `(b, boxes, 6)`, masks `(b, height, width)` or pictures.
 
         Returns:
-            Batches of the same form, images in float32.
+            Batches of the same form, images in float32. Mixtures have room for more boxes.
 
         Example:
             >>> images = tf.data.Dataset.from_tensors((tf.zeros((4, 8, 8, 3)), tf.constant([0, 1, 0, 1])))
             >>> Augment(mixup=0.2).apply(images, seed=0, classes=2).element_spec[1].shape
             TensorShape([4, 2])
         """
-        seed = checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
-        spec = dataset.element_spec
-        if not isinstance(spec, tuple) or len(spec) not in (2, 3):
-            raise checks.error(
-                "`dataset` must give (images, targets) or (images, targets, weights)",
-                given=type(spec).__name__,
-            )
-        _check_images(spec[0])
-        if self.softens:
-            blending.check_targets(spec[1], classes)
         passes = Passes() if passes is None else passes
+        kinds = self._check(dataset.element_spec, seed, classes, moving)
 
         @streams.plain
         def changed(number: tf.Tensor, place: tf.Tensor, element: tuple) -> tuple:
-            key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
-            key = tf.random.experimental.stateless_fold_in(key, place)
-            batch = (self.images(element[0], key), *element[1:])
-            if self.mixes:
-                batch = self._mixed(*batch, key=key, classes=classes)
-            if self.label_smoothing:
-                images, targets, *weights = batch
-                targets = blending.smoothed(targets, classes, self.label_smoothing)
-                batch = (images, targets, *weights)
-            return batch
+            return self._batch(element, _key(seed, number, place), kinds, classes)
 
         result = tf.data.Dataset.zip((numbered(passes), tf.data.Dataset.counter(), dataset)).map(
             changed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -232,6 +239,40 @@ class Augment:
         if dataset.cardinality() >= 0:
             result = result.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))
         return result.prefetch(tf.data.AUTOTUNE)
+
+    @streams.plain
+    def batch(
+        self,
+        element: tuple,
+        *,
+        seed: int,
+        number: int = 0,
+        place: int = 0,
+        classes: object = None,
+        moving: Collection[str] | None = None,
+    ) -> tuple:
+        """Changes one batch as `apply` changes that at a place in a pass.
+
+        Args:
+            element: `(images, targets)` or `(images, targets, weights)`.
+            seed: As for `apply`.
+            number: Of the pass, from 0.
+            place: Of the batch in the pass, from 0.
+            classes: As for `apply`.
+            moving: As for `apply`.
+
+        Returns:
+            The same, images in float32.
+
+        Example:
+            >>> images, ages = Augment(flip=True).batch((tf.ones((2, 4, 4, 3)), tf.constant([3.0, 5.0])), seed=0)
+            >>> images.shape
+            TensorShape([2, 4, 4, 3])
+        """
+        element = tf.nest.map_structure(tf.convert_to_tensor, element)
+        spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, element)
+        kinds = self._check(spec, seed, classes, moving)
+        return self._batch(element, _key(seed, number, place), kinds, classes)
 
     @streams.plain
     def images(self, images: tf.Tensor, seed: object, *, jit: bool = False) -> tf.Tensor:
@@ -251,61 +292,111 @@ class Augment:
         """
         images = tf.cast(images, tf.float32)
         _check_images(images)
-        wanted, size = self.changes, tf.shape(images)[1:3]
         numbers = draws.Draws(seed, tf.shape(images)[0])
+        return self._changed(images, (), {}, numbers, jit=jit)[0]
 
-        moves = [name for name in draws.GEOMETRY if name in wanted]
-        if moves:
-            matrices = [draws.GEOMETRY[name](wanted[name], numbers, size) for name in moves]
-            is_inside = set(moves) <= draws.INSIDE
-            matrix = functools.reduce(tf.matmul, matrices)
-            images = warping.warp(images, matrix, inside=is_inside, jit=jit)
+    def _check(
+        self, spec: Any, seed: int, classes: object, moving: Collection[str] | None
+    ) -> places.Kinds:
+        """Checks the spec of a batch, and returns the kinds of the targets that move."""
+        checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
+        if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+            raise checks.error(
+                "`dataset` must give (images, targets) or (images, targets, weights)",
+                given=type(spec).__name__,
+            )
+        _check_images(spec[0])
+        kinds = places.find(spec[1], moving)
+        places.check_sizes(spec[1], kinds, spec[0])
+        if self.softens:
+            places.check_mixing(kinds, mixup=self.mixup)
+            blending.check_targets(spec[1], classes, moving=kinds)
+        return kinds
+
+    def _batch(self, element: tuple, key: tf.Tensor, kinds: places.Kinds, classes: object) -> tuple:
+        """Changes and mixes one batch of images, targets and maybe weights."""
+        images, targets, *weights = element
+        numbers = draws.Draws(key, tf.shape(images)[0])
+        images, targets = self._changed(images, targets, kinds, numbers)
+        if self.mixes:
+            batch = mixing.Batch(images, targets, *weights, kinds=kinds, classes=classes)
+            asked = {"mosaic": self.mosaic, "mixup": self.mixup, "cutmix": self.cutmix}
+            images, targets, *weights = mixing.mix(batch, numbers, **asked)
+        if self.label_smoothing:
+            targets = blending.smoothed(targets, classes, self.label_smoothing)
+        return images, targets, *weights
+
+    def _changed(
+        self,
+        images: tf.Tensor,
+        targets: Any,
+        kinds: places.Kinds,
+        numbers: draws.Draws,
+        *,
+        jit: bool = False,
+    ) -> tuple[tf.Tensor, Any]:
+        """Changes the images of a batch one by one, and the targets that move with them."""
+        images = tf.cast(images, tf.float32)
+        size = tf.shape(images)[1:3]
+        policy = []
+        if self.randaugment:
+            key = numbers.key("randaugment")
+            policy = policies.draw(self.randaugment, numbers.count, seed=key)
+
+        how = self._move(numbers, size, policy, has_boxes=places.have_boxes(kinds))
+        if how is not None:
+            images = warping.warp(images, how.matrices, upright=how.upright, fill=how.fill, jit=jit)
+            targets = places.change(targets, kinds, lambda kind, values: kind.move(values, how))
 
         steps = []
         for name in draws.COLOUR:
-            if name in wanted:
-                steps += draws.COLOUR[name](wanted[name], numbers)
+            if name in self.changes:
+                steps += draws.COLOUR[name](self.changes[name], numbers)
         if steps:
             images = colours.recolour(images, steps)
-        return draws.erase(images, self.erase, numbers) if self.erase else images
+        if policy:
+            images = policies.retouch(images, policy)
+        if not self.erase:
+            return images, targets
+
+        hidden = draws.erasures(self.erase, numbers, size)
+        images = draws.erase(images, hidden, numbers)
+        return images, places.change(
+            targets, kinds, lambda kind, values: kind.cover(values, hidden)
+        )
+
+    def _move(
+        self, numbers: draws.Draws, size: tf.Tensor, policy: list, *, has_boxes: bool
+    ) -> warping.Move | None:
+        """Draws how the images move; None where they stay."""
+        moves = [name for name in draws.GEOMETRY if name in self.changes]
+        matrices = [draws.GEOMETRY[name](self.changes[name], numbers, size) for name in moves]
+        if policy:
+            matrices.append(policies.matrices(policy, size))
+        if not matrices:
+            return None
+        quick = draws.UPRIGHT if has_boxes else draws.INSIDE
+        return warping.Move(
+            matrices=functools.reduce(tf.matmul, matrices),
+            size=size,
+            upright=set(moves) <= quick and not policy,
+            fill=GREY if has_boxes else None,
+        )
 
     def get_config(self) -> dict:
         """Plain values, for `Augment(**config)`."""
         return dataclasses.asdict(self)
 
-    def _mixed(
-        self,
-        images: tf.Tensor,
-        targets: object,
-        weights: object = None,
-        *,
-        key: tf.Tensor,
-        classes: object,
-    ) -> tuple:
-        numbers = draws.Draws(key, tf.shape(images)[0])
-        partners = tf.random.experimental.stateless_shuffle(
-            tf.range(numbers.count), numbers.key("partners")
-        )
-
-        def mixup() -> tuple[tf.Tensor, tf.Tensor]:
-            shares = blending.beta(self.mixup, numbers.count, seed=numbers.key("mixup"))
-            return blending.mixup(images, partners, shares), shares
-
-        def cutmix() -> tuple[tf.Tensor, tf.Tensor]:
-            shares = blending.beta(self.cutmix, numbers.count, seed=numbers.key("cutmix"))
-            centres = tf.random.stateless_uniform((numbers.count, 2), numbers.key("cutmix centres"))
-            return blending.cutmix(images, partners, shares, centres)
-
-        if self.mixup and self.cutmix:
-            is_mixup = tf.random.stateless_uniform((), numbers.key("mix")) < 0.5
-            images, shares = tf.cond(is_mixup, mixup, cutmix)
-        else:
-            images, shares = mixup() if self.mixup else cutmix()
-        targets, mixed = blending.mix_targets(targets, weights, partners, shares, classes=classes)
-        return (images, targets) if weights is None else (images, targets, mixed)
-
     def __repr__(self) -> str:
         return f"Augment({', '.join(f'{name}={value!r}' for name, value in self.changes.items())})"
+
+
+def _key(seed: int, number: object, place: object) -> tf.Tensor:
+    """The seed of all draws of a batch."""
+    key = tf.constant([seed, 0], tf.int64)
+    for part in (number, place):
+        key = tf.random.experimental.stateless_fold_in(key, tf.cast(part, tf.int64))
+    return key
 
 
 def _check_images(images: tf.Tensor | tf.TensorSpec) -> None:

@@ -5,14 +5,21 @@ of one into the other. The share that stays is drawn from Beta(alpha, alpha) for
 of the batch, so a few examples stay as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 
-__all__ = ["beta", "boxes", "check_targets", "cutmix", "mix_targets", "mixup", "paste", "smoothed"]
+__all__ = [
+    "Parts", "beta", "check_targets", "cuts", "kept", "mix_targets", "mix_weights", "mixup", "pair", "paste",
+    "patches", "smoothed",
+]  # fmt: skip
+
+# What a mixture is made of: indices of examples, one a mixture, and how much of each mixture they are. The indices may
+# be None, for the examples themselves.
+Parts = Sequence[tuple[tf.Tensor | None, tf.Tensor]]
 
 
 def beta(alpha: float, count: tf.Tensor, *, seed: tf.Tensor) -> tf.Tensor:
@@ -45,35 +52,46 @@ def mixup(images: tf.Tensor, partners: tf.Tensor, shares: tf.Tensor) -> tf.Tenso
     return own * images + (1.0 - own) * tf.gather(images, partners)
 
 
-def cutmix(
-    images: tf.Tensor, partners: tf.Tensor, shares: tf.Tensor, centres: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Puts a box of its partner into each image.
-
-    Args:
-        images: `(b, height, width, channels)`.
-        partners: The index of each one's partner.
-        shares: How much of its area each image should keep.
-        centres: Of the boxes, `(b, 2)` in [0, 1).
-
-    Returns:
-        The images, and how much of their area they did keep: boxes have whole pixels and end at the edges.
+def pair(partners: tf.Tensor, shares: tf.Tensor) -> Parts:
+    """Returns the parts of mixtures of two: `shares` of each example itself, and the rest of its partner.
 
     Example:
-        >>> cutmix(tf.reshape([0.0, 9.0], (2, 1, 1, 1)), [1, 0], tf.zeros(2), tf.zeros((2, 2)))[1].numpy().tolist()
-        [0.0, 0.0]
+        >>> [amounts.numpy().tolist() for _, amounts in pair([1, 0], tf.constant([0.75, 0.5]))]
+        [[0.75, 0.5], [0.25, 0.5]]
+    """
+    return [(None, shares), (partners, 1.0 - shares)]
+
+
+def kept(found: tf.Tensor, *, size: tf.Tensor) -> tf.Tensor:
+    """Returns the share of each picture that lies outside its patch.
+
+    Example:
+        >>> kept(tf.constant([[0, 0, 2, 4]]), size=(4, 4)).numpy().tolist()
+        [0.5]
+    """
+    top, left, bottom, right = tf.unstack(tf.cast(found, tf.float32), axis=-1)
+    area = tf.cast(tf.reduce_prod(size), tf.float32)
+    return 1.0 - (bottom - top) * (right - left) / area
+
+
+def cuts(shares: tf.Tensor, centres: tf.Tensor, *, size: tf.Tensor) -> tf.Tensor:
+    """Patches for CutMix, of the shape of the pictures.
+
+    Args:
+        shares: How much of its area each picture should keep.
+        centres: As for `patches`.
+        size: As for `patches`.
+
+    Example:
+        >>> cuts(tf.constant([0.75]), tf.constant([[0.5, 0.5]]), size=(8, 8)).numpy().tolist()
+        [[2, 2, 6, 6]]
     """
     side = tf.sqrt(1.0 - shares)
-    found = boxes(tf.stack([side, side], axis=-1), centres, size=tf.shape(images)[1:3])
-    top, left, bottom, right = tf.unstack(tf.cast(found, tf.float32), axis=-1)
-    area = tf.cast(tf.reduce_prod(tf.shape(images)[1:3]), tf.float32)
-    return paste(images, tf.gather(images, partners), found), 1.0 - (bottom - top) * (
-        right - left
-    ) / area
+    return patches(tf.stack([side, side], axis=-1), centres, size=size)
 
 
-def boxes(sides: tf.Tensor, centres: tf.Tensor, *, size: tf.Tensor) -> tf.Tensor:
-    """Boxes in whole pixels, cut off at the edges: `(b, 4)` as top, left, bottom, right, the last two exclusive.
+def patches(sides: tf.Tensor, centres: tf.Tensor, *, size: tf.Tensor) -> tf.Tensor:
+    """Patches in whole pixels, cut off at the edges: `(b, 4)` as top, left, bottom, right, the last two exclusive.
 
     Args:
         sides: Height and width as shares of the image's, `(b, 2)`.
@@ -81,7 +99,7 @@ def boxes(sides: tf.Tensor, centres: tf.Tensor, *, size: tf.Tensor) -> tf.Tensor
         size: Height and width of the images.
 
     Example:
-        >>> boxes(tf.constant([[0.5, 0.5]]), tf.constant([[0.0, 0.5]]), size=(8, 8)).numpy().tolist()
+        >>> patches(tf.constant([[0.5, 0.5]]), tf.constant([[0.0, 0.5]]), size=(8, 8)).numpy().tolist()
         [[0, 2, 2, 6]]
     """
     size = tf.convert_to_tensor(size)
@@ -91,12 +109,12 @@ def boxes(sides: tf.Tensor, centres: tf.Tensor, *, size: tf.Tensor) -> tf.Tensor
 
 
 def paste(images: tf.Tensor, others: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-    """The images, with the others inside the boxes.
+    """The images, with the others inside the patches.
 
     Args:
         images: `(b, height, width, channels)`.
         others: Of the same shape, or one pixel each, `(b, 1, 1, channels)`.
-        found: From `boxes`.
+        found: From `patches`.
 
     Example:
         >>> paste(tf.zeros((1, 1, 3, 1)), tf.ones((1, 1, 3, 1)), [[0, 0, 1, 2]]).numpy().ravel().tolist()
@@ -116,8 +134,13 @@ def paste(images: tf.Tensor, others: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.where(inside, lines, own), tf.shape(images))
 
 
-def check_targets(targets: Any, classes: Any) -> None:
-    """Checks, from a data set's `element_spec`, that targets can be mixed; `classes` as for `mix_targets`.
+def check_targets(targets: Any, classes: Any, *, moving: Collection[str] = ()) -> None:
+    """Checks, from a data set's `element_spec`, that targets can be mixed.
+
+    Args:
+        targets: The specs, one or a dict.
+        classes: As for `mix_targets`; a dict where targets are.
+        moving: The names of targets with places in the picture, which are mixed as it is; one target has the name "".
 
     Example:
         >>> check_targets(tf.TensorSpec((None,), tf.int64), 3)
@@ -134,8 +157,10 @@ def check_targets(targets: Any, classes: Any) -> None:
         raise checks.error(
             f"`classes` must have names among {', '.join(map(repr, targets))}", given=repr(name)
         )
-    for name, spec in targets.items() if named else [("", targets)]:
-        count = (classes or {}).get(name) if named else classes
+    for name, spec in labelled.by_task(targets).items():
+        if name in moving:
+            continue
+        count = labelled.of_task(classes, name)
         if count is not None:
             checks.integer(count, name="classes", minimum=2)
         shown = f"target {name!r}" if named else "targets"
@@ -155,78 +180,84 @@ def check_targets(targets: Any, classes: Any) -> None:
 
 
 def mix_targets(
-    targets: Any,
-    weights: Any,
-    partners: tf.Tensor,
-    shares: tf.Tensor,
+    targets: tf.Tensor,
+    weights: tf.Tensor | None,
+    parts: Parts,
     *,
-    classes: Any = None,
-) -> tuple[object, object]:
-    """Mixes the targets of a batch as its images were.
+    classes: int | None = None,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Mixes one target of the examples of a batch as their images were.
 
-    A target becomes the mean of the two, an example's weight the mean of the two weights. Both count with their share
+    A target becomes the mean of its parts', an example's weight the mean of their weights. All count with their amount
     and the targets with their weight, too: a missing label (weight 0) adds nothing, and a cross-entropy of the mixture
     is the same mixture of cross-entropies.
 
     Args:
         targets: Class ids `(b,)` or `(b, 1)`, which become distributions `(b, classes)`; or distributions; or numbers,
-            which are interpolated; or a dict of these.
-        weights: None, a weight an example, or a dict of these.
-        partners: The index of each one's partner.
-        shares: How much of itself each example keeps.
-        classes: The number of classes where targets are class ids; a dict where targets are.
+            which are interpolated.
+        weights: None, or a weight an example.
+        parts: What the mixtures are made of.
+        classes: The number of classes where targets are class ids.
 
     Returns:
         Targets and weights.
 
     Example:
-        >>> mix_targets(tf.constant([0, 1]), None, [1, 0], tf.constant([0.75, 0.5]), classes=2)[0].numpy().tolist()
+        >>> parts = pair([1, 0], tf.constant([0.75, 0.5]))
+        >>> mix_targets(tf.constant([0, 1]), None, parts, classes=2)[0].numpy().tolist()
         [[0.75, 0.25], [0.5, 0.5]]
     """
-    if not isinstance(targets, Mapping):
-        return _mixed(targets, weights, partners, shares, classes)
-    own = weights if isinstance(weights, Mapping) else dict.fromkeys(targets, weights)
-    pairs = {
-        name: _mixed(values, own.get(name), partners, shares, (classes or {}).get(name))
-        for name, values in targets.items()
-    }
-    mixed = {name: pair[0] for name, pair in pairs.items()}
-    if isinstance(weights, Mapping):
-        return mixed, {name: pairs[name][1] for name in weights}
-    return mixed, next(iter(pairs.values()))[1]  # one weight for all targets: the same for each
-
-
-def _mixed(
-    targets: tf.Tensor,
-    weights: tf.Tensor | None,
-    partners: tf.Tensor,
-    shares: tf.Tensor,
-    classes: int | None,
-) -> tuple[tf.Tensor, tf.Tensor | None]:
     values = _soft(targets, classes)
-    given = (
-        tf.ones_like(shares) if weights is None else tf.reshape(tf.cast(weights, tf.float32), (-1,))
-    )
-    parts = [shares * given, (1.0 - shares) * tf.gather(given, partners)]
-    mixed = tf.add_n(parts)
-
-    def part(amounts: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        amounts = tf.reshape(
-            tf.math.divide_no_nan(amounts, mixed), (-1, *(1 for _ in values.shape[1:]))
-        )
+    given = tf.ones_like(parts[0][1])
+    if weights is not None:
+        given = tf.reshape(tf.cast(weights, tf.float32), (-1,))
+    amounts = [amount * _chosen(given, examples) for examples, amount in parts]
+    total = tf.add_n(amounts)
+    inner = [1] * (values.shape.rank - 1)
+    rows = []
+    for (examples, _), amount in zip(parts, amounts, strict=True):
+        share = tf.reshape(tf.math.divide_no_nan(amount, total), (-1, *inner))
+        part = _chosen(values, examples)
         # A missing number may be NaN, and NaN times 0 is NaN.
-        return tf.where(amounts > 0, amounts * found, tf.zeros_like(found))
+        rows.append(tf.where(share > 0, share * part, tf.zeros_like(part)))
+    return tf.add_n(rows), None if weights is None else total
 
-    rows = part(parts[0], values) + part(parts[1], tf.gather(values, partners))
-    return rows, None if weights is None else mixed
+
+def mix_weights(weights: tf.Tensor, parts: Parts, *, need_all: bool) -> tf.Tensor:
+    """Returns the weights of mixtures.
+
+    Args:
+        weights: Of the examples.
+        parts: What the mixtures are made of.
+        need_all: Whether a mixture has no label as soon as one of its parts has none.
+
+    Example:
+        >>> parts = pair([1, 0], tf.constant([0.75, 1.0]))
+        >>> mix_weights(tf.constant([1.0, 0.0]), parts, need_all=False).numpy().tolist()
+        [0.75, 0.0]
+        >>> mix_weights(tf.constant([1.0, 0.0]), parts, need_all=True).numpy().tolist()
+        [0.0, 0.0]
+    """
+    given = tf.reshape(tf.cast(weights, tf.float32), (-1,))
+    total = tf.zeros_like(given)
+    is_known = tf.ones_like(given, tf.bool)
+    for examples, amount in parts:
+        own = _chosen(given, examples)
+        total += amount * own
+        is_known &= (own > 0.0) | (amount <= 0.0)
+    return tf.where(is_known, total, 0.0) if need_all else total
+
+
+def _chosen(values: tf.Tensor, examples: tf.Tensor | None) -> tf.Tensor:
+    return values if examples is None else tf.gather(values, examples)
 
 
 def smoothed(targets: Any, classes: Any, share: float) -> Any:
     """Spreads a share of each distribution over all classes; numbers stay as they are.
 
     Args:
-        targets: As for `mix_targets`.
-        classes: As for `mix_targets`; nothing happens to targets without a number of classes.
+        targets: As for `mix_targets`, or a dict of such targets.
+        classes: As for `mix_targets`, or a dict; nothing happens to targets without a number of classes.
         share: In [0, 1).
 
     Example:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_transfer.data.changes import blending, colours, warping
 
-__all__ = ["COLOUR", "GEOMETRY", "INSIDE", "Draws", "erase"]
+__all__ = ["COLOUR", "GEOMETRY", "INSIDE", "UPRIGHT", "Draws", "erase", "erasures"]
 
 ERASED_AREA = (0.02, 0.4)  # Zhong et al. 2020 (arXiv:1708.04896), also the aspect
 ERASED_ASPECT = (0.3, 1 / 0.3)
@@ -83,12 +83,12 @@ def _grey(probability: float, draws: Draws) -> list[tuple]:
     return [(colours.saturate, 1.0 - tf.cast(draws.chance(probability, "grey"), tf.float32))]
 
 
-def erase(images: tf.Tensor, probability: float, draws: Draws) -> tf.Tensor:
-    """Puts a box of one random colour into some of the images.
+def erasures(probability: float, draws: Draws, size: tf.Tensor) -> tf.Tensor:
+    """Returns the patch of each image that is erased, as `blending.patches` does; without area for most.
 
     Example:
-        >>> erase(tf.zeros((2, 4, 4, 3)), 0.5, Draws((0, 0), 2)).shape
-        TensorShape([2, 4, 4, 3])
+        >>> erasures(1.0, Draws((0, 0), 2), (8, 8)).shape
+        TensorShape([2, 4])
     """
     area = draws.between(*ERASED_AREA, "erased area")
     low, high = map(math.log, ERASED_ASPECT)
@@ -98,13 +98,22 @@ def erase(images: tf.Tensor, probability: float, draws: Draws) -> tf.Tensor:
     centres = tf.stack(
         [draws.between(0.0, 1.0, name) for name in ("erased row", "erased column")], axis=-1
     )
-    boxes = blending.boxes(sides, centres, size=tf.shape(images)[1:3])
+    return blending.patches(sides, centres, size=size)
+
+
+def erase(images: tf.Tensor, patches: tf.Tensor, draws: Draws) -> tf.Tensor:
+    """Gives each image's patch one random colour.
+
+    Example:
+        >>> erase(tf.zeros((2, 4, 4, 3)), tf.constant([[0, 0, 2, 2]] * 2), Draws((0, 0), 2)).shape
+        TensorShape([2, 4, 4, 3])
+    """
     shape = (draws.count, 1, 1, images.shape[-1])
-    return blending.paste(
-        images, tf.random.stateless_uniform(shape, draws.key("erased colour"), maxval=255.0), boxes
-    )
+    colours = tf.random.stateless_uniform(shape, draws.key("erased colour"), maxval=255.0)
+    return blending.paste(images, colours, patches)
 
 
 GEOMETRY = {"flip": _flip, "rotation": _turn, "zoom": _zoom, "translation": _shift, "crop": _window}
-INSIDE = {"flip", "crop"}  # upright, and nothing from beyond the edges: see `warping.warp`
+UPRIGHT = {"flip", "zoom", "translation", "crop"}  # nothing turns: see `warping.warp`
+INSIDE = {"flip", "crop"}  # upright, and nothing from beyond the edges
 COLOUR = {"colour": _jitter, "grey": _grey}

@@ -5,12 +5,29 @@ image's centre, x to the right and y down, so matrices multiply: `a @ b` shows w
 """
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
-__all__ = ["flips", "rotations", "scalings", "shifts", "warp", "windows"]
+__all__ = ["Move", "flips", "rotations", "scalings", "shears", "shifts", "warp", "windows"]
 
 MARGIN = 1e-5  # of a side; see `windows`
+
+
+class Move(NamedTuple):
+    """How the pictures of a batch are moved, and with them what has places in them.
+
+    Attributes:
+        matrices: `(b, 3, 3)`, see above.
+        size: Height and width of the pictures.
+        upright: As for `warp`.
+        fill: What pictures show beyond their edges; None for themselves, mirrored.
+    """
+
+    matrices: tf.Tensor
+    size: tf.Tensor
+    upright: bool
+    fill: float | None
 
 
 def _matrices(
@@ -42,6 +59,17 @@ def rotations(turns: tf.Tensor) -> tf.Tensor:
     angle = 2.0 * math.pi * turns
     zeros = tf.zeros_like(turns)
     return _matrices(tf.cos(angle), -tf.sin(angle), zeros, tf.sin(angle), tf.cos(angle), zeros)
+
+
+def shears(across: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
+    """Slants: a row is moved to the right by `across` times its distance above the centre, a column likewise.
+
+    Example:
+        >>> shears(tf.constant([0.5]), tf.constant([0.0]))[0, 0].numpy().tolist()
+        [1.0, 0.5, 0.0]
+    """
+    zeros, ones = tf.zeros_like(across), tf.ones_like(across)
+    return _matrices(ones, across, zeros, down, ones, zeros)
 
 
 def scalings(factors: tf.Tensor) -> tf.Tensor:
@@ -86,18 +114,27 @@ def windows(share: tf.Tensor, across: tf.Tensor, down: tf.Tensor, *, size: tf.Te
 
 
 def warp(
-    images: tf.Tensor, matrices: tf.Tensor, *, inside: bool = False, jit: bool = False
+    images: tf.Tensor,
+    matrices: tf.Tensor,
+    *,
+    upright: bool = False,
+    fill: float | None = None,
+    nearest: bool = False,
+    jit: bool = False,
 ) -> tf.Tensor:
     """Shows the images through the matrices: bilinear, and mirrored beyond the edges.
 
     Where a matrix is the identity or a flip, pixels keep their bits.
 
     Args:
-        images: float32 `(b, height, width, channels)`.
+        images: `(b, height, width, channels)`: float32, or with `nearest` also whole numbers.
         matrices: `(b, 3, 3)`, see above.
-        inside: Whether all matrices are products of flips and windows: upright, and nothing from beyond the edges.
+        upright: Whether no matrix turns or slants, and, without a `fill`, none shows anything from beyond the edges.
             This is a quarter of the work.
-        jit: Whether to use operations that XLA can compile; uncompiled they are slower.
+        fill: What to show beyond the edges in place of the mirrored image.
+        nearest: Whether each pixel is one pixel of the image, not a mean of four.
+        jit: Whether to use operations that XLA can compile, for bilinear and mirrored images; uncompiled they are
+            slower.
 
     Example:
         >>> row = tf.reshape(tf.range(3.0), (1, 1, 3, 1))
@@ -106,8 +143,9 @@ def warp(
     """
     centre_y, centre_x = tf.unstack(0.5 * (tf.cast(tf.shape(images)[1:3], tf.float32) - 1.0))
     (xx, xy, xt), (yx, yy, yt) = (tf.unstack(matrices[:, row], axis=-1) for row in (0, 1))
-    if inside and not jit:
-        return _upright(images, [(yy, yt, centre_y), (xx, xt, centre_x)])
+    if upright and not jit:
+        axes = [(yy, yt, centre_y), (xx, xt, centre_x)]
+        return _upright(images, axes, fill=fill or 0.0, nearest=nearest)
     x_start = xt + centre_x - xx * centre_x - xy * centre_y
     y_start = yt + centre_y - yx * centre_x - yy * centre_y
     if jit:
@@ -118,26 +156,37 @@ def warp(
             images=images,
             transforms=tf.stack([xx, xy, x_start, yx, yy, y_start, zeros, zeros], axis=-1),
             output_shape=tf.shape(images)[1:3],
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="REFLECT",
+            fill_value=fill or 0.0,
+            interpolation="NEAREST" if nearest else "BILINEAR",
+            fill_mode="REFLECT" if fill is None else "CONSTANT",
         ),
         images.shape,
     )
 
 
-def _upright(images: tf.Tensor, axes: list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+def _upright(
+    images: tf.Tensor,
+    axes: list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
+    *,
+    fill: float,
+    nearest: bool,
+) -> tf.Tensor:
     """The same by `crop_and_resize`, whose boxes are the first and the last place along each axis."""
     places = [
         (shift + centre + sign * scale * centre) / tf.maximum(2.0 * centre, 1.0)
         for sign in (-1.0, 1.0)
         for scale, shift, centre in axes
     ]
-    boxes = tf.stack(places, axis=-1)
     shape = tf.shape(images)
-    return tf.ensure_shape(
-        tf.image.crop_and_resize(images, boxes, tf.range(shape[0]), shape[1:3]), images.shape
+    shown = tf.image.crop_and_resize(
+        images,
+        tf.stack(places, axis=-1),
+        tf.range(shape[0]),
+        shape[1:3],
+        method="nearest" if nearest else "bilinear",
+        extrapolation_value=fill,
     )
+    return tf.ensure_shape(tf.cast(shown, images.dtype), images.shape)
 
 
 def _gathered(images: tf.Tensor, across: tuple, down: tuple) -> tf.Tensor:

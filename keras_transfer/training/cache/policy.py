@@ -225,7 +225,7 @@ class Keeper:
         if stage.applied_method.needs_images:
             return f"{type(stage.applied_method).__name__} needs the images in every step"
         if changes is not None and changes.mixes:
-            return "MixUp and CutMix blend other images in each epoch"
+            return "images are mixed with others in each epoch"
         if self.rows.kind_of_fit == VIEWS and self.views == 1:
             return (
                 "images are changed at random in each epoch "

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 from keras_transfer.data import base, pipeline
-from keras_transfer.data.changes import augment
+from keras_transfer.data.changes import augment, places
 from keras_transfer.machine import streams
 from keras_transfer.training import inputs
 
@@ -93,11 +93,37 @@ class Rows:
     def _all_views(self, images: tf.data.Dataset, changes: augment.Augment) -> tf.data.Dataset:
         """Returns all views of the training images, one view after the other."""
         changes = dataclasses.replace(changes, label_smoothing=0.0)
+        seed, moving = self.seed or 0, self.given.moving
         views = [
-            changes.apply(images, seed=self.seed or 0, passes=_SamePass(view))
+            changes.apply(images, seed=seed, passes=_SamePass(view), moving=moving)
             for view in range(self.views)
         ]
         return functools.reduce(lambda first, second: first.concatenate(second), views)
+
+    @functools.cached_property
+    def _moved_targets(self) -> dict[str, tf.Tensor]:
+        """The targets that move with the images, of all views, one view after the other; no image is read for them."""
+        changes = self.given.changes
+        examples = self.source.examples[TRAIN]
+        batches = pipeline.places(examples, batch_size=self.source.batch_size)
+        kinds = places.find(batches.element_spec[1], self.given.moving)
+        if changes is None or not kinds:
+            return {}
+
+        @streams.plain
+        def without_pixels(index: tf.Tensor, targets: object, *_: object) -> tuple:
+            images = tf.zeros((tf.shape(index)[0], *self.source.image_size, 1))
+            by_task = labelled.by_task(targets)
+            return images, {name: by_task[name] for name in kinds}
+
+        colourless = dataclasses.replace(changes, colour=0.0, grey=0.0)
+        moved = self._all_views(batches.map(without_pixels), colourless)
+        parts: dict[str, list] = {name: [] for name in kinds}
+        for _, targets in moved:
+            for name, values in targets.items():
+                parts[name].append(values)
+        with tf.device("CPU:0"):
+            return {name: tf.concat(values, axis=0) for name, values in parts.items()}
 
     def batches(
         self,
@@ -118,8 +144,8 @@ class Rows:
         first = 0 if split == TRAIN else self.training_rows(kind)
 
         @streams.plain
-        def select(places: tf.Tensor, *answers: object) -> tuple:
-            values = tuple(read(places + first) for read in reads)
+        def select(rows: tf.Tensor, *answers: object) -> tuple:
+            values = tuple(read(rows + first) for read in reads)
             if isinstance(answers[0], Mapping):
                 answers = inputs.narrow(answers, self.given.targets)
             targets, *weights = answers
@@ -130,10 +156,18 @@ class Rows:
             batches = self.source.places(split, then=select)
             return streams.untuned(batches.prefetch(pipeline.READERS))
 
+        moved = self._moved_targets
+
         @streams.plain
         def select_view(number: tf.Tensor, batch: tuple) -> tuple:
-            places = batch[0] + self.count(TRAIN) * (number % self.views)
-            return select(places, *batch[1:])
+            index, targets, *weights = batch
+            rows = index + self.count(TRAIN) * (number % self.views)
+            own = {name: tf.gather(values, rows) for name, values in moved.items()}
+            if isinstance(targets, Mapping):
+                targets = {**targets, **own}
+            elif own:
+                targets = own[""]
+            return select(rows, targets, *weights)
 
         batches = self.source.places(split)
         numbered = tf.data.Dataset.zip((augment.numbered(self.passes), batches))

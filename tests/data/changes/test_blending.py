@@ -4,13 +4,14 @@ import tensorflow as tf
 
 from keras_transfer import losses
 from keras_transfer.core import checks
-from keras_transfer.data.changes import augment, blending
+from keras_transfer.data.changes import augment, blending, places
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (6, 7, 9, 3)).astype("float32")
 PARTNERS = np.array([3, 0, 2, 1, 5, 4])
 SHARES = tf.constant(RNG.uniform(0, 1, 6), tf.float32)
 IDS = np.array([0, 2, 1, 2, 0, 1])
+PARTS = blending.pair(PARTNERS, SHARES)
 PROBABILITIES = RNG.dirichlet(np.ones(3), 6).astype("float32")
 
 
@@ -38,8 +39,10 @@ def test_mixup_by_definition():
 
 def test_cutmix_by_definition():
     centres = RNG.random((6, 2)).astype("float32")
-    mixed, kept = blending.cutmix(tf.constant(IMAGES), PARTNERS, SHARES, centres)
     height, width = IMAGES.shape[1:3]
+    patches = blending.cuts(SHARES, centres, size=(height, width))
+    mixed = blending.paste(tf.constant(IMAGES), IMAGES[PARTNERS], patches)
+    kept = blending.kept(patches, size=(height, width))
     for at, share in enumerate(SHARES.numpy()):
         cut = [int(np.rint(side * np.sqrt(1 - share))) for side in (height, width)]
         begin = [
@@ -58,7 +61,7 @@ def test_cutmix_by_definition():
 def test_cutmix_keeps_about_the_share_it_is_given():
     shares = blending.beta(1.0, 3000, seed=(0, 2))
     centres = tf.fill((3000, 2), 0.5)
-    kept = blending.cutmix(tf.zeros((3000, 32, 32, 1)), tf.range(3000), shares, centres)[1]
+    kept = blending.kept(blending.cuts(shares, centres, size=(32, 32)), size=(32, 32))
     np.testing.assert_allclose(kept, shares, atol=0.05)
 
 
@@ -66,8 +69,8 @@ def test_cutmix_keeps_about_the_share_it_is_given():
     ("sides", "centre", "found"),
     [(0.0, 0.5, [4, 4, 4, 4]), (1.0, 0.5, [0, 0, 8, 8]), (0.5, 0.99, [5, 5, 8, 8])],
 )
-def test_boxes_end_at_the_edges(sides, centre, found):
-    assert blending.boxes(
+def test_patches_end_at_the_edges(sides, centre, found):
+    assert blending.patches(
         tf.fill((1, 2), sides), tf.fill((1, 2), centre), size=(8, 8)
     ).numpy().tolist() == [found]
 
@@ -80,7 +83,7 @@ def test_boxes_end_at_the_edges(sides, centre, found):
 def test_the_loss_of_a_mixture_is_the_mixture_of_losses(options, weighted):
     weights = np.array([1.0, 0.0, 2.0, 0.5, 0.0, 0.0], "float32") if weighted else None
     loss = losses.Crossentropy(reduction="none", **options)
-    mixed, new = blending.mix_targets(tf.constant(IDS), weights, PARTNERS, SHARES, classes=3)
+    mixed, new = blending.mix_targets(tf.constant(IDS), weights, PARTS, classes=3)
     assert mixed.shape == (6, 3)
     assert (new is None) == (weights is None)
     found = loss(mixed, PROBABILITIES).numpy() * (1 if new is None else new.numpy())
@@ -96,12 +99,12 @@ def test_numbers_are_interpolated_and_missing_ones_left_out():
     numbers = np.array([1.0, np.nan, 5.0, 7.0, np.nan, np.nan], "float32")
     weights = np.array([1.0, 0.0, 1.0, 3.0, 0.0, 0.0], "float32")
     s = SHARES.numpy()
-    mixed, new = blending.mix_targets(tf.constant(numbers), weights, PARTNERS, SHARES)
+    mixed, new = blending.mix_targets(tf.constant(numbers), weights, PARTS)
     between = (s[0] * 1 + (1 - s[0]) * 3 * 7) / (s[0] + 3 * (1 - s[0]))
     np.testing.assert_allclose(mixed, [between, 1, 5, 7, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(new, [s[0] + 3 * (1 - s[0]), 1 - s[1], 1, 3 * s[3], 0, 0], rtol=1e-5)
     plain, nothing = blending.mix_targets(
-        tf.constant([[1.0], [3.0]]), None, [1, 0], tf.constant([0.25, 1.0])
+        tf.constant([[1.0], [3.0]]), None, blending.pair([1, 0], tf.constant([0.25, 1.0]))
     )
     np.testing.assert_allclose(plain, [[2.5], [3.0]])
     assert nothing is None
@@ -109,7 +112,7 @@ def test_numbers_are_interpolated_and_missing_ones_left_out():
 
 def test_ids_columns_and_distributions_agree():
     mixed = [
-        blending.mix_targets(tf.constant(targets), None, PARTNERS, SHARES, classes=3)[0]
+        blending.mix_targets(tf.constant(targets), None, PARTS, classes=3)[0]
         for targets in (
             IDS,
             IDS[:, None],
@@ -125,21 +128,21 @@ def test_ids_columns_and_distributions_agree():
 def test_a_dict_of_targets():
     targets = {"kind": tf.constant(IDS), "size": tf.constant(IDS, tf.float32)}
     weights = {"kind": np.array([1, 1, 0, 1, 1, 0], "float32")}
-    mixed, new = blending.mix_targets(targets, weights, PARTNERS, SHARES, classes={"kind": 3})
-    kind, own = blending.mix_targets(targets["kind"], weights["kind"], PARTNERS, SHARES, classes=3)
+    mixed, new = places.mix(targets, weights, {}, PARTS, None, classes={"kind": 3})
+    kind, own = blending.mix_targets(targets["kind"], weights["kind"], PARTS, classes=3)
     np.testing.assert_array_equal(mixed["kind"], kind)
     np.testing.assert_array_equal(
-        mixed["size"], blending.mix_targets(targets["size"], None, PARTNERS, SHARES)[0]
+        mixed["size"], blending.mix_targets(targets["size"], None, PARTS)[0]
     )
     assert list(new) == ["kind"]
     np.testing.assert_array_equal(new["kind"], own)
-    one = blending.mix_targets(targets, weights["kind"], PARTNERS, SHARES, classes={"kind": 3})[1]
+    one = places.mix(targets, weights["kind"], {}, PARTS, None, classes={"kind": 3})[1]
     np.testing.assert_array_equal(one, own)
 
 
 def test_a_class_id_out_of_range_is_seen():
     mixed = blending.mix_targets(
-        tf.constant([0, 3]), None, [1, 0], tf.constant([0.5, 0.5]), classes=3
+        tf.constant([0, 3]), None, blending.pair([1, 0], tf.constant([0.5, 0.5])), classes=3
     )[0]
     assert np.isnan(mixed).all()
 

@@ -13,7 +13,7 @@ SIZE = (7, 9)
 NO = tf.constant([False] * 3)
 PATHS = {
     "projective": lambda images, matrices: warping.warp(images, matrices),
-    "upright": lambda images, matrices: warping.warp(images, matrices, inside=True),
+    "upright": lambda images, matrices: warping.warp(images, matrices, upright=True),
     "gathered": lambda images, matrices: warping.warp(images, matrices, jit=True),
     "compiled": tf.function(
         lambda images, matrices: warping.warp(images, matrices, jit=True), jit_compile=True
@@ -121,7 +121,7 @@ def test_no_window_shows_anything_from_beyond_the_edges(size):
     edges = tf.constant(RNG.choice([-1.0, 1.0], (2, count)), tf.float32)
     flips = warping.flips(*tf.constant(RNG.random((2, count)) < 0.5))
     matrices = flips @ warping.windows(tf.constant(share, tf.float32), *edges, size=size)
-    assert warping.warp(tf.ones((count, *size, 1)), matrices, inside=True).numpy().min() > 0.99
+    assert warping.warp(tf.ones((count, *size, 1)), matrices, upright=True).numpy().min() > 0.99
 
 
 def test_shapes_stay_known_in_a_graph():

@@ -264,7 +264,7 @@ def refusal(capsys, model, data, **arguments):
         ),
         (
             {"augment": kt.data.Augment(flip=True, mixup=0.2), "views": 2},
-            "MixUp and CutMix blend other images in each epoch",
+            "images are mixed with others in each epoch",
         ),
     ],
 )
