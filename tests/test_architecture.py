@@ -10,7 +10,8 @@ ROOT = pathlib.Path(keras_transfer.__file__).parent
 # `features`, `training`, `evaluation` and `serving` read them: none has to know a task or a backbone by name. They ask
 # the task that they find. `evaluation` imports `tasks` for models without marks: the first kind that fits measures.
 # A task reads labels as `data.targets` does.
-# `pages` has the parts of HTML pages: a task writes its section of a report with them.
+# `pages` has the parts of HTML pages: a task writes its section of a report with them. `data` paints boxes and masks on
+# pictures as it does.
 # `balancing` is arithmetic on a few numbers a task: a layer keeps its state and `models` finds it by name.
 # `optimizers` holds the classes that `training` chooses and that `models` must know to load a trained model.
 # `training` changes pictures at random by what `data` has: augmentation is part of a recipe and lives in the data.
@@ -26,7 +27,7 @@ ALLOWED = {
     "losses": {"core"},
     "metrics": {"core"},
     "optimizers": {"core"},
-    "data": {"core", "storage", "machine"},
+    "data": {"core", "storage", "machine", "pages"},
     "backbones": {*GROUND, "layers"},
     "pages": {"core", "storage"},
     "tasks": {*GROUND, "data", "layers", "losses", "metrics", "pages"},

@@ -41,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
 
     model, _ = options.load_run(arguments)
-    record = _read_record(arguments)
+    record = {**_read_record(arguments), "run_dir": str(arguments.run)}
     if arguments.folder is None:
         data = _load_data_of_training(model, record)
     else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from keras_transfer.layers import marks
 from keras_transfer.machine import progress
 
 __all__ = ["evaluate"]
+
+LARGEST_PICTURE = 2_000_000  # bytes, of the first batch in the page
+JPEG = b"\xff\xd8"
 
 
 def evaluate(
@@ -116,7 +120,11 @@ def evaluate(
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     several = len(outputs) > 1 or isinstance(getattr(model, "output", None), Mapping)
-    return report.Report(results if several else next(iter(results.values())), about)
+    return report.Report(
+        results if several else next(iter(results.values())),
+        about,
+        first_batch=_first_batch(model, history),
+    )
 
 
 @dataclass
@@ -331,6 +339,20 @@ def _training_facts(model: keras.Model, history: Any) -> dict:
         curves, epochs = _add_second_run(curves, list(epochs), record["refit"])
     record = record and {key: value for key, value in record.items() if key != "history"}
     return {"history": curves, "epochs": epochs, "training": record}
+
+
+def _first_batch(model: keras.Model, history: Any) -> bytes | None:
+    """Returns a JPEG of the first training batch of the run that `history` is of; None where there is none."""
+    if history is None:
+        history = getattr(model, "history", None)
+    if not isinstance(history, Mapping):
+        draw = getattr(history, "draw_first_batch", None)
+        return None if draw is None else draw()
+    file = pathlib.Path(history.get("run_dir") or "") / "first_batch.jpg"
+    if history.get("run_dir") is None or not file.is_file():
+        return None
+    content = file.read_bytes() if file.stat().st_size <= LARGEST_PICTURE else b""
+    return content if content.startswith(JPEG) else None
 
 
 def _add_second_run(

@@ -23,6 +23,7 @@ class Report(record.Record):
     Args:
         results: What was measured: of one task, or by task name.
         about: Everything else, as plain values.
+        first_batch: A JPEG of the first training batch, for the page.
 
     Example:
         >>> import keras_transfer as kt
@@ -32,9 +33,16 @@ class Report(record.Record):
         0.5
     """
 
-    def __init__(self, results: answers.Result | Mapping[str, answers.Result], about: Mapping):
+    def __init__(
+        self,
+        results: answers.Result | Mapping[str, answers.Result],
+        about: Mapping,
+        *,
+        first_batch: bytes | None = None,
+    ) -> None:
         super().__init__({**_scores(results), "about": _to_json(about)})
         self._results = results
+        self._first_batch = first_batch
 
     def __repr__(self) -> str:
         return f"Report({', '.join(self._values)})"
@@ -48,7 +56,7 @@ class Report(record.Record):
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
-        return layout.render(list(self._tasks()), self._values)
+        return layout.render(list(self._tasks()), self._values, first_batch=self._first_batch)
 
     def _tasks(self) -> Iterator[tuple[str, answers.Result, dict]]:
         if isinstance(self._results, answers.Result):

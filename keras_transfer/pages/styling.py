@@ -71,6 +71,7 @@ figure { margin: 0; }
 .beside > div { flex: 1 1 15rem; }
 figcaption { margin-top: .6rem; }
 figure.wide { overflow-x: auto; padding: .5rem; }
+figure .sheet { max-width: 100%; height: auto; display: block; }
 figure svg { max-width: 100%; height: auto; display: block; margin: 0 auto; }
 figure.wide svg { max-width: none; }
 svg text { font-family: inherit !important; }

@@ -13,7 +13,7 @@ from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
 from keras_transfer.machine import kernels, progress
 from keras_transfer.storage import files
-from keras_transfer.training import inputs, recipes
+from keras_transfer.training import first_batch, inputs, recipes
 from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.run import best, criteria, insight, state
 from keras_transfer.training.run.log import Log
@@ -71,8 +71,9 @@ def fine_tune(
         learning_rate: Of the two stages, or of the one; "auto" searches for it.
         batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
         stages: A plan of your own, instead of the arguments from `plan` on.
-        augment: Random changes to the training images: a `kt.data.Augment`, "light", "strong", or None. In the few
-            epochs that are chosen where `epochs` is left open they cost more time than they are worth.
+        augment: Random changes to the training images, with their boxes and masks: a `kt.data.Augment`, "light",
+            "medium", "strong", or None. In the few epochs that are chosen where `epochs` is left open they cost more
+            time than they are worth.
         cache: The outputs of frozen layers are the same in every epoch, so they are computed once: "memory", "disk"
             (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
             the same; where it would not be, a line says why nothing is kept.
@@ -92,8 +93,8 @@ def fine_tune(
             means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only. The head has
             its first weights already: give `kt.build_model` a seed, too, and a script trains the same model in every
             process.
-        run_dir: Folder for `run.json`, `log.csv`, `best.npz` (see `kt.training.load_best`) and the state
-            to go on from; None writes nothing.
+        run_dir: Folder for `run.json`, `log.csv`, `first_batch.jpg` (what the network sees first), `best.npz` (see
+            `kt.training.load_best`) and the state to go on from; None writes nothing.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and
             arguments. It ends as it would have without the kill; callbacks of your own start anew.
         verbose: As in `fit`; 0 also silences the notes. "auto" shows bars on a terminal and in a notebook, and
@@ -150,6 +151,10 @@ def fine_tune(
             first_epoch = saved.facts["at"]["epoch"] if saved else 0
             callbacks = [Log(folder, upto=first_epoch), *callbacks]
 
+        draw_first_batch = first_batch.drawer(model, recipe.data, seed=recipe.seed)
+        if folder is not None and saved is None:
+            first_batch.write(draw_first_batch, folder)
+
         session = Session(
             model=model,
             recipe=recipe,
@@ -161,7 +166,9 @@ def fine_tune(
             verbose=progress.verbosity(verbose),
         )
         with progress.auto_means(verbose):
-            return session.train(saved)
+            history = session.train(saved)
+        history.draw_first_batch = draw_first_batch  # for `kt.evaluate`
+        return history
 
 
 def _check_arguments(model: keras.Model, callbacks: object, seed: int | None) -> None:
@@ -244,6 +251,7 @@ def _start_record(
         digest=recipe.data.digest,
         source=None if mark is None else dict(mark.source),
         examples=recipe.data.examples,
+        labels=first_batch.count_labels(model, recipe.data),
     )
     return record
 

@@ -337,7 +337,12 @@ def test_best_weights_are_on_disk(data, tmp_path):
     kt.training.load_best(again, tmp_path)
     for path, value in weights(again).items():
         np.testing.assert_array_equal(value, weights(model)[path])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.npz", "log.csv", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.npz",
+        "first_batch.jpg",
+        "log.csv",
+        "run.json",
+    ]
     with pytest.raises(checks.InputError, match="of a run of this model"):
         kt.training.load_best(model_of(kt.tasks.Classification(4)), tmp_path)
 

@@ -4,18 +4,24 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from keras_transfer.evaluation import answers
-from keras_transfer.evaluation.page import results, run, training
+from keras_transfer.evaluation.page import data, results, run, training
 from keras_transfer.pages import document
 
 __all__ = ["render"]
 
 
-def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], values: Mapping) -> str:
+def render(
+    tasks: Sequence[tuple[str, answers.Result, Mapping]],
+    values: Mapping,
+    *,
+    first_batch: bytes | None = None,
+) -> str:
     """Returns the page.
 
     Args:
         tasks: Name, result and scores as plain values, of each task; the name of a single task may be "".
         values: All numbers, embedded as JSON; `values["about"]` tells about model, data and training.
+        first_batch: A JPEG of the first training batch, or None.
 
     Example:
         >>> import keras_transfer as kt
@@ -30,6 +36,7 @@ def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], values: Mapping
         parts[name or "Results"] = results.part(index, name, result, scores)
     baselines = {name: scores["baseline"] for name, _, scores in tasks if "baseline" in scores}
     parts["Training"] = training.part(about, baselines)
+    parts["Data"] = data.part(about, first_batch)
     parts["Run"] = run.part(about)
     return document.render(_title(about), parts, subtitle=_subtitle(about), values=values)
 

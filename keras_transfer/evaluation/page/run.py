@@ -20,6 +20,7 @@ SHOWN_ELSEWHERE = {
     "best_epoch",
     "history",
     "insight",
+    "labels",
     "notes",
     "refit",
     "source",
