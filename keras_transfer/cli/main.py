@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "write the report of a trained model again, or one on other images",
     "features": "compute a backbone's features of images and save them as arrays",
     "cache": "list or delete the outputs of frozen layers that earlier runs stored on disk",
+    "augment": "draw a sheet of photos and what random changes make of them, as training sees them",
     "export": "write a SavedModel of a trained model and check that it gives the same answers",
     "verify": "check on images of your own that a SavedModel gives the answers of its model",
 }

@@ -20,6 +20,7 @@ __all__ = [
     "image_files",
     "load_backbone",
     "load_run",
+    "pairs",
     "positive",
     "rate",
     "share_or_folder",
@@ -127,19 +128,19 @@ def load_backbone(arguments: argparse.Namespace) -> "keras.Model":
         weights=None if arguments.weights == "none" else arguments.weights,
         image_size=arguments.image_size,
         **{name: value for name, value in chosen.items() if value},  # kt.backbone decides the rest
-        **_pairs(arguments.backbone_argument),
+        **pairs(arguments.backbone_argument, option="--backbone-argument"),
     )
 
 
-def _pairs(texts: list[str]) -> dict:
-    """Returns NAME=VALUE texts as a dict; values that are not Python's stay text."""
+def pairs(texts: list[str], *, option: str) -> dict:
+    """Returns NAME=VALUE texts of an option as a dict; values that are not Python's stay text."""
     from keras_transfer.core import checks
 
     values = {}
     for pair in texts:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise checks.error("--backbone-argument must be NAME=VALUE", given=repr(pair))
+            raise checks.error(f"{option} must be NAME=VALUE", given=repr(pair))
         try:
             values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -181,7 +182,7 @@ def check_backbone(arguments: argparse.Namespace) -> None:
     if arguments.weights not in WEIGHTS and not weights.is_file():
         expected = f"--weights must be {', '.join(WEIGHTS)} or an existing file"
         raise checks.error(expected, given=repr(arguments.weights))
-    _pairs(arguments.backbone_argument)
+    pairs(arguments.backbone_argument, option="--backbone-argument")
 
 
 def check_photos(

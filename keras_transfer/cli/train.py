@@ -71,7 +71,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add, flag = group.add_argument, argparse.BooleanOptionalAction
-    norms, augment = ("inference", "train", "recalibrate"), ("light", "strong", "none")
+    norms, augment = ("inference", "train", "recalibrate"), ("light", "medium", "strong", "none")
     cache = "where to store frozen layers' outputs, which are then computed once (auto)"
     views = "random views of each training image to cache, with --augment (1: no views)"
     plans = f"{', '.join(PLANS[:-1])} or {PLANS[-1]} ({PLANS[0]})"

@@ -306,7 +306,8 @@ class Data:
         Args:
             split: Whose images: "train", "validation" or "test".
             count: How many, drawn at random.
-            augment: Random changes, as for `kt.fine_tune`: each image is shown with five changed copies of it.
+            augment: Random changes, as for `kt.fine_tune`: each image is shown with five changed copies of it, and
+                boxes, masks and target images as they moved.
             seed: Of the draw and of the changes.
 
         Example:
@@ -321,12 +322,14 @@ class Data:
         rows = np.random.default_rng(seed).permutation(len(examples))[:count]
         shown = examples.pick(rows)
         chosen = pipeline.batches(shown, size=self.image_size, batch_size=len(rows))
-        images = next(iter(chosen))[0].numpy()
+        element = next(iter(chosen))
+        images = element[0].numpy()
 
         answers = (shown.targets, self.class_names, shown.weights)
         captions = [sheets.caption(*answers, row) for row in range(len(rows))]
         if augment is not None:
-            return sheets.draw(sheets.changed(images, augment, times=5, seed=seed), captions)
+            both, marks = sheets.changed(element, self.class_names, augment, times=5, seed=seed)
+            return sheets.draw(both, captions, marks=marks)
         marks = [sheets.marks(*answers, row) for row in range(len(rows))]
         columns = min(4 if any(marks) else 8, len(rows))
         starts = range(0, len(rows), columns)

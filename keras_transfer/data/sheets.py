@@ -1,5 +1,6 @@
 """A sheet of labelled images, to look at before training."""
 
+import dataclasses
 import functools
 import io
 import os
@@ -7,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # targets and names are one thing, or dicts by task
 
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.data.changes import augment as augmenting
-from keras_transfer.data.targets import encoding
+from keras_transfer.data.targets import KINDS, encoding
 
 __all__ = ["Sheet", "caption", "changed", "draw", "marks"]
 
@@ -103,15 +105,46 @@ def _draw_picture(place: Any, picture: np.ndarray) -> None:
 
 
 def changed(
-    images: np.ndarray, augment: object, *, times: int, seed: int
-) -> list[list[np.ndarray]]:
-    """Returns for each image the image itself and `times` random changes of it."""
-    rows = [[image] for image in images]
-    changes = augmenting.Augment.of(augment)
+    element: tuple, names: Any, augment: object, *, times: int, seed: int
+) -> tuple[list[list[np.ndarray]], list[Marks]]:
+    """Returns each image of a batch with random changes of it, as training sees them, and what is drawn over them.
+
+    Args:
+        element: `(images, targets)` or `(images, targets, weights)`.
+        names: Class names, or a dict of them.
+        augment: As for `Augment.of`.
+        times: How many changes.
+        seed: Of the changes.
+
+    Returns:
+        A row of pictures for each image, which stands first, and the marks of all pictures, row by row.
+    """
+    changes = dataclasses.replace(augmenting.Augment.of(augment), label_smoothing=0.0)
+    classes = _class_counts(element[1], names)
+    batches = [element]
     for number in range(times):
-        for row, image in zip(rows, changes.images(images, (seed, number)).numpy(), strict=True):
-            row.append(image)
-    return rows
+        batches.append(changes.batch(element, seed=seed, number=number, classes=classes))
+
+    rows, drawn = [], []
+    batches = [tf.nest.map_structure(np.asarray, batch) for batch in batches]
+    for row in range(len(element[0])):
+        rows.append([images[row] for images, *_ in batches])
+        for _, targets, *weights in batches:
+            drawn.append(marks(targets, names, weights[0] if weights else None, row))
+    return rows, drawn
+
+
+def _class_counts(targets: Any, names: Any) -> Any:
+    """Returns the number of classes where targets are class ids, which mixtures need; a dict where targets are one."""
+    if isinstance(targets, Mapping):
+        counts = {
+            key: _class_counts(part, labelled.of_task(names, key)) for key, part in targets.items()
+        }
+        return {key: count for key, count in counts.items() if count is not None}
+    values = np.asarray(targets)
+    if encoding.kind_of(values, names) is not KINDS["category"]:
+        return None
+    return max(2, len(names) if names is not None else int(values.max()) + 1)
 
 
 def caption(targets: Any, names: Any, weights: Any, row: int) -> str:

@@ -56,7 +56,15 @@ def run(tmp_path_factory):
 
 def test_train_leaves_everything(run):
     names = {path.name for path in (run / "run").iterdir()}
-    assert names == {"model.keras", "export", "report.html", "report.json", "run.json", "log.csv"}
+    assert names == {
+        "export",
+        "first_batch.jpg",
+        "log.csv",
+        "model.keras",
+        "report.html",
+        "report.json",
+        "run.json",
+    }
     record = json.loads((run / "run" / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["command"]["backbone"] == "tiny"
