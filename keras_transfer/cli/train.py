@@ -78,7 +78,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
 
     add("--plan", metavar="NAME", help=plans)
     add("--epochs", type=int, nargs="+", metavar="N", help="of each stage, such as 10 10")
-    add("--unfreeze", metavar="PATTERN", help="lowest block to train after the head, or all")
+    add(
+        "--unfreeze",
+        metavar="PATTERN",
+        help="lowest block to train after the head, or all (upper half)",
+    )
     rates = "of each stage, such as 1e-3 1e-4; auto searches one"
     add("--learning-rate", type=options.rate, nargs="+", metavar="RATE", help=rates)
     add("--batch-norm", choices=norms, help="of the pretrained part (inference)")

@@ -46,14 +46,15 @@ def fine_tune(
     resume: bool = False,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Adapts a pretrained model in stages: by default the head first, then everything at a low rate.
+    """Adapts a pretrained model in stages: by default the head first, then the upper half of the trunk as well.
 
     Each stage is a `fit` of its own with a fresh optimizer, over one epoch counter. The trunk's batch
     normalisations run in inference mode. In the end the model has the weights of the best epoch. For a single
     classification that is the one with the highest validation accuracy, and among equals the lowest loss; for several
     tasks, the one with the lowest geometric mean of their errors (`val_error` in the logs: the share of wrong answers,
-    or the loss of a task without one); otherwise, the one with the lowest validation loss. Without validation data it
-    is the last epoch. Every choice made here is printed and recorded, and an argument overrides it.
+    or the loss of a task without one); otherwise, the one with the lowest validation loss. Where the rate falls, as it
+    does by default, the last epoch counts as the best unless another was more accurate by more than chance. Without
+    validation data it is the last epoch. Every choice made here is printed and recorded, and an argument overrides it.
 
     Args:
         model: A compiled functional model, of `kt.build_model` or your own. Changed in place.
@@ -66,8 +67,8 @@ def fine_tune(
             the second stage: with it, or with None, a linear head is solved for first, which is no epoch, unless
             `learning_rate` is a pair or examples have weights other than 0 (a missing label) and 1.
         unfreeze: What trains in the second stage: a pattern ("block_13*": the first block or layer
-            that matches, and everything above it) or "all", the default.
-            For "surgical": the blocks that train.
+            that matches, and everything above it) or "all". By default the upper half of the trunk's blocks, and "all"
+            where `epochs` is a pair and for other plans. For "surgical": the blocks that train.
         learning_rate: Of the two stages, or of the one; "auto" searches for it.
         batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
         stages: A plan of your own, instead of the arguments from `plan` on.
@@ -80,7 +81,8 @@ def fine_tune(
         views: How many random views of each training image are kept where images are changed at random. With 1 they
             are new in every epoch, and layers that see them are computed in every epoch.
         refit: Whether, when validation has said how far to go, the stages run again from the start on training and
-            validation images together, which about doubles the time. None: where `epochs` and `stages` are left open
+            validation images together, which about doubles the time; a head is solved for with the penalty that was
+            found. None: where `epochs` and `stages` are left open
             and there are at most 5,000 images, with test images or without. `kt.evaluate` then measures the first
             run's weights on validation images, since the final ones have been trained on them.
         calibrate: Whether answers are made to fit the validation images in the end, by `kt.training.calibrate`: the

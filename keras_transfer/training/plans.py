@@ -15,8 +15,9 @@ from keras_transfer.training.stages import Stage
 
 __all__ = ["PLANS", "Request", "make"]
 
-STEPS = 200  # of the stage in which everything trains
+STEPS = 200  # of a stage whose length is left open
 EPOCHS = (4, 50)
+AFTER_HEAD = (4, 15)  # epochs of the trunk, above a head that is fitted already
 BATCH = 32  # examples, where it is not known how many batches there are
 RATE = 3e-4  # from a solved head on
 FALLING = {"schedule": "cosine", "warmup": 0.1}
@@ -88,12 +89,30 @@ class Request:
         default = next(epochs for least, epochs in PAIRS if examples >= least)
         return self.pair("epochs", default, why=self._for_examples())
 
-    def epochs_of_one(self) -> int:
-        """Returns the epochs of a stage in which everything trains: about `STEPS` steps, within `EPOCHS`."""
+    def epochs_of_one(self, of: str = "") -> int:
+        """Returns the epochs of a stage: about `STEPS` steps, within `EPOCHS`; `of` is what trains, for the note."""
+        why = f"{self._for_examples()}{of}, fewer if they stop helping"
+        return self.single("epochs", self._epochs_within(EPOCHS), why=why)
+
+    def epochs_falling(self, limits: tuple[int, int]) -> int:
+        """Returns the epochs of a stage whose rate falls to 0: about `STEPS` steps, within the limits."""
+        why = f"{self._for_examples()}, all of them: the rate falls to 0"
+        return self.single(
+            "epochs", self._epochs_within(limits), why=f"{why}, so the last ones help most"
+        )
+
+    def _epochs_within(self, limits: tuple[int, int]) -> int:
         batches = self.batches or -(-(self.examples or 1) // BATCH)
-        default = int(np.clip(-(-STEPS // batches), *EPOCHS))
-        why = f"{self._for_examples()}, fewer if they stop helping"
-        return self.single("epochs", default, why=why)
+        return int(np.clip(-(-STEPS // batches), *limits))
+
+    def upper_half(self, model: keras.Model) -> Any:
+        """Returns what trains beside the head: the upper half of the trunk's blocks."""
+        names = freezing.thawable(model) if self.unfreeze is None else []
+        if len(names) < 2:
+            return self.single("unfreeze", "all")
+        frozen = len(names) // 2
+        why = f" (the upper {len(names) - frozen} of {len(names)} blocks)"
+        return self.choose("unfreeze", names[frozen], why=why)
 
     @property
     def stopping(self) -> str | None:
@@ -123,20 +142,23 @@ class Request:
         )
 
     def train_falling(self, epochs: int, train: Any, rate: float | str) -> Stage:
-        """Returns the stage of `epochs_of_one` in which the head and the trunk train, at a rate that falls."""
-        return self.train_upper(epochs, train, rate, early_stopping=self.stopping, **FALLING)
+        """Returns the stage in which the head and the trunk train at a rate that falls to 0.
+
+        It is not stopped early: in the middle, at the highest rates, it looks as if it had stopped helping.
+        """
+        return self.train_upper(epochs, train, rate, **FALLING)
 
 
 def two_stage(model: keras.Model, request: Request) -> list[Stage]:
     """The head first, then it and the trunk.
 
     With `epochs` left open it is the package's recipe, the one that `examples/benchmarks/default_recipe.py` measures: a
-    linear head is solved for, then everything trains at a low rate that falls along a cosine. One number of epochs is
-    that of the second stage.
+    linear head is solved for, then it and the upper half of the trunk train at a low rate that falls along a cosine,
+    on outputs of the lower half that are computed once. One number of epochs is that of the second stage.
     """
-    unfreeze = request.single("unfreeze", "all")
     has_two_rates = isinstance(request.learning_rate, list | tuple)
     if isinstance(request.epochs, list | tuple):
+        unfreeze = request.single("unfreeze", "all")
         rates = request.pair("learning_rate", (1e-3, 1e-4))
         lengths = request.epochs_of_two()
         return [
@@ -144,14 +166,18 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
             request.train_upper(lengths[1], unfreeze, rates[1]),
         ]
 
+    unfreeze = request.upper_half(model)
     if not has_two_rates and _can_solve(model, request):
         rate = request.single("learning_rate", RATE, why=" for the rest")
-        return [_solve_head(), request.train_falling(request.epochs_of_one(), unfreeze, rate)]
+        return [
+            _solve_head(),
+            request.train_falling(request.epochs_falling(AFTER_HEAD), unfreeze, rate),
+        ]
 
     rates = request.pair("learning_rate", (1e-3, 1e-4))
-    epochs = request.epochs_of_one()
+    head_epochs, epochs = request.epochs_of_one(" (the head)"), request.epochs_falling(AFTER_HEAD)
     return [
-        request.train_head(epochs, rates[0], early_stopping=request.stopping),
+        request.train_head(head_epochs, rates[0], early_stopping=request.stopping),
         request.train_falling(epochs, unfreeze, rates[1]),
     ]
 
@@ -172,7 +198,10 @@ def lp_ft(model: keras.Model, request: Request) -> list[Stage]:
     """The head solved for, then everything at a low rate (Kumar et al. 2022): no random head distorts the features."""
     unfreeze = request.single("unfreeze", "all")
     rate = request.single("learning_rate", RATE)
-    return [_solve_head(), request.train_falling(request.epochs_of_one(), unfreeze, rate)]
+    return [
+        _solve_head(),
+        request.train_falling(request.epochs_falling(AFTER_HEAD), unfreeze, rate),
+    ]
 
 
 def surgical(model: keras.Model, request: Request) -> list[Stage]:
@@ -200,7 +229,7 @@ def surgical(model: keras.Model, request: Request) -> list[Stage]:
 def full(model: keras.Model, request: Request) -> list[Stage]:
     """Everything at once."""
     request.refuse("unfreeze")
-    epochs, rate = request.epochs_of_one(), request.single("learning_rate", 1e-4)
+    epochs, rate = request.epochs_falling(EPOCHS), request.single("learning_rate", 1e-4)
     return [request.train_falling(epochs, "all", rate)]
 
 

@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_transfer.core import checks
+from keras_transfer.training.methods import SolvedHead
 from keras_transfer.training.run import criteria
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.stages import Stage
@@ -105,6 +105,7 @@ def without_validation(
 
 
 def stages_to_repeat(
+    model: keras.Model,
     plan: Sequence[Stage],
     stages: Sequence[Mapping],
     history: keras.callbacks.History,
@@ -113,12 +114,13 @@ def stages_to_repeat(
     held_out: int,
     per_epoch: int,
 ) -> list[Stage]:
-    """Returns the stages for a run on all images, each as long as it was.
+    """Returns the stages for a run on all images, each as long as it was, heads solved for with the same penalty.
 
     The last one is that with the best epoch, or a later one whose end is not worse by more than chance. If it is that
     with the best epoch and its rate does not fall, it ends with the best epoch.
 
     Args:
+        model: The user's.
         plan: Of the first run.
         stages: What was recorded of them, with their first and last epochs.
         history: Of the first run.
@@ -135,7 +137,7 @@ def stages_to_repeat(
         measured = history.history.get(best.monitor, ())  # none where there were no epochs
         values = dict(zip(history.epoch, measured, strict=True))
         accuracy = -best.value[0]
-        standard_error = math.sqrt(accuracy * (1.0 - accuracy) / held_out)
+        standard_error = criteria.standard_error(accuracy, held_out)
         for at, (_, end) in spans.items():
             if at > best_stage and values[end] >= accuracy - standard_error:
                 last = at
@@ -143,12 +145,21 @@ def stages_to_repeat(
     repeated = list(plan[: last + 1])
     for at in range(last + 1):
         if at not in spans:
+            repeated[at] = _solve_alike(model, plan[at], stages[at]["solved"])
             continue
         first, end = spans[at]
         if at == best_stage == last and not plan[at].is_falling:
             end = best.epoch
         repeated[at] = _shorten(plan[at], end - first + 1, per_epoch)
     return repeated
+
+
+def _solve_alike(model: keras.Model, stage: Stage, solved: Mapping) -> Stage:
+    """Returns the stage with the penalty of the head that it found, which need not be searched for again."""
+    method = stage.applied_method
+    if not isinstance(method, SolvedHead):
+        return stage
+    return dataclasses.replace(stage, solve=False, method=method.as_before(model, solved))
 
 
 def _shorten(stage: Stage, epochs: int, per_epoch: int) -> Stage:

@@ -123,11 +123,13 @@ class Session:
         if self.folder is not None:
             fingerprint = self.recipe.fingerprint(self.model)
             checkpoint = state.Checkpoint(self.folder, fingerprint, first_run)
+        held_out = None if data.source is None else data.source.examples.get("validation")
+        images = None if held_out is None else len(held_out)
         return Run(
             model=self.model,
             data=data,
             plan=plan,
-            best=Best(self.model, monitor, folder=self.folder),
+            best=Best(self.model, monitor, folder=self.folder, images=images),
             keeper=keeper,
             note=self.record.note,
             start=self.start,
@@ -204,6 +206,7 @@ class Session:
         changes = self.recipe.data.changes
         data = augmenting.apply(changes, self.model, data, seed=self.recipe.seed)
         plan = refitting.stages_to_repeat(
+            self.model,
             first.plan,
             first.stages,
             first.history,
@@ -288,4 +291,7 @@ def _describe_outcome(run: Run, *, is_delivered: bool) -> str:
         logs = {name: values[at] for name, values in run.history.history.items()}
     measured = [f"{name} {value:.4f}" for name, value in logs.items() if name.startswith("val_")]
     end = "; the model has its weights" if is_delivered else ""
-    return f"{whose} is the best ({', '.join(measured)}){end}."
+    verdict = "is the best"
+    if not run.best.is_highest:
+        verdict = "counts as the best, since the rate has fallen and no other was better by more than chance"
+    return f"{whose} {verdict} ({', '.join(measured)}){end}."

@@ -28,7 +28,7 @@ def solve_head(
     *,
     weights: object = None,
     val_weights: object = None,
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[float] | Mapping[str, float] = STRENGTHS,
     folds: int = 5,
     seed: int = 0,
     label_smoothing: float | None = None,
@@ -57,7 +57,7 @@ def solve_head(
             or a dict by task.
         val_weights: As `weights`, but all others than 0 count as 1. A task without a label there is cross-validated.
         strengths: Candidates; those of softmax regression are scikit-learn's 1 / C, for centred features with
-            a mean variance of 1.
+            a mean variance of 1. A dict has one for each task, which is then not chosen.
         folds: Of the cross-validation.
         seed: Of the folds.
         label_smoothing: Of the training targets; None for that of the task.
@@ -77,17 +77,22 @@ def solve_head(
         >>> solve_head(model, (images, np.repeat([0, 1], 5)))["accuracy"]
         1.0
     """
-    strengths = sorted(
-        {checks.number(each, name="strengths", above=0) for each in strengths}, reverse=True
+    given = strengths.values() if isinstance(strengths, Mapping) else strengths
+    candidates = sorted(
+        {checks.number(each, name="strengths", above=0) for each in given}, reverse=True
     )
     checks.integer(folds, name="folds", minimum=2)
-    if not strengths:
+    if not candidates:
         raise checks.error("`strengths` must hold a number", given="none")
     if (val_features is None) != (val_targets is None):
         raise checks.error(
             "`val_features` and `val_targets` must be given together", given="one of them"
         )
     linear, skipped = find_solvable(model)
+    if isinstance(strengths, Mapping) and set(linear) - set(strengths):
+        raise checks.error(
+            "`strengths` must have a number for each task", given=", ".join(strengths) or "none"
+        )
     if train_targets is None:
         if val_features is not None or weights is not None or val_weights is not None:
             expected = "`train_targets` must be given with validation features or weights"
@@ -125,9 +130,13 @@ def solve_head(
                 encoded = output.task.encode(others[name])
                 held_out = _rows(linear[name], name, val_features, encoded, own, "val_features")
         started = time.perf_counter()
-        splits = _splits(rows, held_out, folds, seed)
-        head, facts[name] = _fit(output, raw, rows, splits, strengths, smoothing=label_smoothing)
-        facts[name]["chosen_by"] = f"{folds} folds" if held_out is None else "validation"
+        if isinstance(strengths, Mapping):
+            tried, splits, chosen_by = [strengths[name]], [], "user"
+        else:
+            tried, splits = candidates, _splits(rows, held_out, folds, seed)
+            chosen_by = f"{folds} folds" if held_out is None else "validation"
+        head, facts[name] = _fit(output, raw, rows, splits, tried, smoothing=label_smoothing)
+        facts[name]["chosen_by"] = chosen_by
         linear[name].dense.kernel.assign(head.kernel)
         linear[name].dense.bias.assign(head.bias)
         facts[name]["seconds"] = round(time.perf_counter() - started, 3)
@@ -261,7 +270,7 @@ def _fit(
         output: Of the task; its unit is taken from the targets.
         raw: All labelled training targets, as the user gave them.
         train: The labelled training examples.
-        splits: Pairs of examples to fit and to measure on.
+        splits: Pairs of examples to fit and to measure on; none where there is one candidate.
         strengths: Candidates, strongest first.
         smoothing: Of the labels; None for that of the task's loss.
     """
@@ -296,11 +305,13 @@ def _fit(
             scores[at] += score(outputs, rest.targets)
 
     best = int(np.argmin(measured))  # of equals the strongest
-    losses = {
-        strength: round(float(value), 6)
-        for strength, value in zip(strengths, measured / entries, strict=True)
-    }
-    facts = {"strength": strengths[best], "losses": losses, "chosen_by": ""}
+    facts: dict[str, Any] = {"strength": strengths[best], "chosen_by": ""}
+    if splits:
+        facts["losses"] = {
+            strength: round(float(value), 6)
+            for strength, value in zip(strengths, measured / entries, strict=True)
+        }
+        facts[f"val_{family.score}"] = round(float(scores[best] / entries), 6)
 
     scale = linear_models.scaling(train.features)
     head = family.solve(scale(train.features), rows(train.targets, smoothing), strengths[best])
@@ -308,6 +319,5 @@ def _fit(
         facts |= {"iterations": head.iterations, "converged": head.converged}
     head = scale.fold(head)
     share = score(head(train.features), train.targets) / np.isfinite(train.targets).sum()
-    facts[f"val_{family.score}"] = round(float(scores[best] / entries), 6)
     facts[family.score] = round(float(share), 6)
     return head._replace(bias=head.bias - shift), facts

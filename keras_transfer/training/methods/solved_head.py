@@ -18,12 +18,18 @@ __all__ = ["SolvedHead", "can_be_solved", "solve_heads"]
 class SolvedHead(base.Method):
     """Fits linear heads by logistic or ridge regression; the stage takes no epochs.
 
+    Args:
+        strengths: Of the penalty, by task; None chooses them on the validation images, or by cross-validation.
+
     Example:
         >>> SolvedHead().replaces_fit
         True
     """
 
     replaces_fit = True
+
+    def __init__(self, strengths: Mapping[str, float] | None = None) -> None:
+        self.strengths = None if strengths is None else dict(strengths)
 
     def check(self, model: keras.Model) -> None:
         """Raises an error if `model` has no head that is linear."""
@@ -37,7 +43,19 @@ class SolvedHead(base.Method):
 
     def solve(self, model: keras.Model, data: Any, *, cached: Mapping | None = None) -> dict:
         """Fits the heads; returns what `kt.training.solve_head` does."""
-        return solve_heads(model, data, cached=cached)
+        return solve_heads(model, data, cached=cached, strengths=self.strengths)
+
+    def as_before(self, model: keras.Model, facts: Mapping) -> "SolvedHead":
+        """Returns the method with the penalties that `solve` found, for other images of the same kind."""
+        names = list(marks.outputs(model))
+        by_task = facts if isinstance(model.output, Mapping) else {names[0]: facts}
+        return SolvedHead(
+            {name: fit["strength"] for name, fit in by_task.items() if "strength" in fit}
+        )
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes."""
+        return {} if self.strengths is None else {"strengths": self.strengths}
 
     def describe(self, facts: dict) -> str:
         """Returns how each head was fitted."""
@@ -47,16 +65,18 @@ class SolvedHead(base.Method):
             if "skipped" in fit:
                 continue
             head = f"Head of {name!r}" if name else "Head"
-            regression = "logistic" if "val_accuracy" in fit else "ridge"
-            how = "on the validation images"
-            if fit["chosen_by"] != "validation":
-                how = f"by cross-validation ({fit['chosen_by']})"
+            regression = "logistic" if "accuracy" in fit else "ridge"
+            how = f" chosen by cross-validation ({fit['chosen_by']})"
+            if fit["chosen_by"] in ("validation", "user"):
+                how = {"validation": " chosen on the validation images", "user": ""}[
+                    fit["chosen_by"]
+                ]
             measured = "".join(
                 f", {key} {value:.4f}" for key, value in fit.items() if key.startswith("val_")
             )
             lines.append(
-                f"{head}: {regression} regression on what the frozen layers give, with penalty {fit['strength']:.3g} "
-                f"chosen {how}{measured}."
+                f"{head}: {regression} regression on what the frozen layers give, with penalty {fit['strength']:.3g}"
+                f"{how}{measured}."
             )
         return " ".join(lines)
 
@@ -77,6 +97,7 @@ def solve_heads(
     data: inputs.Inputs,
     *,
     cached: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    strengths: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> dict:
     """Fits the heads on the frozen trunk's features of the training data, in one pass over them.
@@ -85,6 +106,7 @@ def solve_heads(
         model: Its heads are changed in place.
         data: Checked data; validation chooses the strength of the penalty.
         cached: What enters the heads, by split and task, where that is known.
+        strengths: Of the penalty, by task; None chooses them.
         seed: Of the folds where there is no validation.
 
     Returns:
@@ -105,6 +127,7 @@ def solve_heads(
         validation.targets,
         weights=train.weights,
         val_weights=validation.weights,
+        strengths=head_fitting.STRENGTHS if strengths is None else strengths,
         folds=max(2, min(5, min(counts) // 2)),
         seed=seed,
         label_smoothing=getattr(data.changes, "label_smoothing", 0.0) or None,

@@ -18,13 +18,16 @@ FILE = "best.npz"
 class Best:
     """Remembers the weights of the epoch with the best value of `monitor`; of equals, that with the lowest loss.
 
-    Accuracies should be high, anything else low. One object serves all stages. With a folder, the best weights are
-    written there whenever they improve, all or nothing; a full disk costs a note, not the run.
+    Accuracies should be high, anything else low. Where the rate has fallen at the end of a stage, its last epoch counts
+    as the best unless another had an accuracy that is higher by more than chance (its standard error). One object
+    serves all stages. With a folder, the best weights are written there whenever they improve, all or nothing; a full
+    disk costs a note, not the run.
 
     Args:
         model: Whose weights.
         monitor: A key of the epoch's logs, or None: then the last epoch counts as best.
         folder: Where to write `best.npz`, or None.
+        images: How many images an accuracy is measured on; None where unknown.
 
     Example:
         >>> Best(keras.Sequential([keras.Input((2,))]), "val_loss").epoch is None
@@ -33,23 +36,37 @@ class Best:
     Attributes:
         stage: In which stage the best weights were reached; None until there are some.
         epoch: After which epoch; None if a stage without epochs reached them.
+        is_highest: Whether no other epoch had a better value.
     """
 
     def __init__(
-        self, model: keras.Model, monitor: str | None, *, folder: str | os.PathLike | None = None
+        self,
+        model: keras.Model,
+        monitor: str | None,
+        *,
+        folder: str | os.PathLike | None = None,
+        images: int | None = None,
     ) -> None:
         self.model = model
         self.monitor = monitor
+        self.images = images
         self.file = None if folder is None else pathlib.Path(folder) / FILE
         self.stage: int | None = None
         self.epoch: int | None = None
         self.value = (np.inf, np.inf)
         self.weights: list[np.ndarray] | None = None
         self.is_exact = False
+        self.is_highest = True
         self.is_written = True
 
     def consider(
-        self, epoch: int | None, logs: dict, *, stage: int = 0, is_exact: bool = False
+        self,
+        epoch: int | None,
+        logs: dict,
+        *,
+        stage: int = 0,
+        is_exact: bool = False,
+        has_fallen: bool = False,
     ) -> None:
         """Keeps the model's weights if they are the best so far.
 
@@ -58,17 +75,20 @@ class Best:
             logs: Of the epoch.
             stage: Whose weights they are.
             is_exact: Whether the logs come from images, not from cached features.
+            has_fallen: Whether a stage ends here whose rate falls.
         """
         if self.monitor is None:
             self.epoch, self.stage = epoch, stage
             return
         value = logs.get(self.monitor, np.nan)
         loss = logs.get("val_loss", np.inf)
-        if (
-            np.isfinite(loss)
-            and (ranked := (-value if criteria.is_share(self.monitor) else value, loss))
-            < self.value
-        ):
+        ranked = (-value if criteria.is_share(self.monitor) else value, loss)
+        is_better = is_highest = ranked < self.value
+        if has_fallen and criteria.is_share(self.monitor) and self.stage is not None:
+            noise = criteria.standard_error(-self.value[0], self.images)
+            is_better = is_better or value >= -self.value[0] - noise
+        if np.isfinite(loss) and is_better:
+            self.is_highest = is_highest
             self.epoch, self.stage, self.value, self.is_exact = epoch, stage, ranked, is_exact
             self.weights = self.model.get_weights()
             self.write()
@@ -84,6 +104,7 @@ class Best:
             "value": value,
             "written": self.is_written,
             "exact": self.is_exact,
+            "highest": self.is_highest,
         }
 
     def resume(self, facts: dict) -> None:
@@ -101,6 +122,7 @@ class Best:
             return
         self.epoch, self.stage, self.value = epoch, stage, tuple(facts["value"])
         self.is_exact = facts.get("exact", False)
+        self.is_highest = facts.get("highest", True)
         kept = self.model.get_weights()
         load_best(self.model, self.file.parent)
         self.weights = self.model.get_weights()

@@ -10,7 +10,7 @@ from keras_transfer.losses import TaskLoss
 from keras_transfer.machine import progress
 
 __all__ = [
-    "ERROR", "JointError", "add_error", "evaluate", "explain_logs", "is_share", "monitor",
+    "ERROR", "JointError", "add_error", "evaluate", "explain_logs", "is_share", "monitor", "standard_error",
 ]  # fmt: skip
 
 ERROR = "val_error"
@@ -49,6 +49,21 @@ def is_share(name: str) -> bool:
         (True, True, False)
     """
     return "accuracy" in name or name.endswith(SHARES)
+
+
+def standard_error(accuracy: float, images: int | None) -> float:
+    """Returns by how much an accuracy differs by chance; 0 where it is not known on how many images it was measured.
+
+    That of a binomial share, with one more right and one more wrong answer, so that it is not 0 where all are right.
+
+    Example:
+        >>> round(standard_error(1.0, 26), 3)
+        0.036
+    """
+    if not images:
+        return 0.0
+    share = (accuracy * images + 1) / (images + 2)
+    return math.sqrt(max(0.0, share * (1.0 - share)) / images)
 
 
 def add_error(model: keras.Model, logs: dict) -> None:

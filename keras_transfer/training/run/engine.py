@@ -198,7 +198,14 @@ class Run:
             averages,
             StepLimit(stage.steps),
             criteria.JointError(self.model),
-            _KeepBest(self.best, trainee, averages, stage=self.at.stage, is_exact=is_exact),
+            _KeepBest(
+                self.best,
+                trainee,
+                averages,
+                stage=self.at.stage,
+                is_exact=is_exact,
+                fallen_at=last - 1 if stage.is_falling else None,
+            ),
             whole.begin,
             *self.callbacks,
             whole.end,
@@ -313,20 +320,42 @@ class Run:
 
 
 class _KeepBest(keras.callbacks.Callback):
-    """Offers the weights of an epoch, the averages where there are any, as the best ones."""
+    """Offers the weights of an epoch, the averages where there are any, as the best ones.
+
+    Args:
+        best: Keeps them.
+        trainee: What the stage trains.
+        averages: Of the weights.
+        stage: The number of the stage.
+        is_exact: As for `Best.consider`.
+        fallen_at: The last epoch, where the rate falls; otherwise None.
+    """
 
     def __init__(
-        self, best: Best, trainee: Trainee, averages: Averages, *, stage: int, is_exact: bool
+        self,
+        best: Best,
+        trainee: Trainee,
+        averages: Averages,
+        *,
+        stage: int,
+        is_exact: bool,
+        fallen_at: int | None,
     ) -> None:
         super().__init__()
         self.best, self.trainee, self.averages = best, trainee, averages
-        self.stage, self.is_exact = stage, is_exact
+        self.stage, self.is_exact, self.fallen_at = stage, is_exact, fallen_at
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
         with self.averages.in_model():
             self.trainee.settle()
-            self.best.consider(epoch, logs or {}, stage=self.stage, is_exact=self.is_exact)
+            self.best.consider(
+                epoch,
+                logs or {},
+                stage=self.stage,
+                is_exact=self.is_exact,
+                has_fallen=epoch == self.fallen_at,
+            )
         self.trainee.settle()
 
 

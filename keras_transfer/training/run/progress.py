@@ -1,11 +1,12 @@
 """Callbacks of a stage: the number of its epoch, its last step, its early stopping, the model that users see."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+
+from keras_transfer.training.run import criteria
 
 __all__ = ["EpochNumber", "Helping", "Patience", "StepLimit", "WholeModel"]
 
@@ -132,10 +133,8 @@ class Helping(Patience):
         return f"{reason}, and the accuracy not higher by more than its standard error ({self._noise():.3f})"
 
     def _noise(self) -> float:
-        """The standard error of the highest accuracy, a binomial share."""
-        if not self.examples:
-            return 0.0
-        return math.sqrt(self.highest * (1.0 - self.highest) / self.examples)
+        """The standard error of the highest accuracy."""
+        return criteria.standard_error(self.highest, self.examples)
 
 
 class WholeModel:

@@ -68,6 +68,22 @@ def test_predictions_are_those_of_scikit_learn(strength):
     assert facts["val_accuracy"] == pytest.approx(theirs.score(x[VALIDATION], LABELS[VALIDATION]))
 
 
+def test_a_penalty_that_is_given_for_a_task_is_not_chosen():
+    facts, found = [], []
+    for strengths in ([3.0], {"classification": 3.0}):
+        model = model_of()
+        facts.append(solved(model, strengths=strengths))
+        found.append(model.get_weights()[-2:])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert facts[1]["chosen_by"] == "user"
+    assert "val_accuracy" not in facts[1]
+    line = kt.training.SolvedHead({}).describe(facts[1])
+    assert line.endswith("logistic regression on what the frozen layers give, with penalty 3.")
+    with pytest.raises(checks.InputError, match="`strengths` must have a number for each task"):
+        solved(model_of(), strengths={"kind": 3.0})
+
+
 def test_the_strength_has_the_lowest_validation_loss():
     model = model_of()
     facts = solved(model)

@@ -39,6 +39,26 @@ def test_the_best_epoch_is_kept_and_written(tmp_path):
     assert all((value == 1.0).all() for value in found.model.get_weights())
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "is_kept"), [(0.88, True), (0.80, False), (0.97, True), (float("nan"), False)]
+)
+def test_the_end_of_a_falling_rate_counts_unless_another_epoch_is_better_by_more_than_chance(
+    accuracy, is_kept
+):
+    """Of 50 images, 0.92 has a standard error of 0.041."""
+    for has_fallen in (False, True):
+        found = best.Best(model_of(), "val_accuracy", images=50)
+        found.consider(0, {"val_accuracy": 0.92, "val_loss": 0.3})
+        found.consider(1, {"val_accuracy": accuracy, "val_loss": 0.5}, has_fallen=has_fallen)
+        is_highest = accuracy == 0.97
+        assert found.epoch == int(is_highest or (is_kept and has_fallen))
+        assert found.is_highest == (is_highest or found.epoch == 0)
+    unknown = best.Best(model_of(), "val_loss")
+    unknown.consider(0, {"val_loss": 0.3})
+    unknown.consider(1, {"val_loss": 0.4}, has_fallen=True)
+    assert unknown.epoch == 0
+
+
 def test_what_a_full_disk_refused_is_written_later(tmp_path, monkeypatch, capsys):
     found = best.Best(model_of(), "val_loss", folder=tmp_path)
     considered(found, 0, 3.0)
