@@ -43,16 +43,19 @@ def to_options(text: str, parser: argparse.ArgumentParser) -> str:
 
     def replace(match: re.Match[str]) -> str:
         name, value = match[1] or match[2], re.sub("['\"(),]", "", match[3] or "")
+        stop = "." if value.endswith(".") else ""
         options = [option for option in (name, *OPTIONS.get(name, ())) if option in actions]
         action = actions[options[0]] if options else None
         if action is None:
             return match[0]
         if not action.option_strings:
             return str(action.metavar or action.dest.upper())
-        if isinstance(action, argparse.BooleanOptionalAction) and value == "False":
-            return action.option_strings[1]  # --no-refit
+        if isinstance(action, argparse.BooleanOptionalAction) and value == f"False{stop}":
+            return action.option_strings[1] + stop  # --no-refit
         is_switch = action.nargs == 0 or value == ""
-        return action.option_strings[0] if is_switch else f"{action.option_strings[0]} {value}"
+        if is_switch:
+            return action.option_strings[0] + stop
+        return f"{action.option_strings[0]} {value}"
 
     text = ARGUMENT.sub(replace, text.replace("`data`'s images", "the images"))
     return re.sub(r"\bNone\b", "none", text) if "--weights" in text else text

@@ -1,6 +1,7 @@
 """The image files of a folder that has one subfolder for each class; told without loading TensorFlow."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,13 @@ class Listing:
         root: The folder.
         paths: The files, in little memory.
         ids: Their class ids.
-        others: How many files are no images by their name.
+        others: How many files are no images by their name or lie in no class folder, by the ending of the name.
     """
 
     root: Path
     paths: Paths
     ids: np.ndarray
-    others: int
+    others: Counter[str]
 
     def names(self) -> list[str]:
         """The relative paths."""
@@ -267,11 +268,11 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
     """Lists the images in the subfolders of `root`, each of which must be a known class."""
-    others = sum(path.is_file() and not path.name.startswith(".") for path in root.iterdir())
+    beside = (path for path in root.iterdir() if not path.name.startswith("."))
+    others = Counter(path.suffix.lower() for path in beside if path.is_file())
     ids, counts = [], []
 
     def texts() -> Iterator[str]:  # those of one class at a time
-        nonlocal others
         for folder in _subfolders(root):
             if folder.name not in class_names:
                 raise checks.error(
@@ -280,7 +281,7 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
                     fix=lookup.hint(folder.name, class_names),
                 )
             of_class, more = _images_of(folder, root)
-            others += more
+            others.update(more)
             ids.append(class_names.index(folder.name))
             counts.append(len(of_class))
             yield from of_class
@@ -294,13 +295,15 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
     return Listing(root, paths, np.repeat(np.array(ids, np.int64), counts), others)
 
 
-def _images_of(folder: Path, root: Path) -> tuple[list[str], int]:
+def _images_of(folder: Path, root: Path) -> tuple[list[str], Counter[str]]:
     """Returns the sorted relative paths of a folder's images, as texts, and how many other files there are."""
-    texts, others = [], 0
+    texts: list[str] = []
+    others: Counter[str] = Counter()
     for where, files in _walk(folder):
         inside = Path(where).relative_to(root).as_posix()
         found = [f"{inside}/{name}" for name in files if name.lower().endswith(EXTENSIONS)]
-        others += len(files) - len(found)
+        rest = (name for name in files if not name.lower().endswith(EXTENSIONS))
+        others.update(os.path.splitext(name)[1].lower() for name in rest)
         texts += found
     return sorted(texts), others
 

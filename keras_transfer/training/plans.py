@@ -19,7 +19,8 @@ STEPS = 200  # of a stage whose length is left open
 EPOCHS = (4, 50)
 AFTER_HEAD = (4, 15)  # epochs of the trunk, above a head that is fitted already
 BATCH = 32  # examples, where it is not known how many batches there are
-RATE = 3e-4  # from a solved head on
+# Rates from a solved head on: few examples are soon learned by heart, so they may change less.
+RATES = ((300, 3e-4), (0, 1e-4))
 FALLING = {"schedule": "cosine", "warmup": 0.1}
 # Epochs of two stages that are both trained: from so many examples on, fewer passes do.
 PAIRS = ((50_000, (2, 4)), (10_000, (4, 8)), (500, (10, 10)), (0, (20, 20)))
@@ -101,6 +102,11 @@ class Request:
             "epochs", self._epochs_within(limits), why=f"{why}, so the last ones help most"
         )
 
+    def rate_after_head(self) -> float | str:
+        """Returns the highest rate of a stage above a head that is solved for."""
+        default = next(rate for least, rate in RATES if (self.examples or 0) >= least)
+        return self.single("learning_rate", default, why=f"{self._for_examples()} (after the head)")
+
     def _epochs_within(self, limits: tuple[int, int]) -> int:
         batches = self.batches or -(-(self.examples or 1) // BATCH)
         return int(np.clip(-(-STEPS // batches), *limits))
@@ -168,7 +174,7 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
 
     unfreeze = request.upper_half(model)
     if not has_two_rates and _can_solve(model, request):
-        rate = request.single("learning_rate", RATE, why=" for the rest")
+        rate = request.rate_after_head()
         return [
             _solve_head(),
             request.train_falling(request.epochs_falling(AFTER_HEAD), unfreeze, rate),
@@ -197,7 +203,7 @@ def gradual(model: keras.Model, request: Request) -> list[Stage]:
 def lp_ft(model: keras.Model, request: Request) -> list[Stage]:
     """The head solved for, then everything at a low rate (Kumar et al. 2022): no random head distorts the features."""
     unfreeze = request.single("unfreeze", "all")
-    rate = request.single("learning_rate", RATE)
+    rate = request.rate_after_head()
     return [
         _solve_head(),
         request.train_falling(request.epochs_falling(AFTER_HEAD), unfreeze, rate),

@@ -24,6 +24,8 @@ from keras_transfer.cli import train, wording
         ("augment=Augment(flip=True) chosen.", "augment=Augment(flip=True) chosen."),
         ("or use batch_norm='inference'.", "or use --batch-norm inference."),
         ("or use `refit=False`.", "or use --no-refit."),
+        ("about 5 min; skip with refit=False.", "about 5 min; skip with --no-refit."),
+        ("the same call with resume=True.", "the same call with --resume."),
         ("`labels` must lie in [0, 5). `x=1`", "`labels` must lie in [0, 5). `x=1`"),
     ],
 )

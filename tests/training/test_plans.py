@@ -18,16 +18,18 @@ def made(model, plan="two_stage", **options):
 
 
 @pytest.mark.parametrize(
-    ("examples", "batches", "epochs"),
-    [(24, 1, 15), (640, 20, 10), (2_000, 63, 4), (50_000, 1563, 4)],
+    ("examples", "batches", "epochs", "rate"),
+    [(24, 1, 15, 1e-4), (640, 20, 10, 3e-4), (2_000, 63, 4, 3e-4), (50_000, 1563, 4, 3e-4)],
 )
 def test_above_a_solved_head_the_upper_half_trains_for_a_few_epochs(
-    examples, batches, epochs, model
+    examples, batches, epochs, rate, model
 ):
     (head, upper), notes = made(model, examples=examples, batches=batches)
-    assert (head.solve, upper.train, upper.epochs) == (True, "block2", epochs)
+    assert (head.solve, upper.train) == (True, "block2")
+    assert (upper.epochs, upper.learning_rate) == (epochs, rate)
     assert (upper.schedule, upper.early_stopping) == ("cosine", None)
     assert "unfreeze='block2' chosen (the upper 3 of 5 blocks)." in notes
+    assert f"learning_rate={rate} chosen for {examples} examples (after the head)." in notes
     assert f"epochs={epochs} chosen for {examples} examples, all of them:" in "".join(notes)
 
 

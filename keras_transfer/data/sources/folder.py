@@ -17,6 +17,8 @@ from keras_transfer.storage import listing
 
 __all__ = ["from_folder", "labelled_folder"]
 
+HEIC = (".heic", ".heif")  # what many phones save, and TensorFlow does not read
+
 
 def from_folder(
     path: str | os.PathLike,
@@ -242,8 +244,14 @@ def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
     notes = []
     for source in sources.values():
         if source.others:
-            text = f"ignored {reading.count_files(source.others)} in '{source.root}' that lie in no class folder"
-            notes.append(checks.note(f"{text} or do not end as images do"))
+            count = reading.count_files(source.others.total())
+            endings = lookup.some([ending for ending, _ in source.others.most_common() if ending])
+            text = f"ignored {count} in '{source.root}' that lie in no class folder or do not end as images do"
+            if endings:
+                text += f": {endings}"
+            if any(ending in source.others for ending in HEIC):
+                text += ". Save photos in HEIC as JPEG to use them"
+            notes.append(checks.note(text))
     return notes
 
 
