@@ -245,7 +245,7 @@ def _notes_on_others(sources: Mapping[str, listing.Listing]) -> list[str]:
     for source in sources.values():
         if source.others:
             count = reading.count_files(source.others.total())
-            endings = lookup.some([ending for ending, _ in source.others.most_common() if ending])
+            endings = lookup.some(sorted(filter(None, source.others)))
             text = f"ignored {count} in '{source.root}' that lie in no class folder or do not end as images do"
             if endings:
                 text += f": {endings}"

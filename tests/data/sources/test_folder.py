@@ -172,8 +172,8 @@ def test_files_are_found_at_any_depth_with_any_case_and_others_are_noted(photos)
     result = data.from_folder(photos, image_size=8)
     assert len(result.targets["train"]) + len(result.targets["validation"]) == 32
     assert result.notes[0] == (
-        f"ignored 3 files in '{photos}' that lie in no class folder or do not end as images do: '.png', "
-        "'.txt', '.heic'. Save photos in HEIC as JPEG to use them"
+        f"ignored 3 files in '{photos}' that lie in no class folder or do not end as images do: '.heic', "
+        "'.png', '.txt'. Save photos in HEIC as JPEG to use them"
     )
 
 
