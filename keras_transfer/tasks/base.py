@@ -63,6 +63,9 @@ class Task:
     monitor: str | None = None
     """The metric of `metrics` that says which epoch is best, a share of right answers; None for the loss."""
 
+    loss_tells_best = True
+    """Whether, without `monitor`, the epoch with the lowest validation loss is the best one; else it is the last."""
+
     # What training may do with targets and head.
     mixed_classes: int | None = None
     """The number of classes where targets are class ids, which MixUp and label smoothing make distributions of."""

@@ -68,6 +68,7 @@ class Detection(base.Task):
     kind = "detection"
     class_names: list[str]
     score = "map"
+    loss_tells_best = False  # it also grows where boxes get better, since scores get surer
     levels = ("P3", "P4", "P5")
     picture_side = 288
     mistakes_title = "Images with most missed or wrong boxes"
@@ -175,7 +176,7 @@ class Detection(base.Task):
         return losses.DetectionLoss(self.units, overlap=self.overlap, bins=self.bins)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Returns none: average precision needs all images at once; the loss says which epoch is best."""
+        """Returns none: average precision needs all images at once."""
         return []
 
     def encode(self, targets: np.ndarray) -> np.ndarray:

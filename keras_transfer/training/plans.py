@@ -21,6 +21,8 @@ AFTER_HEAD = (4, 15)  # epochs of the trunk, above a head that is fitted already
 BATCH = 32  # examples, where it is not known how many batches there are
 # Rates from a solved head on: few examples are soon learned by heart, so they may change less.
 RATES = ((300, 3e-4), (0, 1e-4))
+# Of heads on maps, and of them and the trunk: steps, limits of epochs, rates.
+STEPS_OF_MAPS, EPOCHS_OF_MAPS, RATES_OF_MAPS = (80, 260), ((2, 20), (6, 60)), (2e-3, 5e-4)
 FALLING = {"schedule": "cosine", "warmup": 0.1}
 # Epochs of two stages that are both trained: from so many examples on, fewer passes do.
 PAIRS = ((50_000, (2, 4)), (10_000, (4, 8)), (500, (10, 10)), (0, (20, 20)))
@@ -160,8 +162,11 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
 
     With `epochs` left open it is the package's recipe, the one that `examples/benchmarks/default_recipe.py` measures: a
     linear head is solved for, then it and the upper half of the trunk train at a low rate that falls along a cosine,
-    on outputs of the lower half that are computed once. One number of epochs is that of the second stage.
+    on outputs of the lower half that are computed once. One number of epochs is that of the second stage. A model with
+    a head on maps, for boxes or a value a pixel, has stages of its own.
     """
+    if request.epochs is None and _has_head_on_maps(model):
+        return _train_maps(model, request)
     has_two_rates = isinstance(request.learning_rate, list | tuple)
     if isinstance(request.epochs, list | tuple):
         unfreeze = request.single("unfreeze", "all")
@@ -185,6 +190,28 @@ def two_stage(model: keras.Model, request: Request) -> list[Stage]:
     return [
         request.train_head(head_epochs, rates[0], early_stopping=request.stopping),
         request.train_falling(epochs, unfreeze, rates[1]),
+    ]
+
+
+def _has_head_on_maps(model: keras.Model) -> bool:
+    return any(getattr(output.task, "levels", ()) for output in marks.outputs(model).values())
+
+
+def _train_maps(model: keras.Model, request: Request) -> list[Stage]:
+    """The heads first, which are large and random, then they and the upper two thirds of the trunk's blocks.
+
+    Small sets need steps, not epochs: about 80 and 260 steps, measured by `examples/benchmarks/dense.py`.
+    """
+    batches = request.batches or -(-(request.examples or 1) // BATCH)
+    steps = zip(STEPS_OF_MAPS, EPOCHS_OF_MAPS, strict=True)
+    default = tuple(int(np.clip(-(-count // batches), *limits)) for count, limits in steps)
+    epochs = request.choose("epochs", default, why=request._for_examples())
+    rates = request.pair("learning_rate", RATES_OF_MAPS)
+    names = freezing.thawable(model)
+    unfreeze = request.single("unfreeze", names[len(names) // 3])
+    return [
+        request.train_head(epochs[0], rates[0]),
+        request.train_upper(epochs[1], unfreeze, rates[1], **FALLING),
     ]
 
 

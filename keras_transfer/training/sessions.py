@@ -278,7 +278,10 @@ def _describe_outcome(run: Run, *, is_delivered: bool) -> str:
         is_delivered: Whether its weights stay in the model.
     """
     if run.best.monitor is None:
-        return "No validation data: the model keeps the weights of the last epoch."
+        why = "No validation data"
+        if run.data.validation is not None:
+            why = "The validation loss does not say which epoch finds most objects"
+        return f"{why}: the model keeps the weights of the last epoch."
     if run.best.stage is None:
         return (
             "The validation loss was never a number: lower the learning rate. "

@@ -18,8 +18,10 @@ SHARES = ("iou", "map")  # end the names of metrics of which more is better, bes
 PERFECT = 0.01  # added to the error rate, so that a perfect task does not decide the geometric mean
 
 
-def monitor(model: keras.Model) -> str:
+def monitor(model: keras.Model) -> str | None:
     """Returns what chooses the epoch: the metric of a single task, `ERROR` for several tasks, else the loss.
+
+    None where the loss of a single task says too little: then the last epoch counts.
 
     A fine-tuned network also grows surer of its mistakes, so its loss can rise while its answers get better; one such
     task could decide the summed loss of all. A model with losses of the user's own is judged by that sum all the same.
@@ -33,7 +35,9 @@ def monitor(model: keras.Model) -> str:
     outputs = marks.outputs(model)
     if len(outputs) == 1:
         ((name, output),) = outputs.items()
-        return f"val_{output.task.monitor}" if _is_measured(model, name) else "val_loss"
+        if _is_measured(model, name):
+            return f"val_{output.task.monitor}"
+        return "val_loss" if output.task.loss_tells_best else None
     losses = compiling.arguments(model).get("loss")
     known = isinstance(losses, dict) and all(
         _is_measured(model, name) or isinstance(losses.get(name), TaskLoss) for name in outputs
