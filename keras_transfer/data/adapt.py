@@ -162,6 +162,13 @@ def _as_arrays(data: Any, name: str) -> tuple:
         if values.dtype.kind not in "iufb":
             given = f"{type(data).__name__} of {values.dtype}"
             raise checks.error(f"`{name}` {EXPECTED}", given=given)
+    for values in tf.nest.flatten(arrays[1:]):
+        if values.dtype == object:
+            fix = "Boxes, tags and blank labels are encoded by kt.data.from_arrays(images, labels)."
+            given = f"{type(next(values.flat, None)).__name__} objects"
+            raise checks.error(
+                f"`{name}`'s targets must be arrays of numbers", given=given, fix=fix
+            )
     lengths = [len(values) if values.ndim else 0 for values in tf.nest.flatten(arrays)]
     if len(set(lengths)) > 1:
         given = ", ".join(map(str, lengths))

@@ -361,3 +361,15 @@ def test_an_unknown_split():
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     with pytest.raises(checks.InputError, match="`split` must be one of 'train', 'validation'"):
         kt.features.extract(model, data, split="test", verbose=0)
+
+
+def test_targets_with_places_are_taken_as_arrays_and_other_labels_are_sent_to_from_arrays():
+    images, masks = pictures(5), pictures(5, seed=1)[..., 0] % 3
+    found = adapt.split((images, {"seg": masks}), training=True).first("train")
+    (batch,) = found.read()
+    np.testing.assert_array_equal(batch.targets["seg"], masks)
+    boxes = [{"boxes": [], "labels": []}] * 5
+    with pytest.raises(
+        checks.InputError, match="dict objects. Boxes, tags and blank labels are encoded by"
+    ):
+        adapt.split((images, {"boxes": boxes}))

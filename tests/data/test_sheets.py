@@ -48,3 +48,22 @@ def test_notebooks_show_summary_and_pictures():
     assert "batches of 32" in page
     with pytest.raises(checks.InputError, match="`split` must be one of"):
         data.show("test")
+
+
+def test_boxes_masks_and_images_are_drawn_over_their_pictures():
+    boxes = [{"boxes": [[1, 1, 4, 4], [2, 3, 8, 8]], "labels": ["cat", "dog"], "ignored": [0, 1]}]
+    labels = {"box": [*boxes * 5, None], "seg": IMAGES[..., 0] % 3, "same": IMAGES}
+    data = kt.data.from_arrays(IMAGES, labels, validation=None)
+    sheet = data.show(count=6)
+    places = [place for place in sheet.figure.axes if place.images]
+    drawn = dict(zip(sheet.captions, places, strict=True))
+    without = next(text for text in drawn if "no label" in text)
+    for caption, place in drawn.items():
+        assert len(place.patches) == (0 if caption == without else 2)
+        _, mask = place.images
+        assert mask.get_array().shape == (8, 8, 4)
+        assert len(place.child_axes) == 1
+    place = next(place for caption, place in drawn.items() if caption != without)
+    assert [text.get_text() for text in place.texts] == ["cat", "dog"]
+    first, second = place.patches
+    assert (first.get_xy(), first.get_width(), second.get_linestyle()) == ((0.5, 0.5), 3, "--")

@@ -28,9 +28,9 @@ NEEDS_ALL_CLASSES = False
 COLUMNS = 6
 KEYS = ("boxes", "labels", "ignored")
 EMPTY = (0.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # a row that is no box
-BEYOND = (
-    1.0  # pixels by which a box may leave its picture: annotations are rounded; they are cut off
-)
+# Pixels by which a box may leave its picture: annotations are rounded; they are cut off.
+BEYOND = 1.0
+NEAR = 0.06  # share of the height: names of boxes that start above stand inside them
 
 
 def reads(labels: Any) -> bool:
@@ -228,6 +228,7 @@ def draw(place: Any, target: np.ndarray, names: Sequence[str] | None) -> None:
         style = "--" if ignored else "-"
         # A pixel's middle is at whole numbers for Matplotlib, its edge for boxes.
         corner, width, height = (x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1
+        is_at_the_top = y1 < NEAR * place.get_ylim()[0]
         place.add_patch(
             patches.Rectangle(corner, width, height, fill=False, color=colour, linestyle=style)
         )
@@ -237,6 +238,7 @@ def draw(place: Any, target: np.ndarray, names: Sequence[str] | None) -> None:
             fontsize=6,
             color="white",
             clip_on=True,
+            verticalalignment="top" if is_at_the_top else "bottom",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
         )
 

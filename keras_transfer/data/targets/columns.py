@@ -33,12 +33,15 @@ class Reader(Protocol):
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def read(self, content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    def read(
+        self, content: bytes, size: tuple[int, int] | None = None, *, whole: bool = True
+    ) -> np.ndarray:
         """Returns the target in a file's content; raises `storage.planes.UnreadableError`, and says why.
 
         Args:
             content: Of the file.
             size: Height and width that the file must have; None for any.
+            whole: Whether all values are checked, as when a file is read for the first time, or those that are used.
         """
         ...
 
@@ -136,7 +139,7 @@ class FileColumn:
             return reader.blank()
         try:
             with open(path, "rb") as file:
-                return reader.read(file.read())
+                return reader.read(file.read(), whole=False)
         except (OSError, planes.UnreadableError) as problem:
             given = f"'{os.fsdecode(path)}' ({checks.first_line(problem)})"
             raise checks.error("the files of targets must stay as they were", given=given) from None

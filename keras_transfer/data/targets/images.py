@@ -174,7 +174,9 @@ class PictureReader:
     def count(self, target: np.ndarray) -> None:
         """Returns nothing: images have no classes."""
 
-    def read(self, content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    def read(
+        self, content: bytes, size: tuple[int, int] | None = None, *, whole: bool = True
+    ) -> np.ndarray:
         """Returns the picture in a file's content."""
         decoded = decoding.decode_contents([content], self.shape[:2], channels=self.shape[-1])
         if decoded.failures:
@@ -197,13 +199,16 @@ class ValueReader:
     def count(self, target: np.ndarray) -> None:
         """Returns nothing: images have no classes."""
 
-    def read(self, content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    def read(
+        self, content: bytes, size: tuple[int, int] | None = None, *, whole: bool = True
+    ) -> np.ndarray:
         """Returns the numbers in a file's content."""
         values = _with_channels(planes.decode(content, size=size).values)
-        reason = _wrong_array(values, None, self.shape[-1])
+        taken = pictures.nearest(values, self.shape[:2])
+        reason = _wrong_array(values if whole else taken, None, self.shape[-1])
         if reason:
             raise planes.UnreadableError(reason)
-        return pictures.nearest(values, self.shape[:2]).astype(np.float32)
+        return taken.astype(np.float32)
 
 
 def blank(like: Any, count: int) -> Any:

@@ -206,9 +206,13 @@ class MaskReader:
         """Returns how many pixels each class has."""
         return np.bincount(target.ravel(), minlength=256)[: self.classes]
 
-    def read(self, content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    def read(
+        self, content: bytes, size: tuple[int, int] | None = None, *, whole: bool = True
+    ) -> np.ndarray:
         """Returns the class ids in a file's content."""
         stored = planes.decode(content, size=size)
+        if not whole:
+            stored = stored._replace(values=pictures.nearest(stored.values, self.size))
         if self.table is None:
             ids = self._of_colours(stored)
         else:

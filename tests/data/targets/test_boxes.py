@@ -135,3 +135,16 @@ def test_kinds_are_told_by_form():
     }
     for kind, one_spec in kinds.items():
         assert encoding.kind_of_spec(one_spec) is encoding.KINDS[kind]
+
+
+def test_splits_share_out_rare_objects():
+    images = np.random.default_rng(2).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    common, rare = (
+        {"boxes": [[0, 0, 4, 4]], "labels": ["a"]},
+        {"boxes": [[0, 0, 4, 4]], "labels": ["b"]},
+    )
+    labels = [rare if row % 10 == 0 else common for row in range(40)]
+    for seed in range(3):
+        data = kt.data.from_arrays(images, labels, validation=0.25, seed=seed)
+        for split, wanted in (("train", [27, 3]), ("validation", [9, 1])):
+            assert boxes.count(data.targets[split], data.class_names).tolist() == wanted
