@@ -36,6 +36,7 @@ _NUMBERS = {
     "count": lambda rendered: rendered["count"].astype(np.float32),
     "depth": lambda rendered: rendered["depth"].min(axis=(1, 2)),
 }
+_KINDS = {"boxes": "boxes", "mask": "mask", "depth_map": "image"}  # those that have places
 _RGB = np.array(
     [
         (0.85, 0.12, 0.12), (0.95, 0.52, 0.10), (0.95, 0.88, 0.15), (0.15, 0.62, 0.20), (0.20, 0.80, 0.85),
@@ -68,8 +69,8 @@ def scenes(
         image_size: Height and width in pixels, at least 32.
         targets: "class" (the nearest object's shape), "texture" or "colour" (of the nearest object), "background" (its
             texture), "count" (objects in sight) and "depth" (of the nearest object; smaller is nearer), numbers to
-            predict, or several of them for a dict of targets.
-            `render_scenes` gives boxes, masks and depth, too.
+            predict, "boxes" (of all objects, whose classes are shapes), "mask" (the shape at every pixel, or
+            background), "depth_map" (the depth at every pixel), or several of them for a dict of targets.
         validation: Share to hold out for validation.
         test: Share to hold out for testing.
         batch_size: Images in a batch.
@@ -85,23 +86,41 @@ def scenes(
     """
     chosen = [targets] if isinstance(targets, str) else list(targets)
     for name in chosen:
-        checks.choice(name, (*_NAMES, *_NUMBERS), name="targets")
+        checks.choice(name, (*_NAMES, *_NUMBERS, *_KINDS), name="targets")
     rendered = render_scenes(n, image_size=image_size, seed=seed, max_objects=max_objects)
-    labels: Any = {
-        name: _NUMBERS[name](rendered) if name in _NUMBERS else rendered[name] for name in chosen
-    }
-    names: Any = {name: _NAMES[name] for name in chosen if name in _NAMES}
+    places = {"boxes": _list_boxes, "mask": lambda r: r["masks"], "depth_map": _maps_of_depth}
+    labels: Any = {}
+    for name in chosen:
+        read = {**_NUMBERS, **places}.get(name)
+        labels[name] = rendered[name] if read is None else read(rendered)
+    all_names = {**_NAMES, "boxes": SHAPES, "mask": ("background", *SHAPES)}
+    names: Any = {name: all_names[name] for name in chosen if name in all_names}
+    kinds: Any = {name: _KINDS[name] for name in chosen if name in _KINDS}
     if isinstance(targets, str):
-        labels, names = labels[targets], names.get(targets)
+        labels, names, kinds = labels[targets], names.get(targets), kinds.get(targets)
     return arrays.from_arrays(
         rendered["images"],
         labels,
         class_names=names,
+        targets=kinds or None,
         validation=validation,
         test=test,
         batch_size=batch_size,
         seed=seed,
     )
+
+
+def _list_boxes(rendered: dict[str, np.ndarray]) -> list[dict]:
+    """Returns the boxes of each scene and their shapes, as `from_arrays` takes them."""
+    labels = []
+    for boxes, classes in zip(rendered["boxes"], rendered["box_classes"], strict=True):
+        there = classes >= 0
+        labels.append({"boxes": boxes[there].tolist(), "labels": classes[there].tolist()})
+    return labels
+
+
+def _maps_of_depth(rendered: dict[str, np.ndarray]) -> np.ndarray:
+    return rendered["depth"][..., None]
 
 
 def render_scenes(

@@ -190,3 +190,18 @@ def test_the_outline_agrees_with_the_class():
 def test_errors_name_the_argument(arguments, text):
     with pytest.raises(checks.InputError, match=text):
         render_scenes(**arguments)
+
+
+def test_boxes_masks_and_depths_are_targets_too():
+    data = scenes(
+        32, image_size=32, targets=("class", "boxes", "mask", "depth_map"), validation=None
+    )
+    rendered = render_scenes(32, image_size=32)
+    targets = data.targets["train"]
+    there = rendered["box_classes"] >= 0
+    rows = np.asarray(targets["boxes"])
+    np.testing.assert_allclose(rows[there][:, :4], rendered["boxes"][there])
+    assert rows[there][:, 4].tolist() == rendered["box_classes"][there].tolist()
+    np.testing.assert_array_equal(targets["mask"], rendered["masks"])
+    np.testing.assert_allclose(targets["depth_map"], rendered["depth"][..., None])
+    assert data.class_names["mask"] == ["background", *SHAPES]
