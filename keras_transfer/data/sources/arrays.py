@@ -13,7 +13,7 @@ from keras_transfer.data import base, pipeline, pixels, splits
 from keras_transfer.data.targets import columns as target_columns
 from keras_transfer.data.targets import encoding, missing, numbers, pictures
 
-__all__ = ["from_arrays"]
+__all__ = ["assemble", "from_arrays"]
 
 Labels = Sequence | np.ndarray | Mapping[str, Sequence | np.ndarray]
 Pair = tuple[np.ndarray, Labels]
@@ -113,6 +113,40 @@ def from_arrays(
         part = read(more_images, more, more_labels, known, like=answers, called=called)
         columns[name] = (part.pixels, part.targets, part.present)
 
+    return assemble(
+        columns,
+        names,
+        shares,
+        batch_size=batch_size,
+        seed=seed,
+        notes=notes,
+        groups=None if group is None else splits.groups_of(group, len(images))[rows],
+    )
+
+
+def assemble(
+    columns: Mapping[str, tuple[np.ndarray, pipeline.Columns, missing.Present]],
+    names: Any,
+    shares: Mapping[str, float],
+    *,
+    batch_size: int,
+    seed: int,
+    notes: list[str],
+    groups: np.ndarray | None = None,
+    needs_all: bool = True,
+) -> base.Data:
+    """Makes data of pixels and encoded targets: assigns those of "train" to splits, and notes what is odd.
+
+    Args:
+        columns: Split to its pixels, its targets and which labels are there, as `encoding.read` returns them.
+        names: The class names.
+        shares: Held-out splits to their shares of "train".
+        batch_size: As for `from_arrays`.
+        seed: As for `from_arrays`.
+        notes: What was decided before.
+        groups: The number of the group of each training example; None where there are none.
+        needs_all: Whether each class must have a training image; else a note says which have none.
+    """
     weights = dict.fromkeys(columns)
     if not all(missing.complete(present) for _, _, present in columns.values()):
         weights = {
@@ -125,21 +159,24 @@ def from_arrays(
         examples[name] = pipeline.Examples.of(more, answers, weights[name])
         digest += _digest(more, answers, weights[name], name)
         contents[name] = _contents(more)
-    groups = None if group is None else splits.groups_of(group, len(images))[rows]
     strata = splits.labels_of(columns["train"][1], names, weights["train"])
     parts = splits.assign(strata, shares, seed=seed, groups=groups)
     examples |= {split: examples["train"].pick(rows) for split, rows in parts.items()}
     contents |= {split: contents["train"][rows] for split, rows in parts.items()}
-    notes += _notes_on_copies(contents, pairs)
+    notes += _notes_on_copies(contents, [split for split in columns if split != "train"])
     notes += splits.note_empty(parts, shares)
     fix = "Give images of it, another `seed`, or `validation` and `test` as arrays of their own."
     notes += encoding.check_present(
-        examples["train"].targets, names, weights=examples["train"].weights, fix=fix
+        examples["train"].targets,
+        names,
+        weights=examples["train"].weights,
+        fix=fix,
+        needs_all=needs_all,
     )
     return base.from_examples(
         examples,
         class_names=names,
-        image_size=taken.shape[1:3],
+        image_size=columns["train"][0].shape[1:3],
         batch_size=batch_size,
         seed=seed,
         digest=hashlib.blake2b(f"{names} {digest}".encode(), digest_size=16).hexdigest(),
@@ -233,12 +270,12 @@ def _contents(pixels: np.ndarray) -> np.ndarray:
     )
 
 
-def _notes_on_copies(contents: dict[str, np.ndarray], pairs: dict[str, Pair]) -> list[str]:
-    """Notes equal images in training and held-out splits; an array that holds nothing else is an error."""
+def _notes_on_copies(contents: dict[str, np.ndarray], own: Sequence[str]) -> list[str]:
+    """Notes equal images in training and held-out splits; an array of its own with nothing else is an error."""
     notes = []
     for name in [name for name in contents if name != "train"]:
         copies = int(np.isin(contents[name], contents["train"]).sum())
-        if name in pairs and copies == len(contents[name]):
+        if name in own and copies == len(contents[name]):
             fix = "Known images would be measured: give others."
             raise checks.error(
                 f"`{name}` must have images of its own", given="training images only", fix=fix

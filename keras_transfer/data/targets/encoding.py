@@ -247,7 +247,13 @@ def _check_entries(labels: Mapping, class_names: Any, like: Any, name: str) -> N
 
 
 def check_present(
-    targets: Any, class_names: Any, *, weights: Any = None, fix: str, name: str = "label"
+    targets: Any,
+    class_names: Any,
+    *,
+    weights: Any = None,
+    fix: str,
+    name: str = "label",
+    needs_all: bool = True,
 ) -> list[str]:
     """Raises an error if a class has no training image, or no training image has a label; returns notes.
 
@@ -259,20 +265,23 @@ def check_present(
         weights: 0 where a label is missing, in the form of the targets; None where none is.
         fix: How to go on.
         name: Of the target, for notes.
+        needs_all: Whether an absent class is an error for the kinds that need all; else it is noted.
     """
     if isinstance(targets, Mapping):
         notes = []
         for key, column in targets.items():
             own = labelled.of_task(weights, key)
             names = labelled.of_task(class_names, key)
-            notes += check_present(column, names, weights=own, fix=fix, name=key)
+            notes += check_present(
+                column, names, weights=own, fix=fix, name=key, needs_all=needs_all
+            )
         return notes
     if weights is not None and not np.any(weights):
         raise checks.error(
             "every target must have a label of a training image", given="blanks only", fix=fix
         )
     lacking = [] if class_names is None else absent(targets, class_names, weights=weights)
-    if lacking and not kind_of(targets, class_names).NEEDS_ALL_CLASSES:
+    if lacking and not (needs_all and kind_of(targets, class_names).NEEDS_ALL_CLASSES):
         return [checks.note(f"no training image has a {name} of {lookup.some(lacking)}")]
     if lacking:
         raise checks.error(
