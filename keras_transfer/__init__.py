@@ -22,6 +22,7 @@ __all__ = [
     "compare_tasks",
     "compile",
     "data",
+    "doctor",
     "evaluate",
     "evaluation",
     "export",
@@ -58,6 +59,7 @@ _HOMES = {
     "build_model": "models",
     "compare_tasks": "studies",
     "compile": "models",
+    "doctor": "studies",
     "evaluate": "evaluation",
     "export": "serving",
     "find_learning_rate": "training",
@@ -100,6 +102,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify
     from keras_transfer.studies import compare_tasks
+    from keras_transfer.studies.doctor.examine import doctor
     from keras_transfer.training import (
         GradualUnfreeze,
         Stage,

@@ -39,6 +39,9 @@ ALLOWED = {
     "studies": {
         *GROUND,
         "balancing",
+        "data",
+        "backbones",
+        "features",
         "layers",
         "tasks",
         "models",

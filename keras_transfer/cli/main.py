@@ -14,8 +14,8 @@ from keras_transfer.cli import wording
 
 __all__ = ["COMMANDS", "main", "run"]
 
-# name: one line for --help. The module of that name has `add_arguments(parser)` and `main(arguments)`, and may have
-# `check(arguments)`, which raises the errors that can be found before TensorFlow is loaded.
+# name: one line for --help. The module of that name has `add_arguments(parser)` and `main(arguments)`, which may return
+# an exit code, and may have `check(arguments)`, which raises the errors that can be found before TensorFlow is loaded.
 COMMANDS = {
     "demo": "show transfer learning on data and a backbone that come with the package, offline, in about a minute",
     "train": "fine-tune a backbone on photos, a table, boxes or masks; write the model, a SavedModel and a report",
@@ -25,6 +25,7 @@ COMMANDS = {
     "features": "compute a backbone's features of images and save them as arrays",
     "cache": "list or delete the outputs of frozen layers that earlier runs stored on disk",
     "augment": "draw a sheet of photos and what random changes make of them, as training sees them",
+    "doctor": "look for problems of images, labels and a model before they cost a training run",
     "export": "write a SavedModel of a trained model and check that it gives the same answers",
     "verify": "check on images of your own that a SavedModel gives the answers of its model",
 }
@@ -80,14 +81,14 @@ def _run(chosen: argparse.Namespace) -> int:
             command.check(chosen)
         _load_quietly()
         with checks.reworded(reword):
-            command.main(chosen)
+            code = command.main(chosen)
     except (checks.InputError, optional.MissingExtraError) as wrong:
         print(f"keras-transfer: {_one_line(reword(str(wrong)))}", file=sys.stderr)
         return 2
     except (OSError, checks.ParityError) as failed:
         print(f"keras-transfer: {_one_line(reword(str(failed)))}", file=sys.stderr)
         return 1
-    return 0
+    return code or 0
 
 
 def _module(name: str) -> Any:  # a module: its functions are told beside COMMANDS

@@ -32,7 +32,9 @@ SEEDS = 2**32  # NumPy takes seeds below this
 
 
 class InputError(ValueError):
-    """The user's input cannot work; the message says what would."""
+    """The user's input cannot work; the message says what would, and `fix`, its end, how to go on."""
+
+    fix = ""
 
 
 class ParityError(ValueError):
@@ -51,7 +53,9 @@ def error(expected: str, *, given: object, fix: str = "") -> InputError:
         >>> error("`alpha` must be positive", given=-1, fix="Use 1.0.")
         InputError('`alpha` must be positive. Given: -1. Use 1.0.')
     """
-    return InputError(f"{expected}. Given: {given}. {fix}".rstrip())
+    wrong = InputError(f"{expected}. Given: {given}. {fix}".rstrip())
+    wrong.fix = fix
+    return wrong
 
 
 def first_line(problem: Exception) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "box",
     "breakable",
     "escape",
+    "frame",
     "number",
     "rate",
     "render",
@@ -137,6 +138,17 @@ def box(title: str, content: str) -> str:
         '<div class="box"><h3>Scores</h3><p>0.5</p></div>'
     """
     return f'<div class="box"><h3>{escape(title)}</h3>{content}</div>'
+
+
+def frame(page: str, *, title: str) -> str:
+    """Returns a page as an element that a notebook shows.
+
+    Example:
+        >>> frame("<p>", title="Report")[:27]
+        '<iframe srcdoc="&lt;p&gt;" '
+    """
+    style = "width:100%;height:48rem;border:0"
+    return f'<iframe srcdoc="{escape(page)}" style="{style}" title="{escape(title)}"></iframe>'
 
 
 def number(value: Any) -> str:

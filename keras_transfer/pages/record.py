@@ -1,6 +1,5 @@
 """Numbers that are a mapping, and save as JSON or as one self-contained page."""
 
-import html
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -61,8 +60,7 @@ class Record(Mapping):
         document.save(path, {".html": self.to_html, ".json": self.to_json})
 
     def _repr_html_(self) -> str:
-        source, title = html.escape(self.to_html()), type(self).__name__
-        return f'<iframe srcdoc="{source}" style="width:100%;height:48rem;border:0" title="{title}"></iframe>'
+        return document.frame(self.to_html(), title=type(self).__name__)
 
 
 class _Values(dict):
