@@ -31,6 +31,7 @@ BELONGS = {
     "group_column": ("table",),
     "root": ("table", "coco"),
     "masks": ("masks",),
+    "ignored": ("masks",),
     "classes": ("coco", "voc", "yolo", "masks"),
 }
 
@@ -48,6 +49,7 @@ def add_arguments(group: options.Parser) -> None:
     add("--split-column", metavar="NAME", help="column of a table: train, validation or test")
     add("--group-column", metavar="NAME", help="column of groups that stay in one split")
     add("--masks", metavar="FOLDER", help="masks of the pictures in FOLDER")
+    add("--ignored", type=int, metavar="VALUE", help="of mask pixels that do not count (255)")
     add("--classes", nargs="+", metavar="NAME", help="of boxes or masks, by number")
 
 
@@ -127,6 +129,9 @@ def load(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
         return kt.data.from_yolo(path, **common)
     masks = _option(arguments, "masks")
     folders = (path, masks) if masks else (f"{path}/images", f"{path}/masks")
+    ignored = _option(arguments, "ignored")
+    if ignored is not None:
+        common["ignored"] = ignored
     return kt.data.from_masks(*folders, **common)
 
 

@@ -162,8 +162,9 @@ class _Part:
         self.pictures = [picture for picture in self.pictures if picture.name not in self.problems]
         notes += self.gathered.note_flat()
         if self.outlines:
-            text = f"the {self.outlines} outlines (segmentation) in '{self.path}' are not read: boxes only"
-            notes.append(checks.note(text))
+            text = "1 outline" if self.outlines == 1 else f"{self.outlines} outlines"
+            end = f"(segmentation) in '{self.path}': only boxes are read"
+            notes.append(checks.note(f"left out {text} {end}"))
         return notes
 
     def labels(self) -> list[dict | None]:
@@ -199,7 +200,7 @@ class _Part:
                 path = listing.file_inside(root, name)
             except ValueError as problem:
                 self.problems.add(place, str(problem))
-                path = root
+                path = root  # never read: `settle` drops the picture
             if key in by_key or name in names:
                 self.problems.add(place, f"the id {key!r} or the name is there twice")
                 continue

@@ -31,7 +31,7 @@ def match(
     notes: list[str],
     *,
     what: str,
-    suffix: str = "",
+    suffix: str | None = None,
 ) -> list[Pair]:
     """Returns the pictures that have a file of the same name, in the order of their names.
 
@@ -43,15 +43,17 @@ def match(
         endings: Of the other files.
         notes: Gets what was decided.
         what: What the other files are, for errors.
-        suffix: What follows the name of the picture in that of its file, such as "_mask".
+        suffix: What follows the name of the picture in that of its file, such as "_mask"; None where nothing may.
     """
-    others = _by_stem(annotations, endings, suffix)
+    others = _by_stem(annotations, endings, suffix or "")
     pictures = _by_stem(images, listing.EXTENSIONS, "")
     if images == annotations and set(endings) & set(listing.EXTENSIONS):
         pictures = {stem: path for stem, path in pictures.items() if path not in others.values()}
     if not others:
         given = f"none in '{annotations}'"
-        expected = f"there must be files of {what}s that end in {suffix}{' or '.join(endings)}"
+        expected = (
+            f"there must be files of {what}s that end in {suffix or ''}{' or '.join(endings)}"
+        )
         raise checks.error(expected, given=given)
     alone = [stem for stem in others if stem not in pictures]
     if alone:
@@ -59,6 +61,9 @@ def match(
         shown = ", ".join(str(others[stem].relative_to(annotations)) for stem in alone[:3])
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
         fix = f"Pictures there: {lookup.some(near)}." if near else ""
+        longer = [stem for stem in pictures if alone[0].startswith(stem)]
+        if longer and suffix == "":
+            fix = f"Give `suffix={alone[0].removeprefix(max(longer, key=len))!r}`."
         expected = f"every {what} must have a picture of its name in '{images}'"
         raise checks.error(expected, given=f"none for {shown}{more}", fix=fix)
     unlabelled = len(pictures) - len(others)

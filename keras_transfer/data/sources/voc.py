@@ -169,7 +169,7 @@ def _listed_splits(folder: Path, names: Sequence[str], notes: list[str]) -> np.n
     notes.append(checks.note(f"the lists in '{folder}' say which images are which: {text}"))
     unlisted = int((splits == "").sum())
     if unlisted:
-        notes.append(checks.note(f"{reading.count_files(unlisted)} in no list are left out"))
+        notes.append(checks.note(f"left out {reading.count_files(unlisted)} in no list"))
     return splits
 
 

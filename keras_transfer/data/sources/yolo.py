@@ -98,7 +98,8 @@ def from_yolo(
         files = "1 image has" if without == 1 else f"{without} images have"
         notes.append(checks.note(f"{files} no label file: as YOLO has it, no object is there"))
     if outlines:
-        notes.append(checks.note(f"{outlines} outlines are read as the boxes around them"))
+        text = "1 outline is" if outlines == 1 else f"{outlines} outlines are"
+        notes.append(checks.note(f"{text} read as the box around it"))
 
     rows = [at for at, picture in enumerate(pictures) if str(_label_file(picture)) not in problems]
     listed = _list(root, pictures, splits, gathered).pick(np.array(rows, np.int64))

@@ -61,7 +61,7 @@ def test_boxes_crowds_and_pictures_without_objects(folder, capsys):
     printed = capsys.readouterr().out
     assert "no box is a 'thing': this category is no class" in printed
     assert "left out 1 box without area: c.png (annotation 3)" in printed
-    assert "the 1 outlines (segmentation) in" in printed
+    assert "left out 1 outline (segmentation) in" in printed
 
 
 def test_splits_may_have_files_of_their_own(folder):

@@ -185,6 +185,19 @@ def test_images_may_be_named_by_a_pattern(photos):
     assert len(data.files["train"]) == 4
 
 
+def test_images_as_targets_are_read_from_their_files(photos):
+    depths = np.random.default_rng(0).random((4, 10, 16)).astype(np.float32)
+    rows = []
+    for at, values in enumerate(depths):
+        np.save(photos / f"{at}.npy", values)
+        rows.append({"file": f"photos/{at}.png", "far": f"{at}.npy" if at else ""})
+    options = {"image": "file", "targets": {"far": "image"}, "root": photos, "validation": None}
+    data = kt.data.from_csv(rows, **options, image_size=(10, 16))
+    _, targets, weights = next(iter(data.ordered("train")))
+    np.testing.assert_array_equal(targets["far"][1:, ..., 0], depths[1:])
+    assert weights["far"].numpy().tolist() == [0, 1, 1, 1]
+
+
 def test_names_of_classes_are_numbers_in_their_order(photos):
     rows = rows_of(kind=lambda at: (10, 9, 2)[at % 3])
     data = kt.data.from_csv(

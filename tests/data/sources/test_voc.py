@@ -79,7 +79,7 @@ def test_lists_say_which_split_a_picture_is_in(folder, capsys):
     }
     printed = capsys.readouterr().out
     assert "say which images are which: 1 train, 1 validation" in printed
-    assert "1 file in no list are left out" in printed
+    assert "left out 1 file in no list" in printed
     told(lambda: kt.data.from_voc(folder, validation=0.3), "`validation` must not be given twice")
     (lists / "test.txt").write_text("a\n")
     told(

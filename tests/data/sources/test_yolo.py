@@ -37,7 +37,7 @@ def test_lines_become_boxes(tmp_path, capsys):
     data = kt.data.from_yolo(tmp_path, classes=["cat", "dog"], **SETTINGS)
     assert data.class_names == ["cat", "dog"]
     np.testing.assert_allclose(data.targets["train"], EXPECTED, rtol=1e-5)
-    assert "1 outlines are read as the boxes around them" in capsys.readouterr().out
+    assert "1 outline is read as the box around it" in capsys.readouterr().out
     (tmp_path / "labels" / "b.txt").unlink()
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     data = kt.data.from_yolo(tmp_path, **SETTINGS)
