@@ -77,7 +77,7 @@ def from_coco(
             shares[split] = value
 
     notes: list[str] = []
-    parts = {}
+    parts: dict[str, _Part] = {}
     for split, (file, folder) in sources.items():
         argument = "annotations" if split == "train" else split
         part = _Part.read(Path(file).expanduser(), argument)
@@ -144,6 +144,8 @@ class _Part:
 
     def gather(self, root: Path, known: Sequence[str] | None) -> None:
         """Reads pictures, then their boxes; what is wrong is a problem of its picture."""
+        if not self.content["images"]:
+            raise checks.error("a COCO file must name pictures", given=f"none in '{self.path}'")
         self._read_categories(known)
         by_key = self._read_pictures(root)
         for row in self.content["annotations"]:

@@ -149,6 +149,10 @@ def _listed_splits(folder: Path, names: Sequence[str], notes: list[str]) -> np.n
         if path.is_file():
             text, _ = texts.read_text(path, argument="folder")
             lists[split] = {line.split()[0] for line in text.splitlines() if line.strip()}
+            if not lists[split]:
+                raise checks.error(
+                    "a list of a split must name pictures", given=f"none in '{path}'"
+                )
     if "train" not in lists:
         return np.array(["train"] * len(names), object)
 

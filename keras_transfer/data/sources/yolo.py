@@ -230,11 +230,11 @@ def _list_pictures(folders: Mapping[str, Sequence[Path]]) -> tuple[list[Path], l
                     raise checks.error("lists must name pictures", given=given) from None
             else:
                 found = sorted(path for path in listing.walk(source) if listing.is_image(path))
+            if not found:
+                given = f"none in '{source}'"
+                raise checks.error(f"there must be pictures for {split}", given=given)
             pictures += found
             splits += [split] * len(found)
-    if not pictures:
-        given = f"none in {', '.join(str(source) for source in folders['train'])}"
-        raise checks.error("`path` must hold pictures", given=given)
     return pictures, splits
 
 

@@ -109,6 +109,7 @@ def changed(part, row, **entries):
         (json.dumps(content())[:-40], "`annotations` must be a COCO file with images, annotations, categories. "),
         ("[" * 100_000, "which is no whole JSON"),
         ("[]", "Given: a list in"),
+        (json.dumps({**content(), "images": []}), "a COCO file must name pictures. Given: none in"),
         (without("categories"), "Given: no list of categories in"),
         (changed("categories", 0, id=17), "must have an id and a name of its own. Given: 17, 'cat' twice"),
         (changed("images", 0, file_name="../a.png"), "1 annotation is not: ../a.png ('../a.png' is no path inside"),

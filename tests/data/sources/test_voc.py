@@ -87,6 +87,8 @@ def test_lists_say_which_split_a_picture_is_in(folder, capsys):
         "a picture must be in one list of",
         "'a' in 'train', 'test'",
     )
+    (lists / "test.txt").write_text("\n")
+    told(lambda: kt.data.from_voc(folder), "a list of a split must name pictures. Given: none in")
     (lists / "test.txt").write_text("x\n")
     told(
         lambda: kt.data.from_voc(folder), "every picture in the lists of", "1 without, such as 'x'"

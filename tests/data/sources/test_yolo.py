@@ -129,3 +129,15 @@ def test_a_folder_without_label_files_is_an_error(tmp_path):
     told(
         lambda: kt.data.from_yolo(tmp_path, classes=["cat"]), "there must be text files with boxes"
     )
+    (tmp_path / "images" / "a.png").unlink()
+    told(lambda: kt.data.from_yolo(tmp_path, classes=["cat"]), "there must be pictures for train")
+
+
+def test_lists_of_pictures(tmp_path):
+    fill(tmp_path / "images", tmp_path / "labels")
+    (tmp_path / "train.txt").write_text("./images/a.png\nimages/c.png\n")
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat, dog]\n")
+    data = kt.data.from_yolo(tmp_path, **SETTINGS)
+    np.testing.assert_allclose(data.targets["train"], [EXPECTED[0], EXPECTED[2]], rtol=1e-5)
+    (tmp_path / "train.txt").write_text("../a.png\n")
+    told(lambda: kt.data.from_yolo(tmp_path), "lists must name pictures", "'../a.png' is no path")
