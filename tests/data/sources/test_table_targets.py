@@ -82,6 +82,7 @@ def test_several_rows_are_the_boxes_of_an_image():
 def test_boxes_that_cannot_be_are_told_by_their_row():
     rows = [
         row(3, 2, 1, 4), row(1, 2, "", 4), row(1, 2, "x", 4), row(1, 2, 3, 4, ""), row(1, 2, 3, 4, "rat"),
+        row(1, 4, 3, 2),
     ]  # fmt: skip
     _, wrong = read(rows, {**BOX, "classes": ["cat", "dog"]})
     assert wrong == {
@@ -90,6 +91,7 @@ def test_boxes_that_cannot_be_are_told_by_their_row():
         "row 2": "it: 'x' is no number",
         "row 3": "it: a box without a label",
         "row 4": "it: 'rat' is no class. Close names: 'cat'.",
+        "row 5": "it: a box that ends before it begins: 1, 4, 3, 2",
     }
 
 
