@@ -37,7 +37,8 @@ class Data:
         validation: The validation batches, or None.
         test: The test batches, or None.
         class_names: Names by class id, a dict of them when there are several targets, None when there are no classes.
-        targets: Split to the targets of all its examples, in the order of the split.
+        targets: Split to the targets of all its examples, in the order of the split: arrays; masks and images of files
+            are columns that can be used like arrays (`len`, `shape`, `column[rows]`, `np.asarray(column)`).
         image_size: Height and width.
         batch_size: Images in a batch.
         seed: Of splits and orders.

@@ -55,6 +55,11 @@ def encode(
         )
     if array.dtype.kind == "U":
         return _find_ids(array, names, name)
+    if array.dtype.kind == "f":
+        is_whole = np.isfinite(array) & (array == np.trunc(array))
+        if not is_whole.all():
+            given = f"{array[~is_whole][0]:g}"
+            raise checks.error(f"class ids in `{name}` must be whole numbers", given=given)
     return _check_ids(array.astype(np.int64), names, name)
 
 

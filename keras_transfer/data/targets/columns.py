@@ -126,7 +126,7 @@ class FileColumn:
         if np.ndim(index) == 0:
             return self.load(np.array([index]))[0]
         if self.kept is not None:
-            return self.kept.numpy()[self.rows[index]]
+            return tf.gather(self.kept, self.rows[index]).numpy()
         result = np.empty((len(index), *self.shape[1:]), self.dtype)
         for place, row in enumerate(index):
             result[place] = self._read(int(row))

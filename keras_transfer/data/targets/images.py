@@ -76,7 +76,10 @@ def encode(
     """
     faults = pictures.Faults() if faults is None else faults
     if names is not None:
-        raise checks.error(f"`{name}` are images, which have no classes", given=repr(names))
+        fix = 'Class ids are told by `targets="mask"`.'
+        raise checks.error(
+            f"`{name}` are images, which have no classes", given=repr(names), fix=fix
+        )
     if isinstance(labels, columns.FileColumn):
         return labels, None
     if pictures.are_paths(labels):

@@ -97,6 +97,8 @@ def encode(
         if values is None:
             continue
         values = np.asarray(values)
+        if values.ndim == 3 and values.shape[-1] == 1:
+            values = values[..., 0]
         reason = _wrong_array(values, limit, None if sizes is None else sizes.of(row), size)
         if reason:
             faults.add(row, reason)

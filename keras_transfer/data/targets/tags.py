@@ -76,6 +76,10 @@ def fill(
         ([['red'], []], array([ True, False]))
     """
     present = np.array([not missing.is_blank(row) for row in labels], bool)
+    for label in labels:
+        if not missing.is_blank(label) and not isinstance(label, GROUPS):
+            fix = "kt.data.split_tags makes them of texts such as 'red;round'."
+            raise checks.error(f"`{name}` must be lists of tags", given=repr(label), fix=fix)
     rows = [list(row) if is_there else [] for row, is_there in zip(labels, present, strict=True)]
     return rows, None if present.all() else present
 

@@ -131,3 +131,46 @@ def test_one_hot_rows_are_classes(kind):
 
 def test_a_class_without_an_image_is_still_a_column():
     assert encoding.read(np.eye(3)[[0, 2, 2]])[1] == ["0", "1", "2"]
+
+
+IDS = np.arange(16).reshape(2, 2, 4) % 3
+KINDS = {
+    "numbers that look like ids": ([0, 1, 2, 3], "number", np.float32([0, 1, 2, 3]), None),
+    "ids that look like numbers": ([1.0, 0.0], "category", np.array([1, 0]), ["0", "1"]),
+    "masks with an axis for channels": (IDS[..., None], "mask", np.uint8(IDS), ["0", "1", "2"]),
+    "images that look like masks": (IDS, "image", np.float32(IDS[..., None]), None),
+    "tags": ([["red"], []], "tags", np.float32([[1], [0]]), ["red"]),
+    "no objects at all": ([{"boxes": [], "labels": []}] * 2, "boxes", None, ["cat"]),
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_a_kind_that_is_said_decides(case):
+    labels, kind, expected, names = KINDS[case]
+    given = {"class_names": names} if kind == "boxes" else {}
+    targets, found, present = encoding.read(labels, kinds=kind, **given)
+    if expected is None:
+        expected = np.float32([[[0, 0, 0, 0, -1, 0]]] * 2)
+    np.testing.assert_array_equal(targets, expected)
+    assert (targets.dtype, found, present) == (expected.dtype, names, None)
+    assert encoding.kind_of(targets, found) is encoding.KINDS[kind]
+    both, _, _ = encoding.read({"x": labels, "y": ["a", "b"] * (len(labels) // 2)}, kinds={"x": kind}, **{
+        key: {"x": value} for key, value in given.items()
+    })  # fmt: skip
+    np.testing.assert_array_equal(both["x"], targets)
+
+
+WRONG_KINDS = {
+    "halves": ([0.5, 1.0], "category", "whole numbers. Given: 0.5"),
+    "texts": (["red;round", "red"], "tags", "split_tags"),
+    "names": (["cat", "dog"], "number", "one number"),
+    "paths without pictures": (["a.png", "b.png"], "mask", "files of pictures of known size"),
+    "dicts": ([{"a": 1}], "boxes", "a dict with 'boxes'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_KINDS)
+def test_labels_that_are_not_of_the_kind_are_refused(case):
+    labels, kind, message = WRONG_KINDS[case]
+    with pytest.raises(checks.InputError, match=message):
+        encoding.read(labels, kinds=kind)
