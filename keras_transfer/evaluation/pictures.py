@@ -31,8 +31,7 @@ def save(predictions: Any, folder: str | os.PathLike) -> list[str]:
     for index, file in enumerate(files):
         picture = _read(file)
         for name, (task, outputs) in predictions.drawn_by.items():
-            size = tuple(outputs.shape[1:3]) if outputs.ndim == 4 else None
-            size = size or predictions.image_size or picture.shape[:2]
+            size = predictions.image_size or picture.shape[:2]
             drawn = task.draw(picture, outputs[index], image_size=size)
             if drawn is None:
                 continue

@@ -47,7 +47,8 @@ def predict(
     Returns:
         A list with a dict an image, that prints as a table: `{"file": "a.jpg", "label": "cat", "probabilities":
         {"cat": 0.9, "dog": 0.1}}`, or `"value"` where the answer is numbers. With several tasks each has a dict of
-        its own, under its name. `predictions.outputs` is what `model.predict` returns.
+        its own, under its name. `predictions.outputs` is what `model.predict` returns; of a detection the boxes that
+        are left, of masks the class ids.
 
     Raises:
         InputError: If there is no such file, or images are not what the model takes.
@@ -68,7 +69,7 @@ def predict(
     source = _read(model, images, batch_size)
     label = f"Predicting with {model.name}"
     for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
-        outputs.append(model.predict_on_batch(batch.images))
+        outputs.append(_compact(model, model.predict_on_batch(batch.images)))
         files += batch.files or [None] * len(batch.images)
         for image in np.asarray(batch.images[: SHOWN - len(pictures)]):
             pictures.append(examples.thumbnail(image))
@@ -205,6 +206,21 @@ def _sizes(images: Any) -> list[tuple[int, int]] | None:
     if not pictures or not _is_picture(pictures[0]):
         return None
     return [tuple(np.shape(picture)[:2]) for picture in pictures]
+
+
+def _compact(model: keras.Model, outputs: Any) -> Any:
+    """Returns what is needed of a batch of outputs: boxes and masks are less than what they are chosen from."""
+    tasks_by_name = {name: output.task for name, output in marks.outputs(model).items()}
+    if isinstance(outputs, Mapping):
+        kept = {}
+        for name, values in outputs.items():
+            task = tasks_by_name.get(name)
+            kept[name] = values if task is None else task.compact(values)
+        return kept
+    if len(tasks_by_name) != 1:
+        return outputs
+    (task,) = tasks_by_name.values()
+    return task.compact(outputs)
 
 
 def _scale(

@@ -367,6 +367,10 @@ class Task:
         """Returns what `keras-transfer predict` says about one image: shares by name, at most `top`, or numbers."""
         return [float(value) for value in np.ravel(output)]
 
+    def compact(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns what `row` and `draw` need of a batch of outputs, where that is less than all of them."""
+        return outputs
+
     def place(self, answers: Mapping, scales: Any) -> Mapping:
         """Returns the answers of `decode` for the pictures that were given, which had another size than the model's.
 

@@ -25,6 +25,7 @@ HEADLINES = {  # score: (title, help)
     "recall": ("Recall", "among the 100 surest boxes of an image, mean over overlaps"),
 }
 COLUMNS = {"ap": "AP", "ap50": "AP at 0.5", "recall": "recall"}
+BINS = 16  # strides that a side is away at most, less one
 RARE = -4.6  # logit of 1 %: nearly all candidates are background
 NEAR = 1.5  # before softplus: boxes start about 3.4 strides wide
 MOST = 100  # boxes of an image
@@ -50,8 +51,8 @@ class Detection(base.Task):
         width: Channels of the pyramid and the towers.
         depth: Convolutions in each of the two towers, for classes and for boxes.
         overlap: How boxes are compared in the loss: "giou" or "ciou".
-        bins: Learn each distance as a distribution over so many strides, 0 to `bins - 1` (16, say; Li et al. 2020);
-            0 learns the distance itself.
+        bins: Each distance is learned as a distribution over so many strides, 0 to `bins - 1` (Li et al. 2020); 0
+            learns the distance itself, whose boxes are less exact.
         nms: From which overlap on the less sure of two boxes of a class is dropped.
         threshold: From which score on a box counts as found where boxes are listed and drawn; None to choose the best
             F1 on validation. Average precision and exports have the boxes below it, too, down to 0.05.
@@ -61,8 +62,8 @@ class Detection(base.Task):
     Example:
         >>> import keras_transfer as kt
         >>> model = kt.build_model(kt.backbone("tiny", weights=None), Detection(["cat", "dog"], width=8))
-        >>> model.output_shape  # 4 x 4 places of stride 8: a box, a place, a stride, two probabilities
-        (None, 16, 9)
+        >>> model.output_shape  # 4 x 4 places of stride 8: box, place, stride, 2 probabilities, 4 x 16 shares
+        (None, 16, 73)
     """
 
     kind = "detection"
@@ -81,7 +82,7 @@ class Detection(base.Task):
         width: int = 64,
         depth: int = 2,
         overlap: str = "giou",
-        bins: int = 0,
+        bins: int = BINS,
         nms: float = 0.6,
         threshold: float | None = None,
         chosen: float | None = None,
@@ -362,6 +363,10 @@ class Detection(base.Task):
         is_found = tf.range(MOST)[None] < found["count"][:, None]
         ids = tf.where(is_found, found["classes"], self.units)
         return {**found, "classes": tf.gather(names, ids)}
+
+    def compact(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns the boxes that are left of the candidates."""
+        return self.find(outputs)
 
     def place(self, answers: Mapping, scales: Any) -> dict:
         """Returns the answers of `decode` in pixels of the pictures that were given.

@@ -174,7 +174,7 @@ class Segmentation(dense.DenseTask):
 
     def describe(self, value: np.ndarray) -> str:
         """Returns the largest classes of a mask, with their shares."""
-        ids = value if value.ndim == 2 else value.argmax(axis=-1)
+        ids = _ids(value)
         known = ids[ids != self.ignored]
         counts = np.bincount(known.ravel(), minlength=self.units)
         largest = [at for at in np.argsort(-counts, kind="stable")[:NAMED] if counts[at]]
@@ -189,7 +189,7 @@ class Segmentation(dense.DenseTask):
         self, picture: np.ndarray, value: np.ndarray, *, image_size: tuple[int, int]
     ) -> np.ndarray:
         """Returns the picture with each region in the colour of its class."""
-        ids = value if value.ndim == 2 else value.argmax(axis=-1)
+        ids = _ids(value)
         return overlays.paint_mask(picture, ids, ignored=self.ignored)
 
     def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
@@ -258,15 +258,19 @@ class Segmentation(dense.DenseTask):
 
     def answer(self, output: np.ndarray, *, top: int = 3) -> dict[str, float]:
         """Returns the shares of the largest classes by name."""
-        counts = np.bincount(output.argmax(axis=-1).ravel(), minlength=self.units)
+        counts = np.bincount(_ids(output).ravel(), minlength=self.units)
         largest = [at for at in np.argsort(-counts, kind="stable")[:top] if counts[at]]
         return {self.class_names[at]: round(float(counts[at] / counts.sum()), 6) for at in largest}
+
+    def compact(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns the class ids of the masks."""
+        return _ids(outputs).astype("uint8")
 
     def row(
         self, output: np.ndarray, *, top: int = 3, scale: tuple[float, float] = (1.0, 1.0)
     ) -> dict:
         """Returns the shares of the largest classes, and the mask in the size of the picture that was given."""
-        ids = output.argmax(axis=-1).astype("uint8")
+        ids = _ids(output).astype("uint8")
         places = []
         for side, share in zip(ids.shape, scale, strict=True):
             given = max(1, round(side * share))
@@ -349,3 +353,8 @@ class PixelScorer(base.Scorer):
             "scores": {key: best[key] for key in ("mean_iou", "dice", "accuracy")},
             "is_beaten": own["mean_iou"] > best["mean_iou"],
         }
+
+
+def _ids(masks: np.ndarray) -> np.ndarray:
+    """Returns class ids of masks that may be probabilities, the classes last."""
+    return masks.argmax(axis=-1) if masks.dtype.kind == "f" else masks

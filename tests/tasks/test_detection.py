@@ -125,7 +125,9 @@ def test_missing_annotation_is_not_an_image_without_objects(rendered):
             verbose=0,
         )
         losses.append(logs["boxes_loss"])
-    own = kt.losses.DetectionLoss(1)(rows[::2], model.predict(images[::2], verbose=0)["boxes"])
+    own = kt.losses.DetectionLoss(1, bins=16)(
+        rows[::2], model.predict(images[::2], verbose=0)["boxes"]
+    )
     assert losses[0] == pytest.approx(float(own), rel=1e-4)
     assert losses[1] != pytest.approx(losses[0], rel=1e-2)
     report = kt.evaluate(model, (images, {"kind": classes, "boxes": rows}), verbose=0)
