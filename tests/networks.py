@@ -24,10 +24,10 @@ def small(**options):
     return kt.backbone(keras.Model(image, x, name="small"), preprocess="tf", **options)
 
 
-def shallow(family):
+def shallow(family, *, widths=(8, 8, 8, 8)):
     """A trunk of the layers and skip connections of a family of Keras Applications, for images of 32 x 32.
 
-    It has a block or two in each stage and few filters, where they can be chosen.
+    It has a block or two in each stage and few filters, where they can be chosen; `widths` are those of ConvNeXt.
     """
     options = {"include_top": False, "weights": None, "input_shape": (32, 32, 3)}
     if family == "MobileNet":
@@ -47,6 +47,6 @@ def shallow(family):
     elif family == "EfficientNet":
         network, preprocess = efficientnet.EfficientNet(0.1, 0.2, 32, **options), "inside"
     else:
-        sizes = {"depths": (1, 1, 1, 2), "projection_dims": (8, 8, 8, 8)}
+        sizes = {"depths": (1, 1, 1, 2), "projection_dims": widths}
         network, preprocess = convnext.ConvNeXt(**sizes, **options), "inside"
     return kt.backbone(network, preprocess=preprocess)

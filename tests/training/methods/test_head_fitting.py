@@ -342,6 +342,7 @@ def test_heads_that_have_no_solution():
         )
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_caltech_through_tiny(real_data):
