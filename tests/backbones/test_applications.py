@@ -37,6 +37,8 @@ QUICKEST = {
     "MobileNetV3Small",
     "VGG16",
 }
+# One of each family that rescales the pixels itself.
+INSIDE = {"EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"}
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 TABLE = np.random.default_rng(0).standard_normal(99_991).astype("float32").clip(-2, 2)
 
@@ -243,6 +245,8 @@ def test_network(name, published):
     check_blocks(name, original)
     check_levels(name, original)
     check_grey_pictures(name, original, stem, use)
+    if name in INSIDE:
+        check_that_preprocessing_is_inside(original)
     if name == "EfficientNetB0":  # it holds the statistics of the colours as weights
         check_that_channels_keep_the_statistics_of_their_colours(name, stem, use)
 
@@ -349,6 +353,13 @@ def assert_only_the_first_layer_differs(original, wide):
     assert adapted in (["Conv2D"], ["Normalization", "Conv2D"])
 
 
+def check_that_preprocessing_is_inside(backbone):
+    """Mode "inside" leaves pixels alone because the network itself rescales them."""
+    kinds = {type(layer).__name__ for layer in backbone.layers}
+    assert kinds & {"Rescaling", "Normalization"}
+    assert marks.representation(backbone).source["preprocessing"] == "inside"
+
+
 def check_that_channels_keep_the_statistics_of_their_colours(name, stem, use):
     use(False)
     side = side_of(name)
@@ -357,12 +368,3 @@ def check_that_channels_keep_the_statistics_of_their_colours(name, stem, use):
     for channel_mode in ("tile", "zero-extra"):
         wide = built(name, channels=6, channel_mode=channel_mode)
         assert gap(features(wide, np.tile(pixels, 2)), expected) <= 1e-5, channel_mode
-
-
-def test_preprocessing_inside_the_network_is_there():
-    """Mode "inside" leaves pixels alone because the network itself rescales them."""
-    for name in ("EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"):
-        backbone = kt.backbone(name, weights=None, image_size=32)
-        kinds = {type(layer).__name__ for layer in backbone.layers}
-        assert kinds & {"Rescaling", "Normalization"}, name
-        assert marks.representation(backbone).source["preprocessing"] == "inside"

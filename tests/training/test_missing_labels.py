@@ -265,7 +265,7 @@ def test_kept_rows_change_nothing_on_mixed_data(sampling, smoothing):
             "seed": 0,
             "verbose": 0,
         }
-        stage = kt.Stage(epochs=3, train="head", learning_rate=1e-2)
+        stage = kt.Stage(epochs=2, train="head", learning_rate=1e-2)
         history = kt.fine_tune(model, data, stages=[stage], **options)
         assert bool(history.record.get("cache")) == (cache == "memory")
         found.append((values(model), history.history))
@@ -292,13 +292,13 @@ def test_kept_views_of_mixed_data_have_their_weights():
 def test_a_broken_run_on_mixed_data_goes_on_bit_equal(sampling, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
+            if epoch == 1:
                 raise KeyboardInterrupt
 
     def run(folder, callbacks=(), **options):
         model = pets_and_faces()
         data = kt.data.mix(sets(), sampling=sampling, seed=2)
-        stage = kt.Stage(epochs=4, train="head", learning_rate=1e-2)
+        stage = kt.Stage(epochs=3, train="head", learning_rate=1e-2)
         kt.fine_tune(
             model,
             data,
