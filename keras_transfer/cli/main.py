@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "measure a trained model on another folder",
     "predict": "label image files with a trained model",
     "report": "write the report of a trained model again, or one on other images",
+    "convert": "write a folder of photos as records, files of many images each, for sets larger than memory",
     "features": "compute a backbone's features of images and save them as arrays",
     "cache": "list or delete the outputs of frozen layers that earlier runs stored on disk",
     "augment": "draw a sheet of photos and what random changes make of them, as training sees them",

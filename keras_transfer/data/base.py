@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import html
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,7 @@ class Data:
         groups: Split to a number for each example, equal for those that must stay in one split: copies of a file, or
             images of one group. None where each is by itself.
         folder: The folder that the images were read from, as the user named it, or None.
+        shard: Number of this process and how many there are, where each reads its part of `train`, or None.
 
     Example:
         >>> import keras_transfer as kt
@@ -73,7 +74,7 @@ class Data:
     batch_size: int
     seed: int
     digest: str
-    files: dict[str, list[str]] | None
+    files: Mapping[str, Sequence[str]] | None
     notes: list[str]
     examples: dict[str, pipeline.Examples] = field(default_factory=dict)
     epochs: pipeline.Epochs | None = None
@@ -82,6 +83,7 @@ class Data:
     sampled: Sampled | None = None
     groups: dict[str, np.ndarray] | None = None
     folder: str | None = None
+    shard: tuple[int, int] | None = None
     _made: dict = field(default_factory=dict, init=False)
 
     @property
@@ -112,9 +114,32 @@ class Data:
     def order(self, epoch: int) -> np.ndarray:
         """The order of the training examples in pass number `epoch`, as indices into `targets["train"]`.
 
-        Every index once; but of data from `kt.data.mix`, as often as its sampling says.
+        Every index once; but of data from `kt.data.mix`, as often as its sampling says, and of data with a `shard`
+        those of this process.
         """
         return self._training_orders().order(checks.integer(epoch, name="epoch", minimum=0))
+
+    def rest(self, epoch: int, batch: int) -> tf.data.Dataset:
+        """The training batches of pass number `epoch` from batch number `batch` on; no pass is counted.
+
+        For a training loop of your own that saves its state in the middle of an epoch, and goes on there.
+
+        Args:
+            epoch: From 0.
+            batch: From 0.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> images = np.zeros((9, 8, 8), "uint8")
+            >>> data = kt.data.from_arrays(images, np.arange(9.0) / 2, validation=None, batch_size=4)
+            >>> [answers.numpy().tolist() for _, answers in data.rest(0, 2)] == [[data.order(0)[8] / 2]]
+            True
+        """
+        order = self.order(epoch)[
+            checks.integer(batch, name="batch", minimum=0) * self.batch_size :
+        ]
+        rest = self.examples["train"].pick(order)
+        return pipeline.batches(rest, size=self.image_size, batch_size=self.batch_size)
 
     def _training_orders(self) -> pipeline.Epochs:
         if self.epochs is None:
@@ -239,7 +264,7 @@ class Data:
             part = part.pick(rows)
             examples[split] = dataclasses.replace(part, targets=part.targets[name], weights=None)
             if self.files:
-                files[split] = [self.files[split][row] for row in rows]
+                files[split] = [self.files[split][int(row)] for row in rows]
             if self.groups:
                 groups[split] = self.groups[split][rows]
         return self._of(
@@ -270,6 +295,7 @@ class Data:
         """Returns data of other examples, like this but for the changes; it has no notes."""
         same = (
             "class_names", "image_size", "batch_size", "seed", "digest", "files", "origins", "sampled", "groups",
+            "shard",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in same}
         return from_examples(examples, **{**arguments, **changes}, notes=[])
@@ -368,11 +394,12 @@ def from_examples(
     batch_size: int,
     seed: int,
     digest: str,
-    files: dict[str, list[str]] | None = None,
+    files: Mapping[str, Sequence[str]] | None = None,
     notes: list[str],
     origins: Mapping[str, np.ndarray] | None = None,
     sampled: Sampled | None = None,
     groups: Mapping[str, np.ndarray] | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> Data:
     """Makes the data sets of examples that were checked and split; empty splits are left out.
 
@@ -390,6 +417,7 @@ def from_examples(
         origins: As for `Data`.
         sampled: Makes the orders of the training data from their origins; None for permutations of all of them.
         groups: As for `Data`.
+        shard: As for `Data`.
     """
     examples = {
         split: examples[split] for split in SPLITS if split in examples and len(examples[split])
@@ -399,6 +427,8 @@ def from_examples(
         epochs = pipeline.Epochs(len(examples["train"]), seed=seed)
         if sampled is not None and origins is not None:
             epochs = sampled(origins["train"])
+        if shard is not None:
+            epochs = pipeline.Share(epochs, *shard, batch_size=batch_size)
 
     levelled = encoding.level({split: part.targets for split, part in examples.items()})
     for split, targets in levelled.items():
@@ -426,6 +456,7 @@ def from_examples(
         origins=None if origins is None else {split: origins[split] for split in examples},
         sampled=sampled,
         groups=None if groups is None else {split: groups[split] for split in examples},
+        shard=shard,
     )
     data._made = datasets
     if isinstance(class_names, list):

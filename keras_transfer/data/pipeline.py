@@ -16,6 +16,7 @@ __all__ = [
     "READERS",
     "Epochs",
     "Examples",
+    "Share",
     "batches",
     "on_cpu",
     "on_one_tensor",
@@ -138,6 +139,43 @@ class Epochs:
         """The permutation of the next pass."""
         self.next += 1
         return self.order(self.next - 1)
+
+
+class Share(Epochs):
+    """The part of each pass that one of several processes reads: together they read what one process would.
+
+    Of as many batches as there are processes, each takes one in turn, so the batches of all processes at one step are
+    the one large batch that a single process would have. The rest of a pass is cut into equal parts.
+
+    Args:
+        whole: The orders of all.
+        index: Number of the process, from 0.
+        count: How many processes there are.
+        batch_size: Of the batches of each.
+
+    Example:
+        >>> whole = Epochs(7, seed=0)
+        >>> parts = [Share(whole, index, 2, batch_size=2).order(0) for index in (0, 1)]
+        >>> sorted(np.concatenate(parts).tolist())
+        [0, 1, 2, 3, 4, 5, 6]
+    """
+
+    def __init__(self, whole: Epochs, index: int, count: int, *, batch_size: int) -> None:
+        self.whole, self.index, self.count, self.batch_size = whole, index, count, batch_size
+        super().__init__(whole.size, seed=whole.seed)
+        self.length = len(self._take(np.arange(whole.length)))
+        self.rule = (*whole.rule, f"process {index} of {count}")
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The process's part of pass number `epoch`."""
+        self.whole.seed = self.seed
+        return self._take(self.whole.order(epoch))
+
+    def _take(self, order: np.ndarray) -> np.ndarray:
+        full = len(order) - len(order) % (self.count * self.batch_size)
+        in_turn = order[:full].reshape(-1, self.count, self.batch_size)[:, self.index]
+        rest = np.array_split(order[full:], self.count)[self.index]
+        return np.concatenate([in_turn.reshape(-1), rest])
 
 
 def on_cpu(array: np.ndarray) -> tf.Tensor:

@@ -20,7 +20,15 @@ FIX = 'Repair or remove it; corrupt="skip" reads all files once before and leave
 class Store(Protocol):
     """Images by number, of which some are read at a time."""
 
-    dtype: np.dtype
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the images in a batch, before they become float32."""
+        ...
+
+    @property
+    def form(self) -> str:
+        """What `contents` returns: the bytes of a "file", or of an "array"."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -29,7 +37,7 @@ class Store(Protocol):
         ...
 
     def contents(self, rows: np.ndarray) -> list[bytes]:
-        """Returns their files as they are."""
+        """Returns them as they are stored."""
         ...
 
 
@@ -46,6 +54,7 @@ class Files:
     """
 
     dtype = np.dtype(np.uint8)
+    form = "file"
 
     def __init__(self, paths: Sequence[str | os.PathLike]) -> None:
         if not isinstance(paths, names.Paths):
@@ -89,6 +98,11 @@ class Joined:
         self.stores = list(stores)
         self.starts = np.cumsum([0, *map(len, self.stores)])
         self.dtype = np.result_type(*(store.dtype for store in self.stores))
+
+    @property
+    def form(self) -> str:
+        """What `contents` returns."""
+        return "file" if all(store.form == "file" for store in self.stores) else "array"
 
     def __len__(self) -> int:
         return int(self.starts[-1])

@@ -1,6 +1,7 @@
 """Every verb takes every kind of data, and equal content gives equal results."""
 
 import functools
+import tempfile
 
 import keras
 import numpy as np
@@ -50,6 +51,10 @@ def ones(arrays):
     return (*arrays, np.ones(len(arrays[0]), "float32"))
 
 
+def records(data):
+    return kt.data.from_records(kt.data.write_records(data, tempfile.mkdtemp()))
+
+
 # Each holds the same batch: examples in an order of their own would move a sum by a rounding at most.
 WHOLE = {
     "arrays": lambda part: part,
@@ -64,6 +69,7 @@ WHOLE = {
 }
 DIVIDED = {
     "kt.data": lambda: kt.data.from_arrays(*TRAIN, validation=HELD),
+    "records": lambda: records(kt.data.from_arrays(*TRAIN, validation=HELD)),
     "pair of arrays": lambda: (TRAIN, HELD),
     "pair of tf.data": lambda: (dataset(*TRAIN), dataset(*HELD)),
     "pair of PyDatasets": lambda: (Sequence(*TRAIN), Sequence(*HELD)),

@@ -25,6 +25,9 @@ TOGETHER = 16  # files that a thread reads before it takes the next ones
 class Reader(Protocol):
     """How a file becomes a target.
 
+    One whose targets are in no files of their own has `fetch(path)`, which returns the target itself; what a path is,
+    it knows.
+
     Attributes:
         shape: Of one target.
         dtype: Of the targets.
@@ -137,6 +140,8 @@ class FileColumn:
         reader = self.readers[0 if self.reader_of is None else self.reader_of[row]]
         if not path:
             return reader.blank()
+        if hasattr(reader, "fetch"):
+            return reader.fetch(path)
         try:
             with open(path, "rb") as file:
                 return reader.read(file.read(), whole=False)
