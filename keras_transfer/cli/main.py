@@ -1,6 +1,7 @@
 """The table of commands, and their exit codes."""
 
 import argparse
+import difflib
 import functools
 import importlib
 import os
@@ -62,7 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Traceback (most recent call last):
         SystemExit: 0
     """
-    chosen = parser().parse_args(arguments)
+    chosen, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        Parser(prog=f"keras-transfer {chosen.command}").error(
+            f"unknown options: {' '.join(unknown)}{_hint(unknown[0], chosen)}"
+        )
     try:
         return _run(chosen)
     except KeyboardInterrupt:
@@ -90,6 +95,15 @@ def _run(chosen: argparse.Namespace) -> int:
         print(f"keras-transfer: {_one_line(reword(str(failed)))}", file=sys.stderr)
         return 1
     return code or 0
+
+
+def _hint(option: str, chosen: argparse.Namespace) -> str:
+    """Returns the option of a command that an unknown one was meant to be, if one is close."""
+    own = argparse.ArgumentParser()
+    _module(chosen.command).add_arguments(own)
+    name = option.partition("=")[0].replace("_", "-")
+    close = difflib.get_close_matches(name, own._option_string_actions, n=1, cutoff=0.8)
+    return f". Close: {close[0]}" if close else ""
 
 
 def _module(name: str) -> Any:  # a module: its functions are told beside COMMANDS

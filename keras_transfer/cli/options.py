@@ -4,8 +4,11 @@ import argparse
 import ast
 import json
 import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from keras_transfer.cli import resuming
 
 if TYPE_CHECKING:
     import keras
@@ -164,6 +167,10 @@ def check_run(arguments: argparse.Namespace) -> pathlib.Path:
 
     run: pathlib.Path = arguments.run
     file = run / "model.keras" if run.is_dir() else run
+    if not file.is_file() and resuming.is_begun(run):
+        expected = "RUN must be a folder whose training has finished"
+        fix = f"Finish it with: keras-transfer train --out {shlex.quote(str(run))} --resume"
+        raise checks.error(expected, given=f"{str(run)!r}, which was interrupted", fix=fix)
     if not file.is_file():
         expected = "RUN must be a folder that `train` wrote, or a .keras file"
         raise checks.error(expected, given=repr(str(run)))

@@ -7,7 +7,7 @@ from scipy import optimize, special
 
 __all__ = ["fit_temperature", "scaled"]
 
-SPREAD = 0.5  # of the prior: with few examples, a temperature outside e^-0.5 to e^0.5 needs strong evidence
+SPREAD = 0.25  # of the prior: with few examples, a temperature outside 0.78 to 1.28 needs strong evidence
 LOWEST = np.finfo("float32").tiny  # of a probability, whose logarithm is a logit
 
 

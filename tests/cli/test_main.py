@@ -442,6 +442,24 @@ def test_an_earlier_export_is_found_before_training(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+def test_a_run_that_was_interrupted_is_to_be_finished_first(command, tmp_path, capsys):
+    (tmp_path / "a run").mkdir()
+    (tmp_path / "a run" / "command.json").write_text("{}")
+    line = fails(capsys, command, tmp_path / "a run", tmp_path / "x.jpg")
+    assert "RUN must be a folder whose training has finished" in line
+    assert f"Finish it with: keras-transfer train --out '{tmp_path / 'a run'}' --resume" in line
+
+
+def test_an_unknown_option_gets_the_close_ones(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["train", "photos", "--out", "a", "--image_size", "96"])
+    expected = (
+        "unknown options: --image_size 96. Close: --image-size (see keras-transfer train --help)"
+    )
+    assert expected in capsys.readouterr().err
+
+
 def test_predict_needs_a_model_with_tasks(tmp_path, capsys):
     kt.backbone("tiny", weights=None).save(tmp_path / "plain.keras")
     folder = photos(tmp_path / "p", cat=GOOD)
