@@ -6,11 +6,14 @@ import pathlib
 import sys
 from typing import TextIO
 
-from keras_transfer.cli import options
+from keras_transfer.cli import options, sources
 
 __all__ = ["add_arguments", "check", "main"]
 
 STDOUT = "-"
+SHAPE = (None, 224, 224, 3)  # of images for no network
+# What `sources.load` needs besides: everything is looked at, in the splits that it has.
+AS_THEY_ARE = {"test": None, "validation": None, "batch_size": 32, "seed": 0, "skip_corrupt": True}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder",
         metavar="FOLDER",
-        help="one subfolder of images for each class, or folders of splits with them",
+        help="one subfolder of images for each class, or splits with them; or a table, boxes or masks as for train",
     )
     parser.add_argument(
         "--labels",
@@ -30,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--html", metavar="FILE", help="write the findings as a page with pictures")
     options.add_backbone(parser.add_argument_group("network"))
-    parser.set_defaults(backbone=None)
+    sources.add_arguments(parser.add_argument_group("tables, boxes and masks"))
+    parser.set_defaults(backbone=None, **AS_THEY_ARE)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -38,7 +42,10 @@ def check(arguments: argparse.Namespace) -> None:
     from keras_transfer.core import checks
     from keras_transfer.storage import listing
 
-    listing.folder_of(arguments.folder, "folder")
+    if sources.recognise(arguments) == "folders":
+        listing.folder_of(arguments.folder, "folder")  # what is wrong in it is a finding
+    else:
+        sources.check(arguments)
     if arguments.backbone is not None:
         options.check_backbone(arguments)
     for name, ending in (("json", ".json"), ("html", ".html")):
@@ -58,11 +65,12 @@ def main(arguments: argparse.Namespace) -> int:
 def _examine(arguments: argparse.Namespace, stdout: TextIO) -> int:
     import keras_transfer as kt
 
-    labels = True if arguments.labels else None
-    if arguments.backbone is None:
-        findings = kt.doctor(arguments.folder, labels=labels)
-    else:
-        findings = kt.doctor(options.load_backbone(arguments), arguments.folder, labels=labels)
+    backbone = None if arguments.backbone is None else options.load_backbone(arguments)
+    data = arguments.folder
+    if sources.recognise(arguments) != "folders":
+        data = sources.load(arguments, SHAPE if backbone is None else backbone.input_shape)
+    subjects = (data,) if backbone is None else (backbone, data)
+    findings = kt.doctor(*subjects, labels=True if arguments.labels else None)
 
     if arguments.json == STDOUT:
         print(findings.to_json(), file=stdout)

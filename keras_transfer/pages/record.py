@@ -8,10 +8,43 @@ from typing import Any, NoReturn  # the values are of every kind that JSON knows
 from keras_transfer.core import lookup
 from keras_transfer.pages import document
 
-__all__ = ["Record"]
+__all__ = ["Record", "Saved"]
 
 
-class Record(Mapping):
+class Saved:
+    """What prints, saves as JSON or as one self-contained page, and shows itself in notebooks.
+
+    A subclass says in `to_json` and `to_html` what it holds.
+    """
+
+    def to_dict(self) -> dict:
+        """Returns everything as plain dicts, lists, strings and numbers; a number that is not finite is None."""
+        return json.loads(self.to_json())
+
+    def to_json(self) -> str:
+        """Returns `to_dict()` as JSON text."""
+        raise NotImplementedError
+
+    def to_html(self) -> str:
+        """Returns a page that needs nothing outside itself; it holds its numbers as JSON, too."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything; the file appears complete or not at all.
+
+        Args:
+            path: Ends in ".html" or ".json".
+
+        Raises:
+            InputError: If the ending is another, or the file cannot be written.
+        """
+        document.save(path, {".html": self.to_html, ".json": self.to_json})
+
+    def _repr_html_(self) -> str:
+        return document.frame(self.to_html(), title=type(self).__name__)
+
+
+class Record(Saved, Mapping):
     """Values by name; a subclass says in `to_html` how their page looks.
 
     Args:
@@ -36,31 +69,9 @@ class Record(Mapping):
     def __len__(self) -> int:
         return len(self._values)
 
-    def to_dict(self) -> dict:
-        """Returns everything as plain dicts, lists, strings and numbers; a number that is not finite is None."""
-        return json.loads(self.to_json())
-
     def to_json(self) -> str:
         """Returns `to_dict()` as JSON text."""
         return json.dumps(self._values, indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_html(self) -> str:
-        """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
-        raise NotImplementedError
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the numbers; the file appears complete or not at all.
-
-        Args:
-            path: Ends in ".html" or ".json".
-
-        Raises:
-            InputError: If the ending is another, or the file cannot be written.
-        """
-        document.save(path, {".html": self.to_html, ".json": self.to_json})
-
-    def _repr_html_(self) -> str:
-        return document.frame(self.to_html(), title=type(self).__name__)
 
 
 class _Values(dict):

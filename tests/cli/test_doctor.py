@@ -50,6 +50,18 @@ def test_json_alone_on_stdout(photos, capsys):
     assert values["about"]["costs"]["batch_size"] == 32
 
 
+def test_a_table(photos, capsys):
+    rows = [
+        "file,kind,size",
+        *(f"{'cat' if at % 2 else 'dog'}/{at}.png,{at % 2},1" for at in range(20)),
+    ]
+    table = photos / "labels.csv"
+    table.write_text("\n".join(rows))
+    options = ["--image-column", "file", "--targets", "kind=category", "size=number"]
+    assert main.main(["doctor", str(table), *options]) == 2
+    assert "error: all labels of 'size' are equal: 1.0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

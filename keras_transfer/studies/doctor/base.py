@@ -18,7 +18,7 @@ from keras_transfer.data import batches
 from keras_transfer.data.targets import KINDS, encoding
 from keras_transfer.studies.doctor.pictures import Pictures
 
-__all__ = ["SEVERITIES", "SHOWN", "Case", "Column", "Finding", "count", "of_rows"]
+__all__ = ["SEVERITIES", "SHOWN", "Case", "Column", "Finding", "count", "input_shape", "of_rows"]
 
 # What a finding means for a training run, worst first.
 SEVERITIES = {
@@ -179,3 +179,15 @@ def of_rows(targets: Any, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         [5, 7]
     """
     return np.asarray(targets[np.asarray(rows, dtype="int64")])
+
+
+def input_shape(model: keras.Model | None) -> tuple[int | None, ...] | None:
+    """Returns height, width and channels of the images that a model takes; None where it does not say.
+
+    Example:
+        >>> input_shape(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]))
+        (8, 8, 3)
+    """
+    inputs: Any = getattr(model, "inputs", None) or ()
+    shape = tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
+    return shape if len(shape) == 3 else None

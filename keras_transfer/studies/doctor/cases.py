@@ -116,7 +116,7 @@ def _list(
 def _check_classes(
     folders: Mapping[str, pathlib.Path], splits: Sequence[str], classes: Sequence[str]
 ) -> Iterator[base.Finding]:
-    """Yields empty class folders, classes that are not trained on, and a folder with a single class."""
+    """Yields empty class folders, and a folder with a single class."""
     training = "train" if "train" in folders else ""
     trained = {name for name, split in zip(classes, splits, strict=True) if split == training}
     for split, folder in folders.items():
@@ -125,11 +125,6 @@ def _check_classes(
         if empty:
             what = f"{base.count(len(empty), 'class folder has', 'class folders have')} no images: {lookup.some(empty)}"
             yield _finding("error", what, "Remove them, or add images.", count=len(empty))
-        unknown = sorted(own - trained)
-        if unknown:
-            what = f"{base.count(len(unknown), f'class of {split} is', f'classes of {split} are')} not in training: "
-            fix = "Rename the folders as in training, or remove them."
-            yield _finding("error", what + lookup.some(unknown), fix, count=len(unknown))
     if len(trained) < 2:
         yield _finding("error", "there is only one class", LAYOUT, count=1)
 

@@ -21,11 +21,14 @@ def few(case: base.Case) -> Iterator[base.Finding]:
     """Yields classes without images to train on or to measure on, and classes with few."""
     if not case.training.any():
         return
-    for of, column in case.kinds("category", "tags"):
+    for of, column in case.kinds("category", "tags", "boxes"):
+        if column.kind == "boxes" and not column.names:
+            continue
         counts = _count(column, case.training)
         none, scarce = counts == 0, (counts > 0) & (counts < FEW)
         if none.any():
-            yield _finding("error", f"no training images{of}", column, none, counts)
+            severity = "error" if column.kind == "category" else "warning"
+            yield _finding(severity, f"no training images{of}", column, none, counts)
         if scarce.any():
             what = f"fewer than {FEW} training images{of}"
             yield _finding("warning", what, column, scarce, counts)

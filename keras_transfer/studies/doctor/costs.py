@@ -22,11 +22,11 @@ COPIES = 4  # of the weights: themselves, gradients, two moments of the optimize
 
 def check(case: base.Case) -> Iterator[base.Finding]:
     """Puts the costs into `case.facts`, and yields a finding where an epoch takes hours or more memory than is free."""
-    if case.model is None or len(case.model.inputs) != 1:
+    wanted = base.input_shape(case.model)
+    if wanted is None or case.model is None:
         return
-    shape = (*(case.image_size or (224, 224)), case.model.inputs[0].shape[-1])
-    wanted = case.model.inputs[0].shape[1:]
-    shape = tuple(own or given for own, given in zip(wanted, shape, strict=True))
+    usual = (*(case.image_size or (224, 224)), 3)
+    shape = tuple(own or given for own, given in zip(wanted, usual, strict=True))
     images = int(case.training.sum())
     batch = _batch_size(case)
 

@@ -23,12 +23,12 @@ THUMBNAIL = 112  # pixels of the longer side
 
 
 def doctor(
-    model: Any,
+    model: Any = None,
     data: Any = None,
     *,
     labels: bool | None = None,
     groups: Sequence | Mapping[str, Sequence] | None = None,
-    check: Iterable[str] | None = None,
+    check: str | Iterable[str] | None = None,
     seed: int = 0,
     verbose: str | int = "auto",
 ) -> Findings:
@@ -48,7 +48,7 @@ def doctor(
             the bundled "tiny" where the model has none. By default if there is a model, or `check` names it.
         groups: Of each image, such as a camera or a clinic: in the order of the splits train, validation, test, or a
             dict by split.
-        check: Names of the checks to run, by default all.
+        check: Name of the check to run, or several; by default all.
         seed: Of all that is drawn.
         verbose: 0 prints nothing, 1 a progress bar after two seconds, 2 one line instead of it; "auto" is 1 on a
             terminal and in a notebook, else 2.
@@ -72,13 +72,14 @@ def doctor(
     """
     begin = time.perf_counter()
     if data is None:
-        if isinstance(model, keras.Model):
-            expected = "`data` must be images to look at"
-            raise checks.error(expected, given="only a model", fix="Use `kt.doctor(model, data)`.")
+        if model is None or isinstance(model, keras.Model):
+            given = "nothing" if model is None else "only a model"
+            fix = "Use `kt.doctor(model, data)`, or `kt.doctor(data)`."
+            raise checks.error("`data` must be images to look at", given=given, fix=fix)
         model, data = None, model
-    elif not isinstance(model, keras.Model):
+    elif model is not None and not isinstance(model, keras.Model):
         raise checks.error("`model` must be a Keras model", given=type(model).__name__)
-    chosen = list(CHECKS) if check is None else list(check)
+    chosen = [check] if isinstance(check, str) else list(CHECKS if check is None else check)
     for name in chosen:
         lookup.find(name, CHECKS, argument="check")
 
@@ -91,7 +92,7 @@ def doctor(
     for name in chosen:
         findings += [dataclasses.replace(each, check=name) for each in _run(name, case)]
     about = {
-        "data": str(data) if isinstance(data, (str, os.PathLike)) else type(data).__name__,
+        "data": _describe_data(data),
         "images": len(case.pictures),
         "splits": {split: int((case.splits == split).sum()) for split in _unique(case.splits)},
         "model": None if model is None else model.name,
@@ -106,8 +107,8 @@ def doctor(
 def _make_case(data: Any, settings: dict[str, Any]) -> base.Case:
     if isinstance(data, (str, os.PathLike)):
         model = settings["model"]
-        sides = None if model is None else tuple(model.inputs[0].shape[1:3])
-        size = None if sides is None or None in sides else sides
+        sides = (base.input_shape(model) or (None,))[:2]
+        size = None if None in sides else sides
         return cases.of_folder(pathlib.Path(data), image_size=size, **settings)
     return cases.of_data(data, **settings)
 
@@ -133,6 +134,12 @@ def _run(name: str, case: base.Case) -> list[base.Finding]:
     except checks.InputError as wrong:
         what = str(wrong).removesuffix(wrong.fix).rstrip()
         return [base.Finding("note", f"the check {name!r} could not run: {what}", fix=wrong.fix)]
+
+
+def _describe_data(data: Any) -> str:
+    """Returns the folder, where there is one, else what holds the data."""
+    folder = data if isinstance(data, (str, os.PathLike)) else getattr(data, "folder", None)
+    return type(data).__name__ if folder is None else str(folder)
 
 
 def _describe_labels(case: base.Case) -> dict[str, str]:

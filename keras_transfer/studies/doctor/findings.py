@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import overload
 
-from keras_transfer.pages import document
+from keras_transfer.pages import record
 from keras_transfer.studies.doctor import base, page
 
 __all__ = ["Findings"]
 
 
-class Findings(Sequence):
+class Findings(record.Saved, Sequence):
     """Findings, errors first: a sequence that prints as a short text and saves as a page or as JSON.
 
     Args:
@@ -94,10 +94,6 @@ class Findings(Sequence):
         images = base.count(self.about.get("images", 0), "image")
         return f"{', '.join(parts) or 'no findings'} in {images}"
 
-    def to_dict(self) -> dict:
-        """Returns everything as plain dicts, lists, strings and numbers."""
-        return json.loads(self.to_json())
-
     def to_json(self) -> str:
         """Returns `to_dict()` as JSON text, with all files of each finding."""
         values = {"findings": [each.to_dict() for each in self._findings], "about": self.about}
@@ -106,17 +102,3 @@ class Findings(Sequence):
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself."""
         return page.render(self._findings, self.about, self._thumbnails, title=self.summary())
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the findings; the file appears complete or not at all.
-
-        Args:
-            path: Ends in ".html" or ".json".
-
-        Raises:
-            InputError: If the ending is another, or the file cannot be written.
-        """
-        document.save(path, {".html": self.to_html, ".json": self.to_json})
-
-    def _repr_html_(self) -> str:
-        return document.frame(self.to_html(), title="Findings")

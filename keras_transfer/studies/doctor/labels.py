@@ -8,6 +8,7 @@ tell apart, and their label comes second, not last.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -135,7 +136,7 @@ def _features(case: base.Case, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if trunk is None or not marks.representations(trunk):
         checks.note('wrong labels are looked for with the features of kt.backbone("tiny")')
         trunk = backbones.backbone("tiny")
-    size = tuple(trunk.inputs[0].shape[1:3])
+    size: Any = tuple(trunk.inputs[0].shape[1:3])
     if None in size:
         size = case.image_size or (224, 224)
         trunk = _fixed(trunk, size)
@@ -182,7 +183,18 @@ def _of_batches(
     case: base.Case, trunk: keras.Model, part: batches.Batches, size: tuple
 ) -> np.ndarray:
     """Returns the features of all images of a split, resized where the network takes another size."""
-    dataset = part.dataset.map(lambda images, *_: tf.cast(images, tf.float32))
-    if tuple(dataset.element_spec.shape[1:3]) != size:
-        dataset = dataset.map(lambda images: tf.image.resize(images, size, antialias=True))
-    return np.asarray(features.extract(trunk, dataset, pooling="avg", verbose=case.verbose))
+
+    def resized(images: tf.Tensor, *answers: Any) -> tuple:
+        images = tf.cast(images, tf.float32)
+        if tuple(images.shape[1:3]) != size:
+            images = tf.image.resize(images, size, antialias=True)
+        return images, *answers[:1]
+
+    found = features.extract(trunk, part.dataset.map(resized), pooling="avg", verbose=case.verbose)
+    given = keras.tree.flatten(case.answers[part.split or ""])
+    for first, second in zip(given, keras.tree.flatten(found.targets), strict=True):
+        if not np.array_equal(first, second):
+            expected = "`data` must come in the same order in every pass"
+            fix = "Leave out `shuffle`, or give arrays or data from kt.data."
+            raise checks.error(expected, given="another order in the second one", fix=fix)
+    return np.asarray(found)

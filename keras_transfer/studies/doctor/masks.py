@@ -17,7 +17,7 @@ def unknown(case: base.Case) -> Iterator[base.Finding]:
         if not column.names:
             continue
         rows, captions, values = [], [], set()
-        for row, own in _values(column):
+        for row, own in _values(case, column):
             wrong = own[(own >= len(column.names)) & (own != IGNORED)].tolist()
             if wrong:
                 rows.append(row)
@@ -39,7 +39,7 @@ def unknown(case: base.Case) -> Iterator[base.Finding]:
 def empty(case: base.Case) -> Iterator[base.Finding]:
     """Yields masks in which all pixels are ignored."""
     for of, column in case.kinds("mask"):
-        rows = [row for row, own in _values(column) if own.tolist() == [IGNORED]]
+        rows = [row for row, own in _values(case, column) if own.tolist() == [IGNORED]]
         if rows:
             masks = base.count(len(rows), "mask labels", "masks label")
             yield case.finding(
@@ -50,7 +50,10 @@ def empty(case: base.Case) -> Iterator[base.Finding]:
             )
 
 
-def _values(column: base.Column) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the number of each picture that has a mask, and the values in it."""
-    for row in np.flatnonzero(column.present).tolist():
-        yield row, np.unique(base.of_rows(column.targets, [row]))
+def _values(case: base.Case, column: base.Column) -> list[tuple[int, np.ndarray]]:
+    """Returns the number of each picture that has a mask, and the values in it; masks are read once."""
+    kept = case.facts.setdefault("values in masks", {})
+    if id(column) not in kept:
+        rows = np.flatnonzero(column.present).tolist()
+        kept[id(column)] = [(row, np.unique(base.of_rows(column.targets, [row]))) for row in rows]
+    return kept[id(column)]

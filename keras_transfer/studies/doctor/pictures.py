@@ -25,7 +25,7 @@ SIDE = 192  # pixels of the longer side of the copy that is measured
 THUMB = 16  # side of the grey thumbnail by which copies are compared
 KERNEL = 11  # pixels of the box that tells how much detail a picture has to lose
 SMALLEST = 48  # shorter sides below this say nothing about sharpness
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # what training reads
 TOGETHER = 32  # files that a worker takes at a time
 BROKEN = (
     OSError,

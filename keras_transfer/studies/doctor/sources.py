@@ -1,5 +1,6 @@
 """What listing the files found, and what the source of the data left out."""
 
+import pathlib
 import re
 from collections.abc import Iterator
 
@@ -18,9 +19,14 @@ def layout(case: base.Case) -> Iterator[base.Finding]:
 
 def left_out(case: base.Case) -> Iterator[base.Finding]:
     """Yields what the source has noted about files and labels that it did not take."""
-    for note in case.notes:
-        if TROUBLE.search(note):
-            fix = 'Correct the files or labels; without `corrupt="skip"` they are refused.'
-            yield base.Finding(
-                "warning", f"the source left something out: {note}", fix=fix, count=1
-            )
+    for note in filter(TROUBLE.search, case.notes):
+        words = set(re.findall(r"[^\s,;:()']+", note))
+        # An annotation is named as its picture is.
+        words |= {pathlib.PurePath(word).stem for word in words}
+        rows = []
+        for row, name in enumerate(case.pictures.names):
+            path = pathlib.PurePath(name)
+            if not words.isdisjoint((name, path.name, path.stem)):
+                rows.append(row)
+        fix = "Correct these files or labels."
+        yield case.finding("warning", f"not taken as it was: {note}", rows, fix=fix)

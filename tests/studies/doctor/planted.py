@@ -103,6 +103,6 @@ def make_dirty(root):
         "even": [{"train/dog/even.png"}],
         "blurred": [{"train/dog/blurred.png"}],
         "grey": [{"train/dog/grey.png"}],
-        "layout": [{"train/cat/notes.txt"}, set(), set()],
+        "layout": [{"train/cat/notes.txt"}, set()],
         "few": [set(), set()],
     }  # fmt: skip

@@ -61,7 +61,7 @@ def test_each_planted_fault_is_found_and_nothing_else(tmp_path):
         "1 group of copies (2 images) under different labels",
         "1 group of near copies (2 images) in several splits",
         "1 class folder has no images: 'yak'",
-        "1 class of test is not in training: 'cow'",
+        "1 class has no training images: 'cow'",
         "1 class has fewer than 10 training images: 'emu'",
     ):
         assert text in texts
@@ -262,6 +262,22 @@ def test_masks(arrays):
     assert (empty.check, empty.rows) == ("empty_masks", (5,))
     assert (unknown.check, unknown.rows) == ("unknown_values", (2,))
     assert unknown.details["values"] == [2, 7]
+
+
+def test_a_model_without_a_graph(arrays):
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs[:, 0, 0, :2]
+
+    findings = kt.doctor(Own(), arrays)
+    assert {each.check for each in findings} <= {"labels"}
+
+
+def test_batches_in_another_order_every_time(arrays):
+    dataset = tf.data.Dataset.from_tensor_slices(arrays).shuffle(96).batch(8)
+    finding = only(kt.doctor(dataset, labels=True), "labels")
+    assert finding.severity == "note"
+    assert "the same order in every pass" in finding.what
 
 
 @pytest.mark.realdata
