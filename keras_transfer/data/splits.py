@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any  # groups may be anything that can be written as text
 
 import numpy as np
@@ -77,7 +77,7 @@ def labels_of(targets: Any, class_names: Any = None, weights: Any = None) -> np.
     return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
-def numbers_of(names: Sequence[Any]) -> np.ndarray:
+def numbers_of(names: Iterable[Any]) -> np.ndarray:
     """Returns a number for each name, the same on every machine, for `keys` and `groups`.
 
     Args:
@@ -90,12 +90,12 @@ def numbers_of(names: Sequence[Any]) -> np.ndarray:
         >>> numbers_of(["a.jpg", "b.jpg", "a.jpg"]) == numbers_of(["a.jpg"])
         array([ True, False,  True])
     """
-    digests = []
+    digests = bytearray()
     for name in names:
         text = unicodedata.normalize("NFC", str(name))
         content = text.encode(errors="surrogateescape")
-        digests.append(hashlib.blake2b(content, digest_size=8).digest())
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+        digests += hashlib.blake2b(content, digest_size=8).digest()
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def groups_of(values: Sequence[Any] | np.ndarray, count: int, *, name: str = "group") -> np.ndarray:
@@ -314,11 +314,11 @@ def _order_of(keys: np.ndarray, seed: int) -> np.ndarray:
     """Returns the examples in the order of a hash of key and seed."""
     salt = seed.to_bytes(8, "little")
     contents = np.ascontiguousarray(keys, "<u8").tobytes()
-    hashes = []
+    hashes = bytearray()
     for start in range(0, len(contents), 8):
         content = contents[start : start + 8]
-        hashes.append(hashlib.blake2b(content, digest_size=8, salt=salt).digest())
-    ranks = np.frombuffer(b"".join(hashes), ">u8")
+        hashes += hashlib.blake2b(content, digest_size=8, salt=salt).digest()
+    ranks = np.frombuffer(hashes, ">u8")
     return np.argsort(ranks, kind="stable")
 
 

@@ -18,7 +18,7 @@ from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, report
 from keras_transfer.graphs import logits, paths, pixel_range
 from keras_transfer.layers import marks
-from keras_transfer.machine import progress
+from keras_transfer.machine import progress, streams
 
 __all__ = ["evaluate"]
 
@@ -26,6 +26,7 @@ LARGEST_PICTURE = 2_000_000  # bytes, of the first batch in the page
 JPEG = b"\xff\xd8"
 
 
+@streams.telling()
 def evaluate(
     model: keras.Model,
     data: Any,

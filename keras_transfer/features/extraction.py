@@ -17,7 +17,7 @@ from keras_transfer.data.sources import decoding
 from keras_transfer.features import passes, store, writers
 from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 from keras_transfer.layers import trunk_end
-from keras_transfer.machine import progress
+from keras_transfer.machine import progress, streams
 
 __all__ = ["POOLING", "extract"]
 
@@ -33,6 +33,7 @@ POOLING = {
 }
 
 
+@streams.telling()
 def extract(
     model: keras.Model,
     data: Any,

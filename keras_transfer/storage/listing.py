@@ -48,9 +48,9 @@ class Listing:
     ids: np.ndarray
     others: Counter[str]
 
-    def names(self) -> list[str]:
+    def names(self) -> Names:
         """The relative paths."""
-        return list(map(self.paths.names.inside, range(len(self.paths))))
+        return self.paths.names.bare()
 
     def pick(self, rows: np.ndarray) -> "Listing":
         """Those files only."""

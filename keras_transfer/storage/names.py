@@ -73,6 +73,12 @@ class Names(Sequence[str]):
         shown = ", ".join(map(repr, itertools.islice(self, 3)))
         return f"[{shown}, ...]" if len(self) > 3 else f"[{shown}]"
 
+    def bare(self) -> "Names":
+        """The same without the folder; the letters are shared."""
+        made = self.pick(np.arange(len(self)))
+        made.folder = ""
+        return made
+
     def pick(self, rows: np.ndarray) -> "Names":
         """Those with these numbers, in that order; the letters are shared."""
         made = Names((), folder=self.folder)

@@ -11,7 +11,7 @@ from keras_transfer import losses
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
-from keras_transfer.machine import kernels, progress
+from keras_transfer.machine import kernels, progress, streams
 from keras_transfer.storage import files
 from keras_transfer.training import first_batch, inputs, recipes
 from keras_transfer.training.cache.settings import Cache
@@ -24,6 +24,7 @@ from keras_transfer.training.stages import Stage
 __all__ = ["fine_tune"]
 
 
+@streams.telling()
 def fine_tune(
     model: keras.Model,
     data: object,

@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from keras_transfer.data import base, splits
 from keras_transfer.data.sources import reading
 from keras_transfer.data.targets import encoding
 from keras_transfer.storage import listing
+from keras_transfer.storage.names import Names, Paths
 
 __all__ = ["from_folder", "labelled_folder"]
 
@@ -37,9 +38,10 @@ def from_folder(
 
     Images are JPEG, PNG, WebP, BMP or GIF at any depth below the folder of their class; hidden files are ignored.
     Each is decoded once and kept in memory as uint8 when all of them take up no more than a quarter of what is free;
-    otherwise they are checked once and decoded in every pass. Files of the same content stay in one split. Which split
-    a file is in depends on its name below the folder and on `seed`: it is the same on another machine, and files that
-    are added later move few others.
+    otherwise they are read from their files in every pass and not before, and a file that cannot be read is an error
+    then. Files of the same content, where all are read before, stay in one split. Which split a file is in depends on
+    its name below the folder and on `seed`: it is the same on another machine, and files that are added later move few
+    others.
 
     A folder that holds "train" ("training") and may hold "val" ("valid", "validation") and "test" ("testing"), with the
     class folders in each, is read as these say; a line tells what was taken.
@@ -59,7 +61,8 @@ def from_folder(
             regular expression (`"/(p[0-9]+)_"`, whose first group counts) or a function. Images of one group stay in
             one split, and in one of `data.folds`.
         corrupt: "error" refuses folders with files that cannot be read, "skip" leaves these files out; both name them.
-        cache: "memory" keeps decoded images whatever they take up, "off" never does, "auto" decides.
+        cache: "memory" keeps decoded images whatever they take up, "off" never does and checks all files before,
+            "auto" decides.
 
     Returns:
         The batches, class names and all that was decided.
@@ -174,15 +177,18 @@ def _list(
     # The shortest path that is clear: of several folders with their names, or in full where two names are equal.
     is_single = len(sources) == 1
     is_ambiguous = len({source.root.name for source in sources.values()}) < len(sources)
-    paths: list[Path] = []
-    names: list[str] = []
-    shown: list[str] = []
-    for source in sources.values():
-        paths += source.paths
-        names += source.names()
-        root = source.root if is_single else source.root.parent
-        for path in source.paths:
-            shown.append(path.as_posix() if is_ambiguous else path.relative_to(root).as_posix())
+
+    def shown() -> Iterator[str]:
+        for source in sources.values():
+            for path in source.paths:
+                name = path if is_ambiguous else path.relative_to(source.root.parent)
+                yield name.as_posix()
+
+    listings = list(sources.values())
+    paths, names = listings[0].paths, listings[0].names()
+    if not is_single:
+        paths = Paths(Names(itertools.chain.from_iterable(each.paths.names for each in listings)))
+        names = Names(itertools.chain.from_iterable(each.names() for each in listings))
     counts = [len(source.paths) for source in sources.values()]
     return reading.Listed(
         where=f"'{next(iter(sources.values())).root}'",
@@ -190,7 +196,7 @@ def _list(
         names=names,
         labels=np.concatenate([source.ids for source in sources.values()]),
         splits=np.repeat(list(sources), counts),
-        shown=shown,
+        shown=names if is_single else Names(shown()),
         groups=None if group is None else [_group_of(group, name) for name in names],
     )
 

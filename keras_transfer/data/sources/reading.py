@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
-from keras_transfer.data import base, pipeline, splits
+from keras_transfer.data import base, pipeline, splits, stores
 from keras_transfer.data.sources import boxes, decoding, keeping
 from keras_transfer.data.targets import columns, encoding, masks, missing, pictures
 from keras_transfer.storage import images
+from keras_transfer.storage.names import Paths
 
 __all__ = [
     "VALIDATION",
@@ -96,21 +96,23 @@ class Read:
 
     Attributes:
         listed: Those that can be read.
-        pixels: Decoded images, or the paths of files that are decoded in every pass; of more files than these.
+        pixels: Decoded images, or the files where they are decoded in every pass; of more files than these.
         rows: The row of `pixels` of each file.
-        digests: A hash of the content of each.
+        digests: A hash of the content of each; of the name, size and time of those that were not read.
         sizes: Height and width of each picture in its file.
         is_kept: Whether images are in memory.
+        is_checked: Whether they were read before; else the first pass does.
         options: How they were read.
     """
 
     listed: Listed
-    pixels: tf.Tensor
+    pixels: tf.Tensor | stores.Files
     rows: np.ndarray
-    digests: list[str]
+    digests: Sequence[str] | np.ndarray
     sizes: np.ndarray
     is_kept: bool
     options: Options
+    is_checked: bool = True
 
     def of_split(self, split: str) -> np.ndarray:
         """Returns the numbers of the files of a split."""
@@ -144,12 +146,17 @@ def pick(values: Any, rows: np.ndarray) -> Any:
 def read(listed: Listed, options: Options, notes: list[str]) -> Read:
     """Reads every file once; what was decided is added to `notes`.
 
+    Images of which so many do not fit in memory are not read before the first pass, unless their labels lie in them
+    (boxes and masks are scaled with the picture), or bad files are to be left out.
+
     Raises:
         InputError: If files cannot be read and none may be skipped.
     """
     size, channels, paths = options.image_size, options.channels, listed.paths
     more = encoding.bytes_of(listed.kinds, size)
     keep = keeping.choose_to_keep(len(paths), size, channels, options.cache, notes, more=more)
+    if not keep and _may_wait(listed, options):
+        return _unread(listed, options, notes)
     decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         reasons = {listed.shown[row]: why for row, why in decoded.failures.items()}
@@ -160,15 +167,44 @@ def read(listed: Listed, options: Options, notes: list[str]) -> Read:
         notes.append(checks.note(f"skipped {files}: {decoding.listing(reasons, 20)}"))
 
     rows = np.setdiff1d(np.arange(len(paths)), list(decoded.failures)).astype(np.int64)
-    names = np.array([os.fsencode(path) for path in paths], object)
     return Read(
         listed.pick(rows),
-        pipeline.on_cpu(decoded.pixels if keep else names),
+        pipeline.on_cpu(decoded.pixels) if keep else stores.Files(paths),
         rows,
         pick(decoded.digests, rows),
         decoded.sizes[rows],
         keep,
         options,
+    )
+
+
+def _may_wait(listed: Listed, options: Options) -> bool:
+    """Whether files need not be read before the first pass."""
+    kinds = labelled.by_task(listed.kinds).values()
+    is_inside = bool({"boxes", "mask", "image"} & set(kinds)) or listed.stated is not None
+    return options.cache == "auto" and options.corrupt == "error" and not is_inside
+
+
+def _unread(listed: Listed, options: Options, notes: list[str]) -> Read:
+    """Returns files that nobody has read, and says what that means."""
+    text = "files are read for the first time in training: one that cannot be read is an error then, and copies are not"
+    notes.append(checks.note(f"{text} looked for; cache='off' or corrupt='skip' checks all before"))
+    digests = np.empty(len(listed.paths), "S32")
+    for row, path in enumerate(listed.paths):
+        state = path.stat()
+        content = f"{listed.names[row]} {state.st_size} {state.st_mtime_ns}"
+        found = hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=16)
+        digests[row] = found.hexdigest().encode()
+    rows = np.arange(len(digests))
+    return Read(
+        listed,
+        stores.Files(listed.paths),
+        rows,
+        digests,
+        np.zeros((len(rows), 2), np.int64),
+        is_kept=False,
+        options=options,
+        is_checked=False,
     )
 
 
@@ -219,10 +255,16 @@ def make_data(
         batch_size=options.batch_size,
         seed=options.seed,
         digest=_digest(files, targets),
-        files={split: list(map(str, pick(listed.paths, rows[split]))) for split in examples},
+        files={split: _texts(listed.paths, rows[split]) for split in examples},
         notes=notes,
         groups={split: together[rows[split]] for split in examples},
     )
+
+
+def _texts(paths: Sequence[Path], rows: np.ndarray) -> Sequence[str]:
+    if isinstance(paths, Paths):
+        return paths.names.pick(rows)
+    return [str(paths[row]) for row in rows]
 
 
 def shares_left(shares: Mapping[str, Any], named: Sequence[str] | np.ndarray) -> dict[str, float]:
@@ -345,21 +387,20 @@ class _Units:
     """Numbers of files, for `splits.assign`: of their names, their contents and their groups."""
 
     keys: np.ndarray
-    copies: np.ndarray
+    copies: np.ndarray | None
     groups: np.ndarray | None
 
     @classmethod
     def of(cls, files: Read, rows: Mapping[str, np.ndarray]) -> "_Units":
         """Numbers files whose splits are `rows`; no group may be in two of them."""
         listed = files.listed
-        names = []
-        for split, name in zip(listed.splits, listed.names, strict=True):
-            names.append(name if split == "train" else f"{split}/{name}")
-        copies = np.unique(files.digests, return_inverse=True)[1]
+        named = zip(listed.splits, listed.names, strict=True)
+        names = (name if split == "train" else f"{split}/{name}" for split, name in named)
+        copies = np.unique(files.digests, return_inverse=True)[1] if files.is_checked else None
         if listed.groups is None:
             return cls(splits.numbers_of(names), copies, None)
 
-        groups = splits.groups_of(listed.groups, len(names))
+        groups = splits.groups_of(listed.groups, len(listed.names))
         by_split = {split: groups[chosen] for split, chosen in rows.items()}
         shown = {split: pick(listed.groups, chosen) for split, chosen in rows.items()}
         splits.check_apart(by_split, shown)
@@ -367,8 +408,7 @@ class _Units:
 
     def pick(self, rows: np.ndarray) -> "_Units":
         """Returns the numbers of those files only."""
-        groups = None if self.groups is None else self.groups[rows]
-        return _Units(self.keys[rows], self.copies[rows], groups)
+        return _Units(self.keys[rows], pick(self.copies, rows), pick(self.groups, rows))
 
 
 def _assign(
@@ -379,8 +419,8 @@ def _assign(
     if not len(train):
         return {}
     labels, units = labels[train], units.pick(train)
-    extra = len(train) - len(np.unique(units.copies))
-    if extra:
+    extra = 0 if units.copies is None else len(train) - len(np.unique(units.copies))
+    if units.copies is not None and extra:
         text = "1 file is a copy" if extra == 1 else f"{extra} files are copies"
         end = f"of others in {files.listed.where}; copies stay together, in one split"
         notes.append(checks.note(f"{text} {end}"))
@@ -414,7 +454,9 @@ def _notes_on_mixed(listed: Listed, ids: np.ndarray, copies: np.ndarray) -> list
 
 def _notes_on_known(files: Read, rows: Mapping[str, np.ndarray]) -> list[str]:
     """Notes held-out files whose content is trained on."""
-    notes = []
+    notes: list[str] = []
+    if not files.is_checked:
+        return notes
     known = set(pick(files.digests, rows["train"]))
     for split in [split for split in rows if split != "train"]:
         copies = sum(digest in known for digest in pick(files.digests, rows[split]))

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from keras_transfer.core import checks
 from keras_transfer.data import adapt
+from keras_transfer.machine import streams
 from keras_transfer.training import inputs
 
 __all__ = ["RateSearch", "find_learning_rate", "smooth", "suggest"]
@@ -79,6 +80,7 @@ class RateSearch:
         self.plot().savefig(path, dpi=150)
 
 
+@streams.telling()
 def find_learning_rate(
     model: keras.Model,
     dataset: object,

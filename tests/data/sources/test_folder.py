@@ -1,15 +1,19 @@
 import functools
 import io
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import small
 from PIL import Image
 
+import keras_transfer as kt
 from keras_transfer import data
 from keras_transfer.core import checks
-from keras_transfer.machine import memory
+from keras_transfer.data.sources import decoding
+from keras_transfer.machine import memory, streams
 from keras_transfer.storage import images
 
 pytestmark = pytest.mark.compiled
@@ -105,6 +109,52 @@ def test_memory_decides_and_the_decision_is_noted(photos, monkeypatch, capsys):
     assert not result.is_cached
     assert "from their files in every epoch: they would take up too much memory" in result.notes[0]
     assert data.from_folder(photos, image_size=8, cache="memory").is_cached
+
+
+def test_photos_that_do_not_fit_are_read_in_training_first(photos, monkeypatch, capsys):
+    checked = data.from_folder(photos, image_size=8, test=0.2, cache="off")
+    monkeypatch.setattr(memory, "free_memory", lambda: 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding, "decode_files", None)
+        result = data.from_folder(photos, image_size=8, test=0.2)
+    printed = capsys.readouterr().out
+    assert "files are read for the first time in training: one that cannot be read is an" in printed
+    assert result.files == checked.files
+    for one, other in zip(flat(result.train), flat(checked.train), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert data.from_folder(photos, image_size=8, test=0.2).digest == result.digest
+
+    (photos / "bee" / "3.png").write_bytes(picture(0)[:-40])
+    result = data.from_folder(photos, image_size=32, test=0.2, validation=None, batch_size=24)
+    bad = next(
+        split for split, names in result.files.items() if any("bee/3.png" in name for name in names)
+    )
+    message = r"every file must be a readable image.*bee/3\.png \(damaged or cut off\)\. Repair"
+    with pytest.raises(checks.InputError, match=message), streams.telling():
+        list(getattr(result, bad))
+    model = kt.build_model(small(), kt.tasks.Classification(3))
+    with pytest.raises(checks.InputError, match=message):
+        kt.evaluate(model, getattr(result, bad))
+    left = data.from_folder(photos, image_size=8, corrupt="skip")
+    assert sum(map(len, left.files.values())) == 29
+
+
+def test_a_folder_takes_little_memory_for_a_file(tmp_path, monkeypatch):
+    count = 3000
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for at in range(count // 2):
+            (tmp_path / name / f"picture_{at:07}.jpg").touch()
+    monkeypatch.setattr(memory, "free_memory", lambda: 0)
+    tracemalloc.start()
+    try:
+        found = data.from_folder(tmp_path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(map(len, found.files.values())) == count
+    assert kept / count < 200
+    assert peak / count < 300
 
 
 def test_the_same_seed_gives_the_same_batches(photos):
