@@ -74,7 +74,7 @@ def split(
     batch_size: int | None = None,
     training: bool = False,
     image_shape: tuple | None = None,
-    corrupt: str = "error",
+    corrupt: str | None = None,
 ) -> Splits:
     """Returns the splits of data and their batches.
 
@@ -84,7 +84,8 @@ def split(
         batch_size: Examples in a batch; by default those of the data, 32 for arrays and files.
         training: Whether to shuffle arrays and batches with an index in every pass, as `fit` does.
         image_shape: The shape of the model's input; image files are taken only where it is given.
-        corrupt: "error" refuses files that cannot be read, "skip" leaves them out.
+        corrupt: "error" refuses files that cannot be read, "skip" leaves them out; None refuses them where the user has
+            no such argument.
 
     Raises:
         InputError: If the data is none of these.
@@ -269,7 +270,7 @@ def _of_files(
     data: Any,
     image_shape: tuple | None,
     *,
-    corrupt: str,
+    corrupt: str | None,
     name: str,
     batch_size: int | None,
 ) -> Splits:

@@ -305,6 +305,8 @@ def test_a_bad_file_is_named(photos):
         read(source(photos, batch_size=2))
     assert "4.png" not in str(wrong.value)
     assert "6.png" not in str(wrong.value)
+    with pytest.raises(checks.InputError, match=r"Repair or remove it\.$"):
+        read(source(photos, batch_size=2, corrupt=None))
 
 
 def test_a_file_that_vanishes_is_named(photos):

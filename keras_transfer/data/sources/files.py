@@ -53,7 +53,7 @@ def read_images(
     image_shape: tuple,
     *,
     batch_size: int,
-    corrupt: str,
+    corrupt: str | None,
     name: str = "data",
 ) -> batches.Batches:
     """Makes batches of image files, decoded several at a time as the training data is.
@@ -63,14 +63,18 @@ def read_images(
         labels: The class of each, or None; class ids are the targets.
         image_shape: The shape of the model's input.
         batch_size: Images in a batch.
-        corrupt: Whether files that cannot be read are an "error", or left out ("skip").
+        corrupt: Whether files that cannot be read are an "error", or left out ("skip"); None is an error where the user
+            has no such argument.
         name: How errors call the user's argument.
     """
-    checks.choice(corrupt, ("error", "skip"), name="corrupt")
+    checks.choice(corrupt, ("error", "skip", None), name="corrupt")
+    fix = "Repair or remove it"
+    fix += "." if corrupt is None else ', or leave such files out with corrupt="skip".'
     if len(image_shape) != 4 or None in image_shape[1:3]:
-        fix = "Decode the files first: kt.data.load_images(paths, image_size)."
         raise checks.error(
-            f"`{name}` must not be files for a model of any image size", given=image_shape, fix=fix
+            f"`{name}` must not be files for a model of any image size",
+            given=image_shape,
+            fix="Decode the files first: kt.data.load_images(paths, image_size).",
         )
     size, channels = image_shape[1:3], image_shape[3]
     checks.choice(channels, images.CHANNELS, name="channels")
@@ -90,7 +94,8 @@ def read_images(
                 found.skipped.update(_reasons(files[done:], size))
                 return
             except tf.errors.OpError as problem:  # in the batch that starts at `done`
-                raise _unreadable(files[done : done + batch_size], size, problem) from problem
+                names = files[done : done + batch_size]
+                raise _unreadable(names, size, problem, fix) from problem
             rows = rows.numpy()
             missing = np.setdiff1d(np.arange(done, rows[-1]), rows)
             found.skipped.update(_reasons([files[row] for row in missing], size))
@@ -144,9 +149,10 @@ def _reasons(names: list[str], size: tuple[int, int]) -> dict[str, str]:
     return reasons
 
 
-def _unreadable(names: list[str], size: tuple[int, int], problem: tf.errors.OpError) -> Exception:
+def _unreadable(
+    names: list[str], size: tuple[int, int], problem: tf.errors.OpError, fix: str
+) -> Exception:
     reasons = _reasons(names, size)
     if not reasons:
         return problem
-    fix = 'Repair or remove it, or leave such files out with corrupt="skip".'
     return decoding.unreadable(reasons, len(names), fix=fix)
