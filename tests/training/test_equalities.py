@@ -5,6 +5,7 @@ and test_per_variable (rates by layer, one step), methods/test_penalties (no pen
 training), test_callbacks (within one `fit`).
 """
 
+import functools
 import math
 
 import keras
@@ -83,6 +84,7 @@ def test_ten_times_the_rate_is_ten_times_the_first_step(options):
         np.testing.assert_allclose(moved[1][path], 10 * step, rtol=1e-3, atol=3e-6, err_msg=path)
 
 
+@functools.cache
 def plainly_trained():
     """Keras alone: a rate for everything, no penalty."""
     model = build()

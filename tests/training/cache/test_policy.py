@@ -1,6 +1,7 @@
 """The outputs of frozen layers are cached, and nothing else changes: equal to the bit, or not done."""
 
 import dataclasses
+import functools
 import shutil
 import time
 
@@ -17,6 +18,7 @@ from keras_transfer.graphs import nodes, paths
 from keras_transfer.machine import memory
 from keras_transfer.training import freezing, inputs
 from keras_transfer.training.cache import frozen, policy, tracing
+from keras_transfer.training.rates import search
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (22, 32, 32, 3), dtype="uint8")
@@ -119,7 +121,6 @@ def test_mixed_precision(policy, data):
         keras.mixed_precision.set_dtype_policy(before)
 
 
-@pytest.mark.compiled
 def test_several_tasks_and_targets_of_none():
     targets = {"kind": LABELS, "size": LABELS.astype("float32"), "unused": LABELS}
     tasks = {
@@ -168,7 +169,6 @@ def test_all_plans(data):
         )
 
 
-@pytest.mark.compiled
 def test_a_solved_head_and_the_stage_after_it_share_one_pass(data):
     plan = [
         kt.Stage(solve=True, train="head"),
@@ -187,8 +187,9 @@ def test_statistics_that_train_above_the_boundary(data):
         assert kept(both(model_of, data, stages=plan)[1])
 
 
-@pytest.mark.compiled
-def test_a_searched_rate_and_a_refit(data):
+def test_a_searched_rate_and_a_refit(data, monkeypatch):
+    shorter = functools.partial(search.find_learning_rate, steps=30)
+    monkeypatch.setattr(search, "find_learning_rate", shorter)
     plan = [kt.Stage(epochs=2, train="block4*", learning_rate="auto")]
     histories = both(model_of, data, stages=plan, refit=True)
     assert (
@@ -241,10 +242,16 @@ def frozen_part(model):
     return frozen.find(model, candidates, trace.unstable)
 
 
+class Stop(keras.callbacks.Callback):
+    """Ends each stage after one step: enough where the question is what is cached, not what is learnt."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = True
+
+
 def refusal(capsys, model, data, **arguments):
-    history = kt.fine_tune(
-        model, data, **{"epochs": (2, 2), "unfreeze": "block4*", **arguments}, verbose=2
-    )
+    options = {"epochs": (2, 2), "unfreeze": "block4*", **arguments}
+    history = kt.fine_tune(model, data, callbacks=[Stop()], **options, verbose=2)
     assert kept(history) == []
     lines = [
         line for line in history.record["notes"] if "The frozen layers run in every epoch" in line
@@ -755,8 +762,9 @@ def test_later_runs_and_other_heads_find_it(filled):
     found, again = on_disk(folder, model_of(), arrays())
     assert found == [True]
     same(first, again)
-    others = kt.tasks.Classification(3, hidden=[4])
-    assert on_disk(folder, model_of(others), arrays(), epochs=(2, 3))[0] == [True]
+    others = model_of(kt.tasks.Classification(3, hidden=[4]))
+    options = {"epochs": (2, 3), "callbacks": [Stop()]}
+    assert on_disk(folder, others, arrays(), **options)[0] == [True]
 
 
 @pytest.mark.parametrize("change", ["weights", "images", "order", "size of batches", "precision"])
@@ -783,14 +791,14 @@ def test_what_was_computed_of_something_else_is_not_used(change, filled):
             keras.Model.from_config(trunk_of.get_config()), kt.tasks.Classification(3)
         )
         model.set_weights(model_of().get_weights()[: len(model.get_weights())])
-    assert True not in on_disk(folder, model, others)[0]
+    assert True not in on_disk(folder, model, others, callbacks=[Stop()])[0]
 
 
 def test_splits_are_told_apart(tmp_path):
     """Two sets of arrays of one size: rows 0, 1, 2, ... of each."""
     for validation in ((255 - PIXELS, LABELS), (PIXELS // 2, LABELS)):
         others = kt.data.from_arrays(PIXELS, LABELS, validation=validation, batch_size=6)
-        assert on_disk(tmp_path, model_of(), others)[0] == [False]
+        assert on_disk(tmp_path, model_of(), others, callbacks=[Stop()])[0] == [False]
 
 
 def test_a_full_disk_costs_a_line(data, tmp_path, monkeypatch):
@@ -942,10 +950,6 @@ def test_batches_that_the_user_put_in(data, capsys):
 
 
 def test_a_callback_that_stops_within_an_epoch(data):
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.model.stop_training = True
-
     found = []
     for cache in ("off", "memory"):
         model = model_of()
