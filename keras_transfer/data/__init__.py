@@ -18,6 +18,7 @@ from keras_transfer.data.sources.glyphs import glyphs, render_glyphs
 from keras_transfer.data.sources.mask_folders import from_masks
 from keras_transfer.data.sources.records import from_records
 from keras_transfer.data.sources.scenes import COLOURS, SHAPES, TEXTURES, render_scenes, scenes
+from keras_transfer.data.sources.sensors import load_stacks
 from keras_transfer.data.sources.tables import from_csv
 from keras_transfer.data.sources.tfds import from_tfds
 from keras_transfer.data.sources.voc import from_voc
@@ -28,8 +29,8 @@ from keras_transfer.storage.listing import class_names_of
 __all__ = [
     "COLOURS", "PRESETS", "SHAPES", "TEXTURES", "Augment", "Data", "Passes", "class_names_of", "from_arrays",
     "from_coco", "from_csv", "from_folder", "from_masks", "from_records", "from_tfds", "from_voc", "from_yolo",
-    "glyphs", "labelled_folder", "load_images", "mix", "render_glyphs", "render_scenes", "scenes", "split_tags",
-    "write_records",
+    "glyphs", "labelled_folder", "load_images", "load_stacks", "mix", "render_glyphs", "render_scenes", "scenes",
+    "split_tags", "write_records",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

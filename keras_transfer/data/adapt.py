@@ -22,6 +22,7 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.data import base, batches, pipeline
 from keras_transfer.data.sources import files
+from keras_transfer.machine import streams
 
 __all__ = ["Splits", "split"]
 
@@ -103,8 +104,9 @@ def split(
     if _is_divided(data):
         return _of_data(data, batch_size)
     if isinstance(data, tf.data.Dataset):
-        whole = batches.from_dataset(data, batch_size=batch_size)
-        return Splits({None: whole}, getattr(data, "class_names", None))
+        class_names = getattr(data, "class_names", None)
+        whole = batches.from_dataset(_with_ids(data, class_names), batch_size=batch_size)
+        return Splits({None: whole}, class_names)
     if _are_paths(data):
         return _of_files(data, image_shape, corrupt=corrupt, **options)
     if _is_pair(data):
@@ -123,6 +125,25 @@ def _is_divided(data: Any) -> bool:
     """Whether data has splits as attributes: it is a `Data`, or made like one."""
     has_training = isinstance(getattr(data, "train", None), tf.data.Dataset)
     return has_training or (hasattr(data, "test") and hasattr(data, "validation"))
+
+
+def _with_ids(dataset: tf.data.Dataset, class_names: Any) -> tf.data.Dataset:
+    """Returns the data set with class ids where Keras made a column of 0.0 and 1.0 of two classes.
+
+    `keras.utils.image_dataset_from_directory(label_mode="binary")` does so.
+    """
+    spec = dataset.element_spec
+    if not isinstance(class_names, list) or len(class_names) != 2 or not isinstance(spec, tuple):
+        return dataset
+    labels = spec[1] if len(spec) > 1 else None
+    is_column = isinstance(labels, tf.TensorSpec) and labels.shape.rank == 2
+    if not is_column or labels.shape[1] != 1 or not labels.dtype.is_floating:
+        return dataset
+
+    def use_ids(images: tf.Tensor, column: tf.Tensor, *weights: tf.Tensor) -> tuple:
+        return images, tf.cast(column[:, 0], tf.int64), *weights
+
+    return dataset.map(streams.plain(use_ids))
 
 
 def _are_paths(data: Any) -> bool:

@@ -266,8 +266,10 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield where, [name for name in files if not name.startswith(".")]
 
 
-def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
-    """Lists the images in the subfolders of `root`, each of which must be a known class."""
+def list_files(
+    root: Path, class_names: list[str], *, name: str, endings: tuple[str, ...] = EXTENSIONS
+) -> Listing:
+    """Lists the files with such endings in the subfolders of `root`, each of which must be a known class."""
     beside = (path for path in root.iterdir() if not path.name.startswith("."))
     others = Counter(path.suffix.lower() for path in beside if path.is_file())
     ids, counts = [], []
@@ -280,7 +282,7 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
                     given=f"{folder.name!r}",
                     fix=lookup.hint(folder.name, class_names),
                 )
-            of_class, more = _images_of(folder, root)
+            of_class, more = _images_of(folder, root, endings)
             others.update(more)
             ids.append(class_names.index(folder.name))
             counts.append(len(of_class))
@@ -288,34 +290,36 @@ def list_files(root: Path, class_names: list[str], *, name: str) -> Listing:
 
     paths = Paths(Names(texts(), folder=str(root / "_")[:-1]))
     if not paths:
-        fix = f"Images end in {', '.join(EXTENSIONS)}. {LAYOUT}"
+        fix = f"Images end in {', '.join(endings)}. {LAYOUT}"
         raise checks.error(
             f"`{name}` must hold images in class folders", given=f"none in '{root}'", fix=fix
         )
     return Listing(root, paths, np.repeat(np.array(ids, np.int64), counts), others)
 
 
-def _images_of(folder: Path, root: Path) -> tuple[list[str], Counter[str]]:
+def _images_of(
+    folder: Path, root: Path, endings: tuple[str, ...]
+) -> tuple[list[str], Counter[str]]:
     """Returns the sorted relative paths of a folder's images, as texts, and how many other files there are."""
     texts: list[str] = []
     others: Counter[str] = Counter()
     for where, files in _walk(folder):
         inside = Path(where).relative_to(root).as_posix()
-        found = [f"{inside}/{name}" for name in files if name.lower().endswith(EXTENSIONS)]
-        rest = (name for name in files if not name.lower().endswith(EXTENSIONS))
+        found = [f"{inside}/{name}" for name in files if name.lower().endswith(endings)]
+        rest = (name for name in files if not name.lower().endswith(endings))
         others.update(os.path.splitext(name)[1].lower() for name in rest)
         texts += found
     return sorted(texts), others
 
 
-def list_classes(root: Path) -> tuple[list[str], Listing]:
+def list_classes(root: Path, endings: tuple[str, ...] = EXTENSIONS) -> tuple[list[str], Listing]:
     """Returns the names of the classes in the folder to train on, and its images; each class must have one."""
     class_names = class_names_of(root)
-    listing = list_files(root, class_names, name="path")
+    listing = list_files(root, class_names, name="path", endings=endings)
     counts = np.bincount(listing.ids, minlength=len(class_names))
     missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
     if missing:
-        fix = f"Remove the folder, or add images ({', '.join(EXTENSIONS)})."
+        fix = f"Remove the folder, or add images ({', '.join(endings)})."
         raise checks.error(
             "every class folder must hold images", given=f"none in {lookup.some(missing)}", fix=fix
         )

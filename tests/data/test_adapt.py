@@ -375,3 +375,25 @@ def test_targets_with_places_are_taken_as_arrays_and_other_labels_are_sent_to_fr
         checks.InputError, match="dict objects. Boxes, tags and blank labels are encoded by"
     ):
         adapt.split((images, {"boxes": boxes}))
+
+
+@pytest.mark.parametrize("mode", ["int", "categorical", "binary"])
+def test_names_that_keras_found_reach_training_reports_and_measures(photos, tmp_path, mode):
+    (photos / "dog" / ".hidden.png").unlink()  # Keras would read it
+    options = {"image_size": (32, 32), "label_mode": mode, "verbose": False, "seed": 0}
+    train = keras.utils.image_dataset_from_directory(photos, **options)
+    held = keras.utils.image_dataset_from_directory(photos, shuffle=False, **options)
+    model = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(train.class_names))
+    stages = [kt.Stage(epochs=1, train="head", learning_rate=1e-3)]
+    kt.fine_tune(model, (train, held), stages=stages, cache="off", verbose=0)
+    report = kt.evaluate(model, held)
+    assert list(report["classes"]) == ["cat", "dog"]
+    assert np.sum(report["confusion"], axis=1).tolist() == [4, 3]
+    report.save(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "cat" in page
+    assert "dog" in page
+
+    turned = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(["dog", "cat"]))
+    with pytest.raises(checks.InputError, match="must be those of .*Given: 'cat' as class 0"):
+        kt.fine_tune(turned, (train, held), stages=stages)

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import base, splits
-from keras_transfer.data.sources import reading
+from keras_transfer.data.sources import reading, sensors
 from keras_transfer.data.targets import encoding
 from keras_transfer.storage import listing
 from keras_transfer.storage.names import Names, Paths
@@ -33,6 +33,7 @@ def from_folder(
     group: str | Callable[[str], object] | None = None,
     corrupt: str = "error",
     cache: str = "auto",
+    value_range: tuple[float, float] | str | None = None,
 ) -> base.Data:
     """Reads a folder of images, one subfolder for each class; or such folders of its own for each split.
 
@@ -63,6 +64,7 @@ def from_folder(
         corrupt: "error" refuses folders with files that cannot be read, "skip" leaves these files out; both name them.
         cache: "memory" keeps decoded images whatever they take up, "off" never does and checks all files before,
             "auto" decides.
+        value_range: For 16 bit PNG, TIFF and .npy, as for `kt.data.from_csv`: `(0, 65535)`, or "measure".
 
     Returns:
         The batches, class names and all that was decided.
@@ -82,7 +84,9 @@ def from_folder(
         keras_transfer: 4 images are resized to 8x8 pixels and kept in memory (0.0 MB)
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
-    options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
+    options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache, value_range)
+    sensors.check_range(value_range, (reading.IMAGE,))
+    endings = _endings(value_range)
     root, held, notes = _use_split_folders(
         listing.folder_of(path, "path"), {"test": test, "validation": validation}
     )
@@ -95,10 +99,11 @@ def from_folder(
             shares[name] = value
     shares = splits.check_shares(shares)
 
-    class_names, found = listing.list_classes(root)
+    class_names, found = listing.list_classes(root, endings)
     sources = {"train": found}
     for name, folder in folders.items():
-        sources[name] = listing.list_files(listing.folder_of(folder, name), class_names, name=name)
+        inside = listing.folder_of(folder, name)
+        sources[name] = listing.list_files(inside, class_names, name=name, endings=endings)
 
     notes += _notes_on_others(sources)
     files = reading.read(_list(sources, group), options, notes)
@@ -124,6 +129,7 @@ def labelled_folder(
     batch_size: int = 32,
     corrupt: str = "error",
     cache: str = "auto",
+    value_range: tuple[float, float] | str | None = None,
 ) -> base.Data:
     """Reads a folder of images to measure a trained model on; it is the test split of the result, the only one.
 
@@ -135,6 +141,7 @@ def labelled_folder(
         batch_size: As for `from_folder`.
         corrupt: As for `from_folder`.
         cache: As for `from_folder`.
+        value_range: As for `from_folder`; what was told or measured for the training data.
 
     Raises:
         InputError: If a subfolder is no class of the model, or files cannot be read.
@@ -144,7 +151,11 @@ def labelled_folder(
         Traceback (most recent call last):
         keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
     """
-    options = reading.Options(image_size, channels, batch_size, corrupt=corrupt, cache=cache)
+    options = reading.Options(
+        image_size, channels, batch_size, corrupt=corrupt, cache=cache, value_range=value_range
+    )
+    sensors.check_range(value_range, (reading.IMAGE,))
+    endings = _endings(value_range)
     folder = listing.folder_of(path, "path")
     notes = []
     folders = listing.find_splits(folder)
@@ -158,7 +169,7 @@ def labelled_folder(
         line = f"'{path}' is split already: the images are those in {folder.name!r}"
         notes.append(checks.note(line))
     names = list(class_names)
-    sources = {"test": listing.list_files(folder, names, name="path")}
+    sources = {"test": listing.list_files(folder, names, name="path", endings=endings)}
     notes += _notes_on_others(sources)
     files = reading.read(_list(sources), options, notes)
     if not len(files.rows):
@@ -168,6 +179,11 @@ def labelled_folder(
     data = reading.make_data(files, shares={}, class_names=names, notes=notes)
     data.folder = str(path)
     return data
+
+
+def _endings(value_range: object) -> tuple[str, ...]:
+    """Returns the endings of the files that are images."""
+    return listing.EXTENSIONS + (() if value_range is None else sensors.ENDINGS)
 
 
 def _list(

@@ -12,12 +12,13 @@ import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import base, pipeline, splits, stores
-from keras_transfer.data.sources import boxes, decoding, keeping
+from keras_transfer.data.sources import boxes, decoding, keeping, sensors
 from keras_transfer.data.targets import columns, encoding, masks, missing, pictures
 from keras_transfer.storage import images
 from keras_transfer.storage.names import Paths
 
 __all__ = [
+    "IMAGE",
     "VALIDATION",
     "Listed",
     "Options",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 VALIDATION = 0.2  # the share by default
+IMAGE = "image"  # what a file is called where an image has only one
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Options:
     seed: int = 0
     corrupt: str = "error"
     cache: str = "auto"
+    value_range: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", checks.image_size(self.image_size))
@@ -50,6 +53,8 @@ class Options:
         checks.integer(self.seed, name="seed", minimum=0)
         checks.choice(self.corrupt, ("error", "skip"), name="corrupt")
         checks.choice(self.cache, keeping.CACHES, name="cache")
+        if isinstance(self.value_range, str):
+            checks.choice(self.value_range, (sensors.MEASURE,), name="value_range")
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Listed:
         kinds: The kind of the labels, or a dict of kinds, as for `encoding.read`; None where their form says it.
         in_shares: The targets whose boxes are in shares of the picture instead of pixels, "" for one without a name.
         ignored: Of masks in files, the value or colour of pixels that do not count, by target.
+        stacks: The files of each image whose channels are put together, the first of which is in `paths`; or None.
+        bands: What each file of a stack is, for notes.
     """
 
     where: str
@@ -81,11 +88,13 @@ class Listed:
     kinds: Any = None
     in_shares: tuple[str, ...] = ()
     ignored: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stacks: Sequence[Sequence[Path]] | None = None
+    bands: tuple[str, ...] = (IMAGE,)
 
     def pick(self, rows: np.ndarray) -> "Listed":
         """Returns those files only."""
         entries = {}
-        for name in ("paths", "names", "labels", "splits", "shown", "groups", "stated"):
+        for name in ("paths", "names", "labels", "splits", "shown", "groups", "stated", "stacks"):
             entries[name] = pick(getattr(self, name), rows)
         return dataclasses.replace(self, **entries)
 
@@ -113,6 +122,11 @@ class Read:
     is_kept: bool
     options: Options
     is_checked: bool = True
+
+    @property
+    def channels(self) -> int:
+        """Of the images; those of other sensors have what their files have."""
+        return self.pixels.shape[-1] if self.is_kept else self.options.channels
 
     def of_split(self, split: str) -> np.ndarray:
         """Returns the numbers of the files of a split."""
@@ -153,11 +167,17 @@ def read(listed: Listed, options: Options, notes: list[str]) -> Read:
         InputError: If files cannot be read and none may be skipped.
     """
     size, channels, paths = options.image_size, options.channels, listed.paths
-    more = encoding.bytes_of(listed.kinds, size)
-    keep = keeping.choose_to_keep(len(paths), size, channels, options.cache, notes, more=more)
-    if not keep and _may_wait(listed, options):
-        return _unread(listed, options, notes)
-    decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
+    if listed.stacks is not None or options.value_range is not None:
+        keep, decoded = True, _read_stacks(listed, options, notes)
+    else:
+        if len(paths) and sensors.has_16_bits(paths[0]):
+            text = f"values of 16 bits, as in {listed.shown[0]}, lose 8 of them"
+            notes.append(checks.note(f"{text}: value_range=(0, 65535) keeps all"))
+        more = encoding.bytes_of(listed.kinds, size)
+        keep = keeping.choose_to_keep(len(paths), size, channels, options.cache, notes, more=more)
+        if not keep and _may_wait(listed, options):
+            return _unread(listed, options, notes)
+        decoded = decoding.decode_files(paths, size, channels=channels, keep=keep)
     if decoded.failures:
         reasons = {listed.shown[row]: why for row, why in decoded.failures.items()}
         if options.corrupt == "error":
@@ -208,6 +228,29 @@ def _unread(listed: Listed, options: Options, notes: list[str]) -> Read:
     )
 
 
+def _read_stacks(listed: Listed, options: Options, notes: list[str]) -> decoding.Decoded:
+    """Reads files of other sensors, and notes how many channels they have."""
+    stacks = listed.stacks
+    if stacks is None:
+        stacks = [(path,) for path in listed.paths]
+    decoded = sensors.decode_stacks(
+        stacks,
+        options.image_size,
+        names=listed.bands,
+        value_range=options.value_range,
+        cache=options.cache,
+        notes=notes,
+    )
+    count = decoded.pixels.shape[-1]
+    if options.channels not in (Options.channels, count):
+        given = f"{count} in the files"
+        raise checks.error(f"the images must have `channels={options.channels}`", given=given)
+    if count != Options.channels:
+        text = f"the images have {count} channel{'s' if count > 1 else ''}"
+        notes.append(checks.note(f"{text}: make the backbone with `channels={count}`"))
+    return decoded
+
+
 def make_data(
     files: Read,
     *,
@@ -235,7 +278,7 @@ def make_data(
     if not missing.complete(present):
         weights = missing.weights_of(targets, present)
         notes += missing.note_missing([weights])
-    every = pipeline.Examples(files.pixels, files.rows, targets, options.channels, weights)
+    every = pipeline.Examples(files.pixels, files.rows, targets, files.channels, weights)
 
     rows = {split: files.of_split(split) for split in base.SPLITS}
     labels = splits.labels_of(targets, names, weights)

@@ -1,5 +1,6 @@
 """Images and targets that a table names: CSV and Parquet files, pandas frames, lists of dicts."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,13 @@ import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.data import base
-from keras_transfer.data.sources import file_names, reading, table_files, table_targets
+from keras_transfer.data.sources import (
+    file_names,
+    reading,
+    sensors,
+    table_files,
+    table_targets,
+)
 from keras_transfer.data.sources.problems import Problems
 from keras_transfer.data.sources.table_files import Table
 from keras_transfer.data.sources.table_targets import Target
@@ -21,7 +28,7 @@ __all__ = ["from_csv"]
 def from_csv(
     table: Any,
     *,
-    image: str,
+    image: str | Sequence[str],
     targets: Mapping[str, str | Mapping[str, Any]],
     root: str | os.PathLike | None = None,
     split: str | None = None,
@@ -30,6 +37,7 @@ def from_csv(
     validation: float | None = reading.VALIDATION,
     image_size: int | tuple[int, int] = 224,
     channels: int = 3,
+    value_range: Any = None,
     batch_size: int = 32,
     seed: int = 0,
     corrupt: str = "error",
@@ -57,7 +65,8 @@ def from_csv(
     Args:
         table: A CSV file, of any usual encoding and separator; a Parquet file (the extra `tables`); a pandas frame; a
             list of dicts.
-        image: The column with the names of the image files, or a pattern of columns such as `"photos/{id}.jpg"`.
+        image: The column with the names of the image files, or a pattern of columns such as `"photos/{id}.jpg"`; or a
+            list of several, such as `["rgb", "depth"]`, whose files are put together as the channels of one image.
         targets: Name of each target to its kind, or to a dict as above.
         root: The folder that names of files start from and must not leave; by default the table's own.
         split: The column that says "train", "validation" or "test"; the shares are not used then, but for a validation
@@ -67,6 +76,12 @@ def from_csv(
         validation: Share of the images to hold out for validation.
         image_size: As for `kt.data.from_folder`.
         channels: As for `kt.data.from_folder`.
+        value_range: For 16 bit PNG, TIFF, .npy and lists of columns: the lowest and the highest value, which become 0
+            and 255, such as `(0, 65535)`, or a dict of these by column; or "measure", as for columns that are left
+            out, which takes the lowest and the highest value of all files and says so. Values of 8 bits stay. Images
+            are then float32 and in memory, with as many channels as the files have (`kt.backbone(..., channels=4)`).
+            `kt.data.load_stacks` reads other files in the same way; a served model takes 0..255, so whoever calls it
+            scales values likewise: `255 * (value - lowest) / (highest - lowest)`.
         batch_size: Images in a batch.
         seed: Equal seeds give equal splits and orders.
         corrupt: "error" refuses tables with bad rows and files that cannot be read, and names them; "skip" leaves out
@@ -94,9 +109,14 @@ def from_csv(
         keras_transfer: 1 of 3 age labels are missing: they count neither in losses nor in metrics
         Data(train=2, validation=1, breed=2 classes, missing=1, image_size=8x8, batch_size=32)
     """
-    options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
+    options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache, value_range)
     content = table_files.read_table(table)
-    file_names.check_pattern(image, content, argument="image")
+    bands = [image] if isinstance(image, str) or not isinstance(image, Sequence) else list(image)
+    if not bands:
+        raise checks.error("`image` must name a column", given=repr(image))
+    for band in bands:
+        file_names.check_pattern(band, content, argument="image")
+    sensors.check_range(value_range, bands)
     found = table_targets.read_targets(targets, content)
     for name, argument in ((split, "split"), (group, "group")):
         if name is not None:
@@ -105,7 +125,7 @@ def from_csv(
 
     problems = Problems()
     problems.update(content.problems.items())
-    images = _Images(content, image, folder, problems)
+    images = _Images(content, bands, folder, problems)
     images.group(found, [name for name in (split, group) if name is not None])
     listed = _list(images, found, split, group)
     notes = content.notes + problems.settle(corrupt, what="row", where=content.name)
@@ -115,6 +135,8 @@ def from_csv(
         raise checks.error("`table` must have rows to train on", given=given)
     shares = reading.shares_left({"test": test, "validation": validation}, listed.splits)
     class_names = _class_names(found, listed.labels)
+    if options.value_range is None and any(map(sensors.is_other, listed.paths)):
+        options = dataclasses.replace(options, value_range=sensors.MEASURE)
     files = reading.read(listed, options, notes)
     data = reading.make_data(files, shares=shares, class_names=class_names, notes=notes)
     data.folder = str(folder)
@@ -133,16 +155,23 @@ class _Images:
     Attributes:
         paths: The file of each.
         rows: The rows that tell about each.
+        bands: The column or pattern of each file whose channels are put together; one as a rule.
     """
 
-    def __init__(self, table: Table, pattern: str, root: Path, problems: Problems) -> None:
+    def __init__(self, table: Table, bands: Sequence[str], root: Path, problems: Problems) -> None:
         self.table, self.root, self.problems = table, root, problems
+        self.bands = list(bands)
         every = range(len(table))
-        self.names = file_names.names_of(pattern, table, every)
-        for place, name in zip(table.places, self.names, strict=True):
-            if name is None:
-                problems.add(place, "the name of the image is blank")
-        self.files = file_names.find(pattern, table, every, root, problems)
+        self.names = file_names.names_of(bands[0], table, every)
+        columns = []
+        for number, band in enumerate(bands):
+            names = file_names.names_of(band, table, every)
+            for place, name in zip(table.places, names, strict=True):
+                if name is None:
+                    what = "image" if number == 0 else f"{band} file"
+                    problems.add(place, f"the name of the {what} is blank")
+            columns.append(file_names.find(band, table, every, root, problems))
+        self.files, self.others = columns[0], columns[1:]
         self.paths: list[Path] = []
         self.rows: list[list[int]] = []
 
@@ -160,6 +189,15 @@ class _Images:
             for row in rows[1:]:
                 self._compare(rows[0], row, same if is_repeated else None)
         self.rows = list(by_file.values())
+
+    @property
+    def stacks(self) -> list[tuple[Any, ...]] | None:
+        """All files of each image; None where each has one."""
+        if not self.others:
+            return None
+        rows = [rows[0] for rows in self.rows]
+        others = [[column[row] for column in self.others] for row in rows]
+        return [(path, *rest) for path, rest in zip(self.paths, others, strict=True)]
 
     def _columns_that_agree(self, targets: Sequence[Target], others: Sequence[str]) -> list[str]:
         """Returns the columns whose cells must be equal in all rows of an image."""
@@ -211,6 +249,8 @@ def _list(
         paths=images.paths,
         names=names,
         labels=labels,
+        stacks=images.stacks,
+        bands=tuple(images.bands),
         splits=np.array([_split_of_row(table, row, split, problems) for row in first]),
         shown=shown,
         groups=None if group is None else [table.columns[group][row] for row in first],
