@@ -135,7 +135,7 @@ def _with_ids(dataset: tf.data.Dataset, class_names: Any) -> tf.data.Dataset:
     spec = dataset.element_spec
     if not isinstance(class_names, list) or len(class_names) != 2 or not isinstance(spec, tuple):
         return dataset
-    labels = spec[1] if len(spec) > 1 else None
+    labels: Any = spec[1] if len(spec) > 1 else None
     is_column = isinstance(labels, tf.TensorSpec) and labels.shape.rank == 2
     if not is_column or labels.shape[1] != 1 or not labels.dtype.is_floating:
         return dataset

@@ -9,7 +9,7 @@ There are two ways to make the result:
 
 What the user should know goes through `checks.note` into `notes`; wrong arguments raise `checks.error`. `arrays`,
 `folder`, `tables`, `tfds`, `voc`, `coco`, `yolo`, `mask_folders`, `glyphs` and `scenes` are sources; `reading`,
-`decoding`, `sensors`, `keeping` and `storage.listing` serve all of them. `boxes` gathers boxes one by one, `matching` finds the
+`decoding`, `sensors`, `keeping` and `storage.listing` serve all. `boxes` gathers boxes one by one, `matching` finds the
 file that belongs to a picture, `problems` collects what is wrong place by place; `table_files`, `table_targets` and
 `file_names` read tables, `tfds_features` the features of sets for `tfds`. Its import and its name in `data/__init__.py`
 make a source public.
