@@ -126,7 +126,9 @@ class Read:
     @property
     def channels(self) -> int:
         """Of the images; those of other sensors have what their files have."""
-        return self.pixels.shape[-1] if self.is_kept else self.options.channels
+        return (
+            self.pixels.shape[-1] if isinstance(self.pixels, tf.Tensor) else self.options.channels
+        )
 
     def of_split(self, split: str) -> np.ndarray:
         """Returns the numbers of the files of a split."""
