@@ -64,8 +64,8 @@ def test_it_travels_with_the_file(tmp_path):
     assert again.error == task.error
 
 
-COLOURS = np.random.default_rng(1).integers(0, 256, (80, 16, 16, 3), dtype="uint8")
-KINDS = np.arange(80) % 4
+COLOURS = np.random.default_rng(1).integers(0, 256, (240, 16, 16, 3), dtype="uint8")
+KINDS = np.arange(240) % 4
 
 
 @pytest.fixture
