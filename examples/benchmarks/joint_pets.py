@@ -13,7 +13,6 @@ breed 92.9 % alone, 92.4 % together, species 98.5 % and 99.0 % (one image of 198
 """
 
 import argparse
-import csv
 import json
 import os
 import pathlib
@@ -36,13 +35,15 @@ RECIPES = {
 
 
 def pets(root, seed):
-    rows = list(csv.DictReader((root / "index.csv").open()))
-    parts = {}
-    for split in ("train", "test"):
-        mine = [row for row in rows if row["split"] == split]
-        images = kt.data.load_images([root / "images" / f"{row['id']}.jpg" for row in mine], SIZE)
-        parts[split] = images, {name: [row[name] for row in mine] for name in TASKS}
-    return kt.data.from_arrays(*parts["train"], test=parts["test"], validation=None, seed=seed)
+    return kt.data.from_csv(
+        root / "index.csv",
+        image="images/{id}.jpg",
+        targets=dict.fromkeys(TASKS, "category"),
+        split="split",
+        validation=None,
+        image_size=SIZE,
+        seed=seed,
+    )
 
 
 def main():

@@ -210,6 +210,53 @@ def test_names_of_classes_are_numbers_in_their_order(photos):
     assert data.targets["train"]["kind"].tolist() == [0, 1, 2] * 4
 
 
+def test_several_rows_of_an_image_are_its_boxes_and_agree_on_all_else(photos):
+    corners = ((2, 1, 10, 6), (0, 0, 16, 10), (4, 5, 8, 10))
+    rows = []
+    for at, name in enumerate(("0", "1", "0")):
+        box = dict(zip(("x1", "y1", "x2", "y2"), corners[at], strict=True))
+        rows.append(
+            {
+                "file": f"photos/{name}.png",
+                "kind": "ab"[at % 2],
+                "scene": f"s{name}",
+                "part": "train",
+                **box,
+            }
+        )
+    targets = {
+        "scene": "category", "box": {"boxes": ["x1", "y1", "x2", "y2"], "label": "kind"},
+    }  # fmt: skip
+    options = {"image": "file", "targets": targets, "split": "part", "root": photos, **SETTINGS}
+    data = kt.data.from_csv(rows, **options)
+    none = [0, 0, 0, 0, -1, 0]
+    scale = np.array([0.5, 0.8, 0.5, 0.8])
+    found = data.targets["train"]["box"]
+    np.testing.assert_allclose(found[0, :, :4], [corners[0] * scale, corners[2] * scale], rtol=1e-6)
+    np.testing.assert_allclose(found[1], [[0, 0, 8, 8, 1, 0], none], rtol=1e-6)
+    assert data.targets["train"]["scene"].tolist() == [0, 1]
+
+    told(
+        lambda: kt.data.from_csv([*rows[:2], {**rows[2], "scene": "s1"}], **options),
+        "1 row is not: row 2 (scene 's1', but 's0' in row 0)",
+    )
+    told(
+        lambda: kt.data.from_csv([*rows[:2], {**rows[2], "part": "test"}], **options),
+        "1 row is not: row 2 (part 'test', but 'train' in row 0)",
+    )
+    told(
+        lambda: kt.data.from_csv([*rows[:2], {**rows[2], "x2": 90}], **options),
+        "photos/0.png (row 0): box 1 [4, 5, 90, 10] lies outside its picture of 16 x 10 pixels",
+    )
+    shares = []
+    for row in rows:
+        sides = {"x1": 16, "y1": 10, "x2": 16, "y2": 10}
+        shares.append({**row, **{name: row[name] / side for name, side in sides.items()}})
+    targets = {**targets, "box": {**targets["box"], "relative": True}}
+    again = kt.data.from_csv(shares, **{**options, "targets": targets})
+    np.testing.assert_allclose(again.targets["train"]["box"], found, rtol=1e-6)
+
+
 def test_unreadable_files_are_told_with_their_lines(photos):
     (photos / "photos" / "3.png").write_bytes(b"no image")
     rows = rows_of()
