@@ -1,9 +1,10 @@
 """Images from a folder that has one subfolder for each class."""
 
+import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def from_folder(
     group: str | Callable[[str], object] | None = None,
     corrupt: str = "error",
     cache: str = "auto",
-    value_range: tuple[float, float] | str | None = None,
+    image: Sequence[str] | None = None,
+    value_range: Any = None,
 ) -> base.Data:
     """Reads a folder of images, one subfolder for each class; or such folders of its own for each split.
 
@@ -64,6 +66,9 @@ def from_folder(
         corrupt: "error" refuses folders with files that cannot be read, "skip" leaves these files out; both name them.
         cache: "memory" keeps decoded images whatever they take up, "off" never does and checks all files before,
             "auto" decides.
+        image: Subfolders of `path`, and of folders for splits, that hold the same scenes as different sensors saw them,
+            such as `["rgb", "depth"]`: files of equal names in them, "rgb/cat/1.png" and "depth/cat/1.tif", are put
+            together as the channels of one image.
         value_range: For 16 bit PNG, TIFF and .npy, as for `kt.data.from_csv`: `(0, 65535)`, or "measure".
 
     Returns:
@@ -85,11 +90,17 @@ def from_folder(
         Data(train=2, validation=2, classes=2, image_size=8x8, batch_size=32)
     """
     options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache, value_range)
-    sensors.check_range(value_range, (reading.IMAGE,))
-    endings = _endings(value_range)
-    root, held, notes = _use_split_folders(
-        listing.folder_of(path, "path"), {"test": test, "validation": validation}
-    )
+    bands = (reading.IMAGE,) if image is None else _check_bands(image)
+    sensors.check_range(value_range, bands)
+    endings = _endings(value_range if image is None else bands)
+    given: dict[str, Any] = {"path": path, "test": test, "validation": validation}
+    homes = []
+    for name, value in given.items():
+        if isinstance(value, (str, os.PathLike)):
+            homes.append(listing.folder_of(value, name))
+            if image is not None:
+                given[name] = listing.folder_of(homes[-1] / bands[0], name)
+    root, held, notes = _use_split_folders(listing.folder_of(given.pop("path"), "path"), given)
     folders: dict[str, str | os.PathLike] = {}
     shares: dict[str, float] = {}
     for name, value in held.items():
@@ -106,7 +117,11 @@ def from_folder(
         sources[name] = listing.list_files(inside, class_names, name=name, endings=endings)
 
     notes += _notes_on_others(sources)
-    files = reading.read(_list(sources, group), options, notes)
+    listed = _list(sources, group)
+    if image is not None:
+        stacks = _stack(listed.paths, homes, bands, endings)
+        listed = dataclasses.replace(listed, stacks=stacks, bands=bands)
+    files = reading.read(listed, options, notes)
     lost = encoding.absent(files.listed.labels[files.of_split("train")], class_names)
     if lost:
         raise checks.error(
@@ -179,6 +194,56 @@ def labelled_folder(
     data = reading.make_data(files, shares={}, class_names=names, notes=notes)
     data.folder = str(path)
     return data
+
+
+def _check_bands(image: Any) -> tuple[str, ...]:
+    """Returns the names of subfolders that are put together."""
+    is_list = isinstance(image, list | tuple) and bool(image)
+    if not is_list or not all(isinstance(band, str) and band for band in image):
+        fix = 'Such as image=["rgb", "depth"].'
+        raise checks.error("`image` must be a list of subfolders", given=repr(image), fix=fix)
+    if len(set(image)) < len(image):
+        raise checks.error("`image` must name different subfolders", given=repr(image))
+    return tuple(image)
+
+
+def _stack(
+    paths: Iterable[Path], homes: Sequence[Path], bands: Sequence[str], endings: tuple[str, ...]
+) -> list[tuple[Path, ...]]:
+    """Returns for each file of the first band those of equal names in the others.
+
+    Args:
+        paths: The files.
+        homes: The folders that hold the bands, one for each argument that is a folder.
+        bands: Names of their subfolders.
+        endings: Of images.
+    """
+    others: dict[tuple[Path, str], dict[str, Path]] = {}
+    for home in homes:
+        for band in bands[1:]:
+            folder = listing.folder_of(home / band, "image")
+            files = [file for file in listing.walk(folder) if file.suffix.lower() in endings]
+            others[home, band] = {_stem(file, folder): file for file in files}
+    stacks, alone = [], []
+    for path in paths:
+        home = next(home for home in homes if path.is_relative_to(home / bands[0]))
+        stem = _stem(path, home / bands[0])
+        found = [others[home, band].get(stem) for band in bands[1:]]
+        stacks.append((path, *[file for file in found if file is not None]))
+        if None in found:
+            alone.append(f"{stem} in '{bands[1 + found.index(None)]}'")
+    if alone:
+        fix = "Files that belong together have one name in all of them, but for the ending."
+        raise checks.error(
+            f"every file of '{bands[0]}' must be in the other folders of `image`",
+            given=f"no {lookup.some(alone, most=3)}",
+            fix=fix,
+        )
+    return stacks
+
+
+def _stem(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def _endings(value_range: object) -> tuple[str, ...]:

@@ -206,3 +206,34 @@ def test_a_constant_has_no_range(scenes):
 def test_stacks_to_load_are_checked(stacks, value_range, words):
     with pytest.raises(checks.InputError, match=words):
         data.load_stacks(stacks, 8, value_range=value_range)
+
+
+def test_subfolders_become_channels(tmp_path):
+    home = tmp_path / "scenes"
+    for number, (heat, colour) in enumerate(zip(HEATS, COLOURS, strict=True)):
+        kind = "ab"[number % 2]
+        for band, values, ending in (("rgb", colour, "png"), ("heat", heat, "tif")):
+            file = home / band / kind / f"{number}.{ending}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(values, file)
+    options = {"image_size": 8, "image": ["rgb", "heat"], "value_range": {"heat": (0, 65535)}}
+    found = data.from_folder(home, **options)
+    assert found.channels == 4
+    for split, part in found.examples.items():
+        for file, pixels in zip(found.files[split], part.pixels.numpy()[part.rows], strict=True):
+            number = int(file.rpartition("/")[2].removesuffix(".png"))
+            np.testing.assert_array_equal(pixels[..., :3], COLOURS[number])
+            heat = HEATS[number].astype(np.float64) * 255 / 65535
+            np.testing.assert_allclose(pixels[..., 3], heat, rtol=1e-6, atol=1e-5)
+
+    (home / "heat" / "b" / "3.tif").unlink()
+    with pytest.raises(checks.InputError, match="'rgb' must be in the other.*no .b/3 in 'heat'"):
+        data.from_folder(home, **options)
+    for wrong, words in (
+        ("rgb", "a list of subfolders. Given: 'rgb'"),
+        (["rgb", "rgb"], "different subfolders"),
+        (["rgb", "nir"], "`image` must be a folder that exists.*nir"),
+        (["red", "heat"], "`path` must be a folder that exists.*red"),
+    ):
+        with pytest.raises(checks.InputError, match=words):
+            data.from_folder(home, image_size=8, image=wrong)
