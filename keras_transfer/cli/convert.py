@@ -5,9 +5,7 @@ import pathlib
 
 from keras_transfer.cli import options, sources
 
-__all__ = ["FINISHED", "add_arguments", "check", "main"]
-
-FINISHED = "records.json"  # in a folder of records
+__all__ = ["add_arguments", "check", "main"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +42,7 @@ def check(arguments: argparse.Namespace) -> None:
     records = pathlib.Path(arguments.records).expanduser()
     if records.is_file():
         raise checks.error("RECORDS must be a folder", given=f"the file '{records}'")
-    if (records / FINISHED).is_file() and not arguments.overwrite:
+    if (records / sources.RECORDS).is_file() and not arguments.overwrite:
         given = f"'{records}', which holds records"
         raise checks.error("RECORDS must be a new folder", given=given, fix="Add --overwrite.")
 

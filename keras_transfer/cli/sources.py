@@ -1,4 +1,4 @@
-"""What `keras-transfer train` learns from: folders of classes, a table, or annotations; their files tell which."""
+"""What `keras-transfer train` learns from: folders of classes, a table, annotations, or records; their files tell."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "check", "kinds_of", "load", "recognise"]
 
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
+RECORDS = "records.json"  # in a folder of records
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml")
 # Form: how it is called in the line that says what was recognised.
 FORMS = {
@@ -22,6 +23,7 @@ FORMS = {
     "voc": "pictures with XML files of boxes (PASCAL VOC)",
     "yolo": "pictures with text files of boxes (YOLO)",
     "masks": "pictures with masks",
+    "records": "records of `keras-transfer convert`",
 }
 # Option: the forms that it belongs to.
 BELONGS = {
@@ -60,6 +62,8 @@ def recognise(arguments: argparse.Namespace) -> str:
     if path.is_file():
         files = {**dict.fromkeys(TABLES, "table"), ".json": "coco", ".yaml": "yolo", ".yml": "yolo"}
         return files.get(ending, "folders")
+    if (path / RECORDS).is_file():
+        return "records"
     if _option(arguments, "masks") or _holds_all(path, "images", "masks"):
         return "masks"
     if any((path / name).is_file() for name in SETTINGS) or _holds_all(path, "images", "labels"):
@@ -118,6 +122,8 @@ def load(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
     if form == "folders":
         return kt.data.from_folder(path, **common)
     checks.note(f"'{path}' is {FORMS[form]}")
+    if form == "records":
+        return _load_records(arguments, shape)
     if form == "table":
         return _load_table(arguments, common)
     common["classes"] = _option(arguments, "classes")
@@ -144,7 +150,28 @@ def kinds_of(arguments: argparse.Namespace) -> str | dict[str, str]:
             is_word = isinstance(description, str)
             kinds[name] = description if is_word else next(iter(description))
         return kinds if len(kinds) > 1 else next(iter(kinds.values()))
+    if form == "records":
+        text = (pathlib.Path(arguments.folder).expanduser() / RECORDS).read_text(encoding="utf-8")
+        kinds = json.loads(text)["kinds"]
+        return kinds.get("", kinds)
     return {"folders": "category", "masks": "mask"}.get(form, "boxes")
+
+
+def _load_records(arguments: argparse.Namespace, shape: tuple) -> "kt.data.Data":
+    import keras_transfer as kt
+    from keras_transfer.core import checks
+
+    data = kt.data.from_records(
+        arguments.folder, batch_size=arguments.batch_size, seed=arguments.seed
+    )
+    if (*data.image_size, data.channels) != tuple(shape[1:]):
+        height, width = data.image_size
+        given = (
+            f"{height}x{width}x{data.channels}, and a network for {'x'.join(map(str, shape[1:]))}"
+        )
+        fix = f"Add --image-size {height}x{width}, or convert the photos again."
+        raise checks.error("images of records must fit the network", given=given, fix=fix)
+    return data
 
 
 def _load_table(arguments: argparse.Namespace, common: dict[str, Any]) -> "kt.data.Data":

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     folder = (
         "one subfolder of images for each class, or train, val and test with such folders; a table (CSV, Parquet); or "
-        "pictures with boxes (VOC, COCO, YOLO) or masks; not with --resume"
+        "pictures with boxes (VOC, COCO, YOLO) or masks; records of `convert`; not with --resume"
     )
     add("folder", nargs="?", metavar="FOLDER", help=folder)
     add("--out", required=True, type=pathlib.Path, help="folder for everything that is written")

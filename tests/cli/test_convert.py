@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer.cli import convert as command
-from keras_transfer.cli import main
+from keras_transfer.cli import main, sources
 from keras_transfer.data.records import index
 
 
@@ -41,9 +40,15 @@ def test_photos_become_records(photos, tmp_path, capsys):
     for one, other in zip(back.train, data.train, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
 
-    assert index.FILE == command.FINISHED
+    assert index.FILE == sources.RECORDS
     assert main.main(convert) == 2
     line = capsys.readouterr().err
     assert "RECORDS must be a new folder" in line
     assert "--overwrite" in line
     assert main.main(["convert", str(photos), str(photos / "cat" / "0.png")]) == 2
+
+    train = ["train", str(records), "--backbone", "tiny", "--quiet", "--out", str(tmp_path / "run")]
+    assert main.main([*train, "--image-size", "64"]) == 2
+    assert "images of records must fit the network" in capsys.readouterr().err
+    assert main.main([*train, "--epochs", "1", "1", "--cache", "off", "--no-refit"]) == 0
+    assert (tmp_path / "run" / "report.json").is_file()

@@ -134,6 +134,7 @@ class Index:
         names: Checksum of the file with the names of the images, None without one.
         sampling: Arguments of the `Mixture`, for data of `kt.data.mix`.
         notes: Of the data.
+        kinds: The kind of each target, by its name, "" for one without.
     """
 
     image: Image
@@ -147,6 +148,7 @@ class Index:
     names: str | None = None
     sampling: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = field(default=())
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, folder: Folder) -> None:
         """Writes `records.json`."""
@@ -246,6 +248,7 @@ def _parse(content: Mapping[str, Any]) -> Index:
         names=_optional(content, "names", str),
         sampling=_sampling(content.get("sampling")),
         notes=tuple(_text(each, "notes") for each in _entry(content, "notes", list)),
+        kinds={key: _text(kind, "kinds") for key, kind in _entry(content, "kinds", dict).items()},
     )
 
 

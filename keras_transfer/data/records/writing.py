@@ -18,6 +18,7 @@ from keras_transfer.data import adapt, base, pipeline, stores
 from keras_transfer.data.records import index as records
 from keras_transfer.data.records import shards
 from keras_transfer.data.sources import decoding
+from keras_transfer.data.targets import KINDS, encoding
 from keras_transfer.data.targets import columns as target_columns
 from keras_transfer.machine import progress
 from keras_transfer.storage import images
@@ -266,6 +267,7 @@ class _Writer:
             names=self._write_names(),
             sampling=_sampling(self.data),
             notes=tuple(self.data.notes),
+            kinds=_kinds(self.data),
         )
         index.save(self.place)
         with contextlib.suppress(OSError):
@@ -408,6 +410,16 @@ def _summary_of(data: base.Data, part: str, task: str | None, split: str) -> np.
         return None
     counts = [np.bincount(np.ravel(row), minlength=256)[: len(names)] for row in values]
     return np.array(counts, np.uint32)
+
+
+def _kinds(data: base.Data) -> dict[str, str]:
+    """Returns the kind of each target, for those who know no more than the folder."""
+    words = {kind: word for word, kind in KINDS.items()}
+    kinds = {}
+    for task, values in labelled.by_task(next(iter(data.targets.values()))).items():
+        names = labelled.of_task(data.class_names, task) if task else data.class_names
+        kinds[task] = words[encoding.kind_of(values, names)]
+    return kinds
 
 
 def _whole(data: base.Data, column: records.Column, split: str) -> Any:
