@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
@@ -45,7 +46,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def several():
     tasks = {"colour": kt.tasks.Classification(NAMES), "age": kt.tasks.Regression(unit="years")}
-    return kt.build_model(kt.backbone("tiny", weights=None), tasks)
+    return kt.build_model(small(), tasks)
 
 
 @pytest.mark.compiled
@@ -130,9 +131,7 @@ def test_model_is_not_changed(several):
 def test_data_uses_test_before_validation_and_names_the_files(tiny, capsys):
     images, labels = colours(60, size=32)
     data = kt.data.from_arrays(images, [NAMES[i] for i in labels], validation=0.2, test=0.3, seed=0)
-    model = kt.build_model(
-        kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names)
-    )
+    model = kt.build_model(small(), kt.tasks.Classification(data.class_names))
     data.files = {"test": [f"photo {i}.jpg" for i in range(len(data.targets["test"]))]}
     report = kt.evaluate(model, data)
     assert report["about"]["data"]["split"] == "test"
@@ -487,7 +486,7 @@ def test_logits_are_measured_as_the_compiled_loss_says():
 def test_one_hot_targets_of_a_task_are_classes():
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
     ids = np.array([0, 1, 2, 0, 1, 2])
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(3))
+    model = kt.build_model(small(), kt.tasks.Classification(3))
     expected = kt.evaluate(model, (images, ids), verbose=0)
     for rows in (np.eye(3)[ids], np.eye(3, dtype="uint8")[ids]):
         report = kt.evaluate(model, (images, rows), verbose=0)

@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
@@ -87,9 +88,7 @@ def test_notebooks_draw_bars_and_pipes_do_not(monkeypatch):
 def test_a_log_file_gets_a_line_for_each_epoch_and_no_bars(capsys, monkeypatch):
     monkeypatch.setattr(progress, "PATIENCE", -1.0)
     data = kt.data.scenes(n=16, image_size=32, validation=0.25)
-    model = kt.build_model(
-        kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names)
-    )
+    model = kt.build_model(small(), kt.tasks.Classification(data.class_names))
     stage = kt.Stage(epochs=2, train="head")
     kt.fine_tune(model, data, stages=[stage], cache="memory")
     kt.evaluate(model, data)

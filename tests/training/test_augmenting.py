@@ -3,17 +3,16 @@
 import keras
 import numpy as np
 import pytest
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.training import augmenting, inputs
 
 
-def model_of(task=None, **options):
+def model_of(task=None):
     keras.utils.set_random_seed(0)
-    return kt.build_model(
-        kt.backbone("tiny", weights=None, **options), task or kt.tasks.Classification(3)
-    )
+    return kt.build_model(small(), task or kt.tasks.Classification(3))
 
 
 def arrays(images, labels=None, **options):

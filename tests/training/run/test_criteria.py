@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from networks import small
 
 import keras_transfer as kt
 from keras_transfer.training.run import criteria
@@ -30,7 +31,7 @@ def model_of(*names, **options):
     ],
 )
 def test_what_is_watched(task, expected):
-    assert criteria.monitor(kt.build_model(kt.backbone("tiny", weights=None), task)) == expected
+    assert criteria.monitor(kt.build_model(small(), task)) == expected
 
 
 def test_numbers_of_several_tasks_are_explained_where_they_are_logged(capsys):
@@ -94,7 +95,7 @@ def test_the_epoch_with_the_lowest_error_stays(balancing, solve):
     watch = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(logs["val_error"])
     )
-    stages = [kt.Stage(epochs=6, train="all", learning_rate=0.05)]
+    stages = [kt.Stage(epochs=4, train="all", learning_rate=0.05)]
     stages = [kt.Stage(train="head", solve=True), *stages] if solve else stages
     history = kt.fine_tune(
         model, data, stages=stages, callbacks=[keep, watch], cache="off", seed=0, verbose=0
@@ -121,7 +122,7 @@ def test_a_task_names_the_metric_that_judges_it():
         def metrics(self):
             return [keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top_hits")]
 
-    model = kt.build_model(kt.backbone("tiny", weights=None), Hits(3))
+    model = kt.build_model(small(), Hits(3))
     assert criteria.monitor(model) == "val_top_hits"
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     assert criteria.monitor(model) == "val_loss"
