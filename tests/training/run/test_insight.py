@@ -18,6 +18,14 @@ def data():
 
 
 def model_of(data):
+    """Of blocks with several layers."""
+    keras.utils.set_random_seed(0)
+    return kt.build_model(
+        kt.backbone("tiny", weights=None), kt.tasks.Classification(data.class_names)
+    )
+
+
+def small_model(data):
     keras.utils.set_random_seed(0)
     return kt.build_model(small(), kt.tasks.Classification(data.class_names))
 
@@ -25,12 +33,12 @@ def model_of(data):
 def test_distance_by_hand(data):
     model = model_of(data)
     start = {path: np.asarray(value).copy() for path, value in paths.variables(model).items()}
-    kernel = paths.variables(model)["block3_conv/kernel"]
+    kernel = paths.variables(model)["block3_1_conv/kernel"]
     kernel.assign(kernel * 3.0)
     found = insight.Insight(model, start, ["distance"]).measure()["distance"]
     mine = [path for path in start if path.startswith("block3") and "moving" not in path]
     size = np.sqrt(sum(np.square(start[path]).sum() for path in mine))
-    moved = 2 * np.sqrt(np.square(start["block3_conv/kernel"]).sum())
+    moved = 2 * np.sqrt(np.square(start["block3_1_conv/kernel"]).sum())
     assert found.pop("block3") == pytest.approx(moved / size, rel=1e-4)
     assert set(found.values()) == {0.0}
 
@@ -80,7 +88,7 @@ def test_a_run_says_how_far_it_came(data, tmp_path):
 def test_watching_changes_nothing(data):
     results = []
     for watch in ((), ("distance", "gradient")):
-        model = model_of(data)
+        model = small_model(data)
         kt.fine_tune(model, data, epochs=(1, 1), watch=watch, seed=0, verbose=0)
         results.append(model.get_weights())
     for one, other in zip(*results, strict=True):
@@ -109,7 +117,7 @@ def test_a_plain_dataset_is_read_once_for_gradients(data):
         dataset = tf.data.Dataset.from_generator(images, output_signature=spec)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(3))
         stages = [kt.Stage(epochs=3, train="head")]
-        kt.fine_tune(model_of(data), dataset, stages=stages, watch=watch, verbose=0)
+        kt.fine_tune(small_model(data), dataset, stages=stages, watch=watch, verbose=0)
         found.append(len(starts))
     assert found[1] == found[0] + 1
 
