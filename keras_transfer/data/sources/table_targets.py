@@ -110,7 +110,7 @@ def _read(name: str, description: Any) -> Target:
         if is_list and len(columns) != 4:
             given = f"{len(columns)} columns"
             raise checks.error(f"`{argument}` must name four columns of numbers", given=given)
-    if is_list and kind not in ("number", "boxes"):
+    if is_list and (kind not in ("number", "boxes") or not columns):
         raise checks.error(f"`{argument}` must name one column", given=repr(columns))
     return Target(name, kind, list(columns) if is_list else columns, options)
 

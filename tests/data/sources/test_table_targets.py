@@ -144,6 +144,7 @@ def test_masks_are_files_inside_the_root(tmp_path):
         ({"it": {"column": "breed"}}, "`targets['it']` must name one kind. Given: 'column'."),
         ({"it": {"category": "breed", "separator": ";"}}, "`targets['it']` must be a known name. Given: 'separator'."),
         ({"it": {"category": ["breed", "age"]}}, "`targets['it']` must name one column"),
+        ({"it": {"number": []}}, "`targets['it']` must name one column. Given: []."),
         ({"it": {"boxes": ["age"]}}, "`targets['it']` must name four columns"),
         ({"it": {"boxes": ["age"] * 4, "form": "yxyx"}}, "`targets['it']['form']` must be one of 'xyxy'"),
         ({"it": {"boxes": ["age"] * 4, "label": "nam"}}, "`targets['it']` must be a column of the list of dicts"),
