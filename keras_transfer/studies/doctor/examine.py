@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any  # data is whatever `fit` takes, or a folder
 
@@ -101,7 +102,10 @@ def doctor(
         "seconds": round(time.perf_counter() - begin, 1),
         **{name: case.facts[name] for name in ("costs", "groups") if name in case.facts},
     }
-    return Findings(findings, about, _thumbnails(case, findings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of files that were looked at before
+        thumbnails = _thumbnails(case, findings)
+    return Findings(findings, about, thumbnails)
 
 
 def _make_case(data: Any, settings: dict[str, Any]) -> base.Case:

@@ -140,7 +140,7 @@ def look_at_files(paths: Sequence[str | os.PathLike], *, verbose: str | int = "a
 
     pool = futures.ThreadPoolExecutor(os.cpu_count() or 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `headers` has the limit
+        warnings.simplefilter("ignore")  # damaged EXIF and large pictures: `headers` has the limit
         try:
             parts = pool.map(work, range(0, len(pictures), TOGETHER))
             label = f"Looking at {len(pictures):,} image files"

@@ -123,6 +123,24 @@ def test_a_network_of_ones_own(arrays):
         np.testing.assert_array_equal(value, weight)
 
 
+@pytest.mark.parametrize(
+    ("loss", "units", "labels", "text"),
+    [
+        ("sparse_categorical_crossentropy", 2, np.arange(96) % 3, "Given: 2 at index 2"),
+        ("binary_crossentropy", 1, np.arange(96) % 4, "[0, 1] for the loss binary_crossentropy"),
+        ("mse", 1, np.eye(4)[np.arange(96) % 4], "must be 1 number"),
+        ("mse", 1, np.arange(96) / 96, ""),
+        ("binary_crossentropy", 1, np.arange(96) % 2, ""),
+    ],
+)
+def test_losses_of_keras(arrays, loss, units, labels, text):
+    layers = [keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(units)])
+    model.compile("sgd", loss)
+    findings = kt.doctor(model, (arrays[0], labels), check="loss")
+    assert (text in findings[0].what) if text else not len(findings)
+
+
 def test_a_model_of_the_package(arrays):
     data = kt.data.from_arrays(*arrays, class_names=["red", "blue"], test=0.3, validation=None)
     passes = data.epochs.next

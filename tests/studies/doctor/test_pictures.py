@@ -118,3 +118,22 @@ def test_arrays_are_measured_as_files_are(tmp_path):
     grey = pictures.look_at_batches([pixels[..., :1], pixels[..., 0]], "x")
     assert grey.chroma.tolist() == [0, 0]
     assert len(pictures.joined([])) == 0
+
+
+def test_damaged_files_are_read_or_told(tmp_path):
+    """Whatever bytes a file has, it has a size or a reason, and nothing else happens."""
+    rng = np.random.default_rng(0)
+    for kind in ("png", "jpg", "gif", "bmp", "webp"):
+        planted.photo(9).save(tmp_path / f"whole.{kind}")
+        content = bytearray((tmp_path / f"whole.{kind}").read_bytes())
+        for at in range(30):
+            damaged = bytearray(content)
+            for place in rng.integers(0, min(len(content), 200 + 100 * at), 4):
+                damaged[place] = rng.integers(256)
+            (tmp_path / f"{at}.{kind}").write_bytes(damaged)
+    files = sorted(tmp_path.iterdir())
+    found = pictures.look_at_files(files)
+    told = set(found.failures)
+    assert told.isdisjoint(found.readable)
+    assert told | set(found.readable.tolist()) == set(range(len(files)))
+    assert 10 < len(told) < len(files) - 10
