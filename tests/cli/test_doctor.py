@@ -55,11 +55,15 @@ def test_a_table(photos, capsys):
         "file,kind,size",
         *(f"{'cat' if at % 2 else 'dog'}/{at}.png,{at % 2},1" for at in range(20)),
     ]
+    rows.append("cat/absent.png,1,1")
     table = photos / "labels.csv"
     table.write_text("\n".join(rows))
     options = ["--image-column", "file", "--targets", "kind=category", "size=number"]
     assert main.main(["doctor", str(table), *options]) == 2
-    assert "error: all labels of 'size' are equal: 1.0" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "error: all labels of 'size' are equal: 1.0" in out
+    assert "error: not taken as it was: " in out
+    assert "absent.png" in out
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,23 @@
 """Makes the case for the checks of whatever a user holds: a folder, data, arrays, batches."""
 
+import itertools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any  # what users hold
 
 import keras
 import numpy as np
 
 from keras_transfer.core import checks, labelled, lookup, one_hot
-from keras_transfer.data import adapt, batches
+from keras_transfer.data import adapt, batches, stores
 from keras_transfer.data.targets import encoding
 from keras_transfer.storage import listing
 from keras_transfer.studies.doctor import base, pictures
 
 __all__ = ["of_data", "of_folder"]
 
+LOOK = 16  # files of which one must be there
 LAYOUT = "Put the images of each class into a subfolder with its name: photos/cat/1.jpg."
 
 
@@ -74,7 +76,11 @@ def of_data(data: Any, **settings: Any) -> base.Case:
         part.check("data", labelled=False)
         name = split or ""
         parts[name] = part
+        names = part.files
+        if names is not None and not _are_photos(names, data, name):
+            part.files = None  # from here on its images are those of the batches
         seen, targets, weights = _look(part, name, verbose)
+        seen.names = seen.names if names is None else list(names)
         looks.append(seen)
         splits += [name] * len(seen)
         answers.append((targets, weights))
@@ -90,6 +96,15 @@ def of_data(data: Any, **settings: Any) -> base.Case:
         notes=divided.notes,
         **{"image_size": None if None in size else tuple(size), **settings},
     )
+
+
+def _are_photos(names: Iterable[str], data: Any, split: str) -> bool:
+    """Whether files are the images of a split as they are: records have other files, other sensors other values."""
+    examples = getattr(data, "examples", {}).get(split)
+    if examples is None or isinstance(examples.pixels, stores.Files):
+        return True
+    is_bytes = examples.is_decoded and examples.pixels.dtype == "uint8"
+    return is_bytes and any(map(os.path.exists, itertools.islice(names, LOOK)))
 
 
 def _list(

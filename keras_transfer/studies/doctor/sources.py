@@ -28,5 +28,7 @@ def left_out(case: base.Case) -> Iterator[base.Finding]:
             path = pathlib.PurePath(name)
             if not words.isdisjoint((name, path.name, path.stem)):
                 rows.append(row)
+        # Boxes without area are left out always; all else is refused unless the user says otherwise.
+        severity = "warning" if "without area" in note else "error"
         fix = "Correct these files or labels."
-        yield case.finding("warning", f"not taken as it was: {note}", rows, fix=fix)
+        yield case.finding(severity, f"not taken as it was: {note}", rows, fix=fix)

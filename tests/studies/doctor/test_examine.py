@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import keras_transfer as kt
 from keras_transfer.studies.doctor import CHECKS
@@ -296,6 +297,28 @@ def test_batches_in_another_order_every_time(arrays):
     finding = only(kt.doctor(dataset, labels=True), "labels")
     assert finding.severity == "note"
     assert "the same order in every pass" in finding.what
+
+
+def test_images_of_other_sensors(tmp_path):
+    """Of 12 bits in 16, all files look black; what the network sees does not."""
+    for at in range(24):
+        values = np.asarray(planted.photo(at).convert("L")).astype("uint16") * 16
+        file = tmp_path / ("cat", "dog")[at % 2] / f"{at}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(values).save(file)
+    data = kt.data.from_folder(
+        tmp_path, image_size=64, channels=1, value_range="measure", validation=None
+    )
+    assert list(kt.doctor(data)) == []
+
+
+def test_records_have_other_files(tmp_path):
+    planted.make_clean(tmp_path / "photos", splits=("train",), each=20)
+    data = kt.data.from_folder(tmp_path / "photos", image_size=64)
+    kt.data.write_records(data, tmp_path / "records")
+    found = kt.doctor(kt.data.from_records(tmp_path / "records"))
+    assert list(found) == []
+    assert found.about["splits"] == {"train": 32, "validation": 8}
 
 
 @pytest.mark.realdata
