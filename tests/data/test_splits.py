@@ -162,14 +162,15 @@ def test_groups_are_never_on_both_sides_and_come_as_close_as_they_can(seed):
     assert gap <= best_share(sizes.tolist(), 0.25) + 1
 
 
-def test_groups_of_several_classes_are_stratified_too_and_copies_join_groups():
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_of_several_classes_are_stratified_too_and_copies_join_groups(seed):
     draw = np.random.default_rng(1)
     groups = np.sort(draw.integers(0, 60, 600))
     labels = (draw.random(600) < 0.1 + 0.3 * (groups % 3)).astype(int)
     copies = np.arange(600)
     copies[[0, 599]] = 9999  # the first group and the last one share a picture
     shares = {"test": 0.2, "validation": 0.2}
-    parts = splits.assign(labels, shares, seed=0, groups=groups, copies=copies)
+    parts = splits.assign(labels, shares, seed=seed, groups=groups, copies=copies)
     owners = [set(groups[rows]) for rows in parts.values()]
     assert sum(map(len, owners)) == len(set.union(*owners)) == 60
     (both,) = [owner for owner in owners if 0 in owner]
