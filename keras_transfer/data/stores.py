@@ -73,11 +73,11 @@ class Files:
         """Reads some files; one that cannot be read is an error."""
         found, failures = [], {}
         for row in rows:
-            path = self.paths[row]
+            path = self.paths.names[row]
             try:
                 found.append(decoding.read_bytes(path))
             except (OSError, ValueError) as problem:
-                failures[str(path)] = decoding.why_not_read(problem)
+                failures[path] = decoding.why_not_read(problem)
         if failures:
             raise decoding.unreadable(failures, len(rows), fix=FIX)
         return found

@@ -97,7 +97,7 @@ def _of_jpeg(content: bytes) -> tuple[int, int]:
 
 
 def _is_on_its_side(content: bytes) -> bool:
-    if b"Exif\0\0" not in content[: 2**18]:
+    if content.find(b"Exif\0\0", 0, 2**18) < 0:
         return False
     try:
         exif = JpegImagePlugin.JpegImageFile(io.BytesIO(content)).getexif()

@@ -61,8 +61,12 @@ def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         >>> resize(tf.zeros((5, 7, 3), tf.uint8), (4, 4)).shape
         TensorShape([4, 4, 3])
     """
+    image = tf.convert_to_tensor(image)
     resized = tf.image.resize(image, size, method="bilinear", antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(tf.cast(resized, tf.float32)), 0, 255), tf.uint8)
+    rounded = tf.round(tf.cast(resized, tf.float32))
+    if image.dtype != tf.uint8:  # means of bytes are none below 0 or above 255
+        rounded = tf.clip_by_value(rounded, 0, 255)
+    return tf.cast(rounded, tf.uint8)
 
 
 @streams.plain

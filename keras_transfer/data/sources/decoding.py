@@ -144,20 +144,21 @@ def _nothing_yet(count: int, size: tuple[int, int] | None, channels: int) -> Dec
     return Decoded(np.empty(shape, np.uint8), [""] * count, np.zeros((count, 2), np.int64))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str | os.PathLike) -> bytes:
     """Returns what is in a file, unless that would take up too much memory or never end.
 
     Example:
-        >>> read_bytes(Path("/"))
+        >>> read_bytes("/")
         Traceback (most recent call last):
         ValueError: no file
     """
-    state = path.stat()
+    state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):
         raise ValueError("no file" if stat.S_ISDIR(state.st_mode) else "no ordinary file")
     if state.st_size > MOST_BYTES:
         raise ValueError(f"{state.st_size / 1e9:.1f} GB are too many for an image")
-    return path.read_bytes()
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def why_not_read(problem: OSError | ValueError) -> str:
