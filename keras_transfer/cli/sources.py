@@ -1,4 +1,7 @@
-"""What `keras-transfer train` learns from: folders of classes, a table, annotations, or records; their files tell."""
+"""What `keras-transfer train` learns from: folders of classes, a table, annotations, or records; their files tell.
+
+One more form is a row of `FORMS`, and a branch of each of `recognise`, `load` and `kinds_of`.
+"""
 
 import argparse
 import json

@@ -1,6 +1,7 @@
-"""Sources of images and targets, as batches for `model.fit`.
+"""Images and targets: where they come from, how they change at random, and their batches for `model.fit`.
 
-A source is a function that returns `Data`: one file in `data/sources/` (its docstring says how), and its name below.
+A source is a function that returns `Data`: one file in `data/sources/` (its docstring says how), and its name below. So
+are a kind of target in `data/targets/` and a random change in `data/changes/`, which have tables of their own.
 """
 
 from typing import TYPE_CHECKING

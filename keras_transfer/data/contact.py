@@ -1,4 +1,4 @@
-"""A contact sheet: small pictures with their targets painted in, as one JPEG."""
+"""A contact sheet for reports: pictures of a batch as the network sees it, targets painted in, as one JPEG."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A sheet of labelled images, to look at before training."""
+"""`data.show()`: a Matplotlib figure of labelled images, to look at before training."""
 
 import dataclasses
 import functools

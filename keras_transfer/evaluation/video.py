@@ -24,9 +24,9 @@ def predict_video(
     batch_size: int = 8,
     verbose: str | int = "auto",
 ) -> int:
-    """Writes a copy of a video with boxes, masks or depths on every frame; frames are answered one by one.
+    """Writes a copy of a video with the answers of the model drawn on every frame: boxes, masks, depths or pictures.
 
-    It needs the extra `video`: `pip install "keras-transfer[video]"`.
+    Each frame is answered by itself; nothing is tracked from one to the next. It needs the extra `video`.
 
     Args:
         model: From `kt.build_model`, with a task whose answers have places in the image.

@@ -1,7 +1,8 @@
 """What a model is to answer. A kind of task is one file, and one row of `TASKS`.
 
-The file has a subclass of `Task`, whose docstring says what it needs. A row also needs `example`: the checks of
-`tests/tasks/test_table.py` run on it.
+The file has a subclass of `Task`, whose docstring says what it needs, or of `dense.DenseTask` for a value a pixel. A
+row also needs `example`: the checks of `tests/tasks/test_table.py` run on it. `cli/train.py` says which task
+`keras-transfer train` makes for each kind of target.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a task is: everything that differs between kinds of answers, and the head that vector tasks share."""
+"""What a task is: everything that differs between kinds of answers, and the head of answers without places."""
 
 import copy
 import re
@@ -25,6 +25,8 @@ class Task:
     only and compares them with nothing (`baseline`), the loss says which epoch is best, the head is trained in epochs,
     not solved (`link`), and answers are taken to have places in the image (`moves_with_image`): its random changes need
     targets that can be moved with it.
+
+    Targets are arrays of one of the kinds in `data/targets/`. Tasks with a value a pixel share `tasks.dense.DenseTask`.
 
     The constructor checks and stores, and `get_config` returns what it takes: the task is saved inside the model, so
     register the class with `keras.saving.register_keras_serializable`. `kt.testing.check_task` runs the checks that the
@@ -94,7 +96,7 @@ class Task:
 
     # Where the head starts.
     levels: tuple[str, ...] = ()
-    """The levels of the backbone whose maps `head` takes, as far as the backbone has them; () for one tensor."""
+    """The levels whose maps `head` takes, as far as the backbone has them, "P0" for the image; () for one tensor."""
 
     level: str | None = None
     stop_gradient = False

@@ -73,7 +73,7 @@ class Depth(dense.DenseTask):
         return 1
 
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns the number of a logarithm."""
+        """Returns the depths, whose logarithms the head learns."""
         return ops.exp(outputs)
 
     def spread(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

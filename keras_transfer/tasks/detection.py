@@ -25,7 +25,7 @@ HEADLINES = {  # score: (title, help)
     "recall": ("Recall", "among the 100 surest boxes of an image, mean over overlaps"),
 }
 COLUMNS = {"ap": "AP", "ap50": "AP at 0.5", "recall": "recall"}
-BINS = 16  # strides that a side is away at most, less one
+BINS = 16  # a side is at most 15 strides away
 RARE = -4.6  # logit of 1 %: nearly all candidates are background
 NEAR = 1.5  # before softplus: boxes start about 3.4 strides wide
 MOST = 100  # boxes of an image
@@ -43,8 +43,8 @@ class Detection(base.Task):
     Targets are boxes as `kt.data` gives them, `(images, most objects, 6)`: `x1, y1, x2, y2` in pixels of the model's
     image, class id (-1 for no object), whether the object is to be ignored. There are no anchors to fit to the data:
     each place of the maps P3 to P5 of a feature pyramid says how far the sides of a box are, and the loss finds out
-    which places learn which object. What `model.predict` returns are all candidates; `kt.predict` and exports give the
-    boxes that are left when of boxes of one class that overlap the surest is kept.
+    which places learn which object. `model.predict` returns all candidates; where boxes of one class overlap,
+    `kt.predict` and exports keep the surest (non-maximum suppression).
 
     Args:
         classes: Their names, or their number.

@@ -34,7 +34,8 @@ class ImageToImage(dense.DenseTask):
 
     Args:
         channels: Of the answer: 3 for RGB, 1 for grey.
-        scale: How many times as high and wide the answer is.
+        scale: How many times as high and wide the answer is. `kt.data.from_arrays` keeps such large targets if no image
+            is resized; files are resized to the size of the images, and `augment` needs that size, too.
         width: Channels of the decoder.
         loss: One or several of "l1", "l2", "ssim" and "perceptual", which are added; see `kt.losses.PictureLoss`.
         network: For "perceptual": a Keras model from pixels to features, such as `kt.backbone("tiny")`; it is not saved

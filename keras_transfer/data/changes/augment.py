@@ -1,6 +1,7 @@
 """Random changes to training pictures, repeatable: what happens follows from the seed, the pass and the place in it.
 
-One more change is a field of `Augment`, a row of `CHECKS` and a row of a table in `draws`.
+One more change is a field of `Augment`, a row of `CHECKS`, and a function and a row in `draws`: in `GEOMETRY` for
+places, in `COLOUR` for colours. Changes happen in the order of these tables, places first.
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """What can happen to the pictures of a batch: how each change draws its random numbers, and the tables of changes.
 
 A row of `GEOMETRY` makes the matrices of one change of places (see `warping`), a row of `COLOUR` the steps of one
-change of colours (see `colours`), both from the value of the field of `Augment` with that name.
+change of colours (see `colours`), both from the value of the field of `Augment` with that name. Changes of
+places that turn nothing are also in `UPRIGHT`, those of them that show nothing from beyond the edges in `INSIDE`: they
+are faster then.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Targets that have places in the picture, and follow its changes: which they are, and how all of a batch do.
+"""Targets that have places in the picture: which of a batch do, and how they follow the changes of their pictures.
 
 One more kind is a file with these functions, and a row of `KINDS`:
 

@@ -62,9 +62,18 @@ def from_coco(
         InputError: If the file is no COCO file, pictures cannot be read, or boxes lie outside of their picture.
 
     Example:
-        >>> from_coco("absent.json", images=".")
-        Traceback (most recent call last):
-        keras_transfer.core.checks.InputError: `annotations` must be a file that exists. Given: 'absent.json'.
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+        >>> for number in range(3):
+        ...     Image.new("RGB", (16, 12), (50 * number, 0, 0)).save(root / f"{number}.png")
+        ...     content["images"].append({"id": number, "file_name": f"{number}.png", "width": 16, "height": 12})
+        ...     content["annotations"].append({"image_id": number, "category_id": 1, "bbox": [2, 1, 7, 7]})
+        >>> _ = (root / "instances.json").write_text(json.dumps(content))
+        >>> from_coco(root / "instances.json", images=root, image_size=8)
+        keras_transfer: 3 images are resized to 8x8 pixels and kept in memory (0.0 MB)...
+        Data(train=2, validation=1, classes=1, image_size=8x8, batch_size=32)
     """
     options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
     known = None if classes is None else [str(name) for name in classes]

@@ -64,9 +64,18 @@ def from_masks(
         InputError: If files cannot be read, a mask has no picture, or values are not among the classes.
 
     Example:
-        >>> from_masks("absent", "masks", classes=["road", "sky"])
-        Traceback (most recent call last):
-        keras_transfer.core.checks.InputError: `images` must be a folder that exists. Given: 'absent'. Check the path.
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "photos").mkdir(), (root / "masks").mkdir()
+        (None, None)
+        >>> mask = Image.fromarray(np.eye(12, 16, dtype="uint8"))
+        >>> for number in range(3):
+        ...     Image.new("RGB", (16, 12), (50 * number, 0, 0)).save(root / "photos" / f"{number}.png")
+        ...     mask.save(root / "masks" / f"{number}.png")
+        >>> from_masks(root / "photos", root / "masks", classes=["sky", "bird"], image_size=8)
+        keras_transfer: 3 images and their targets are resized to 8x8 pixels and kept in memory (0.0 MB)...
+        Data(train=2, validation=1, classes=2, image_size=8x8, batch_size=32)
     """
     options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
     if not isinstance(suffix, str):

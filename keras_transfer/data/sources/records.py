@@ -42,13 +42,20 @@ def from_records(
             are read by every process.
         cache: "memory" keeps decoded images in memory, "off" reads them in every pass.
 
+    Returns:
+        The batches, with splits, class names and notes of the data that was written.
+
     Raises:
         InputError: If the folder holds no records, or they were changed or cut off.
 
     Example:
-        >>> from_records("absent")
-        Traceback (most recent call last):
-        keras_transfer.core.checks.InputError: `folder` must be a folder of records. Given: 'absent' without ...
+        >>> import tempfile
+        >>> import keras_transfer as kt
+        >>> data = kt.data.from_arrays(np.zeros((4, 8, 8), "uint8"), ["a", "b", "a", "b"], validation=None)
+        >>> folder = kt.data.write_records(data, tempfile.mkdtemp())
+        keras_transfer: 4 examples are in 1 file of records (0.0 MB)
+        >>> from_records(folder, batch_size=2)
+        Data(train=4, classes=2, image_size=8x8, batch_size=2)
     """
     place = Folder(folder)
     checks.choice(cache, ("memory", "off"), name="cache")

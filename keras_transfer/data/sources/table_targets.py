@@ -1,4 +1,7 @@
-"""What the columns of a table say about each image: a reader for each kind of target."""
+"""What the columns of a table say about each image: a reader for each kind of target.
+
+One more kind is a row of `KINDS`, and one of `READERS` where each image has one cell, or one row of cells.
+"""
 
 import json
 import math

@@ -44,7 +44,7 @@ def from_tfds(
     data_dir: str | os.PathLike | None = None,
     download: bool = True,
 ) -> base.Data:
-    """Reads a set of tensorflow-datasets into memory: photos with classes, numbers, tags, boxes or masks.
+    """Reads a set of tensorflow-datasets into memory: photos with classes, numbers, tags, boxes, masks or images.
 
     Images are decoded as image files are, resized and kept as uint8. Splits of the set are used where it has them: its
     "validation" (else 20 % of the training images) and its "test"; a line tells what was taken.
@@ -66,6 +66,9 @@ def from_tfds(
         seed: Equal seeds give equal splits and orders.
         data_dir: The folder with prepared sets, as of `tfds.load`; by default "~/tensorflow_datasets".
         download: Whether to download and prepare the set where it is not there.
+
+    Returns:
+        The batches, class names and all that was decided.
 
     Raises:
         InputError: If there is no such set or feature, it is not prepared and cannot be downloaded, or its images do

@@ -2,7 +2,7 @@
 
 A reader says which features it needs (`wanted`), makes one tensor of them for each image with TensorFlow operations
 (`load`), and turns the tensors of all images into labels as `encoding.read` takes them (`labels`), with class names
-where the features have them (`names`).
+where the features have them (`names`). One more kind is a subclass of `Reader` and a row of `READERS`.
 """
 
 import functools

@@ -74,9 +74,17 @@ def from_voc(
         InputError: If pictures or annotations cannot be read, or boxes lie outside of their picture.
 
     Example:
-        >>> from_voc("absent")
-        Traceback (most recent call last):
-        keras_transfer.core.checks.InputError: `folder` must be a folder that exists. Given: 'absent'. Check the path.
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> box = "<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+        >>> text = f"<annotation><object><name>cat</name>{box}</object></annotation>"
+        >>> for number in range(3):
+        ...     Image.new("RGB", (16, 12), (50 * number, 0, 0)).save(root / f"{number}.png")
+        ...     _ = (root / f"{number}.xml").write_text(text)
+        >>> from_voc(root, image_size=8)
+        keras_transfer: 3 images are resized to 8x8 pixels and kept in memory (0.0 MB)...
+        Data(train=2, validation=1, classes=1, image_size=8x8, batch_size=32)
     """
     options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
     root = listing.folder_of(folder, "folder")

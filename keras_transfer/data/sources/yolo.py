@@ -66,9 +66,15 @@ def from_yolo(
         InputError: If pictures cannot be read, a line is no box, or the classes are not known.
 
     Example:
-        >>> from_yolo("absent")
-        Traceback (most recent call last):
-        keras_transfer.core.checks.InputError: `path` must be a folder that exists. Given: 'absent'. Check the path.
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for number in range(3):
+        ...     Image.new("RGB", (16, 12), (50 * number, 0, 0)).save(root / f"{number}.png")
+        ...     _ = (root / f"{number}.txt").write_text("0 0.5 0.5 0.4 0.2")
+        >>> from_yolo(root, classes=["cat"], image_size=8)
+        keras_transfer: 3 images are resized to 8x8 pixels and kept in memory (0.0 MB)...
+        Data(train=2, validation=1, classes=1, image_size=8x8, batch_size=32)
     """
     options = reading.Options(image_size, channels, batch_size, seed, corrupt, cache)
     root, settings = _find_settings(Path(path).expanduser())

@@ -26,6 +26,10 @@ About encoded targets; `holds` must tell the kinds apart by shape and type, name
 - `pack(target)` and `unpack(packed, shape, dtype)`: the target of one image to bytes for a record, and back with
   TensorFlow operations.
 
+To be read and changed everywhere, a kind also has rows in `KINDS` of `data/sources/table_targets.py` (from tables), in
+`READERS` of `data/sources/tfds_features.py` (from tensorflow-datasets) and, if it moves, in `KINDS` of
+`data/changes/places.py`; `cli/train.py` chooses its task. Without these it comes from arrays only.
+
 `MOVES` says whether targets have places in the picture: they are resized with it, move with it when it is flipped or
 cropped, and `draw(place, target, names)` draws one over its picture, on Matplotlib axes.
 """

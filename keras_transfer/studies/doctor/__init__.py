@@ -1,6 +1,8 @@
 """`kt.doctor`: problems of images, labels and models before they cost a training run.
 
-One more check is a function in a file of its own, as `base.py` says, and a row of `CHECKS`.
+One more check is a function, in a file for its subject, as `base.py` says, and a row of `CHECKS`. The other files:
+`examine` runs the checks on what `cases` makes of the data, `pictures` measures each image once for all of them, and
+`findings` and `page` show the results.
 """
 
 from collections.abc import Callable, Iterator

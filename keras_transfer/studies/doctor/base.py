@@ -1,7 +1,8 @@
 """What a check is given, and what it gives.
 
-A check is a function `check(case)` that yields a `Finding` for each problem. It measures nothing that `case.pictures`
-holds already, changes neither model nor data, and yields nothing for healthy data.
+A check is a function of a `Case` that yields a `Finding` for each problem, best by `case.finding`. It measures nothing
+that `case.pictures` holds already, changes neither model nor data, and yields nothing for healthy data.
+Its row of `CHECKS` is in `__init__.py`.
 """
 
 import functools

@@ -39,7 +39,8 @@ def doctor(
     is read once, at a small size; nothing is changed. The checks are those of `kt.studies.CHECKS`: files that cannot
     be read, copies and near copies within and across splits, classes with few images, uneven classes, odd sizes, dark,
     bright, even, blurred and grey images, boxes and masks that cannot be right, ranges of values, missing
-    preprocessing, random backbones, labels that a loss cannot take, labels that look wrong, and what training costs.
+    preprocessing, random backbones, labels that a loss cannot take, labels that look wrong, groups such as cameras that
+    tell the label, and what training costs.
 
     Args:
         model: A model or a backbone, as for `kt.fine_tune`; or the data, if that is all.
