@@ -1,6 +1,7 @@
 """A common trunk below, and above it branches that tasks have for themselves."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 
@@ -59,43 +60,56 @@ class Branched(base.Sharing):
         on_trunk = {name: task for name, task in named.items() if name not in self.at}
         starts = hard.starts(backbone, on_trunk)
         for name, pattern in self.at.items():
-            starts[name] = _branch(backbone, name, pattern, level=named[name].level, names=names)
+            starts[name] = _branch(backbone, name, pattern, task=named[name], names=names)
         return base.gather(backbone, {name: starts[name] for name in named}, named)
 
 
 def _branch(
     backbone: keras.Model,
-    task: str,
+    name: str,
     pattern: str | Iterable[str],
     *,
-    level: str | None,
+    task: tasks.Task,
     names: base.Names,
-) -> keras.KerasTensor:
-    """Copies what lies above the first match of `pattern`; returns the marked end of the copy."""
+) -> Any:
+    """Copies what lies above the first match of `pattern`; returns the marked end of the copy, or its ends by level.
+
+    A level below the branch is the trunk's.
+    """
     order = nodes.nodes(backbone)
     own = _positions_above(backbone, order, pattern)
-    end = base.level_end(backbone, level)
-    if not nodes.ancestors(order, [end]) & own:
+    levels = base.level_names(backbone, task) if task.levels else [task.level]
+    ends = {level: _level_end(backbone, level) for level in levels}
+    if not nodes.ancestors(order, list(ends.values())) & own:
         raise checks.error(
             "a branch must begin below the level where the task's head starts",
-            given=f"{pattern!r} and level {level!r} of task {task!r}",
+            given=f"{pattern!r} and level {levels[-1]!r} of task {name!r}",
             fix="Leave `level` out, or branch lower.",
         )
-    copies = base.Copies(task, names)
+    copies = base.Copies(name, names)
     kept = [
         tensor
         for position, node in enumerate(order)
         if position not in own
         for tensor in node.outputs
     ]
-    (start,) = nodes.replay(backbone, backbone.inputs, [end], swap=copies, kept=kept)
+    copied = nodes.replay(backbone, backbone.inputs, list(ends.values()), swap=copies, kept=kept)
     copies.fill()
-    if end is backbone.outputs[0]:
-        return start  # behind a copy of the mark
+
     mark = marks.end_of_trunk(backbone)
-    return layers.Representation(
-        mark.source, branch=task, name=names.free(f"{task}_{mark.name}_{level}")
-    )(start)
+    starts = {}
+    for (level, end), start in zip(ends.items(), copied, strict=True):
+        starts[level] = start
+        if level == base.IMAGE or end is backbone.outputs[0]:  # which has a mark, or a copy of it
+            continue
+        branch = "" if start is end else name
+        label = names.free(f"{name}_{mark.name}_{level}")
+        starts[level] = layers.Representation(mark.source, branch=branch, name=label)(start)
+    return starts if task.levels else starts[task.level]
+
+
+def _level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
+    return backbone.inputs[0] if level == base.IMAGE else base.level_end(backbone, level)
 
 
 def _positions_above(

@@ -187,6 +187,29 @@ def test_a_level_within_the_branch(small):
         branched(small, {"age": "block3*"}, level="P2")
 
 
+def test_a_task_of_several_levels_on_a_branch(small):
+    """Levels above the branch are its own, those below the trunk's; before training nothing changes."""
+    tasks = {"kind": kt.tasks.Classification(2), "mask": kt.tasks.Segmentation(2, width=4)}
+    network = kt.backbone("tiny", weights=None)
+    plain = kt.build_model(network, tasks)
+    model = kt.build_model(network, tasks, sharing={"mask": "block3*"})
+    small.same_heads(model, plain)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
+    for key, values in plain.predict_on_batch(pixels).items():
+        np.testing.assert_array_equal(model.predict_on_batch(pixels)[key], values)
+
+    ends = {mark.name: mark.branch for mark in marks.representations(model)}
+    assert ends["mask_representation_P2"] == ""
+    assert ends["mask_representation"] == "mask"
+    names = {layer.name for layer in model.layers}
+    assert "mask_block4_1_conv" in names
+    assert "mask_block2_conv" not in names
+    kt.Stage(epochs=1, train="head").apply(model)
+    training = [weight.path for weight in model.trainable_weights]
+    assert training
+    assert not [path for path in training if "block" in path]
+
+
 def test_a_branch_that_would_never_learn(small):
     with pytest.raises(
         checks.InputError, match="`stop_gradient` must be left out for a task with a branch"
