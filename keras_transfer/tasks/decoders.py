@@ -11,7 +11,7 @@ from typing import Any  # Keras has no types
 
 import keras
 
-__all__ = ["DECODERS", "convolve", "enlarge", "pyramid", "unet"]
+__all__ = ["DECODERS", "convolve", "cover", "enlarge", "factor", "pyramid", "unet"]
 
 MOMENTUM = 0.9
 RATES = (6, 12, 18)  # of DeepLab's convolutions with holes, at stride 16
@@ -34,20 +34,52 @@ def convolve(
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def enlarge(
-    x: keras.KerasTensor, size: Sequence[int], *, name: str, interpolation: str = "bilinear"
-) -> keras.KerasTensor:
-    """Enlarges a map by a whole factor, and cuts off what is beyond `size` at the bottom and on the right.
-
-    A level of an image whose sides are no multiples of the stride is as large as that of the padded image.
+def factor(level: str, target: str = "P0") -> int:
+    """Returns how many places of one level lie in a place of a level above it, by side.
 
     Example:
-        >>> enlarge(keras.Input((5, 5, 4)), (9, 10), name="up").shape
+        >>> factor("P5", "P3"), factor("P2")
+        (4, 4)
+    """
+    return int(2 ** (int(level[1:]) - int(target[1:])))
+
+
+def cover(x: keras.KerasTensor, size: Sequence[int], *, times: int, name: str) -> keras.KerasTensor:
+    """Puts zeros around a map that is too small for `size`, `times` as large: its network has borders without padding.
+
+    Example:
+        >>> cover(keras.Input((31, 31, 4)), (139, 139), times=4, name="up").shape
+        (None, 35, 35, 4)
+    """
+    pads = []
+    for after, before in zip(size, x.shape[1:3], strict=True):
+        missing = max(0, math.ceil(after / times) - before)
+        pads.append((missing // 2, missing - missing // 2))
+    if pads != [(0, 0), (0, 0)]:
+        x = keras.layers.ZeroPadding2D(pads, name=f"{name}_cover")(x)
+    return x
+
+
+def enlarge(
+    x: keras.KerasTensor,
+    size: Sequence[int],
+    *,
+    times: int,
+    name: str,
+    interpolation: str = "bilinear",
+) -> keras.KerasTensor:
+    """Makes a map `times` as high and wide, and cuts off what is beyond `size` at the bottom and on the right.
+
+    A level of an image whose sides are no multiples of the stride is as large as that of the padded image; one of a
+    network without padding is smaller, see `cover`. Either way a place stays where it is in the image.
+
+    Example:
+        >>> enlarge(keras.Input((5, 5, 4)), (9, 10), times=2, name="up").shape
         (None, 9, 10, 4)
     """
-    factors = [math.ceil(after / before) for after, before in zip(size, x.shape[1:3], strict=True)]
-    if factors != [1, 1]:
-        x = keras.layers.UpSampling2D(factors, interpolation=interpolation, name=f"{name}_up")(x)
+    x = cover(x, size, times=times, name=name)
+    if times > 1:
+        x = keras.layers.UpSampling2D(times, interpolation=interpolation, name=f"{name}_up")(x)
     beyond = [before - after for before, after in zip(x.shape[1:3], size, strict=True)]
     if any(beyond):
         x = keras.layers.Cropping2D([(0, rows) for rows in beyond], name=f"{name}_crop")(x)
@@ -70,15 +102,19 @@ def pyramid(
         {'P3': (None, 8, 8, 4), 'P4': (None, 4, 4, 4)}
     """
     merged: dict[str, keras.KerasTensor] = {}
-    above = None
+    above = ""
     for level in reversed(list(maps)):
         x = convolve(maps[level], width, size=1, name=f"{name}_{level}_lateral")
-        if above is not None:
+        if above:
             enlarged = enlarge(
-                above, x.shape[1:3], name=f"{name}_{level}_top", interpolation="nearest"
+                merged[above],
+                x.shape[1:3],
+                times=factor(above, level),
+                name=f"{name}_{level}_top",
+                interpolation="nearest",
             )
             x = keras.layers.Add(name=f"{name}_{level}_add")([x, enlarged])
-        merged[level] = above = x
+        merged[level], above = x, level
     return {level: convolve(merged[level], width, name=f"{name}_{level}_smooth") for level in maps}
 
 
@@ -92,9 +128,10 @@ def unet(
     """Goes down from the top, joining each level's map (Ronneberger, Fischer and Brox 2015); `widths` are of levels."""
     levels = list(maps)
     x = convolve(maps[levels[-1]], width, size=1, name=f"{name}_{levels[-1]}_lateral")
-    for level in reversed(levels[:-1]):
+    for above, level in zip(levels[:0:-1], levels[-2::-1], strict=True):
         own_width = (widths or {}).get(level, width)
-        x = enlarge(x, maps[level].shape[1:3], name=f"{name}_{level}_top")
+        times = factor(above, level)
+        x = enlarge(x, maps[level].shape[1:3], times=times, name=f"{name}_{level}_top")
         x = keras.layers.Concatenate(name=f"{name}_{level}_join")([x, maps[level]])
         x = convolve(x, own_width, name=f"{name}_{level}_merge")
     return convolve(x, (widths or {}).get(levels[0], width), name=f"{name}_last")
@@ -103,10 +140,12 @@ def unet(
 def fpn(maps: Mapping[str, keras.KerasTensor], *, width: int, name: str) -> keras.KerasTensor:
     """Adds the maps of a feature pyramid, all enlarged to the lowest level (Kirillov et al. 2019)."""
     by_level = pyramid(maps, width=width, name=name)
-    lowest = next(iter(by_level.values()))
+    lowest = next(iter(by_level))
+    size = by_level[lowest].shape[1:3]
     enlarged = []
     for level, level_map in by_level.items():
-        enlarged.append(enlarge(level_map, lowest.shape[1:3], name=f"{name}_{level}_out"))
+        times = factor(level, lowest)
+        enlarged.append(enlarge(level_map, size, times=times, name=f"{name}_{level}_out"))
     x = enlarged[0]
     if len(enlarged) > 1:
         x = keras.layers.Add(name=f"{name}_sum")(enlarged)
@@ -123,13 +162,15 @@ def deeplab(maps: Mapping[str, keras.KerasTensor], *, width: int, name: str) -> 
         views.append(convolve(x, width, rate=rate, name=f"{name}_view_{rate}"))
     if levels[-1] != top:  # what the whole neighbourhood is
         context = convolve(maps[levels[-1]], width, size=1, name=f"{name}_context")
-        views.append(enlarge(context, x.shape[1:3], name=f"{name}_context"))
+        times = factor(levels[-1], top)
+        views.append(enlarge(context, x.shape[1:3], times=times, name=f"{name}_context"))
     x = keras.layers.Concatenate(name=f"{name}_views")(views)
     x = convolve(x, width, size=1, name=f"{name}_view")
 
     if levels[0] != top:
         low = convolve(maps[levels[0]], SKIP, size=1, name=f"{name}_{levels[0]}_lateral")
-        x = enlarge(x, low.shape[1:3], name=f"{name}_{levels[0]}_top")
+        times = factor(top, levels[0])
+        x = enlarge(x, low.shape[1:3], times=times, name=f"{name}_{levels[0]}_top")
         x = keras.layers.Concatenate(name=f"{name}_join")([x, low])
     x = convolve(x, width, name=f"{name}_merge")
     return convolve(x, width, name=f"{name}_last")

@@ -54,10 +54,13 @@ class DenseTask(base.Task):
     ) -> keras.KerasTensor:
         """Joins the maps, and enlarges what comes of them to the size of the image."""
         x = decoders.DECODERS[self.decoder](features, width=self.width, name=name)
+        times = decoders.factor(next(iter(features)))
+        if image_size is not None:  # before the logits: these are their bias there, not 0
+            x = decoders.cover(x, image_size, times=times, name=f"{name}_image")
         x = self._drop(x, f"{name}_dropout")
         x = keras.layers.Conv2D(self.units, 1, name=f"{name}_logits")(x)
         if image_size is not None:
-            x = decoders.enlarge(x, image_size, name=f"{name}_image")
+            x = decoders.enlarge(x, image_size, times=times, name=f"{name}_image")
         return layers.TaskOutput(self, name=name)(x)
 
     def scorer(self) -> base.Scorer:

@@ -94,7 +94,7 @@ class ImageToImage(dense.DenseTask):
         )
         if self.scale > 1:
             size = [self.scale * side for side in image.shape[1:3]]
-            x = decoders.enlarge(x, size, name=f"{name}_larger")
+            x = decoders.enlarge(x, size, times=self.scale, name=f"{name}_larger")
             x = decoders.convolve(x, STEM, name=f"{name}_sharp")
         is_like_image = self.scale == 1 and image.shape[-1] == self.channels
         initial = {"kernel_initializer": "zeros"} if is_like_image else {}

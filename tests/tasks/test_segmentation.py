@@ -35,14 +35,30 @@ def test_answers_have_the_size_of_the_image_also_where_strides_do_not_divide_it(
 def test_a_mask_moves_with_what_it_shows():
     """A head that copies its lowest map finds a bright square where it is: levels are enlarged without a shift."""
     maps = {"P2": keras.Input((8, 8, 1)), "P3": keras.Input((4, 4, 1))}
-    enlarged = keras.Model(
-        list(maps.values()), [decoders.enlarge(x, (32, 32), name=key) for key, x in maps.items()]
-    )
+    enlarged = [
+        decoders.enlarge(x, (32, 32), times=decoders.factor(key), name=key)
+        for key, x in maps.items()
+    ]
+    enlarged = keras.Model(list(maps.values()), enlarged)
     low, high = np.zeros((1, 8, 8, 1)), np.zeros((1, 4, 4, 1))
     low[0, 2:4, 4:6], high[0, 1:2, 2:3] = 1, 1
     for answer in enlarged([low, high]):
         rows, columns = np.nonzero(np.array(answer)[0, ..., 0] > 0.5)
         assert (rows.mean(), columns.mean()) == pytest.approx((11.5, 19.5))
+
+
+@pytest.mark.parametrize(
+    ("places", "image", "found"),
+    [(2, 40, 35.5), (31, 139, 129.5)],  # of a padded image of 64; of a network without padding
+)
+def test_a_map_that_does_not_fit_is_enlarged_by_its_stride(places, image, found):
+    times = 32 if places == 2 else 4
+    x = keras.Input((places, places, 1))
+    enlarged = decoders.enlarge(x, (image, image), times=times, name="up", interpolation="nearest")
+    values = np.zeros((1, places, places, 1))
+    values[0, -1] = 1
+    rows, _ = np.nonzero(np.array(keras.Model(x, enlarged)(values))[0, ..., 0])
+    assert rows.mean() == found
 
 
 @pytest.mark.compiled
