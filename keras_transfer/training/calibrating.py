@@ -66,7 +66,7 @@ def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
     The same answers are compared with one answer for all images.
     """
     chosen = Chosen([], {}, {}, [])
-    outputs = marks.outputs(model)
+    outputs = {name: layer for name, layer in marks.outputs(model).items() if _asks(layer.task)}
     if not outputs:
         return chosen
     has_thresholds = any(layer.task.calibrates for layer in outputs.values())
@@ -89,6 +89,11 @@ def choose(model: keras.Model, validation: tf.data.Dataset) -> Chosen:
             chosen.temperatures[name], line = fitted
             chosen.lines.append(f"{name}: {line}")
     return chosen
+
+
+def _asks(task: Any) -> bool:
+    """Whether a task has something to choose; one with a value a pixel has not, and its answers would fill memory."""
+    return task.calibrates or not task.levels
 
 
 def _compare(task: Any, targets: np.ndarray, answers: np.ndarray) -> tuple[dict, str] | None:
@@ -128,7 +133,8 @@ def _collect(
     model: keras.Model, validation: tf.data.Dataset
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns the labelled targets of each task and the model's answers, from one pass over the data."""
-    collected: dict[str, tuple[list, list]] = {name: ([], []) for name in marks.outputs(model)}
+    tasks = {name: layer.task for name, layer in marks.outputs(model).items() if _asks(layer.task)}
+    collected: dict[str, tuple[list, list]] = {name: ([], []) for name in tasks}
     for batch in progress.follow(validation, "Calibrating on the validation images"):
         images, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
         answers = model.predict_on_batch(images)
@@ -137,7 +143,7 @@ def _collect(
             answer = answers[name] if isinstance(answers, dict) else answers
             own = labelled.of_task(weights, name)
             kept_targets.append(np.asarray(labelled.known(by_task[name], own)))
-            kept_answers.append(labelled.known(answer, own))
+            kept_answers.append(labelled.known(tasks[name].compact(answer), own))
     return {
         name: (np.concatenate(targets), np.concatenate(answers))
         for name, (targets, answers) in collected.items()

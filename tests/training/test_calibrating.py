@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
+from keras_transfer.training import calibrating
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype="uint8")
 AGES = np.arange(12.0)
@@ -186,3 +187,22 @@ def test_each_task_is_told_of_by_its_name():
     assert len(said) == 1
     assert said[0].startswith("age: Not ")
     assert set(history.record["baselines"]) == {"kind", "age"}
+
+
+def test_answers_of_maps_are_not_collected(monkeypatch):
+    """Those of a segmentation would fill memory for nothing; of a detection only the boxes that are left are kept."""
+    tasks = {"mask": kt.tasks.Segmentation(2, width=4), "boxes": kt.tasks.Detection(1, width=4)}
+    model = kt.build_model(kt.backbone("tiny", weights=None), tasks)
+    pixels = np.zeros((4, 32, 32, 3), "uint8")
+    targets = {
+        "mask": np.zeros((4, 32, 32), "uint8"),
+        "boxes": np.tile(np.float32([0, 0, 8, 8, 0, 0]), (4, 1, 1)),
+    }
+    batches = tf.data.Dataset.from_tensor_slices((pixels, targets)).batch(2)
+    seen = []
+    known = calibrating.labelled.known
+    monkeypatch.setattr(
+        calibrating.labelled, "known", lambda rows, own: seen.append(rows.shape) or known(rows, own)
+    )
+    assert [line[:6] for line in kt.training.calibrate(model, batches)] == ["boxes:"]
+    assert seen == [(2, 1, 6), (2, 100, 7)] * 2
