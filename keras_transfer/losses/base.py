@@ -1,10 +1,13 @@
 """What the losses of tasks have in common."""
 
+from typing import Any
+
 import keras
+from keras import ops
 
 from keras_transfer.core import checks
 
-__all__ = ["TaskLoss", "unsettled"]
+__all__ = ["TaskLoss", "unsettled", "with_channels"]
 
 
 class TaskLoss(keras.losses.Loss):
@@ -29,6 +32,18 @@ class TaskLoss(keras.losses.Loss):
         dtype: object = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+
+def with_channels(targets: Any, answers: Any) -> Any:
+    """Returns maps or pictures of one channel with a last axis for it, as answers have it, in their dtype.
+
+    Example:
+        >>> with_channels(ops.ones((2, 4, 4)), ops.ones((2, 4, 4, 1))).shape
+        TensorShape([2, 4, 4, 1])
+    """
+    if len(targets.shape) < len(answers.shape):
+        targets = ops.expand_dims(targets, -1)
+    return ops.cast(targets, answers.dtype)
 
 
 def unsettled(what: str, given: object) -> checks.InputError:

@@ -51,10 +51,10 @@ class DepthLoss(base.TaskLoss):
         """Returns the loss of each image.
 
         Args:
-            y_true: Depths (batch, height, width, 1).
-            y_pred: Positive numbers of the same shape.
+            y_true: Depths (batch, height, width[, 1]).
+            y_pred: Positive numbers (batch, height, width, 1).
         """
-        truth = ops.cast(y_true, y_pred.dtype)
+        truth = base.with_channels(y_true, y_pred)
         known = ops.logical_and(truth > 0, ops.isfinite(truth))
         truth = ops.where(known, truth, ops.ones_like(truth))
         known = ops.cast(known, y_pred.dtype)

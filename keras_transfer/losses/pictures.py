@@ -55,10 +55,10 @@ class PictureLoss(base.TaskLoss):
         """Returns the loss of each picture.
 
         Args:
-            y_true: Pictures (batch, height, width, channels).
-            y_pred: Pictures of the same shape.
+            y_true: Pictures (batch, height, width, channels), or without the last axis where they have one.
+            y_pred: Pictures (batch, height, width, channels).
         """
-        truth = ops.cast(y_true, y_pred.dtype)
+        truth = base.with_channels(y_true, y_pred)
         total: Any = 0.0
         for part in self.parts:
             cost = PARTS[part] or self._perceptual

@@ -65,12 +65,14 @@ class SegmentationLoss(base.TaskLoss):
         """Returns the loss of each image.
 
         Args:
-            y_true: Class ids (batch, height, width).
+            y_true: Class ids (batch, height, width[, 1]).
             y_pred: Probabilities (batch, height, width, classes).
         """
         if isinstance(self.class_weights, str):
             raise base.unsettled("class weights", self.class_weights)
         ids = ops.cast(y_true, "int32")
+        if len(ids.shape) == len(y_pred.shape):
+            ids = ids[..., 0]
         known = ops.not_equal(ids, self.ignored)
         classes = y_pred.shape[-1]
         # An ignored pixel has no class: its row of `targets` is 0.

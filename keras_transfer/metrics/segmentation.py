@@ -46,11 +46,13 @@ class MeanIoU(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: Class ids (batch, height, width).
+            y_true: Class ids (batch, height, width[, 1]).
             y_pred: Probabilities (batch, height, width, classes).
             sample_weight: None, or a weight an image.
         """
         ids = ops.cast(y_true, "int32")
+        if len(ids.shape) == len(y_pred.shape):
+            ids = ids[..., 0]
         ids = ops.where(ops.equal(ids, self.ignored), -1, ids)
         truth = ops.one_hot(ids, self.classes, dtype="float32")
         answers = ops.one_hot(ops.argmax(y_pred, axis=-1), self.classes, dtype="float32")

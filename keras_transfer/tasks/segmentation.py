@@ -157,6 +157,8 @@ class Segmentation(dense.DenseTask):
         if answers.ndim == 4:
             answers = answers.argmax(axis=-1)
         truth = np.asarray(targets)
+        if truth.ndim == 4 and truth.shape[-1] == 1:
+            truth = truth[..., 0]
         if truth.shape != answers.shape:
             raise checks.error(f"masks must have the shape {answers.shape}", given=truth.shape)
         self._check_ids(truth, first=first)

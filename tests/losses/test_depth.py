@@ -40,6 +40,14 @@ def test_each_part_equals_the_loop():
         np.testing.assert_allclose(losses.DepthLoss(part).call(truth, answers), values, rtol=1e-4)
 
 
+def test_maps_may_lack_the_last_axis():
+    """Where there are as many images as rows, the shapes would fit without it, but not the values."""
+    rng = np.random.default_rng(0)
+    truth, answers = rng.uniform(0.5, 4, (2, 5, 5, 5, 1)).astype("float32")
+    for loss in (losses.DepthLoss(), losses.PictureLoss("l1")):
+        np.testing.assert_array_equal(loss.call(truth[..., 0], answers), loss.call(truth, answers))
+
+
 def test_parts_add_up_and_a_missing_map_does_not_count():
     truth, answers = maps()
     both = losses.DepthLoss(["l1", "gradient"])

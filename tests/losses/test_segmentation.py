@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_transfer import losses
+from keras_transfer import losses, metrics
 
 
 def masks(count=3, side=6, classes=4):
@@ -84,6 +84,15 @@ def test_an_image_of_weight_0_counts_as_if_it_were_left_out():
     loss = losses.SegmentationLoss(["crossentropy", "dice"])
     weighted = float(loss(truth, answers, sample_weight=np.array([1.0, 0.0, 0.0])))
     assert weighted == pytest.approx(float(loss(truth[:1], answers[:1])), rel=1e-6)
+
+
+def test_masks_may_have_a_last_axis():
+    truth, answers = masks()
+    loss, metric = losses.SegmentationLoss(), metrics.MeanIoU(answers.shape[-1])
+    np.testing.assert_array_equal(loss.call(truth[..., None], answers), loss.call(truth, answers))
+    assert float(metric(truth[..., None], answers)) == pytest.approx(
+        float(metrics.MeanIoU(answers.shape[-1])(truth, answers))
+    )
 
 
 def test_class_weights_from_data_must_be_settled():
