@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
+from keras_transfer.data.targets import encoding
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
 from keras_transfer.machine import progress
@@ -145,7 +146,7 @@ def _collect(
             kept_targets.append(np.asarray(labelled.known(by_task[name], own)))
             kept_answers.append(labelled.known(tasks[name].compact(answer), own))
     return {
-        name: (np.concatenate(targets), np.concatenate(answers))
+        name: (encoding.concatenate(targets), np.concatenate(answers))
         for name, (targets, answers) in collected.items()
     }
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt
 from keras_transfer.data.changes import augment
-from keras_transfer.data.targets import columns
+from keras_transfer.data.targets import columns, encoding
 from keras_transfer.graphs import pixel_range
 from keras_transfer.layers import marks
 from keras_transfer.training import label_fit
@@ -247,4 +247,4 @@ def _read_answers(dataset: tf.data.Dataset) -> tuple:
     batches = [element[1:] for element in dataset.as_numpy_iterator()]
     if not batches:
         raise checks.error("`data` must have training examples", given="an empty dataset")
-    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+    return keras.tree.map_structure(lambda *parts: encoding.concatenate(parts), *batches)

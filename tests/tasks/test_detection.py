@@ -96,6 +96,25 @@ def test_a_few_epochs_find_shapes_and_kept_maps_train_as_images_do(rendered):
         np.testing.assert_allclose(kept, direct, atol=1e-4)
 
 
+def test_batches_may_have_different_numbers_of_boxes(rendered):
+    """As `padded_batch` makes them."""
+    images, rows, _ = rendered
+    short = (images[:4], rows[:4, :1])
+    batches = tf.data.Dataset.from_generator(
+        lambda: iter([short, (images[4:8], rows[4:8])]),
+        output_signature=(
+            tf.TensorSpec((None, 32, 32, 3), tf.uint8),
+            tf.TensorSpec((None, None, 6), tf.float32),
+        ),
+    )
+    model = build()
+    stage = kt.Stage(epochs=1, train="head")
+    kt.fine_tune(model, (batches, batches), stages=[stage], verbose=0, watch=())
+    report = kt.evaluate(model, batches, verbose=0)
+    known = (rows[:4, :1, 4] >= 0).sum() + (rows[4:8, :, 4] >= 0).sum()
+    assert report["classes"]["shape"]["support"] == known
+
+
 def test_calibration_chooses_the_score_with_the_best_f1():
     task = kt.tasks.Detection(NAMES)
     targets = np.array([[[0, 0, 10, 10, 0, 0], [20, 20, 30, 30, 0, 0]]], "float32")

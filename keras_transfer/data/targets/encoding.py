@@ -12,8 +12,8 @@ from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data.targets import KINDS, columns, missing, pictures
 
 __all__ = [
-    "absent", "bytes_of", "check_kinds", "check_present", "digest_of", "join", "kind_of", "kind_of_spec", "level",
-    "read",
+    "absent", "bytes_of", "check_kinds", "check_present", "concatenate", "digest_of", "join", "kind_of",
+    "kind_of_spec", "level", "read",
 ]  # fmt: skip
 
 
@@ -195,6 +195,20 @@ def join(parts: Sequence[Any]) -> Any:
     if isinstance(parts[0], Mapping):
         return {key: join([part[key] for part in parts]) for key in parts[0]}
     return kind_of(parts[0]).join(parts)
+
+
+def concatenate(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns arrays of batches, one after the other; boxes that were padded batch by batch, to the longest.
+
+    Example:
+        >>> concatenate([np.zeros((1, 2, 6), "float32"), np.zeros((2, 1, 6), "float32")]).shape
+        (3, 2, 6)
+    """
+    boxes = KINDS["boxes"]
+    differ = len({np.shape(part)[1:] for part in parts}) > 1
+    if differ and all(boxes.holds(part, None) for part in parts):
+        return boxes.join(parts)
+    return np.concatenate(parts)
 
 
 def level(splits: Mapping[str, Any]) -> dict[str, Any]:
