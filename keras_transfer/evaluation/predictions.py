@@ -32,7 +32,7 @@ def predict(
     batch_size: int = 32,
     verbose: str | int = "auto",
 ) -> "Predictions":
-    """Returns what `model` says about images: labels and probabilities, tags, or numbers.
+    """Returns what `model` says about images: labels and probabilities, tags, numbers, boxes, masks or pictures.
 
     Args:
         model: From `kt.build_model`, or a Keras model of your own: its outputs are probabilities where they are in

@@ -51,7 +51,7 @@ class Segmentation(dense.DenseTask):
             `kt.losses.SegmentationLoss`.
         class_weights: None, "balanced", "effective", a dict by name or a list: what pixels of each class cost, as for
             `Classification`.
-        ignored: The value of pixels that have no class.
+        ignored: The value of pixels that have no class, 255 in masks of `kt.data`.
         dropout: Share of the decoder's channels that is dropped before the last layer.
         stop_gradient: As for `Task`.
 

@@ -6,7 +6,8 @@ One more kind is a file with these functions, and a row of `KINDS`:
 - `move(values, how)`: their values when pictures are moved;
 - `cover(values, patches)`: when a patch of each picture is hidden;
 - `cutmix(values, partners, patches)`: when a patch of another picture is put into each;
-- `mosaic(values, layout)`: when four pictures become one.
+- `mosaic(values, layout)`: when four pictures become one;
+- `mixup(values, partners, shares)`: when pictures are blended; `check_mixing` refuses kinds that cannot be.
 """
 
 from collections.abc import Callable, Collection, Mapping
