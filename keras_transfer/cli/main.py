@@ -21,7 +21,7 @@ COMMANDS = {
     "demo": "show transfer learning on data and a backbone that come with the package, offline, in about a minute",
     "train": "fine-tune a backbone on photos, a table, boxes or masks; write the model, a SavedModel and a report",
     "evaluate": "measure a trained model on another folder",
-    "predict": "label image files with a trained model",
+    "predict": "say what a trained model answers for image files: classes, numbers, boxes, masks",
     "report": "write the report of a trained model again, or one on other images",
     "convert": "write a folder of photos as records, files of many images each, for sets larger than memory",
     "features": "compute a backbone's features of images and save them as arrays",

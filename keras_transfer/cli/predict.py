@@ -1,4 +1,4 @@
-"""`keras-transfer predict`: labels image files."""
+"""`keras-transfer predict`: says what a trained model answers for image files, and draws it on them."""
 
 import argparse
 import contextlib

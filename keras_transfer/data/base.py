@@ -47,8 +47,8 @@ class Data:
         notes: What was decided for the user.
         examples: Split to its examples: pixels or files, targets, weights.
         epochs: The orders of the training data.
-        weights: Split to the weights of all its targets, in their form: 0 for a missing label, whose target is 0, else
-            1. None where no label is missing.
+        weights: Split to the weights of all its targets, in their form: 0 where the target is the place-holder of a
+            missing label, else 1. None where no label is missing.
         origins: Split to the number of the set that each example comes from, for data of `kt.data.mix`, or None.
         sampled: Makes `epochs` from the `origins` of the training examples, for data of `kt.data.mix`, or None.
         groups: Split to a number for each example, equal for those that must stay in one split: copies of a file, or

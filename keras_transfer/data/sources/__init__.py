@@ -16,5 +16,5 @@ its name in `data/__init__.py` make a source public; `cli/sources.py` says which
 - For annotations: `boxes` gathers boxes one by one, `matching` finds the file that belongs to a picture, `problems`
   collects what is wrong, place by place.
 - For one source: `table_files`, `table_targets` and `file_names` for `tables`, `tfds_features` for `tfds`.
-- `files` is no source: it reads files and folders that `kt.predict` and `kt.evaluate` are given in place of data.
+- `files` is no source: it reads files and folders for `kt.predict`, `kt.verify` and `kt.features.extract`.
 """
