@@ -57,10 +57,15 @@ class BoxDecoder(keras.layers.Layer):
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         places = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * self.stride
         corners = np.concatenate([places, places], axis=-1).astype("float32")
-        boxes = corners + np.array([-1, -1, 1, 1], "float32") * self.stride * distances
+        signs = np.array([-self.stride, -self.stride, self.stride, self.stride], "float32")
+        boxes = ops.add(corners, ops.multiply(signs, distances))
         known = np.concatenate([places, np.full((count, 1), self.stride)], axis=-1)
-        known = ops.zeros_like(flat[..., :3]) + known.astype("float32")
+        known = ops.add(ops.zeros_like(flat[..., :3]), known.astype("float32"))
         return ops.concatenate([boxes, known, probabilities, *extra], axis=-1)
+
+    def to_keras(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Computes the same with Keras's own layers, as `kt.to_keras` does."""
+        return keras.layers.Identity(dtype="float32", name=self.name)(self.call(inputs))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """One row for each place."""

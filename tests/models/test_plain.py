@@ -39,6 +39,24 @@ def test_several_tasks(sharing, balancing):
     assert not any(plain.is_own(layer) for layer in plain_model._flatten_layers())
 
 
+def test_heads_on_maps():
+    """Boxes, masks, depths and pictures, also from the file."""
+    on_maps = {
+        "boxes": kt.tasks.Detection(2, width=4, depth=1),
+        "mask": kt.tasks.Segmentation(2, width=4),
+        "depth": kt.tasks.Depth(width=4),
+        "picture": kt.tasks.ImageToImage(width=4),
+    }
+    model = kt.build_model(kt.backbone("tiny", weights=None), on_maps)
+    plain_model = kt.to_keras(model)
+    assert not any(plain.is_own(layer) for layer in plain_model._flatten_layers())
+    loaded = keras.models.model_from_json(plain_model.to_json())
+    loaded.set_weights(plain_model.get_weights())
+    expected, answers = (each.predict_on_batch(PIXELS) for each in (model, loaded))
+    for name in on_maps:
+        np.testing.assert_allclose(answers[name], expected[name], rtol=1e-5, atol=1e-4)
+
+
 def test_the_twin_is_independent_and_measures_the_same():
     model = kt.build_model(networks.small(), kt.tasks.Classification(3, hidden=[4]))
     model.fit(PIXELS, LABELS["kind"], verbose=0)
