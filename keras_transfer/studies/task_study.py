@@ -147,11 +147,15 @@ class _Study(NamedTuple):
 
         report = evaluation.evaluate(model, data, verbose=0)
         by_task = {name: report[name] for name in self.task} if arm == JOINT else {arm: report}
-        scores = {name: float(part[self.task[name].score]) for name, part in by_task.items()}
+        scores = {name: part[self.task[name].score] for name, part in by_task.items()}
+        empty = [name for name, score in scores.items() if score is None]
+        if empty:
+            expected = f"`data` must have held-out images with something to find for {empty[0]!r}"
+            raise checks.error(expected, given=f"no {self.task[empty[0]].score} could be measured")
         return {
             "arm": arm,
             "seed": seed,
-            "scores": scores,
+            "scores": {name: float(score) for name, score in scores.items()},
             "seconds": round(seconds, 2),
             "similarity": None if similarity is None else similarity.mean(),
         }

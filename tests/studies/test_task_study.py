@@ -140,6 +140,25 @@ def test_all_trainings_have_the_same_options(monkeypatch):
     assert given[0]["refit"] is False
 
 
+def test_nothing_to_find():
+    """No object in any held-out image: a detection has no score."""
+    images = np.zeros((4, 32, 32, 3), "uint8")
+    labels = {"boxes": [{"boxes": [], "labels": []}] * 4, "kind": ["a", "b"] * 2}
+    data = kt.data.from_arrays(images, labels, class_names={"boxes": ["cat"]}, validation=0.5)
+    task = {"boxes": kt.tasks.Detection(["cat"], width=4), "kind": kt.tasks.Classification(2)}
+    options = {"stages": [kt.Stage(epochs=1, train="head")]}
+    with pytest.raises(kt.InputError, match="something to find for 'boxes'"):
+        kt.compare_tasks(
+            kt.backbone("tiny", weights=None),
+            task,
+            data,
+            seeds=1,
+            options=options,
+            batches=0,
+            verbose=0,
+        )
+
+
 def test_schemes_and_splits_are_told_from_others(data):
     shown = [rows.describe(kt.models.Experts(count=count)) for count in (2, 8)]
     assert shown[0] != shown[1]
