@@ -186,6 +186,12 @@ class Task:
         """
         raise NotImplementedError
 
+    def check_shape(self, targets: Sequence[int | None], answers: Sequence[int | None]) -> None:
+        """Raises an error where targets of a shape cannot be compared with answers of another; None is any length.
+
+        By default all shapes that `encode` takes will do.
+        """
+
     def linear_rows(
         self, targets: np.ndarray, loss: keras.losses.Loss, *, smoothing: float | None = None
     ) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What tasks with an answer for every pixel share: the head, and scores that are means over images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -62,6 +62,17 @@ class DenseTask(base.Task):
         if image_size is not None:
             x = decoders.enlarge(x, image_size, times=times, name=f"{name}_image")
         return layers.TaskOutput(self, name=name)(x)
+
+    def check_shape(self, targets: Sequence[int | None], answers: Sequence[int | None]) -> None:
+        """Targets have the height and width of the answers."""
+        given, wanted = tuple(targets[1:3]), tuple(answers[1:3])
+        if len(targets) > 2 and any(
+            side is not None and side != own for side, own in zip(given, wanted, strict=True)
+        ):
+            raise checks.error(
+                f"`labels` of a {self.kind} must have {wanted[0]} x {wanted[1]} pixels, as the model's answers",
+                given=f"{given[0]} x {given[1]}",
+            )
 
     def scorer(self) -> base.Scorer:
         """Returns what adds up the scores of each image."""

@@ -131,6 +131,9 @@ def check(model: keras.Model, given: Inputs) -> Inputs:
             _check_spec(model, dataset, name)
     given = _add_notes(given, _check_pixels(model, given))
     outputs = marks.outputs(model)
+    for dataset in (given.train, given.validation):
+        if dataset is not None:
+            _check_shapes(outputs, dataset.element_spec[1])
     if not outputs:
         label_fit.check_labels(model, given.targets, given.train.element_spec[1])
         return given
@@ -147,6 +150,14 @@ def check(model: keras.Model, given: Inputs) -> Inputs:
     if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
         return given
     return _drop_other_targets(given, list(by_task))
+
+
+def _check_shapes(outputs: Mapping[str, Any], specs: Any) -> None:
+    """Raises an error where the targets of a batch have not the size of a task's answers."""
+    for name, output in outputs.items():
+        spec = specs.get(name) if isinstance(specs, Mapping) else specs
+        if isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None:
+            output.task.check_shape(tuple(spec.shape), tuple(output.output.shape))
 
 
 def _check_encoded(task: Any, targets: Any, name: str) -> None:

@@ -57,6 +57,15 @@ def test_the_export_answers_with_depths(rendered, tmp_path):
     assert answers["depth"].shape == (2, 32, 32)
 
 
+@pytest.mark.parametrize("task", [kt.tasks.Depth(width=4), kt.tasks.ImageToImage(scale=2, width=4)])
+def test_targets_of_another_size_are_told_before_training(rendered, task):
+    images, depths, _ = rendered
+    targets = depths[:, ::2] if task.kind == "depth" else images
+    stage = kt.Stage(epochs=1, train="head")
+    with pytest.raises(kt.InputError, match="pixels, as the model's answers. Given: (16|32) x 32"):
+        kt.fine_tune(build(task), (images, targets), stages=[stage], verbose=0)
+
+
 def test_bad_maps():
     with pytest.raises(kt.InputError, match="maps of numbers"):
         kt.tasks.Depth().encode(np.zeros((2, 4, 4, 3)))
