@@ -85,7 +85,8 @@ def paint(image: np.ndarray, targets: Any, names: Any, row: int) -> np.ndarray:
     for name in kinds:
         values = np.asarray(by_task[name])[row]
         if values.ndim == 3:
-            beside.append(_resized(_as_rgb(_stretched(values)), scale))
+            own_scale = scale * image.shape[0] / values.shape[0]  # it may be larger than the image
+            beside.append(_resized(_as_rgb(_stretched(values)), own_scale))
         elif kinds[name] is planes:
             picture = overlays.paint_mask(picture, values, ignored=planes.UNKNOWN)
     for name in kinds:

@@ -38,6 +38,11 @@ def test_boxes_masks_and_target_pictures_stand_in_their_places():
     assert unknown.shape == painted.shape
 
 
+def test_a_target_picture_may_be_larger_than_the_image():
+    painted = contact.paint(np.zeros((8, 12, 3)), np.zeros((1, 16, 24, 3), "uint8"), None, 0)
+    assert painted.shape == (117, 2 * 176, 3)
+
+
 def test_labels_are_told_in_words():
     names = {"kind": ["cat", "dog", "owl"], "tags": ["red", "round"]}
     targets = {
