@@ -122,7 +122,8 @@ def best_threshold(
     following = np.append(ordered[1:], 0.0)
     f1[ordered == following] = 0.0  # equal scores get one answer
     best = int(np.argmax(f1))
-    return round(float(ordered[best] + following[best]) / 2, 6)
+    middle = round(float(ordered[best] + following[best]) / 2, 6)
+    return min(max(middle, 1e-6), 1 - 1e-6)  # a threshold is neither 0 nor 1
 
 
 def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -69,6 +69,12 @@ def test_nothing_found_and_nothing_there():
     assert detection.detection_scores(none, none, ["a"])["map"] is None
 
 
+def test_a_chosen_threshold_is_one_that_a_task_takes():
+    scores, is_right = np.array([1 - 1e-7, 1 - 2e-7]), np.array([True, False])
+    chosen = detection.best_threshold(scores, is_right, 1, default=0.3)
+    assert 0.9 < chosen < 1
+
+
 def test_each_object_is_found_once_and_the_surest_box_wins():
     targets = np.array([[0, 0, 10, 10, 0, 0], [50, 50, 60, 60, 1, 1]], float)
     found = np.array(
