@@ -72,6 +72,11 @@ class PictureLoss(base.TaskLoss):
                 given="None",
                 fix="Give a backbone; a loaded model must be compiled again.",
             )
+        takes, given = self.network.inputs[0].shape[1:], _as_rgb(truth).shape[1:]
+        if any(side not in (None, own) for side, own in zip(takes, given, strict=True)):
+            raise checks.error(
+                f"`network` must take pictures of shape {tuple(given)}", given=tuple(takes)
+            )
         wanted = ops.stop_gradient(self.network(_as_rgb(truth), training=False))
         seen = self.network(_as_rgb(pictures), training=False)
         axes = tuple(range(1, len(wanted.shape)))

@@ -39,6 +39,9 @@ def test_perceptual_loss_is_the_relative_difference_of_features():
     expected = np.abs(seen[1] - seen[0]).mean(axis=(1, 2, 3)) / np.abs(seen[0]).mean(axis=(1, 2, 3))
     loss = losses.PictureLoss(["perceptual"], network=network)
     np.testing.assert_allclose(loss.call(truth, answers), expected, rtol=1e-4)
+    for other in pair(side=20), pair(channels=2):
+        with pytest.raises(ValueError, match="`network` must take pictures of shape"):
+            loss(*other)
     again = losses.PictureLoss.from_config(loss.get_config())
     with pytest.raises(ValueError, match="needs `network`"):
         again(truth, answers)
