@@ -63,6 +63,8 @@ class DetectionLoss(base.TaskLoss):
             y_pred: Candidates, from `layers.BoxDecoder`.
         """
         targets = ops.cast(y_true, y_pred.dtype)
+        if targets.shape[1] in (0, None):  # a batch may be without any object
+            targets = ops.pad(targets, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
         candidates, places = y_pred[..., rows.BOX], y_pred[..., rows.PLACE]
         strides = y_pred[..., rows.STRIDE]
         probabilities = y_pred[..., rows.PLACES : rows.PLACES + self.classes]

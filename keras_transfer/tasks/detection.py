@@ -194,11 +194,13 @@ class Detection(base.Task):
 
     def _check_rows(self, rows: np.ndarray, *, first: int = 0) -> None:
         ids = rows[..., 4]
-        wrong = (ids != np.rint(ids)) | (ids >= self.units) | ~np.isfinite(rows).all(axis=-1)
+        is_known = np.isfinite(rows).all(axis=-1)
         is_object = ids >= 0
+        wrong = is_object & ((ids != np.rint(ids)) | (ids >= self.units))
         is_empty = is_object & (rows[..., 2:4] <= rows[..., :2]).any(axis=-1)
         for found, expected in (
-            (wrong & is_object, f"boxes must have class ids from 0 to {self.units - 1}"),
+            (~is_known, "boxes must have finite numbers, also where a row is none"),
+            (wrong, f"boxes must have class ids from 0 to {self.units - 1}"),
             (is_empty, "boxes must have x1 < x2 and y1 < y2"),
         ):
             if found.any():

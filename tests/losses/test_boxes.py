@@ -131,6 +131,13 @@ def test_padding_and_missing_images_change_nothing():
     np.testing.assert_allclose(weighted, float(loss(targets[1:], rows[1:])), rtol=1e-5)
 
 
+def test_a_batch_without_any_object_costs_what_its_background_does():
+    candidate = np.array([[[0, 0, 8, 8, 4, 4, 8, 0.5]]], "float32")
+    empty = np.array([[[0, 0, 0, 0, -1, 0]]], "float32")
+    loss = losses.DetectionLoss(1)
+    np.testing.assert_array_equal(loss(empty[:, :0], candidate), loss(empty, candidate))
+
+
 def test_the_best_candidate_costs_least():
     """A candidate that equals its object, and is as sure, costs nothing; moved or unsure ones cost more."""
     targets = np.array([[[8, 8, 24, 24, 1, 0]]], "float32")

@@ -217,7 +217,8 @@ def test_report_draws_boxes(rendered):
         ([[[0, 0, 8, 8, 3, 0]]], "class ids from 0 to 0"),
         ([[[8, 0, 2, 8, 0, 0]]], "x1 < x2"),
         ([[0, 0, 8, 8]], "boxes as kt.data gives them"),
-        ([[[0, 0, np.nan, 8, 0, 0]]], "class ids"),
+        ([[[0, 0, np.nan, 8, 0, 0]]], "finite"),
+        ([[[np.nan, 0, 0, 0, -1, 0]]], "finite"),
     ],
 )
 def test_bad_boxes(rows, words):
