@@ -110,7 +110,7 @@ def describe(targets: Any, names: Any, weights: Any, row: int) -> list[str]:
         is_missing = weight is not None and not np.any(np.asarray(weight)[row])
         if is_missing:
             text = "no label"
-        elif name in places.find_in({name: values}):
+        elif np.ndim(values) > 2 or name in places.find_in({name: values}):
             continue
         else:
             text = _in_words(np.asarray(values), own, row)

@@ -55,6 +55,8 @@ def _rows(columns: Sequence[Any], names: Sequence[str] | None) -> list[list]:
         columns = [values[:, 0] for values in columns]
     kind = next((kind for kind in KINDS.values() if kind.holds(columns[0], names)), None)
     count = getattr(kind, "count", None)
+    if first.ndim > 2 and kind in (KINDS["tags"], KINDS["number"]):
+        return []  # a value a pixel
     if names is not None and count is not None:
         counts = np.transpose([count(values, names) for values in columns])
         rows = [[name, *map(int, row)] for name, row in zip(names, counts, strict=True)]

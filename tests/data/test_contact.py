@@ -44,11 +44,12 @@ def test_a_target_picture_may_be_larger_than_the_image():
 
 
 def test_labels_are_told_in_words():
-    names = {"kind": ["cat", "dog", "owl"], "tags": ["red", "round"]}
+    names = {"kind": ["cat", "dog", "owl"], "numbers": ["sky", "road"]}
     targets = {
         "kind": np.array([[0.62, 0.36, 0.02], [0.0, 1.0, 0.0]]),
         "age": np.array([3.25, 0.0]),
         "mask": np.zeros((2, 4, 4), np.uint8),
+        "numbers": np.zeros((2, 4, 4), np.float32),
     }
     weights = {"kind": np.ones(2), "age": np.array([1.0, 0.0]), "mask": np.array([1.0, 0.0])}
     assert contact.describe(targets, names, weights, 0) == ["kind: 0.62 cat, 0.36 dog", "age: 3.25"]

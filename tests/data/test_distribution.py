@@ -22,6 +22,13 @@ def test_rare_classes_are_summed_up():
     assert sum(row[1] for row in rows) == len(ids)
 
 
+def test_masks_of_floats_are_not_counted():
+    masks = np.zeros((2, 4, 4), "float32")
+    assert distribution.tabulate({"train": masks}, ["sky", "road"], None) == {}
+    counted = distribution.tabulate({"train": masks.astype("uint8")}, ["sky", "road"], None)
+    assert counted[""]["rows"] == [["sky", 2], ["road", 0]]
+
+
 def test_one_number_for_all_and_what_cannot_be_counted():
     same = distribution.tabulate({"train": np.array([3.0, 3.0])}, None, None)[""]["rows"]
     assert sum(row[1] for row in same) == 2
