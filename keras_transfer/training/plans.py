@@ -208,7 +208,7 @@ def _train_maps(model: keras.Model, request: Request) -> list[Stage]:
     epochs = request.choose("epochs", default, why=request._for_examples())
     rates = request.pair("learning_rate", RATES_OF_MAPS)
     names = freezing.thawable(model)
-    unfreeze = request.single("unfreeze", names[len(names) // 3])
+    unfreeze = request.single("unfreeze", names[len(names) // 3] if names else "all")
     return [
         request.train_head(epochs[0], rates[0]),
         request.train_upper(epochs[1], unfreeze, rates[1], **FALLING),
