@@ -63,8 +63,8 @@ def pairwise_iou(some: Any, others: Any) -> Any:
 
     Example:
         >>> boxes = ops.array([[0.0, 0.0, 2.0, 2.0], [1.0, 0.0, 3.0, 2.0]])
-        >>> pairwise_iou(boxes, boxes).numpy().round(3).tolist()
-        [[1.0, 0.333], [0.333, 1.0]]
+        >>> (100 * pairwise_iou(boxes, boxes)).numpy().round().tolist()
+        [[100.0, 33.0], [33.0, 100.0]]
     """
     overlap, union = _overlap_and_union(some[..., :, None, :], others[..., None, :, :])
     return overlap / (union + SMALL)

@@ -160,7 +160,11 @@ def test_notes_speak_of_options(capsys, monkeypatch):
 
     line = "kept in memory; cache='off' turns this off, refit=False leaves that out"
     monkeypatch.setattr(train, "check", lambda arguments: None)
-    monkeypatch.setattr(train, "main", lambda arguments: checks.note(line))
+
+    def train_nothing(arguments):
+        checks.note(line)
+
+    monkeypatch.setattr(train, "main", train_nothing)
     assert main.main(["train", "--out", "x"]) == 0
     expected = "kept in memory; --cache off turns this off, --no-refit leaves that out"
     assert capsys.readouterr().out == f"keras_transfer: {expected}\n"

@@ -136,7 +136,7 @@ class Tags(Reader):
     def __init__(self, path: Sequence[str], feature: Any) -> None:
         super().__init__(path, feature)
         parts = parts_of(feature)
-        self._parts = list(parts)
+        self._parts = sorted(parts)  # a set read from disk has its parts in any order
         is_yes_or_no = {_dtype(part) for part in parts.values()} == {np.dtype(bool)}
         is_sequence = _is_a(_inner(feature), "ClassLabel") and _shape(feature) == (None,)
         if not is_yes_or_no and not is_sequence:
