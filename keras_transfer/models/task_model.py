@@ -115,6 +115,8 @@ def check_class_ids(model: keras.Model, y: Any, options: Mapping) -> None:
             own = labels.get(task_name) if isinstance(labels, Mapping) else labels
             if layer.task.mixed_classes is not None:
                 _check_ids(own, layer.task.mixed_classes, name)
+            elif getattr(layer.task, "levels", ()) and hasattr(own, "__array__"):
+                layer.task.encode(own)  # of boxes and masks as well: such ids would count as none
 
 
 def _check_ids(labels: Any, classes: int, name: str) -> None:

@@ -138,6 +138,15 @@ def test_bad_masks(masks, words):
         kt.tasks.Segmentation(NAMES).encode(masks)
 
 
+def test_a_value_that_is_no_class_is_told_before_fit():
+    model, pixels = build(), np.zeros((2, 32, 32, 3), "uint8")
+    good, bad = np.zeros((2, 32, 32), "uint8"), np.full((2, 32, 32), 7, "uint8")
+    with pytest.raises(kt.InputError, match="class ids from 0 to 1. Given: 7"):
+        model.fit(pixels, bad, verbose=0)
+    with pytest.raises(kt.InputError, match="class ids from 0 to 1. Given: 7"):
+        model.fit(pixels, good, validation_data=(pixels, bad), verbose=0)
+
+
 def test_bad_arguments():
     with pytest.raises(kt.InputError, match="unet"):
         kt.tasks.Segmentation(2, decoder="u-net")
