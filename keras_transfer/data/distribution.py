@@ -55,7 +55,7 @@ def _rows(columns: Sequence[Any], names: Sequence[str] | None) -> list[list]:
         columns = [values[:, 0] for values in columns]
     kind = next((kind for kind in KINDS.values() if kind.holds(columns[0], names)), None)
     count = getattr(kind, "count", None)
-    if first.ndim > 2 and kind in (KINDS["tags"], KINDS["number"]):
+    if first.ndim > 2 and kind in (KINDS["category"], KINDS["tags"], KINDS["number"]):
         return []  # a value a pixel
     if names is not None and count is not None:
         counts = np.transpose([count(values, names) for values in columns])

@@ -22,9 +22,10 @@ def test_rare_classes_are_summed_up():
     assert sum(row[1] for row in rows) == len(ids)
 
 
-def test_masks_of_floats_are_not_counted():
+def test_masks_that_are_no_whole_numbers_are_not_counted():
     masks = np.zeros((2, 4, 4), "float32")
-    assert distribution.tabulate({"train": masks}, ["sky", "road"], None) == {}
+    for dtype in ("float32", "bool"):
+        assert distribution.tabulate({"train": masks.astype(dtype)}, ["sky", "road"], None) == {}
     counted = distribution.tabulate({"train": masks.astype("uint8")}, ["sky", "road"], None)
     assert counted[""]["rows"] == [["sky", 2], ["road", 0]]
 
