@@ -5,7 +5,7 @@ from typing import Any  # targets, names and weights are one thing, or dicts by 
 
 import numpy as np
 
-from keras_transfer.core import labelled
+from keras_transfer.core import labelled, one_hot
 from keras_transfer.data.targets import KINDS
 
 __all__ = ["tabulate"]
@@ -53,6 +53,11 @@ def _rows(columns: Sequence[Any], names: Sequence[str] | None) -> list[list]:
         return []
     if first.ndim == 2 and first.shape[1] == 1:
         columns = [values[:, 0] for values in columns]
+    elif first.ndim == 2 and first.dtype.kind in "iub":
+        ids = [one_hot.class_ids(values) for values in columns]
+        if any(each is None for each in ids):
+            return []
+        columns = ids
     kind = next((kind for kind in KINDS.values() if kind.holds(columns[0], names)), None)
     count = getattr(kind, "count", None)
     if first.ndim > 2 and kind in (KINDS["category"], KINDS["tags"], KINDS["number"]):

@@ -34,3 +34,10 @@ def test_one_number_for_all_and_what_cannot_be_counted():
     same = distribution.tabulate({"train": np.array([3.0, 3.0])}, None, None)[""]["rows"]
     assert sum(row[1] for row in same) == 2
     assert distribution.tabulate({"train": np.zeros((4, 2), "float32")}, None, None) == {}
+
+
+def test_one_hot_rows_count_as_their_ids():
+    rows = np.eye(2, dtype="int64")[[0, 1, 1]]
+    expected = distribution.tabulate({"train": np.array([0, 1, 1])}, ["cat", "dog"], None)
+    assert distribution.tabulate({"train": rows}, ["cat", "dog"], None) == expected
+    assert distribution.tabulate({"train": np.full((2, 2), 3)}, ["cat", "dog"], None) == {}

@@ -318,11 +318,11 @@ def _names(rows: Sequence[Row], names: Sequence[str] | None, name: str) -> list[
 
 def _is_id(label: object) -> bool:
     is_whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
-    return is_whole and label >= 0  # type: ignore[operator]
+    return is_whole and label >= 0  # type: ignore[operator]  # a number by now
 
 
 def _id(label: object, ids: Mapping[str, int]) -> int:
-    return ids[label] if isinstance(label, str) else int(label)  # type: ignore[call-overload]
+    return ids[label] if isinstance(label, str) else int(label)  # type: ignore[call-overload]  # checked before
 
 
 def _wrong_label(labels: list, ids: Mapping[str, int], names: Sequence[str]) -> str:

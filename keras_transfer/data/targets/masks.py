@@ -378,7 +378,8 @@ def _reader(
     if all(isinstance(value, list | tuple) for value in values):
         known = {_colour(value, "classes"): number for number, value in enumerate(values)}
         if len(known) < len(names):
-            raise checks.error("the colours of `classes` must differ", given=repr(dict(classes)))  # type: ignore[arg-type]
+            given = repr(dict(classes))  # type: ignore[arg-type]  # colours are by name
+            raise checks.error("the colours of `classes` must differ", given=given)
         if isinstance(ignored, list | tuple):
             known.setdefault(_colour(ignored, "ignored"), IGNORED)
         return names, MaskReader(size, None, tuple(sorted(known.items())), len(names))
