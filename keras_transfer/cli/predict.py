@@ -69,7 +69,8 @@ def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
     predictions = kt.predict(model, paths, top=arguments.top, batch_size=BATCH)
     if arguments.pictures is not None:
         written = predictions.save_pictures(arguments.pictures)
-        checks.note(f"{len(written)} pictures with answers are in '{arguments.pictures}'")
+        count = "1 picture" if len(written) == 1 else f"{len(written)} pictures"
+        checks.note(f"{count} with answers in '{arguments.pictures}'")
     if not arguments.json:
         print(predictions, file=answers)
         return

@@ -31,6 +31,7 @@ NEAR = 1.5  # before softplus: boxes start about 3.4 strides wide
 MOST = 100  # boxes of an image
 SURE = 0.05  # a box that is less sure is no answer; scores need the unsure ones, too
 SHOWN = 0.3  # from which score on a box is drawn and told, until that was chosen
+CAPTIONS = 6  # boxes with a caption in one picture
 CURVES = 8  # more classes are not drawn
 FOUND = [0, 1, 2, 3, 4, 6]  # of a found box: box, class id, score
 APART = 0.5  # pixels by which boxes of an export may differ
@@ -218,8 +219,8 @@ class Detection(base.Task):
     def find(self, outputs: np.ndarray) -> np.ndarray:
         """Returns the boxes that are left of candidates, (n, 100, 7): box, class id (-1 for none), 0, score."""
         outputs = np.asarray(outputs)
-        if outputs.ndim == 3 and outputs.shape[-1] == 7 and outputs.shape[1] == MOST:
-            return outputs  # found already
+        if outputs.shape[-1] == candidates.PLACES:  # without probabilities: found already
+            return outputs
         found = self._suppress(outputs)
         parts = [found[key].numpy() for key in ("boxes", "classes", "scores", "count")]
         boxes, ids, scores, count = parts
@@ -309,7 +310,7 @@ class Detection(base.Task):
         names = [self.class_names[int(number)] for number in rows[:, 4]]
         if rows.shape[-1] == 7:
             names = [f"{name} {score:.0%}" for name, score in zip(names, rows[:, 6], strict=True)]
-        if len(rows) > 12:  # captions would hide the objects
+        if len(rows) > CAPTIONS:  # they would hide the objects
             names = [""] * len(rows)
         boxes = rows[:, :4] * np.array([scale[1], scale[0], scale[1], scale[0]])
         return overlays.draw_boxes(picture, boxes, names, rows[:, 4].astype(int).tolist())
@@ -318,7 +319,7 @@ class Detection(base.Task):
         """Returns the true boxes of one image, or those found ones that are sure enough."""
         if value.shape[-1] == 6:
             return value[value[:, 4] >= 0]
-        return self._surest(value if value.shape == (MOST, 7) else self.find(value[None])[0])
+        return self._surest(self.find(value[None])[0])
 
     def _surest(self, rows: np.ndarray) -> np.ndarray:
         """Returns those found boxes of one image that count as found."""
