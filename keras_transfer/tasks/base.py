@@ -66,7 +66,10 @@ class Task:
     """The metric of `metrics` that says which epoch is best, a share of right answers; None for the loss."""
 
     loss_tells_best = True
-    """Whether, without `monitor`, the epoch with the lowest validation loss is the best one; else it is the last."""
+    """Whether, without `monitor`, the validation loss says which epoch is best; else the last one counts.
+
+    That holds for a model with other tasks, too.
+    """
 
     # What training may do with targets and head.
     mixed_classes: int | None = None

@@ -21,7 +21,7 @@ PERFECT = 0.01  # added to the error rate, so that a perfect task does not decid
 def monitor(model: keras.Model) -> str | None:
     """Returns what chooses the epoch: the metric of a single task, `ERROR` for several tasks, else the loss.
 
-    None where the loss of a single task says too little: then the last epoch counts.
+    None where the loss of a task says too little and it has no metric: then the last epoch counts.
 
     A fine-tuned network also grows surer of its mistakes, so its loss can rise while its answers get better; one such
     task could decide the summed loss of all. A model with losses of the user's own is judged by that sum all the same.
@@ -33,11 +33,12 @@ def monitor(model: keras.Model) -> str | None:
         'val_error'
     """
     outputs = marks.outputs(model)
+    for name, output in outputs.items():
+        if not output.task.loss_tells_best and not _is_measured(model, name):
+            return None
     if len(outputs) == 1:
         ((name, output),) = outputs.items()
-        if _is_measured(model, name):
-            return f"val_{output.task.monitor}"
-        return "val_loss" if output.task.loss_tells_best else None
+        return f"val_{output.task.monitor}" if _is_measured(model, name) else "val_loss"
     losses = compiling.arguments(model).get("loss")
     known = isinstance(losses, dict) and all(
         _is_measured(model, name) or isinstance(losses.get(name), TaskLoss) for name in outputs

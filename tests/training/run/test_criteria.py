@@ -126,3 +126,10 @@ def test_a_task_names_the_metric_that_judges_it():
     assert criteria.monitor(model) == "val_top_hits"
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     assert criteria.monitor(model) == "val_loss"
+
+
+def test_a_task_whose_loss_tells_too_little_leaves_the_last_epoch():
+    boxes = kt.tasks.Detection(2, width=4, depth=0)
+    for task in (boxes, {"boxes": boxes, "kind": kt.tasks.Classification(2)}):
+        model = kt.build_model(kt.backbone("tiny", weights=None), task)
+        assert criteria.monitor(model) is None
