@@ -91,6 +91,9 @@ class Task:
     draws_examples = False
     """Whether `section` draws the targets and outputs of all examples."""
 
+    headlines: Mapping[str, tuple[str, str]] = {}
+    """Title and help line of each score."""
+
     mistakes_title = "Mistakes"
     target_title = "The target"
 
@@ -321,7 +324,7 @@ class Task:
 
     def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
         """Returns the title of a score in the report, and a line below its number."""
-        return score.replace("_", " "), ""
+        return self.headlines.get(score) or (score.replace("_", " "), "")
 
     def text(self, scores: Mapping) -> list[str]:
         """Returns the lines of the printed report.

@@ -63,6 +63,7 @@ class Classification(base.Task):
     monitor = "accuracy"
     moves_with_image = False
     link = "softmax"
+    headlines = HEADLINES
     mistakes_title = "Most confident mistakes"
     target_title = "The true class"
 
@@ -231,7 +232,7 @@ class Classification(base.Task):
 
     def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
         """Returns title and help; for the accuracy its interval."""
-        title, more = HEADLINES.get(score) or super().headline(score, scores)
+        title, more = super().headline(score, scores)
         if score == "accuracy" and scores.get("accuracy_interval"):
             more = "95 %: {:.3f} – {:.3f}".format(*scores["accuracy_interval"])
         return title, more

@@ -50,6 +50,7 @@ class Depth(dense.DenseTask):
     score = "abs_rel"
     higher_is_better = False
     has_unit = True
+    headlines = HEADLINES
     mistakes_title = "Largest errors"
     target_title = "The true depths (near is bright)"
 
@@ -143,7 +144,7 @@ class Depth(dense.DenseTask):
 
     def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
         """Returns title and help."""
-        title, more = HEADLINES.get(score) or super().headline(score, scores)
+        title, more = super().headline(score, scores)
         return title, self.unit or "" if score == "rmse" else more
 
     def decode(self, outputs: Any) -> dict:

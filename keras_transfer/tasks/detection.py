@@ -73,6 +73,7 @@ class Detection(base.Task):
     loss_tells_best = False  # it also grows where boxes get better, since scores get surer
     levels = ("P3", "P4", "P5")
     picture_side = 288
+    headlines = HEADLINES
     mistakes_title = "Images with most missed or wrong boxes"
     target_title = "The true boxes"
 
@@ -324,10 +325,6 @@ class Detection(base.Task):
     def _surest(self, rows: np.ndarray) -> np.ndarray:
         """Returns those found boxes of one image that count as found."""
         return rows[(rows[:, 4] >= 0) & (rows[:, 6] >= self.limit)]
-
-    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
-        """Returns title and help."""
-        return HEADLINES.get(score) or super().headline(score, scores)
 
     def text(self, scores: Mapping) -> list[str]:
         """Returns a table of classes, and the numbers."""

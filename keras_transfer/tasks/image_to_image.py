@@ -51,6 +51,7 @@ class ImageToImage(dense.DenseTask):
     kind = "image_to_image"
     score = "psnr"
     levels = ("P0", "P2", "P3", "P4", "P5")
+    headlines = HEADLINES
     mistakes_title = "Pictures that differ most"
     target_title = "The true picture"
 
@@ -177,10 +178,6 @@ class ImageToImage(dense.DenseTask):
     ) -> np.ndarray:
         """Returns the picture itself."""
         return overlays.fit(np.clip(value, 0, 255), picture.shape[:2])
-
-    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
-        """Returns title and help."""
-        return HEADLINES.get(score) or super().headline(score, scores)
 
     def decode(self, outputs: Any) -> dict:
         """Returns `picture`, uint8 (images, height, width, channels), and `picture_png`, the same as PNG files."""

@@ -59,6 +59,7 @@ class MultiLabel(base.Task):
     moves_with_image = False
     link = "sigmoid"
     draws_examples = True
+    headlines = HEADLINES
     mistakes_title = "Most confident mistakes"
     target_title = "The true tags"
 
@@ -192,10 +193,6 @@ class MultiLabel(base.Task):
     def describe_error(self, error: float) -> str:
         """Returns how sure the model was of the worst wrong tag."""
         return f"{error:.0%} sure"
-
-    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
-        """Returns title and help."""
-        return HEADLINES.get(score) or super().headline(score, scores)
 
     def text(self, scores: Mapping) -> list[str]:
         """Returns a table of tags, and the numbers."""

@@ -52,6 +52,7 @@ class Regression(base.Task):
     moves_with_image = False
     link = "identity"
     draws_examples = True
+    headlines = HEADLINES
     mistakes_title = "Largest errors"
     target_title = "The true value"
 
@@ -148,7 +149,7 @@ class Regression(base.Task):
 
     def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
         """Returns title and help; for errors the unit."""
-        title, more = HEADLINES.get(score) or super().headline(score, scores)
+        title, more = super().headline(score, scores)
         if score in ("mae", "rmse") and scores.get("unit"):
             more = scores["unit"]
         return title, more

@@ -66,6 +66,7 @@ class Segmentation(dense.DenseTask):
     class_names: list[str]
     score = "mean_iou"
     monitor = "mean_iou"
+    headlines = HEADLINES
     mistakes_title = "Images with most wrong pixels"
     target_title = "The true mask"
 
@@ -193,10 +194,6 @@ class Segmentation(dense.DenseTask):
         """Returns the picture with each region in the colour of its class."""
         ids = _ids(value)
         return overlays.paint_mask(picture, ids, ignored=self.ignored)
-
-    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
-        """Returns title and help."""
-        return HEADLINES.get(score) or super().headline(score, scores)
 
     def text(self, scores: Mapping) -> list[str]:
         """Returns a table of classes, and the numbers."""

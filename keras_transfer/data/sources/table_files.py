@@ -177,8 +177,9 @@ def _of_frame(frame: Any, *, name: str) -> Table:
 
 def _of_dicts(rows: Sequence[Mapping]) -> Table:
     """Makes a table of rows; what a row does not have is blank."""
-    names = dict.fromkeys(_names_in(rows))
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    columns = {}
+    for name in dict.fromkeys(_names_in(rows)):
+        columns[name] = [row.get(name) for row in rows]
     return Table("the list of dicts", columns, [f"row {at}" for at in range(len(rows))])
 
 

@@ -195,9 +195,10 @@ class _Images:
         """All files of each image; None where each has one."""
         if not self.others:
             return None
-        rows = [rows[0] for rows in self.rows]
-        others = [[column[row] for column in self.others] for row in rows]
-        return [(path, *rest) for path, rest in zip(self.paths, others, strict=True)]
+        stacks = []
+        for path, rows in zip(self.paths, self.rows, strict=True):
+            stacks.append((path, *(column[rows[0]] for column in self.others)))
+        return stacks
 
     def _columns_that_agree(self, targets: Sequence[Target], others: Sequence[str]) -> list[str]:
         """Returns the columns whose cells must be equal in all rows of an image."""

@@ -156,7 +156,10 @@ class Tags(Reader):
     def labels(self, values: np.ndarray) -> Any:
         """Returns a list of names for each image."""
         names = self.names or []
-        return [[names[number] for number in row if number >= 0] for row in values]
+        labels = []
+        for row in values:
+            labels.append([names[number] for number in row if number >= 0])
+        return labels
 
 
 class Boxes(Reader):

@@ -215,8 +215,12 @@ def level(splits: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the targets of all splits with boxes padded to the longest of all, so that all batches have one shape."""
     first = next(iter(splits.values()))
     if isinstance(first, Mapping):
-        by_key = {key: level({split: part[key] for split, part in splits.items()}) for key in first}
-        return {split: {key: by_key[key][split] for key in first} for split in splits}
+        leveled: dict[str, Any] = {split: {} for split in splits}
+        for key in first:
+            columns = level({split: part[key] for split, part in splits.items()})
+            for split, column in columns.items():
+                leveled[split][key] = column
+        return leveled
     boxes = KINDS["boxes"]
     if len(splits) < 2 or kind_of(first) is not boxes:
         return dict(splits)

@@ -84,9 +84,9 @@ def _finding(
 ) -> base.Finding:
     groups = sorted(groups, key=len, reverse=True)
     rows = np.concatenate(groups)
-    names = [[case.pictures.names[row] for row in group] for group in groups]
-    captions = []
+    names, captions = [], []
     for number, group in enumerate(groups, 1):
+        names.append([case.pictures.names[row] for row in group])
         captions += [f"group {number} {case.splits[row]}".rstrip() for row in group]
     surplus = len(rows) - len(groups)
     return case.finding(

@@ -103,7 +103,9 @@ def _groups(table: list[Mapping]) -> str:
     if not table:
         return ""
     columns = list(dict.fromkeys(key for row in table for key in row))
-    rows = [[row.get(column) for column in columns] for row in table]
+    rows = []
+    for row in table:
+        rows.append([row.get(column) for column in columns])
     return document.box("Images by group", document.table("", columns, rows))
 
 
