@@ -39,6 +39,7 @@ __all__ = [
     "predict",
     "predict_video",
     "serving",
+    "strategy",
     "studies",
     "tasks",
     "testing",
@@ -69,6 +70,7 @@ _HOMES = {
     "model_classes": "models",
     "predict": "evaluation",
     "predict_video": "evaluation",
+    "strategy": "machine.strategy",
     "to_keras": "models",
     "trainable_table": "training",
     "unfreeze": "training",
@@ -99,6 +101,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     # From the file where a room has a file and a verb of one name: mypy would take the file.
     from keras_transfer.evaluation import predict, predict_video
     from keras_transfer.evaluation.evaluate import evaluate
+    from keras_transfer.machine.strategy import strategy
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify
     from keras_transfer.studies import compare_tasks

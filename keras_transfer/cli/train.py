@@ -1,6 +1,7 @@
 """`keras-transfer train`: fine-tunes a backbone on photos, measures it and exports it."""
 
 import argparse
+import contextlib
 import json
 import pathlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     import keras_transfer as kt
 
-__all__ = ["PLANS", "add_arguments", "check", "load_data", "main"]
+__all__ = ["PLANS", "STRATEGIES", "add_arguments", "check", "load_data", "main"]
 
 # For --help, which loads nothing; the plans are in kt.training.PLANS.
 PLANS = (
@@ -26,6 +27,7 @@ PLANS = (
     "lora",
     "norms_and_biases",
 )
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")  # of kt.strategy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +96,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     watched = "curves by block in the report (distance)"
     add("--watch", nargs="*", choices=("distance", "gradient"), help=watched)
     add("--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)")
+    among = f"share every batch among devices or machines: {', '.join(STRATEGIES)} (no sharing)"
+    add("--strategy", metavar="NAME", help=among)
+    add("--devices", type=options.positive, metavar="N", help="how many devices (all)")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -113,7 +118,18 @@ def check(arguments: argparse.Namespace) -> None:
     options.check_backbone(arguments)
     if arguments.plan is not None:
         lookup.find(arguments.plan, dict.fromkeys(PLANS), argument="plan")
+    _check_strategy(arguments)
     files.check_writable(arguments.out, argument="out")
+
+
+def _check_strategy(arguments: argparse.Namespace) -> None:
+    from keras_transfer.core import checks, lookup
+
+    if arguments.strategy is not None:
+        lookup.find(arguments.strategy, dict.fromkeys(STRATEGIES), argument="strategy")
+    elif arguments.devices is not None:
+        fix = "Add --strategy auto."
+        raise checks.error("--devices must come with --strategy", given=arguments.devices, fix=fix)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -132,8 +148,12 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     from keras_transfer.core import checks
 
     out = arguments.out
+    strategy = None
+    if arguments.strategy is not None:
+        strategy = kt.strategy(arguments.strategy, devices=arguments.devices)
     keras.utils.set_random_seed(arguments.seed)
-    backbone = options.load_backbone(arguments)
+    with _scope(strategy):
+        backbone = options.load_backbone(arguments)
     data = load_data(arguments, backbone.input_shape)
     print(data.summary())
 
@@ -143,7 +163,8 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
         run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
         model, record = options.load_run(run)
     else:
-        model = kt.build_model(backbone, _make_tasks(arguments, data))
+        with _scope(strategy):
+            model = kt.build_model(backbone, _make_tasks(arguments, data))
         _train(model, data, arguments)
 
     _measure(model, data, out, record)
@@ -153,6 +174,10 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     _add_to_record(out / "run.json", command=command, verify=parity)
     resuming.delete_resume_files(out)
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _scope(strategy: Any) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def _check_free(out: pathlib.Path, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from keras_transfer import losses
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
-from keras_transfer.machine import kernels, progress, streams
+from keras_transfer.machine import kernels, progress, strategy, streams
 from keras_transfer.storage import files
 from keras_transfer.training import first_batch, inputs, recipes
 from keras_transfer.training.cache.settings import Cache
@@ -176,6 +176,7 @@ def fine_tune(
 
 def _check_arguments(model: keras.Model, callbacks: object, seed: int | None) -> None:
     nodes.check_functional(model)
+    strategy.check_model(model)
     if seed is not None:
         checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
     for callback in keras.tree.flatten(callbacks):

@@ -13,6 +13,7 @@ import keras_transfer as kt
 from keras_transfer.cli import export, features, main, predict, resuming, train
 from keras_transfer.core import checks
 from keras_transfer.features import store
+from keras_transfer.machine import strategy
 from keras_transfer.training.run import log, state
 
 SMALL = [
@@ -510,6 +511,8 @@ def test_an_existing_export_is_told_in_the_commands_words(run, tmp_path, capsys)
         ["train photos --backbone MobilNetV2 --out out", "Close names: 'MobileNetV2'"],
         ["train photos --weights nowhere.h5 --out out", "none or an existing file"],
         ["train photos --plan two_stages --out out", "Close names: 'two_stage'"],
+        ["train photos --strategy miror --out out", "Close names: 'mirrored'"],
+        ["train photos --devices 2 --out out", "--devices must come with --strategy"],
         ["train photos --out full/model.keras", "--out must be a folder that can be written to"],
         ["train --resume --out out", "--out must hold a run that was interrupted"],
         ["evaluate nowhere .", "RUN must be a folder that `train` wrote"],
@@ -545,6 +548,7 @@ def test_cheap_checks_come_before_tensorflow_is_loaded(arguments, tmp_path, monk
 
 def test_names_that_are_checked_without_tensorflow():
     assert list(train.PLANS) == list(kt.training.PLANS)
+    assert train.STRATEGIES == strategy.NAMES
     assert resuming.STATE == state.FILE
     assert list(export.SUFFIXES) == list(kt.serving.FORMATS)
     assert features.FINISHED == store.MANIFEST
