@@ -4,9 +4,8 @@
 
 DATA holds `weights/` (the file of MobileNetV2 of width 1.0) and the sets `bccd` (boxes of blood cells, 320 pixels),
 `pets3` (three parts of pictures of pets, 160 pixels) and `camvid_small` (eleven classes in streets, 256 x 320 pixels).
-Each is trained from the pretrained weights and from random ones, whose batch normalisation has a momentum of 0.9: with
-Keras Applications' 0.999 its statistics would still be those of the first steps. Scores are those of the test images,
-means over the seeds; times are CPU seconds of the whole training.
+Each is trained from the pretrained weights and from random ones. Scores are those of the test images, means over the
+seeds; times are CPU seconds of the whole training.
 
 A finished measurement is a line of JSON on standard error, and in `--rows FILE`, from where it is not measured again.
 One JSON line goes to standard output.
@@ -30,7 +29,6 @@ WEIGHTS = "mobilenet_v2_1.0_224_no_top_from_int8.h5"
 STREETS = [
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
 ]  # fmt: skip
-MOMENTUM = 0.9
 
 
 def blood(root):
@@ -80,12 +78,7 @@ SETS = {"bccd": blood, "pets3": pets, "camvid_small": streets}
 
 def network(root, size, *, pretrained):
     weights = str(root / "weights" / WEIGHTS) if pretrained else None
-    backbone = kt.backbone("MobileNetV2", weights=weights, image_size=size)
-    if not pretrained:
-        for layer in backbone.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = MOMENTUM
-    return backbone
+    return kt.backbone("MobileNetV2", weights=weights, image_size=size)
 
 
 def measure(root, name, start, seed):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_transfer.backbones import build, custom, files, kerashub, saved_model
+from keras_transfer.backbones import build, custom, files, fresh, kerashub, saved_model
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE
 from keras_transfer.core import checks, lookup
@@ -65,7 +65,9 @@ def backbone(
             - "kerashub:NAME" or the folder of a KerasHub preset;
             - a `.keras` file, or a complete `.h5` model of Keras 1, 2 or 3.
         weights: "pretrained" (what the source brings: "imagenet" for Keras Applications, generated images
-            for "tiny"), "imagenet", None for random weights, or a weights file.
+            for "tiny"), "imagenet", None for random weights, or a weights file. Batch normalisations of a network
+            with random weights have a momentum of at most 0.9: with the 0.999 of Keras Applications their statistics
+            would still be those of the first steps when training ends.
         image_size: Side, or (height, width), of the images; by default the size that the network
             was pretrained at, where the source says it.
         channels: Channels of the images, by default those of the network. The pretrained first layer is kept
@@ -113,4 +115,7 @@ def backbone(
     if channels is not None:
         channels = checks.integer(channels, name="channels")
     options |= {"image_size": image_size, "channels": channels, "channel_mode": channel_mode}
-    return origin.build(source, weights=weights, **options)
+    built = origin.build(source, weights=weights, **options)
+    if weights is None:
+        fresh.shorten_memory(built)
+    return built

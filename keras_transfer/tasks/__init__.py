@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from keras_transfer.core import lookup
 from keras_transfer.tasks.base import Scorer, Task, require
+from keras_transfer.tasks.choosing import for_data
 from keras_transfer.tasks.classification import Classification
 from keras_transfer.tasks.depth import Depth
 from keras_transfer.tasks.detection import Detection
@@ -19,7 +20,7 @@ from keras_transfer.tasks.segmentation import Segmentation
 
 __all__ = [
     "TASKS", "Classification", "Depth", "Detection", "ImageToImage", "MultiLabel", "Regression", "Scorer",
-    "Segmentation", "Task", "require",
+    "Segmentation", "Task", "for_data", "require",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
