@@ -25,6 +25,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "evaluation",
+    "explain",
     "export",
     "features",
     "find_learning_rate",
@@ -62,6 +63,7 @@ _HOMES = {
     "compile": "models",
     "doctor": "studies",
     "evaluate": "evaluation",
+    "explain": "evaluation",
     "export": "serving",
     "find_learning_rate": "training",
     "fine_tune": "training",
@@ -101,6 +103,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     # From the file where a room has a file and a verb of one name: mypy would take the file.
     from keras_transfer.evaluation import predict, predict_video
     from keras_transfer.evaluation.evaluate import evaluate
+    from keras_transfer.evaluation.explain.explaining import explain
     from keras_transfer.machine.strategy import strategy
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify

@@ -4,11 +4,25 @@ from typing import TYPE_CHECKING
 
 from keras_transfer.core import lookup
 from keras_transfer.evaluation.evaluate import evaluate
+from keras_transfer.evaluation.explain import (
+    CAM,
+    EXPLAINERS,
+    Explainer,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+)
+from keras_transfer.evaluation.explain.explaining import explain
+from keras_transfer.evaluation.explain.explanation import Explanation
 from keras_transfer.evaluation.predictions import Predictions, predict
 from keras_transfer.evaluation.report import Report
 from keras_transfer.evaluation.video import predict_video
 
-__all__ = ["Predictions", "Report", "evaluate", "predict", "predict_video"]
+__all__ = [
+    "CAM", "EXPLAINERS", "Explainer", "Explanation", "GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM",
+    "Predictions", "Report", "evaluate", "explain", "predict", "predict_video",
+]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
     __getattr__ = lookup.no_such_name(__name__, __all__)

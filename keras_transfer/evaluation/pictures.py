@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 
-__all__ = ["save"]
+__all__ = ["read", "save"]
 
 SIDE = 1600  # pixels of the longer side at most
 
@@ -29,7 +29,7 @@ def save(predictions: Any, folder: str | os.PathLike) -> list[str]:
     written: list[str] = []
     taken: set[str] = set()
     for index, file in enumerate(files):
-        picture = _read(file)
+        picture = read(file)
         for name, (task, outputs) in predictions.drawn_by.items():
             size = predictions.image_size or picture.shape[:2]
             drawn = task.draw(picture, outputs[index], image_size=size)
@@ -44,8 +44,8 @@ def save(predictions: Any, folder: str | os.PathLike) -> list[str]:
     return written
 
 
-def _read(file: str) -> np.ndarray:
-    """Returns a picture as it is shown, uint8 RGB, made smaller if it is large."""
+def read(file: str) -> np.ndarray:
+    """Returns the picture in a file as it is shown, uint8 RGB, made smaller if it is large."""
     from PIL import Image, ImageOps
 
     with Image.open(file) as opened:

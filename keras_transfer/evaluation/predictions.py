@@ -18,7 +18,7 @@ from keras_transfer.machine import progress
 from keras_transfer.pages import document
 from keras_transfer.storage import headers
 
-__all__ = ["Predictions", "predict"]
+__all__ = ["Predictions", "predict", "read_images"]
 
 SHOWN = 24  # rows of the table in a notebook
 HEADER = 2**18  # bytes that hold the header of an image file
@@ -67,7 +67,7 @@ def predict(
     outputs: list[Any] = []
     pictures: list[np.ndarray | None] = []
     sizes = _sizes(images)
-    source = _read(model, images, batch_size)
+    source = read_images(model, images, batch_size)
     label = f"Predicting with {model.name}"
     for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
         outputs.append(_compact(model, model.predict_on_batch(batch.images)))
@@ -184,8 +184,8 @@ class Predictions(list):
         return f"<table><tr>{titles}</tr>{''.join(cells)}</table>{more}"
 
 
-def _read(model: keras.Model, images: Any, batch_size: int) -> batches.Batches:
-    """Returns batches of images as the model takes them."""
+def read_images(model: keras.Model, images: Any, batch_size: int) -> batches.Batches:
+    """Returns batches of images as the model takes them; `images` are those of `predict`."""
     shape = model.inputs[0].shape
     if isinstance(images, list | tuple):
         if not images:

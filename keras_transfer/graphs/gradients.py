@@ -1,10 +1,41 @@
 """What happens to gradients on their way down through a graph."""
 
 from collections.abc import Callable, Sequence
+from typing import Any  # tensors of Keras's backend
 
+import keras
 import tensorflow as tf  # keras.ops cannot give an operation a gradient that assigns to variables
 
-__all__ = ["fork"]
+from keras_transfer.core import optional
+
+__all__ = ["fork", "value_and_gradient"]
+
+
+def value_and_gradient(function: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
+    """Returns what a function gives, and the gradient of its sum by what it takes.
+
+    Weights are constants here, whatever the backend. The gradient is None where the result does not depend on `at`, or
+    not by operations with a gradient.
+
+    Example:
+        >>> values, gradient = value_and_gradient(lambda x: x * x, keras.ops.convert_to_tensor([1.0, 3.0]))
+        >>> keras.ops.convert_to_numpy(gradient).tolist()
+        [2.0, 6.0]
+    """
+    if keras.backend.backend() == "jax":
+        jax = optional.require("jax", purpose="Keras's backend")
+
+        def total(inputs: Any) -> tuple:
+            values = function(inputs)
+            return values.sum(), values
+
+        gradient, values = jax.grad(total, has_aux=True)(at)
+        return values, gradient
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(at)
+        values = function(at)
+    return values, tape.gradient(values, at)
 
 
 def fork(

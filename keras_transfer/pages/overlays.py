@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["colour", "draw_boxes", "fit", "paint_mask", "shade"]
+__all__ = ["colour", "draw_boxes", "fit", "paint_heat", "paint_mask", "shade"]
 
 PALETTE_STEP = 0.618  # of the hue from one class to the next: neighbours differ most
 OPACITY = 0.5
+# From cold to hot, at equal steps; they differ in brightness, too, for readers who do not tell red from green.
+HEAT = ((59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
 
 
 def colour(number: int) -> tuple[int, int, int]:
@@ -47,6 +49,31 @@ def paint_mask(picture: np.ndarray, mask: np.ndarray, *, ignored: int) -> np.nda
         colours[number] = colour(int(number))
     mixed = (1 - OPACITY) * picture + OPACITY * colours[ids]
     return mixed.astype("uint8")
+
+
+def paint_heat(picture: np.ndarray, heat: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
+    """Returns a picture with a map on it: the hotter a place, the brighter and the less of the picture is seen.
+
+    Args:
+        picture: uint8 RGB.
+        heat: Numbers from 0 to 1 (height, width), of any size.
+        opacity: Of the hottest places; cold ones are left as they are.
+
+    Example:
+        >>> painted = paint_heat(np.zeros((4, 4, 3), "uint8"), np.array([[0.0, 1.0]]), opacity=1.0)
+        >>> painted[0, 0].tolist(), painted[0, 3].tolist()
+        ([0, 0, 0], [252, 253, 191])
+    """
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    shares = Image.fromarray(heat.astype("float32"), mode="F").resize((width, height), 2)
+    shares = np.clip(np.asarray(shares), 0, 1)
+    steps = np.linspace(0, 1, len(HEAT))
+    channels = [np.interp(shares, steps, values) for values in zip(*HEAT, strict=True)]
+    weights = opacity * np.sqrt(shares)[..., None]
+    mixed = (1 - weights) * picture + weights * np.stack(channels, axis=-1)
+    return np.rint(mixed).astype("uint8")
 
 
 def draw_boxes(

@@ -165,6 +165,27 @@ class Task:
         """Turns the head's last tensor into the answer that `predict` returns."""
         raise NotImplementedError
 
+    # Explaining.
+
+    def evidence(self, logits: Any, answers: Any) -> Any:
+        """Returns how much speaks for each thing that an explanation may ask for, (batch, things), with `keras.ops`.
+
+        By default these are the classes, and their logits speak for them; without classes the answer's numbers. What
+        has places is averaged over them.
+
+        Args:
+            logits: The head's last tensor, in float32.
+            answers: What `activate` makes of it.
+        """
+        values = answers if self.class_names is None else logits
+        places = keras.ops.reshape(values, (keras.ops.shape(values)[0], -1, values.shape[-1]))
+        return keras.ops.mean(places, axis=1)
+
+    @property
+    def explained_names(self) -> list[str]:
+        """The names of the columns of `evidence`."""
+        return self.class_names or [str(number) for number in range(self.units)]
+
     # Training.
 
     def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:

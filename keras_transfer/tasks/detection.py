@@ -34,6 +34,7 @@ SHOWN = 0.3  # from which score on a box is drawn and told, until that was chose
 CAPTIONS = 6  # boxes with a caption in one picture
 CURVES = 8  # more classes are not drawn
 FOUND = [0, 1, 2, 3, 4, 6]  # of a found box: box, class id, score
+LEAST = 1e-6  # probability of which a logit is taken
 APART = 0.5  # pixels by which boxes of an export may differ
 
 
@@ -173,6 +174,12 @@ class Detection(base.Task):
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the candidates as they are."""
         return outputs
+
+    def evidence(self, logits: Any, answers: Any) -> Any:
+        """Returns for each class the logit of its surest candidate."""
+        first = candidates.PLACES
+        shares = keras.ops.clip(answers[..., first : first + self.units], LEAST, 1 - LEAST)
+        return keras.ops.max(keras.ops.log(shares) - keras.ops.log(1 - shares), axis=1)
 
     def loss(self, targets: np.ndarray | None = None) -> losses.DetectionLoss:
         """Returns the loss of classes and boxes."""
