@@ -9,9 +9,10 @@ from keras_transfer.metrics.depth import depth_scores
 from keras_transfer.metrics.detection import detection_scores
 from keras_transfer.metrics.intervals import (
     bootstrap_interval,
+    bootstrap_intervals,
     difference_interval,
     mean_interval,
-    resampled_interval,
+    resampled_intervals,
     wilson_interval,
 )
 from keras_transfer.metrics.pictures import picture_scores
@@ -20,9 +21,10 @@ from keras_transfer.metrics.segmentation import MeanIoU, segmentation_scores
 from keras_transfer.metrics.tags import TagAccuracy, tag_scores
 
 __all__ = [
-    "Accuracy", "MeanIoU", "TagAccuracy", "bootstrap_interval", "classification_scores", "depth_scores",
-    "detection_scores", "difference_interval", "mean_interval", "picture_scores", "regression_scores",
-    "resampled_interval", "segmentation_scores", "tag_scores", "wilson_interval",
+    "Accuracy", "MeanIoU", "TagAccuracy", "bootstrap_interval", "bootstrap_intervals",
+    "classification_scores", "depth_scores", "detection_scores", "difference_interval", "mean_interval",
+    "picture_scores", "regression_scores", "resampled_intervals", "segmentation_scores", "tag_scores",
+    "wilson_interval",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

@@ -1,16 +1,24 @@
 """Scores of class probabilities: accuracy, precision, recall, F1, confusion and calibration."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn import metrics
 
 from keras_transfer.core import checks, one_hot
+from keras_transfer.metrics import intervals, ranking
 
-__all__ = ["class_ids", "classification_scores", "confused", "probability_rows"]
+__all__ = [
+    "ClassTally",
+    "calibration_error",
+    "class_ids",
+    "classification_scores",
+    "confused",
+    "probability_rows",
+]
 
 CALIBRATION_BINS = 15
+TOP = 5
+MOST_CLASSES = 200  # with an interval for means over classes
 
 
 def classification_scores(
@@ -21,9 +29,15 @@ def classification_scores(
     `precision`, `recall` and `f1` are unweighted means over the classes that occur among the targets or the answers
     (scikit-learn's "macro" with 0 where a class was never answered). `classes` holds the same by name, with `support`,
     the number of targets; a class without any has None for its scores. `confusion[i][j]` counts targets `i` answered
-    `j`. `accuracy_interval` is Wilson's 95 % interval. `ece` is the expected calibration error: the mean distance
-    between confidence and accuracy over 15 equal bins of confidence (Guo et al. 2017, arXiv:1706.04599). `top_5` is
-    there from six classes on.
+    `j`. `top_5` is there from six classes on. `auc` and `average_precision` are means over classes, each against all
+    others; None where all targets are of one class.
+
+    `ece` is the expected calibration error: the mean distance between confidence and accuracy over 15 equal bins of
+    confidence (Guo et al. 2017, arXiv:1706.04599), and `reliability` has these bins: `confidence` and `accuracy` are
+    means, `support` is the number of answers.
+
+    `intervals` has the 95 % interval of scores by name, `[low, high]`: Wilson's for the accuracy, the bootstrap over
+    examples for others; a score of which too little is known to say one, or of too many classes, is not in it.
 
     Args:
         targets: Class ids, shape (examples,).
@@ -37,36 +51,183 @@ def classification_scores(
         >>> classification_scores([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["cat", "dog"])["classes"]["dog"]
         {'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'support': 2}
     """
-    names = [str(name) for name in class_names]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise checks.error("`class_names` must all differ", given=f"{twice!r} more than once")
-    probabilities = probability_rows(probabilities, classes=len(names))
-    targets = class_ids(targets, examples=len(probabilities), classes=len(names))
-    if not len(targets):
-        raise checks.error("there must be at least one example to score", given="none")
-    answers = probabilities.argmax(axis=1)
-    ids = np.arange(len(names))
-    macro = metrics.precision_recall_fscore_support(
-        targets, answers, average="macro", zero_division=0
-    )[:3]
-    columns = metrics.precision_recall_fscore_support(targets, answers, labels=ids, zero_division=0)
-    right = int((answers == targets).sum())
-    scores = {
-        "accuracy": right / len(targets),
-        "accuracy_interval": _wilson(right, len(targets)),
-        **dict(zip(("precision", "recall", "f1"), map(float, macro), strict=True)),
-        "ece": calibration_error(probabilities, targets),
-        "support": len(targets),
-        "classes": {name: _row(*row) for name, *row in zip(names, *columns, strict=True)},
-        "confusion": metrics.confusion_matrix(targets, answers, labels=ids).tolist(),
+    tally = ClassTally(class_names)
+    tally.add(targets, probabilities)
+    return tally.scores()
+
+
+class ClassTally:
+    """Collects class probabilities batch by batch, and scores them as `classification_scores` does.
+
+    A few numbers an example are kept; the probabilities only while they are few (see `Ranking`).
+
+    Args:
+        class_names: As for `classification_scores`.
+
+    Example:
+        >>> tally = ClassTally(["cat", "dog"])
+        >>> tally.add([0], [[0.9, 0.1]])
+        >>> tally.add([1, 1], [[0.2, 0.8], [0.7, 0.3]])
+        >>> round(tally.scores()["accuracy"], 3)
+        0.667
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.names = [str(name) for name in class_names]
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise checks.error("`class_names` must all differ", given=f"{twice!r} more than once")
+        self.ranking = ranking.Ranking(len(self.names))
+        self._columns: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, targets: np.ndarray, probabilities: np.ndarray) -> None:
+        """Adds a batch."""
+        rows = probability_rows(probabilities, classes=len(self.names))
+        ids = class_ids(targets, examples=len(rows), classes=len(self.names))
+        own = rows[np.arange(len(ids)), ids][:, None]
+        place = (rows > own).sum(axis=1, dtype="int32")
+        answers = rows.argmax(axis=1).astype("int32")
+        self._columns.append((ids.astype("int32"), answers, rows.max(axis=1), place))
+        has_class = ids[:, None] == np.arange(len(self.names))
+        self.ranking.add(has_class, np.asarray(probabilities))
+
+    def counts(self) -> np.ndarray:
+        """Returns how many examples of each class (row) got each answer (column)."""
+        targets, answers, _, _ = self._joined()
+        classes = len(self.names)
+        cells = np.bincount(targets.astype("int64") * classes + answers, minlength=classes**2)
+        return cells.reshape(classes, classes)
+
+    def scores(self) -> dict:
+        """Returns the scores of all that was added."""
+        targets, answers, confidence, place = self._joined()
+        if not len(targets):
+            raise checks.error("there must be at least one example to score", given="none")
+        counts = self.counts()
+        sums = np.stack([counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)])
+        by_class = {name: values[0] for name, values in _class_scores(sums[None]).items()}
+        means = {name: float(values[0]) for name, values in _macro_scores(sums[None]).items()}
+        is_right = answers == targets
+        bins = _calibration_bins(confidence, is_right)
+        scores = {
+            "accuracy": float(is_right.mean()),
+            **means,
+            **self.ranking.scores(),
+            "ece": _distance(bins),
+            "support": len(targets),
+            "intervals": self._intervals(targets, answers, place),
+            "classes": _class_rows(self.names, by_class, sums[2]),
+            "confusion": counts.tolist(),
+            "reliability": _reliability(bins),
+        }
+        if len(self.names) > TOP:
+            scores["top_5"] = float((place < TOP).mean())
+        return scores
+
+    def _intervals(self, targets: np.ndarray, answers: np.ndarray, place: np.ndarray) -> dict:
+        examples, classes = len(targets), len(self.names)
+        right = int((answers == targets).sum())
+        found = {"accuracy": intervals.wilson_interval(right, examples)}
+        if classes > TOP:
+            among = int((place < TOP).sum())
+            found["top_5"] = intervals.wilson_interval(among, examples)
+        if classes <= MOST_CLASSES:
+            rows = _rows(targets, answers, classes)
+            found |= intervals.bootstrap_intervals(
+                lambda sums: _macro_scores(sums.reshape(-1, 3, classes)), rows
+            )
+        found |= self.ranking.intervals()
+        return {name: list(bounds) for name, bounds in found.items() if bounds is not None}
+
+    def operating_points(self, measure: str, least: float) -> dict:
+        """Returns from which confidence on answers are right often enough, and such thresholds of each class.
+
+        Args:
+            measure: "precision" or "recall".
+            least: How much of it.
+
+        Returns:
+            `answers`: `threshold`, `precision` (how many of the surer answers are right) and `share` (how many answers
+            are that sure), None where none are; only for a precision. `classes`: `threshold`, `precision` and `recall`
+            by name, as `Ranking.operating_point`.
+        """
+        points: dict = {}
+        if measure == "precision":
+            points["answers"] = self._sure_answers(least)
+        points["classes"] = {
+            name: self.ranking.operating_point(column, measure, least)
+            for column, name in enumerate(self.names)
+        }
+        return points
+
+    def _sure_answers(self, least: float) -> dict | None:
+        targets, answers, confidence, _ = self._joined()
+        order = np.argsort(-confidence, kind="stable")
+        sure = confidence[order]
+        precision = np.cumsum((answers == targets)[order]) / np.arange(1, len(order) + 1)
+        is_last = np.append(sure[1:] != sure[:-1], True)  # equal confidences are answered alike
+        enough = np.flatnonzero((precision >= least) & is_last)
+        if not len(enough):
+            return None
+        last = int(enough[-1])
+        return {
+            "threshold": float(sure[last]),
+            "precision": float(precision[last]),
+            "share": (last + 1) / len(order),
+        }
+
+    def _joined(self) -> tuple[np.ndarray, ...]:
+        """Returns targets, answers, confidences, and how many classes were taken for likelier than the target."""
+        if not self._columns:
+            return tuple(np.zeros(0, kind) for kind in ("int32", "int32", "float64", "int32"))
+        if len(self._columns) > 1:
+            joined = tuple(np.concatenate(parts) for parts in zip(*self._columns, strict=True))
+            self._columns = [joined]
+        return self._columns[0]
+
+
+def _rows(targets: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
+    """Returns for each example, or random group of them, counts by class: right, answered, true."""
+    owners = intervals.random_groups(len(targets))
+    if owners is None:
+        owners = np.arange(len(targets))
+    units = int(owners.max()) + 1
+    is_right = answers == targets
+    cells = []
+    for ids, chosen in ((targets, is_right), (answers, ...), (targets, ...)):
+        places = (owners * classes + ids)[chosen]
+        cells.append(np.bincount(places, minlength=units * classes).reshape(units, classes))
+    return np.concatenate(cells, axis=1)
+
+
+def _class_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns scores of each class from counts `(draws, 3, classes)`: right, answered, true."""
+    right, answered, true = sums[:, 0], sums[:, 1], sums[:, 2]
+    return {
+        "precision": right / np.maximum(answered, 1),
+        "recall": right / np.maximum(true, 1),
+        "f1": 2 * right / np.maximum(answered + true, 1),
     }
-    if len(names) > 5:
-        above = (probabilities > probabilities[np.arange(len(targets)), targets][:, None]).sum(
-            axis=1
-        )
-        scores["top_5"] = float((above < 5).mean())
-    return scores
+
+
+def _macro_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the means over the classes that occur."""
+    occurs = sums[:, 1] + sums[:, 2] > 0
+    count = occurs.sum(axis=1)
+    return {
+        name: intervals.divide(values.sum(axis=1), count)  # those that do not occur have 0
+        for name, values in _class_scores(sums).items()
+    }
+
+
+def _class_rows(
+    names: Sequence[str], scores: Mapping[str, np.ndarray], support: np.ndarray
+) -> dict[str, dict]:
+    rows = {}
+    for column, (name, count) in enumerate(zip(names, support.tolist(), strict=True)):
+        values = {key: float(each[column]) if count else None for key, each in scores.items()}
+        rows[name] = {**values, "support": count}
+    return rows
 
 
 def probability_rows(values: np.ndarray, *, classes: int, first: int = 0) -> np.ndarray:
@@ -149,21 +310,6 @@ def confused(
     return pairs
 
 
-def _row(precision: float, recall: float, f1: float, support: int) -> dict:
-    values = (float(precision), float(recall), float(f1)) if support else (None, None, None)
-    return {
-        **dict(zip(("precision", "recall", "f1"), values, strict=True)),
-        "support": int(support),
-    }
-
-
-def _wilson(right: int, examples: int, z: float = 1.959964) -> list[float]:
-    share, spread = right / examples, z * z / examples
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * share * (1 - share) + spread * spread / 4) / (1 + spread)
-    return [max(0.0, centre - half), min(1.0, centre + half)]
-
-
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """Returns how far confidences are from the share of right answers: `ece` of `classification_scores`.
 
@@ -171,7 +317,28 @@ def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
         >>> round(calibration_error(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])), 3)
         0.4
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=CALIBRATION_BINS)
-    return float(abs(gaps).sum() / len(confidence))
+    is_right = probabilities.argmax(axis=1) == targets
+    return _distance(_calibration_bins(probabilities.max(axis=1), is_right))
+
+
+def _calibration_bins(confidence: np.ndarray, is_right: np.ndarray) -> np.ndarray:
+    """Returns for each bin of confidence: sum of confidences, right answers, answers; (3, bins)."""
+    last = CALIBRATION_BINS - 1
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, last)
+    sums = [
+        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS)
+        for values in (confidence, is_right, np.ones(len(bins)))
+    ]
+    return np.stack(sums)
+
+
+def _distance(bins: np.ndarray) -> float:
+    return float(abs(bins[0] - bins[1]).sum() / bins[2].sum())
+
+
+def _reliability(bins: np.ndarray) -> list[dict]:
+    rows = []
+    for confidence, right, count in bins.T[bins[2] > 0].tolist():
+        row = {"confidence": confidence / count, "accuracy": right / count, "support": int(count)}
+        rows.append(row)
+    return rows

@@ -1,7 +1,7 @@
 """Intervals that hold the true value of a score in 19 of 20 cases: Wilson's for shares, else the bootstrap."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy import special
@@ -10,9 +10,12 @@ from keras_transfer.core import checks
 
 __all__ = [
     "bootstrap_interval",
+    "bootstrap_intervals",
     "difference_interval",
+    "divide",
     "mean_interval",
-    "resampled_interval",
+    "random_groups",
+    "resampled_intervals",
     "wilson_interval",
 ]
 
@@ -22,6 +25,7 @@ UNITS = 4000  # more examples than these are put into so many groups at random
 BLOCK = 4_000_000  # counts drawn at a time
 
 Interval = tuple[float, float] | None
+Scores = Mapping[str, np.ndarray]
 
 
 def wilson_interval(right: int, examples: int, *, level: float = LEVEL) -> Interval:
@@ -142,7 +146,8 @@ def bootstrap_interval(
         seed: Of the draws.
 
     Returns:
-        The lower and the upper end; None where fewer than two images, or groups, say anything.
+        The lower and the upper end; None where fewer than two images, or groups, say anything, or all say the same:
+        ten right answers of ten do not prove that all are.
 
     Raises:
         InputError: If `groups` has another length than `rows`, or `level` is not between 0 and 1.
@@ -155,42 +160,72 @@ def bootstrap_interval(
         True
     """
     rows = np.asarray(rows, "float64")
+
+    def named(sums: np.ndarray) -> Scores:
+        return {"": score(sums)}
+
+    found = bootstrap_intervals(named, rows, groups=groups, level=level, draws=draws, seed=seed)
+    return found[""]
+
+
+def bootstrap_intervals(
+    scores: Callable[[np.ndarray], Scores],
+    rows: np.ndarray,
+    *,
+    groups: Sequence | np.ndarray | None = None,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Returns the intervals of several scores of the same draws, as `bootstrap_interval` does.
+
+    Args:
+        scores: Computes from sums `(draws, columns)` each score by name.
+        rows: As for `bootstrap_interval`.
+        groups: As for `bootstrap_interval`.
+        level: As for `bootstrap_interval`.
+        draws: As for `bootstrap_interval`.
+        seed: As for `bootstrap_interval`.
+
+    Example:
+        >>> rows = np.array([[1.0, 2.0], [3.0, 4.0], [2.0, 2.0]])
+        >>> sorted(bootstrap_intervals(lambda sums: {"a": sums[:, 0], "b": sums[:, 1]}, rows))
+        ['a', 'b']
+    """
     _quantile(level)
+    rows = np.asarray(rows, "float64")
     owners = _owners(groups, len(rows), seed)
     if owners is not None:
         rows = _group_sums(rows, owners)
-    units = len(rows)
     total = rows.sum(axis=0)
-    parts = [score(counts @ rows) for counts in _counts(units, draws, seed)]
-    left_out = score(total - rows)
-    return _bounds(score(total[None])[0], parts, left_out, units, level)
+    parts = [scores(counts @ rows) for counts in _counts(len(rows), draws, seed)]
+    return _all_bounds(scores(total[None]), parts, scores(total - rows), len(rows), level)
 
 
-def resampled_interval(
-    score: Callable[[np.ndarray], np.ndarray],
+def resampled_intervals(
+    scores: Callable[[np.ndarray], Scores],
     examples: int,
     *,
     groups: Sequence | np.ndarray | None = None,
     level: float = LEVEL,
     draws: int = DRAWS,
     seed: int = 0,
-) -> Interval:
-    """Returns the interval for a score that needs all images at once, such as the area under a curve.
+) -> dict[str, Interval]:
+    """Returns the intervals of scores that need all images at once, such as the area under a curve.
+
+    They are not corrected for skew. It takes `draws` times the work of a score.
 
     Args:
-        score: Computes scores `(draws,)` from how often each image was drawn, `(draws, images)`.
+        scores: Computes each score by name from how often each image was drawn, `(draws, images)`.
         examples: The number of images.
         groups: As for `bootstrap_interval`.
         level: As for `bootstrap_interval`.
         draws: As for `bootstrap_interval`.
         seed: As for `bootstrap_interval`.
 
-    Returns:
-        As `bootstrap_interval`; the interval is not corrected for skew.
-
     Example:
         >>> values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
-        >>> low, high = resampled_interval(lambda counts: counts @ values / counts.sum(axis=1), 8)
+        >>> low, high = resampled_intervals(lambda counts: {"mean": counts @ values / 8}, 8)["mean"]
         >>> 2.0 < low < 4.5 < high < 7.0
         True
     """
@@ -199,13 +234,37 @@ def resampled_interval(
     units = examples if owners is None else int(owners.max(initial=-1)) + 1
     parts = []
     for counts in _counts(units, draws, seed, width=examples):
-        parts.append(score(counts if owners is None else counts[:, owners]))
-    return _bounds(score(np.ones((1, examples)))[0], parts, None, units, level)
+        parts.append(scores(counts if owners is None else counts[:, owners]))
+    return _all_bounds(scores(np.ones((1, examples))), parts, {}, units, level)
+
+
+def random_groups(examples: int, *, seed: int = 0) -> np.ndarray | None:
+    """Returns the number of a random group for each example, of 4,000 groups; None for fewer examples.
+
+    Rows may be added up within them before `bootstrap_intervals`: it does the same, but needs all rows at once.
+
+    Example:
+        >>> random_groups(10) is None, len(np.unique(random_groups(9000)))
+        (True, 4000)
+    """
+    if examples <= UNITS:
+        return None
+    return np.random.default_rng(seed).permutation(examples) % UNITS
+
+
+def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Returns `above / below`, NaN where that divides by 0.
+
+    Example:
+        >>> divide(np.array([1.0, 1.0]), np.array([2.0, 0.0])).tolist()
+        [0.5, nan]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(below == 0, np.nan, above / below)
 
 
 def _mean(sums: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[:, 0] / sums[:, 1]
+    return divide(sums[:, 0], sums[:, 1])
 
 
 def _owners(groups: Sequence | np.ndarray | None, examples: int, seed: int) -> np.ndarray | None:
@@ -216,9 +275,7 @@ def _owners(groups: Sequence | np.ndarray | None, examples: int, seed: int) -> n
                 f"`groups` must have one value for each of {examples} images", given=len(groups)
             )
         return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
-    if examples <= UNITS:
-        return None
-    return np.random.default_rng(seed).permutation(examples) % UNITS
+    return random_groups(examples, seed=seed)
 
 
 def _group_sums(rows: np.ndarray, owners: np.ndarray) -> np.ndarray:
@@ -238,9 +295,20 @@ def _counts(units: int, draws: int, seed: int, *, width: int | None = None) -> I
         yield counts.reshape(block, units).astype("float64")
 
 
+def _all_bounds(
+    values: Scores, parts: list[Scores], left_out: Scores, units: int, level: float
+) -> dict[str, Interval]:
+    """Returns the interval of each score."""
+    intervals = {}
+    for name, value in values.items():
+        drawn = np.concatenate([part[name] for part in parts]) if parts else np.array([])
+        intervals[name] = _bounds(value[0], drawn, left_out.get(name), units, level)
+    return intervals
+
+
 def _bounds(
     value: float,
-    parts: list[np.ndarray],
+    drawn: np.ndarray,
     left_out: np.ndarray | None,
     units: int,
     level: float,
@@ -249,16 +317,17 @@ def _bounds(
 
     Args:
         value: The score of all images.
-        parts: Scores of the draws.
+        drawn: Scores of the draws.
         left_out: Scores without each unit, from which the skew is estimated; None leaves that out.
         units: What was drawn: their number.
         level: Of the interval.
     """
-    drawn = np.concatenate(parts) if parts else np.array([])
     is_known = np.isfinite(drawn)
     if units < 2 or not np.isfinite(value) or is_known.sum() < max(2, len(drawn) / 2):
         return None
     drawn = drawn[is_known]
+    if drawn.min() == drawn.max():
+        return None
 
     # Few examples: the quantile of Student's distribution, and the variance that n - 1 gives.
     wide = math.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1 + level) / 2)

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn import metrics
 
 from keras_transfer.core import checks
+from keras_transfer.metrics import intervals
 
 __all__ = ["number_rows", "regression_scores"]
 
@@ -13,7 +14,8 @@ def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
 
     `mae` and `rmse` are in the unit of the targets, `bias` is the mean of value minus target. `r2` is the share of the
     targets' variance that is explained; it is None where all targets are equal. With several numbers an example, the
-    scores are means over them and `outputs` lists those of each.
+    scores are means over them and `outputs` lists those of each. `intervals` has the 95 % interval of each score, by
+    the bootstrap over examples.
 
     Args:
         targets: Shape (examples,) or (examples, outputs).
@@ -37,6 +39,7 @@ def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
     outputs = [_scores(*pair) for pair in zip(targets.T, values.T, strict=True)]
     scores: dict = {key: _mean([output[key] for output in outputs]) for key in outputs[0]}
     scores["support"] = len(values)
+    scores["intervals"] = _intervals(targets, values)
     if len(outputs) > 1:
         scores["outputs"] = outputs
     return scores
@@ -74,6 +77,42 @@ def _scores(targets: np.ndarray, values: np.ndarray) -> dict:
         "r2": float(metrics.r2_score(targets, values)) if np.ptp(targets) else None,
         "bias": float((values - targets).mean()),
     }
+
+
+def _intervals(targets: np.ndarray, values: np.ndarray) -> dict[str, list[float]]:
+    """Returns the 95 % interval of each score, by the bootstrap over examples."""
+    centre = targets.mean(axis=0)  # squares of large numbers would lose digits
+    gaps, truth = values - targets, targets - centre
+    columns = [abs(gaps), gaps**2, gaps, truth, truth**2]
+    owners = intervals.random_groups(len(gaps))
+    if owners is not None:
+        columns = [_add_up(column, owners) for column in columns]
+        counts = np.bincount(owners).astype("float64")
+    else:
+        counts = np.ones(len(gaps))
+    outputs = targets.shape[1]
+
+    def score(sums: np.ndarray) -> dict[str, np.ndarray]:
+        size = sums[:, -1:, None]
+        means = sums[:, :-1].reshape(len(sums), len(columns), outputs)
+        errors, squares, bias, first, second = np.moveaxis(intervals.divide(means, size), 1, 0)
+        spread = second - first**2
+        found = {
+            "mae": errors,
+            "rmse": np.sqrt(squares),
+            "r2": 1 - intervals.divide(squares, np.where(spread > 1e-12 * second, spread, 0)),
+            "bias": bias,
+        }
+        return {name: each.mean(axis=1) for name, each in found.items()}
+
+    rows = np.concatenate([*columns, counts[:, None]], axis=1)
+    found = intervals.bootstrap_intervals(score, rows)
+    return {name: list(bounds) for name, bounds in found.items() if bounds is not None}
+
+
+def _add_up(columns: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    sums = [np.bincount(owners, weights=column) for column in columns.T]
+    return np.stack(sums, axis=1)
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -9,8 +9,11 @@ from keras import ops
 from sklearn import metrics
 
 from keras_transfer.core import checks
+from keras_transfer.metrics import intervals, ranking
 
 __all__ = ["TagAccuracy", "best_thresholds", "tag_rows", "tag_scores"]
+
+MOST_TAGS = 200  # with intervals for means over tags
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -51,11 +54,12 @@ def tag_scores(
 ) -> dict:
     """Scores of tags, as a dict that goes into JSON as it is.
 
-    `map` is the mean over tags of the average precision, which no threshold changes. At the thresholds, `precision`,
+    `map` is the mean over tags of the average precision, `auc` of the area under the ROC curve; no threshold changes
+    them. At the thresholds, `precision`,
     `recall` and `f1` are unweighted means over tags, `accuracy` is the share of right tags, and `exact` that of
     examples whose known tags are all right. Means are over the tags that some example has. `classes` holds the scores
     of each tag, with its `threshold` and `support`, the number of examples that have it; a tag of no example has None
-    for its scores.
+    for its scores. `intervals` has the 95 % interval of each score, by the bootstrap over examples.
 
     Args:
         targets: 1 where an example has a tag, 0 where not, NaN where that is not known, (examples, tags).
@@ -83,6 +87,13 @@ def tag_scores(
         found = _scores(targets[rows, column], probabilities[rows, column], limits[column])
         classes[str(name)] = found
 
+    curves = ranking.Ranking(len(names))
+    curves.add(np.where(known, targets, -1), probabilities)
+    has_tag = np.array([row["support"] > 0 for row in classes.values()])
+    bounds = _intervals(right, known, targets, probabilities >= limits)
+    found = curves.intervals()
+    bounds |= {"auc": found.get("auc"), "map": found.get("average_precision")}
+
     seen = [row for row in classes.values() if row["support"]]
     means = {}
     for title, key in (
@@ -91,11 +102,45 @@ def tag_scores(
         means[title] = float(np.mean([row[key] for row in seen])) if seen else None
     return {
         **means,
+        "auc": curves.scores(has_tag)["auc"],
         "accuracy": float(right[known].mean()) if known.any() else None,
         "exact": float((right | ~known).all(axis=1).mean()),
         "support": len(targets),
+        "intervals": {name: list(ends) for name, ends in bounds.items() if ends is not None},
         "classes": classes,
     }
+
+
+def _intervals(
+    right: np.ndarray, known: np.ndarray, targets: np.ndarray, answers: np.ndarray
+) -> dict[str, intervals.Interval]:
+    """Returns the intervals of scores at the thresholds, by the bootstrap over examples."""
+    tags = known.shape[1]
+    if tags > MOST_TAGS:
+        return {}
+    has = known & (targets == 1)
+    columns = [has & answers, known & answers, has]
+    shares = [(right & known).sum(axis=1), known.sum(axis=1)]
+
+    def score(sums: np.ndarray) -> dict[str, np.ndarray]:
+        hits, answered, there = np.moveaxis(sums[:, : 3 * tags].reshape(-1, 3, tags), 1, 0)
+        seen = np.maximum((there > 0).sum(axis=1), 1)
+        by_tag = {
+            "precision": hits / np.maximum(answered, 1),
+            "recall": hits / np.maximum(there, 1),
+            "f1": 2 * hits / np.maximum(answered + there, 1),
+        }
+        found = {
+            name: np.where(there > 0, each, 0).sum(axis=1) / seen for name, each in by_tag.items()
+        }
+        right_tags, known_tags = sums[:, 3 * tags :].T
+        found["accuracy"] = intervals.divide(right_tags, known_tags)
+        return found
+
+    rows = np.concatenate([*columns, np.stack(shares, axis=1)], axis=1)
+    all_right = int((right | ~known).all(axis=1).sum())
+    exact = intervals.wilson_interval(all_right, len(known))
+    return {**intervals.bootstrap_intervals(score, rows), "exact": exact}
 
 
 def _scores(targets: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict:

@@ -347,15 +347,22 @@ class Task:
         """Returns the title of a score in the report, and a line below its number."""
         return self.headlines.get(score) or (score.replace("_", " "), "")
 
+    def interval_text(self, score: str, scores: Mapping, *, form: str = "95 %: {} – {}") -> str:
+        """Returns the 95 % interval of a score in words; "" where there is none."""
+        bounds = (scores.get("intervals") or {}).get(score)
+        return form.format(*map(document.number, bounds)) if bounds else ""
+
     def text(self, scores: Mapping) -> list[str]:
         """Returns the lines of the printed report.
 
         Args:
             scores: Of `measure`; also `baseline`, and in `measured_on` what their images were used for before.
         """
-        numbers = [
-            f"{key} {value:.3f}" for key, value in scores.items() if isinstance(value, float)
-        ]
+        numbers = []
+        for key, value in scores.items():
+            if isinstance(value, float):
+                within = self.interval_text(key, scores, form=" ({} to {})")
+                numbers.append(f"{key} {value:.3f}" + (within if key == self.score else ""))
         line = f"{'   '.join(numbers)}   examples {scores.get('support', '?')}"
         remarks = [scores.get("measured_on"), self.baseline_warning(scores)]
         return [line, *filter(None, remarks)]
@@ -491,6 +498,10 @@ class Scorer:
     def baseline(self) -> dict | None:
         """Returns what `Task.baseline` does."""
         return self.task.baseline(*self.arrays())
+
+    def operating_points(self, measure: str, least: float) -> dict | None:
+        """Returns the thresholds that give at least so much "precision" or "recall"; None for answers without any."""
+        return None
 
 
 def require(task: Any) -> Task:

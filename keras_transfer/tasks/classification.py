@@ -14,7 +14,7 @@ from keras_transfer.metrics import classification as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
 
-__all__ = ["Classification"]
+__all__ = ["ClassScorer", "Classification"]
 
 TOP = 5
 LOSSES = {
@@ -28,6 +28,8 @@ HEADLINES = {  # score: (title, help)
     "recall": ("Recall", "mean over classes"),
     "f1": ("F1", "mean over classes"),
     "top_5": ("Top-5 accuracy", "among the five best"),
+    "auc": ("Area under ROC", "mean over classes"),
+    "average_precision": ("Average precision", "mean over classes"),
     "ece": ("Calibration error", "confidence vs. accuracy"),
 }
 
@@ -230,13 +232,6 @@ class Classification(base.Task):
         """Returns how sure the model was."""
         return f"{error:.0%} sure"
 
-    def headline(self, score: str, scores: Mapping) -> tuple[str, str]:
-        """Returns title and help; for the accuracy its interval."""
-        title, more = super().headline(score, scores)
-        if score == "accuracy" and scores.get("accuracy_interval"):
-            more = "95 %: {:.3f} – {:.3f}".format(*scores["accuracy_interval"])
-        return title, more
-
     def text(self, scores: Mapping) -> list[str]:
         """Returns a table of classes, the numbers, and what was mixed up most."""
         lines = [*class_scores.lines(scores["classes"]), *super().text(scores)]
@@ -287,18 +282,15 @@ class Classification(base.Task):
         """Returns accuracy, precision, recall, F1, scores per class and the confusion matrix."""
         return metrics.classification_scores(targets, outputs, self.class_names)
 
+    def scorer(self) -> "ClassScorer":
+        """Returns what keeps a few numbers of each image."""
+        return ClassScorer(self)
+
     def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
         """Compares with always answering the most frequent class; None where all images are of one class."""
-        counts = np.bincount(targets)
-        share = float(counts.max() / len(targets))
-        if share == 1.0:
-            return None
-        right = int((outputs.argmax(axis=1) == targets).sum())
-        return {
-            "answer": repr(self.class_names[int(counts.argmax())]),
-            "scores": {"accuracy": share},
-            "is_beaten": baselines.is_share_above(right, len(targets), share),
-        }
+        scorer = self.scorer()
+        scorer.add(targets, outputs)
+        return scorer.baseline()
 
     def needs_targets(self) -> bool:
         """Whether class weights or priors come from the training data."""
@@ -335,6 +327,59 @@ class Classification(base.Task):
     def example(cls, **options: Any) -> tuple["Classification", np.ndarray]:
         """Returns three animals."""
         return cls(["cat", "dog", "emu"], **options), np.array([0, 2, 1, 2])
+
+
+class ClassScorer(base.Scorer):
+    """Keeps a few numbers of each image; a million images take about 100 MB.
+
+    Args:
+        task: A classification.
+
+    Example:
+        >>> scorer = ClassScorer(Classification(["cat", "dog"]))
+        >>> scorer.add(np.array([0]), np.array([[0.9, 0.1]]))
+        >>> scorer.scores()["accuracy"]
+        1.0
+    """
+
+    task: Classification
+
+    def __init__(self, task: Classification) -> None:
+        super().__init__(task)
+        self.tally = scoring.ClassTally(task.class_names)
+        self.images = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self.images
+
+    def add(self, targets: np.ndarray, outputs: np.ndarray) -> None:
+        """Adds a batch."""
+        self.images += len(targets)
+        self.tally.add(targets, outputs)
+
+    def scores(self) -> dict:
+        """Returns the scores of all images."""
+        return self.tally.scores()
+
+    def operating_points(self, measure: str, least: float) -> dict:
+        """Returns the thresholds of `ClassTally.operating_points`."""
+        return self.tally.operating_points(measure, least)
+
+    def baseline(self) -> dict | None:
+        """Compares with always answering the most frequent class; None where all images are of one class."""
+        counts = self.tally.counts()
+        support = counts.sum(axis=1)
+        share = float(support.max() / self.images)
+        if share == 1.0:
+            return None
+        right = int(counts.diagonal().sum())
+        return {
+            "answer": repr(self.task.class_names[int(support.argmax())]),
+            "scores": {"accuracy": share},
+            "is_beaten": baselines.is_share_above(right, self.images, share),
+        }
 
 
 def _loss(loss: object) -> str | keras.losses.Loss:

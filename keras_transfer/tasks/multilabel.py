@@ -19,6 +19,7 @@ __all__ = ["MultiLabel"]
 
 HEADLINES = {  # score: (title, help)
     "map": ("Mean average precision", "over tags, at all thresholds"),
+    "auc": ("Area under ROC", "mean over tags"),
     "precision": ("Precision", "mean over tags"),
     "recall": ("Recall", "mean over tags"),
     "f1": ("F1", "mean over tags"),

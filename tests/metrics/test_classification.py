@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from keras_transfer import metrics
 from keras_transfer.core import checks
@@ -92,13 +93,60 @@ def test_calibration_error_equals_a_slow_loop_over_the_bins():
 
 
 def test_interval_holds_the_shares_that_the_score_test_does_not_reject():
-    low, high = metrics.classification_scores([0] * 10, probabilities([0] * 9 + [1]), NAMES)[
-        "accuracy_interval"
-    ]
+    scores = metrics.classification_scores([0] * 10, probabilities([0] * 9 + [1]), NAMES)
+    low, high = scores["intervals"]["accuracy"]
     for share in (low, high):  # Wilson: |0.9 - p| = z * sqrt(p (1 - p) / n) at both ends
         assert abs(0.9 - share) == pytest.approx(
             1.959964 * math.sqrt(share * (1 - share) / 10), rel=1e-6
         )
+
+
+def test_streamed_in_odd_batches_scores_are_the_same_and_those_of_scikit_learn():
+    targets, rows, names = random_case(examples=300, classes=7, seed=3)
+    rows = rows.round(2)  # many equal scores
+    rows /= rows.sum(axis=1, keepdims=True)
+    whole = metrics.classification_scores(targets, rows, names)
+    tally = classification.ClassTally(names)
+    for part in np.split(np.arange(300), [1, 2, 9, 9, 250]):
+        tally.add(targets[part], rows[part])
+    assert tally.scores() == whole
+
+    answers = rows.argmax(axis=1)
+    expected = sklearn.metrics.precision_recall_fscore_support(targets, answers, average="macro")
+    assert [whole[name] for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
+    assert whole["accuracy"] == sklearn.metrics.accuracy_score(targets, answers)
+    assert whole["confusion"] == sklearn.metrics.confusion_matrix(targets, answers).tolist()
+    area = sklearn.metrics.roc_auc_score(targets, rows, multi_class="ovr")
+    precision = sklearn.metrics.average_precision_score(targets, rows)
+    assert (whole["auc"], whole["average_precision"]) == pytest.approx((area, precision))
+    for name, value in whole.items():
+        if name in whole["intervals"]:
+            low, high = whole["intervals"][name]
+            assert low < value < high, name
+    assert set(whole["intervals"]) >= {"accuracy", "f1", "auc", "average_precision", "top_5"}
+
+
+def test_reliability_adds_up_to_the_calibration_error():
+    targets, rows, names = random_case()
+    scores = metrics.classification_scores(targets, rows, names)
+    gaps = [
+        row["support"] * abs(row["confidence"] - row["accuracy"]) for row in scores["reliability"]
+    ]
+    assert sum(gaps) / len(targets) == pytest.approx(scores["ece"])
+
+
+def test_the_threshold_of_sure_answers_is_the_lowest_that_is_right_often_enough():
+    targets, rows, names = random_case(seed=4)
+    targets = np.where(rows.max(axis=1) > 0.4, rows.argmax(axis=1), targets)
+    tally = classification.ClassTally(names)
+    tally.add(targets, rows)
+    point = tally.operating_points("precision", 0.9)["answers"]
+    confidence, right = rows.max(axis=1), rows.argmax(axis=1) == targets
+    shares = [right[confidence >= value].mean() for value in np.sort(confidence)]
+    lowest = np.sort(confidence)[[share >= 0.9 for share in shares].index(True)]
+    assert point["threshold"] == lowest
+    assert point["share"] == (confidence >= lowest).mean()
+    assert point["precision"] == right[confidence >= lowest].mean()
 
 
 def test_order_of_examples_does_not_matter():

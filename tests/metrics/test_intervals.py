@@ -74,7 +74,9 @@ def test_wilson_equals_scipy():
 
 def test_resampling_and_sums_draw_alike():
     values = np.random.default_rng(0).normal(size=60)
-    by_counts = metrics.resampled_interval(lambda counts: counts @ values / 60, 60)
+    by_counts = metrics.resampled_intervals(lambda counts: {"mean": counts @ values / 60}, 60)[
+        "mean"
+    ]
     assert by_counts == pytest.approx(metrics.mean_interval(values), abs=0.02)
 
 
@@ -83,7 +85,8 @@ def test_what_says_nothing_has_no_interval():
     assert metrics.mean_interval([1.0]) is None
     assert metrics.mean_interval([np.nan, np.nan, np.nan]) is None
     assert metrics.mean_interval([1.0, 2.0], groups=["a", "a"]) is None
-    assert metrics.mean_interval([2.0, 2.0, np.nan]) == (2.0, 2.0)
+    assert metrics.mean_interval([2.0, 2.0, 2.0]) is None
+    assert metrics.mean_interval([2.0, 3.0, np.nan]) is not None
 
 
 def test_bad_arguments_are_told():

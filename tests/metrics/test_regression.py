@@ -19,6 +19,7 @@ def test_small_example_by_hand():
         "bias": -1 / 3,
         "support": 3,
     }
+    del scores["intervals"]
     assert scores == pytest.approx(expected)
 
 
@@ -45,6 +46,7 @@ def test_scores_equal_a_slow_loop_over_the_definitions():
         "bias": sum(errors) / 50,
         "support": 50,
     }
+    del scores["intervals"]
     assert scores == pytest.approx(expected)
 
 
@@ -82,3 +84,16 @@ def test_wrong_input_is_an_error(targets, values, message):
 def test_errors_count_from_the_first_example_of_the_batch():
     with pytest.raises(checks.InputError, match="nan at index 33"):
         regression.number_rows(np.array([[0.0, 1.0], [2.0, math.nan]]), name="targets", first=32)
+
+
+def test_intervals_are_those_of_the_means_over_outputs():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(1000, 1, size=(80, 2))
+    values = targets + rng.normal(size=(80, 2))
+    scores = metrics.regression_scores(targets, values)
+    errors = abs(values - targets).mean(axis=1)
+    assert scores["intervals"]["mae"] == pytest.approx(metrics.mean_interval(errors))
+    for name, (low, high) in scores["intervals"].items():
+        assert low < scores[name] < high
+    assert sorted(scores["intervals"]) == ["bias", "mae", "r2", "rmse"]
+    assert "r2" not in metrics.regression_scores([1.0, 1.0, 1.0], [1.0, 2.0, 1.5])["intervals"]

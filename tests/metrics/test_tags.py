@@ -87,3 +87,18 @@ def test_accuracy_while_training_counts_known_tags_only():
 def test_bad_input(targets, answers, message):
     with pytest.raises(checks.InputError, match=message):
         metrics.tag_scores(targets, answers, ["a", "b"])
+
+
+def test_intervals_are_around_the_scores_and_those_of_shares():
+    rng = np.random.default_rng(0)
+    targets = (rng.random((90, 3)) < 0.4).astype(float)
+    probabilities = np.clip(0.3 * targets + 0.6 * rng.random((90, 3)), 0, 1)
+    targets[rng.random((90, 3)) < 0.1] = np.nan
+    scores = metrics.tag_scores(targets, probabilities, ["a", "b", "c"])
+    for name, (low, high) in scores["intervals"].items():
+        assert low < scores[name] < high, name
+    expected = {"map", "auc", "precision", "recall", "f1", "accuracy", "exact"}
+    assert set(scores["intervals"]) == expected
+    right = ((probabilities >= 0.5) == (targets == 1)) | np.isnan(targets)
+    exact = metrics.wilson_interval(int(right.all(axis=1).sum()), 90)
+    assert scores["intervals"]["exact"] == pytest.approx(exact)

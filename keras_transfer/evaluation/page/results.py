@@ -37,7 +37,7 @@ def _headlines(name: str, result: answers.Result, scores: Mapping) -> str:
         if not isinstance(value, float | None):
             continue
         title, more = result.task.headline(key, scores)
-        lines: list[str | None] = [more]
+        lines: list[str | None] = [result.task.interval_text(key, scores), more]
         if key == result.task.score:
             lines += [scores.get("measured_on"), _constant_answer(key, scores)]
         raw = "" if value is None else value
