@@ -9,8 +9,19 @@ from keras_transfer.studies.doctor.examine import doctor
 from keras_transfer.studies.doctor.findings import Findings
 from keras_transfer.studies.task_comparison import TaskComparison
 from keras_transfer.studies.task_study import compare_tasks
+from keras_transfer.studies.tpu.check import check_tpu
+from keras_transfer.studies.tpu.report import TpuCheck
 
-__all__ = ["CHECKS", "Finding", "Findings", "TaskComparison", "compare_tasks", "doctor"]
+__all__ = [
+    "CHECKS",
+    "Finding",
+    "Findings",
+    "TaskComparison",
+    "TpuCheck",
+    "check_tpu",
+    "compare_tasks",
+    "doctor",
+]
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
     __getattr__ = lookup.no_such_name(__name__, __all__)
