@@ -7,11 +7,17 @@ from keras_transfer.evaluation.evaluate import evaluate
 from keras_transfer.evaluation.explain import (
     CAM,
     EXPLAINERS,
+    RISE,
+    AttentionRollout,
     Explainer,
     GradCAM,
     GradCAMPlusPlus,
     HiResCAM,
+    IntegratedGradients,
     LayerCAM,
+    Occlusion,
+    ScoreCAM,
+    SmoothGrad,
 )
 from keras_transfer.evaluation.explain.explaining import explain
 from keras_transfer.evaluation.explain.explanation import Explanation
@@ -20,8 +26,9 @@ from keras_transfer.evaluation.report import Report
 from keras_transfer.evaluation.video import predict_video
 
 __all__ = [
-    "CAM", "EXPLAINERS", "Explainer", "Explanation", "GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM",
-    "Predictions", "Report", "evaluate", "explain", "predict", "predict_video",
+    "CAM", "EXPLAINERS", "RISE", "AttentionRollout", "Explainer", "Explanation", "GradCAM", "GradCAMPlusPlus",
+    "HiResCAM", "IntegratedGradients", "LayerCAM", "Occlusion", "Predictions", "Report", "ScoreCAM", "SmoothGrad",
+    "evaluate", "explain", "predict", "predict_video",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

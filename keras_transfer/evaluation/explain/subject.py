@@ -9,14 +9,15 @@ import numpy as np
 
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
-from keras_transfer.graphs import gradients, logits, nodes, paths
+from keras_transfer.graphs import compiling, gradients, logits, nodes, paths
 from keras_transfer.layers import marks
 
 __all__ = ["Subject"]
 
 EDGE = 1e-7  # probabilities of a model of the user's own, before their logit is taken
 PASSING = (layers.StopGradient, layers.Balance)  # values pass unchanged, gradients do not
-ELSE = "Use method='occlusion', which needs the answers only."
+ELSE = "Use method='occlusion', which needs the answers only, or 'rollout' with attention."
+SOON = 10  # calls that are not worth the time to compile
 
 
 class Subject:
@@ -70,6 +71,7 @@ class Subject:
             self.place = _find_place(self.flat, self._answer, layer)
             self._lower, self._upper = _cut(self.flat, self.place, self._ends)
         self._last: tuple = (None, None)
+        self._calls: dict[int, int] = {}
 
     @functools.cached_property
     def _whole(self) -> keras.Model:
@@ -80,8 +82,14 @@ class Subject:
     def evidence(self, images: np.ndarray) -> np.ndarray:
         """Returns what speaks for each class in each image, (images, classes)."""
         if self.place is None:
-            return keras.ops.convert_to_numpy(self._measure(self._whole(self._take(images))))
-        return keras.ops.convert_to_numpy(self._measure(self._upper(self.features(images))))
+            ends = self._run(self._whole, self._take(images))
+        else:
+            ends = self._run(self._upper, self.features(images))
+        return keras.ops.convert_to_numpy(self._measure(ends))
+
+    def run(self, images: np.ndarray) -> None:
+        """Calls the model's layers one by one, for methods that listen to some of them."""
+        self._whole(self._take(images), training=False)
 
     def chosen(self, evidence: np.ndarray) -> np.ndarray:
         """Returns the target of each image where the user names none: the likeliest class, or the first number."""
@@ -100,7 +108,8 @@ class Subject:
         The last ones are kept: a target is often chosen from the features that are explained next.
         """
         if self._last[0] is not images:
-            self._last = (images, keras.tree.flatten(self._lower(self._take(images))))
+            found = self._run(self._lower, self._take(images))
+            self._last = (images, keras.tree.flatten(found))
         return self._last[1]
 
     def gradients_of_features(self, images: np.ndarray, targets: np.ndarray) -> tuple[Any, Any]:
@@ -108,7 +117,9 @@ class Subject:
         features, *others = self.features(images)
 
         def of_targets(features: Any) -> Any:
-            return self._select(self._measure(self._upper([features, *others])), targets)
+            return self._select(
+                self._measure(self._upper([features, *others], training=False)), targets
+            )
 
         features = keras.ops.cast(features, "float32")
         _, gradient = gradients.value_and_gradient(of_targets, features)
@@ -122,7 +133,7 @@ class Subject:
         """
 
         def of_targets(pixels: Any) -> Any:
-            return self._select(self._measure(self._whole(pixels)), targets)
+            return self._select(self._measure(self._whole(pixels, training=False)), targets)
 
         pixels = keras.ops.convert_to_tensor(np.asarray(images, "float32"))
         _, gradient = gradients.value_and_gradient(of_targets, pixels)
@@ -130,6 +141,15 @@ class Subject:
             given = f"{self.model.name!r}, where pixels have none"
             raise checks.error("`model` must have gradients for this method", given=given, fix=ELSE)
         return keras.ops.convert_to_numpy(gradient)
+
+    def _run(self, part: keras.Model, inputs: Any) -> Any:
+        """Calls a part of the model; one that is called often is compiled, which takes a while and then pays."""
+        self._calls[id(part)] = self._calls.get(id(part), 0) + 1
+        if self._calls[id(part)] <= SOON:
+            return part(inputs, training=False)
+        if not part.compiled:
+            part.compile(jit_compile=compiling.jit_compile())
+        return part.predict_on_batch(inputs)
 
     def _take(self, images: Any) -> Any:
         return keras.ops.cast(images, self.flat.inputs[0].dtype)

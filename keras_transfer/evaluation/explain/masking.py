@@ -1,0 +1,66 @@
+"""Changed copies of images, asked about many at a time."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_transfer.core import checks
+from keras_transfer.evaluation.explain.subject import Subject
+
+__all__ = ["check_fill", "evidence_of_copies", "filling"]
+
+TOGETHER = 64  # changed copies in a pass through the model
+
+
+def evidence_of_copies(
+    model: Subject,
+    images: np.ndarray,
+    target: np.ndarray,
+    change: Callable[[int], np.ndarray],
+    count: int,
+) -> np.ndarray:
+    """Returns what speaks for the targets in changed copies of images, (copies, images).
+
+    Args:
+        model: Is asked.
+        images: As the model takes them.
+        target: Of each image.
+        change: Returns all images, changed in the way of a number from 0 to `count - 1`.
+        count: How many ways there are.
+    """
+    step = max(1, TOGETHER // len(images))
+    found = []
+    for first in range(0, count, step):
+        ways = range(first, min(first + step, count))
+        copies = np.concatenate([change(way) for way in ways])
+        of_copies = model.of_targets(copies, np.tile(target, len(ways)))
+        found.append(of_copies.reshape(len(ways), len(images)))
+    return np.concatenate(found)
+
+
+def check_fill(fill: float | str) -> float | str:
+    """Returns what hidden places are filled with, if it is "mean" or a number.
+
+    Example:
+        >>> check_fill("mean")
+        'mean'
+    """
+    if isinstance(fill, str):
+        return checks.choice(fill, ("mean",), name="fill")
+    return checks.number(fill, name="fill")
+
+
+def filling(images: np.ndarray, fill: float | str) -> np.ndarray:
+    """Returns the pixels that hidden places get, in a shape that fits `images`.
+
+    Args:
+        images: (images, height, width, channels).
+        fill: "mean", of each image and channel, or a number.
+
+    Example:
+        >>> filling(np.full((1, 2, 2, 3), 8.0), "mean").ravel().tolist()
+        [8.0, 8.0, 8.0]
+    """
+    if fill == "mean":
+        return images.mean(axis=(1, 2), keepdims=True, dtype="float32")
+    return np.full((1, 1, 1, 1), fill, "float32")
