@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = "folder to write, such as serving/photos/1"
     parser.add_argument("path", metavar="PATH", type=pathlib.Path, help=where)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    parser.add_argument(
+        "--answer-size",
+        choices=("picture", "model"),
+        default="picture",
+        help="whether boxes and masks are in pixels of the picture that was given, or of the model's image",
+    )
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -37,5 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
 
     model, _ = options.load_run(arguments)
-    kt.export(model, arguments.path, overwrite=arguments.overwrite)
+    kt.export(
+        model, arguments.path, overwrite=arguments.overwrite, answer_size=arguments.answer_size
+    )
     kt.verify(arguments.path, model)

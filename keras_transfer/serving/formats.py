@@ -17,9 +17,20 @@ __all__ = ["FORMATS", "export"]
 
 # suffix: (what it is, writer); a writer takes the model's interface and a path, and says what it wrote.
 FORMATS = {"": ("a folder, which is a SavedModel", saved_model.write)}
+# What Keras writes itself, by suffix: the model's outputs, so of a detection all candidates.
+ELSEWHERE = {
+    ".tflite": "Leave out '.tflite', or write what model.predict returns: model.export(path, format='litert').",
+    ".onnx": "Leave out '.onnx', or write what model.predict returns: model.export(path, format='onnx').",
+}
 
 
-def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = False) -> pathlib.Path:
+def export(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    answer_size: str = "picture",
+) -> pathlib.Path:
     """Writes `model` for use without Keras; decoding, resizing and preprocessing go along.
 
     A path without suffix becomes a SavedModel folder for TensorFlow Serving, which takes a number as the
@@ -29,9 +40,12 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
     a file, or its RGB and alpha; where no file holds the channels, `serving_default` takes what `pixels` takes.
 
     The answers of a classification are `probabilities`, `label` and `classes` (best first), of a regression
-    `value`; with several tasks each key is prefixed `task/`. A plain Keras model answers with its outputs by
-    name, and with `probabilities` in the place of logits where its compiled loss says that they are logits. Labels,
-    versions and a warm-up request for TensorFlow Serving lie in the folder.
+    `value`, of a detection `boxes`, `scores`, `classes` and `count`, of masks, depths and pictures `mask`, `depth` and
+    `picture`; `mask_png` and `picture_png` are the bytes of PNG files. With several tasks each key is prefixed `task/`.
+    Maps of files of different sizes in one request are as large as the largest picture: around a smaller one a mask is
+    255, a depth 0 and a picture black; PNG files have the size of their picture. A plain Keras model answers with its
+    outputs by name, and with `probabilities` in the place of logits where its compiled loss says that they are logits.
+    Labels, versions and a warm-up request for TensorFlow Serving lie in the folder.
 
     `path` appears when it is complete. `model` stays as it is.
 
@@ -39,6 +53,8 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
         model: From `build_model`, or any functional or sequential model with one image input.
         path: Where to write; the suffix is the format.
         overwrite: Whether to replace an earlier export at `path`.
+        answer_size: Whether boxes, masks, depths and pictures are answered in pixels of the "picture" that was given,
+            or of the "model"'s image, which is less to send.
 
     Returns:
         `path`.
@@ -54,7 +70,7 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
         keras_transfer: exported /.../pets/1: SavedModel with serving_default, pixels, features (... MB)
         '1'
     """
-    face = interface.Interface.of(model)
+    face = interface.Interface.of(model, answer_size=answer_size)
     if "://" in os.fspath(path):
         raise checks.error(
             "`path` must be on a local disk", given=repr(path), fix="Export, then copy."
@@ -65,7 +81,7 @@ def export(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = Fal
         raise checks.error(
             f"`path` must be in a format that kt.export writes: {known}",
             given=repr(str(path)),
-            fix=f"Leave out {target.suffix!r}.",
+            fix=ELSEWHERE.get(target.suffix, f"Leave out {target.suffix!r}."),
         )
     _check_target(target, overwrite=overwrite)
     files.check_writable(target.parent, argument="path's parent")

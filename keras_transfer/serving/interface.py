@@ -14,7 +14,9 @@ from keras_transfer.graphs import nodes as graph
 from keras_transfer.layers import marks
 from keras_transfer.storage import images
 
-__all__ = ["Interface"]
+__all__ = ["ANSWER_SIZES", "Interface"]
+
+ANSWER_SIZES = ("picture", "model")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Interface:
         trunk: From the image to the features; shares all layers with `model`.
         source: The name of the layer that gives the features.
         is_marked: Whether `source` is the mark that `build_model` leaves.
+        answer_size: "picture" where boxes and maps are in pixels of the pictures that were given, "model" where they
+            are in pixels of the model's image.
 
     Example:
         >>> pixels = keras.Input((8, 8, 3))
@@ -44,10 +48,12 @@ class Interface:
     trunk: keras.Model
     source: str
     is_marked: bool
+    answer_size: str = "picture"
 
     @classmethod
-    def of(cls, model: keras.Model) -> "Interface":
+    def of(cls, model: keras.Model, *, answer_size: str = "picture") -> "Interface":
         """Looks at `model`, which must be functional or sequential, with one image input."""
+        checks.choice(answer_size, ANSWER_SIZES, name="answer_size")
         if not isinstance(model, keras.Model):
             raise checks.error("`model` must be a keras.Model", given=type(model).__name__)
         graph.check_functional(model)
@@ -74,6 +80,7 @@ class Interface:
             keras.Model(model.inputs[0], features),
             source.name,
             isinstance(source, layers.Representation),
+            answer_size,
         )
 
     @property
@@ -108,11 +115,11 @@ class Interface:
         return tf.ensure_shape(self.resize(pixels), shape), tf.shape(pixels)[:2]
 
     def scales(self, sizes: tf.Tensor) -> tf.Tensor:
-        """Returns height and width of given pictures as shares of the model's image, of sizes (batch, 2)."""
+        """Returns how high and wide answers are, as shares of the model's image, for pictures of `sizes` (batch, 2)."""
         sizes = tf.cast(sizes, tf.float32)
-        return (
-            tf.ones_like(sizes) if self.size is None else sizes / tf.constant(self.size, tf.float32)
-        )
+        if self.size is None or self.answer_size == "model":
+            return tf.ones_like(sizes)
+        return sizes / tf.constant(self.size, tf.float32)
 
     def answers(self, pixels: tf.Tensor, scales: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs the model in inference mode on a batch that fits, and returns its answers by key.
@@ -121,7 +128,7 @@ class Interface:
 
         Args:
             pixels: The batch.
-            scales: From `scales`: places in the answers are in pixels of the pictures that were given.
+            scales: From `scales`.
         """
         image = tf.cast(pixels, self.image.dtype)
         structure = self.image if isinstance(self.model, keras.Sequential) else self.model.input

@@ -51,7 +51,7 @@ def verify(
         keras_transfer.core.checks.InputError: `path` must be a SavedModel folder. Given: 'absent'.
     """
     tolerance = checks.number(tolerance, name="tolerance", minimum=0)
-    face = interface.Interface.of(model)
+    face = interface.Interface.of(model, answer_size=saved_model.answer_size(path))
     offered = saved_model.signatures(face)
     signatures = _load(path, offered).signatures
     specification = tf.TensorSpec((None, *(face.size or (None, None)), face.channels), tf.uint8)

@@ -1,6 +1,7 @@
 """The SavedModel folder that TensorFlow Serving, and any TensorFlow process, loads."""
 
 import json
+import os
 import pathlib
 
 import keras
@@ -12,7 +13,9 @@ from keras_transfer.core import checks
 from keras_transfer.layers import marks
 from keras_transfer.serving import interface, warmup
 
-__all__ = ["signatures", "write"]
+__all__ = ["answer_size", "signatures", "write"]
+
+FACTS = pathlib.Path("assets.extra", "keras_transfer.json")
 
 # signature: the name of its only input
 _SIGNATURES = {"serving_default": "image_bytes", "pixels": "images", "features": "images"}
@@ -25,6 +28,16 @@ def signatures(face: interface.Interface) -> dict[str, str]:
         for name, argument in _SIGNATURES.items()
         if face.decodes or argument == "images"
     }
+
+
+def answer_size(folder: str | os.PathLike) -> str:
+    """Returns in whose pixels an export answers, which it says of itself; "picture" where it says nothing."""
+    try:
+        facts = json.loads((pathlib.Path(folder) / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "picture"
+    found = facts.get("answer_size") if isinstance(facts, dict) else None
+    return found if found in interface.ANSWER_SIZES else "picture"
 
 
 def write(face: interface.Interface, folder: pathlib.Path) -> str:
@@ -61,8 +74,9 @@ def write(face: interface.Interface, folder: pathlib.Path) -> str:
         **_facts(face),
         "signatures": {name: _shapes(function) for name, function in traced.items()},
     }
-    path = folder / "assets.extra" / "keras_transfer.json"
-    path.write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
+    (folder / FACTS).write_text(
+        json.dumps(facts, indent=1, default=str, ensure_ascii=False), encoding="utf-8"
+    )
     return f"SavedModel with {', '.join(offered)}"
 
 
@@ -111,6 +125,7 @@ def _facts(face: interface.Interface) -> dict:
         },
         "backbone": None if mark is None else mark.source,
         "image_size": face.size,
+        "answer_size": face.answer_size,
         "channels": face.channels,
         "preprocessing": {
             "resize": None

@@ -1,4 +1,4 @@
-"""What tasks with an answer for every pixel share: the head, and scores that are means over images."""
+"""What tasks with an answer for every pixel share: the head, scores that are means over images, answers as files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from keras_transfer import layers
 from keras_transfer.core import checks, lookup
 from keras_transfer.tasks import base, decoders
 
-__all__ = ["DenseTask", "MeanScorer"]
+__all__ = ["DenseTask", "MeanScorer", "as_files", "fit_to_pictures"]
 
 
 class DenseTask(base.Task):
@@ -31,6 +31,12 @@ class DenseTask(base.Task):
 
     levels: tuple[str, ...] = ("P2", "P3", "P4", "P5")
     picture_side = 224
+
+    is_smooth = True
+    """Whether a map in another size has values in between; class ids have none."""
+
+    beyond = 0
+    """What a map has around a picture that is smaller than the largest of its batch."""
 
     def __init__(
         self,
@@ -88,6 +94,25 @@ class DenseTask(base.Task):
         scorer.add(*self.check(targets, outputs))
         return scorer.scores()
 
+    def place(self, answers: Mapping, scales: Any) -> dict:
+        """Returns the maps of `decode` in the size of the pictures that were given.
+
+        Pictures of one batch may have different sizes: a map is as large as the largest, and around a smaller picture
+        it has the value `beyond`. Bytes of PNG files have the size of their picture.
+        """
+        placed = {}
+        for key, maps in answers.items():
+            placed[key] = fit_to_pictures(
+                maps, scales, is_smooth=self.is_smooth, beyond=self.beyond
+            )
+            if self.has_files(maps):
+                placed[f"{key}_png"] = as_files(placed[key], maps, scales)
+        return placed
+
+    def has_files(self, maps: Any) -> bool:
+        """Whether a PNG file can hold an answer."""
+        return maps.dtype == "uint8" and (len(maps.shape) == 3 or maps.shape[-1] in (1, 3, 4))
+
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         config: dict[str, Any] = {
@@ -141,3 +166,72 @@ class MeanScorer(base.Scorer):
     def baseline(self) -> dict | None:
         """Returns None: there is no single answer to compare with."""
         return None
+
+
+def fit_to_pictures(maps: Any, scales: Any, *, is_smooth: bool, beyond: int = 0) -> Any:
+    """Returns maps in the sizes of the pictures that were given, with TensorFlow operations.
+
+    Args:
+        maps: (batch, height, width) or (batch, height, width, channels).
+        scales: Height and width of each picture as a share of the model's image, (batch, 2).
+        is_smooth: Whether to interpolate; else each pixel has the value of the nearest one.
+        beyond: The value around pictures that are smaller than the largest one.
+
+    Example:
+        >>> maps = np.array([[[1, 2], [3, 4]]] * 2)
+        >>> fit_to_pictures(maps, [[1, 2], [0.5, 1]], is_smooth=False, beyond=9).numpy().tolist()
+        [[[1, 1, 2, 2], [3, 3, 4, 4]], [[3, 4, 9, 9], [9, 9, 9, 9]]]
+    """
+    import tensorflow as tf
+
+    maps = tf.convert_to_tensor(maps)
+    sizes = _sizes(maps, scales)
+    largest = tf.reduce_max(sizes, axis=0)
+    method = "bilinear" if is_smooth else "nearest"
+
+    def fit(pair: tuple) -> Any:
+        one, size = pair
+        pixels = one if len(one.shape) == 3 else one[..., None]
+        fitted = tf.image.resize(pixels, size, method=method, antialias=is_smooth)
+        if is_smooth and maps.dtype.is_integer:
+            fitted = tf.round(fitted)
+        around = tf.stack([[0, largest[0] - size[0]], [0, largest[1] - size[1]], [0, 0]])
+        fitted = tf.pad(tf.cast(fitted, maps.dtype), around, constant_values=beyond)
+        return fitted if len(one.shape) == 3 else fitted[..., 0]
+
+    shape = (None, None, *maps.shape[3:])
+    return tf.map_fn(fit, (maps, sizes), fn_output_signature=tf.TensorSpec(shape, maps.dtype))
+
+
+def as_files(fitted: Any, maps: Any, scales: Any) -> Any:
+    """Returns maps as the bytes of PNG files, each in the size of its picture.
+
+    Args:
+        fitted: From `fit_to_pictures`, uint8.
+        maps: What that was given.
+        scales: What that was given.
+
+    Example:
+        >>> maps = np.zeros((1, 4, 4), "uint8")
+        >>> file = as_files(fit_to_pictures(maps, [[2, 3]], is_smooth=False), maps, [[2, 3]])[0]
+        >>> import tensorflow as tf
+        >>> tf.io.decode_png(file).shape
+        TensorShape([8, 12, 1])
+    """
+    import tensorflow as tf
+
+    def encode(pair: tuple) -> Any:
+        one, size = pair
+        pixels = one[: size[0], : size[1]]
+        return tf.io.encode_png(pixels if len(one.shape) == 3 else pixels[..., None])
+
+    pairs = (tf.convert_to_tensor(fitted), _sizes(maps, scales))
+    return tf.map_fn(encode, pairs, fn_output_signature=tf.string)
+
+
+def _sizes(maps: Any, scales: Any) -> Any:
+    """Returns height and width of each picture, at least one pixel, as whole numbers."""
+    import tensorflow as tf
+
+    own = tf.cast(tf.shape(maps)[1:3], tf.float32)
+    return tf.maximum(tf.cast(tf.round(tf.cast(scales, tf.float32) * own), tf.int32), 1)

@@ -148,7 +148,7 @@ class Depth(dense.DenseTask):
         return title, self.unit or "" if score == "rmse" else more
 
     def decode(self, outputs: Any) -> dict:
-        """Returns `depth` at the size of the model's image, (images, height, width)."""
+        """Returns `depth`, (images, height, width)."""
         return {"depth": outputs[..., 0]}
 
     def answer(self, output: np.ndarray, *, top: int = 3) -> list[float]:
@@ -158,11 +158,12 @@ class Depth(dense.DenseTask):
     def row(
         self, output: np.ndarray, *, top: int = 3, scale: tuple[float, float] = (1.0, 1.0)
     ) -> dict:
-        """Returns the depths of one image as an array, and in words."""
+        """Returns the depths of one image in the size of the picture that was given, and in words."""
+        depths = dense.fit_to_pictures(output[None, ..., 0], [scale], is_smooth=True)
         return {
             "label": self.describe(output),
             "value": self.answer(output),
-            "depth": output[..., 0],
+            "depth": depths.numpy()[0],
         }
 
     def get_config(self) -> dict:

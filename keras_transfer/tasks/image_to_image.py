@@ -180,15 +180,10 @@ class ImageToImage(dense.DenseTask):
         return overlays.fit(np.clip(value, 0, 255), picture.shape[:2])
 
     def decode(self, outputs: Any) -> dict:
-        """Returns `picture`, uint8 (images, height, width, channels), and `picture_png`, the same as PNG files."""
+        """Returns `picture`, uint8 (images, height, width, channels); exports add `picture_png`, PNG files of it."""
         import tensorflow as tf
 
-        pixels = tf.cast(tf.clip_by_value(tf.round(outputs), 0.0, 255.0), tf.uint8)
-        decoded = {"picture": pixels}
-        if self.channels in (1, 3, 4):
-            files = tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.string)
-            decoded["picture_png"] = files
-        return decoded
+        return {"picture": tf.cast(tf.clip_by_value(tf.round(outputs), 0.0, 255.0), tf.uint8)}
 
     def differences(self, key: str, expected: np.ndarray, given: np.ndarray) -> np.ndarray | None:
         """Compares pictures: rounding may differ by one."""
@@ -205,9 +200,10 @@ class ImageToImage(dense.DenseTask):
     def row(
         self, output: np.ndarray, *, top: int = 3, scale: tuple[float, float] = (1.0, 1.0)
     ) -> dict:
-        """Returns the picture as an array, and in words."""
+        """Returns the picture as an array, as large as the given one (times `scale` of the task), and in words."""
         pixels = np.clip(np.rint(output), 0, 255).astype("uint8")
-        return {"label": self.describe(output), "value": self.answer(output), "picture": pixels}
+        fitted = dense.fit_to_pictures(pixels[None], [scale], is_smooth=True).numpy()[0]
+        return {"label": self.describe(output), "value": self.answer(output), "picture": fitted}
 
     def get_config(self) -> dict:
         """Returns what the constructor takes, without `network`."""

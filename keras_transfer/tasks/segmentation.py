@@ -69,6 +69,8 @@ class Segmentation(dense.DenseTask):
     headlines = HEADLINES
     mistakes_title = "Images with most wrong pixels"
     target_title = "The true mask"
+    is_smooth = False
+    beyond = MANY
 
     def __init__(
         self,
@@ -239,14 +241,10 @@ class Segmentation(dense.DenseTask):
         return document.box("Colours", f"<p>{' &ensp; '.join(items)}</p>")
 
     def decode(self, outputs: Any) -> dict:
-        """Returns `mask`, class ids at the size of the model's image, and `mask_png`, the same as a PNG file."""
+        """Returns `mask`, class ids; exports add `mask_png`, the same as a PNG file."""
         import tensorflow as tf
 
-        ids = tf.cast(tf.argmax(outputs, axis=-1), tf.uint8)
-        files = tf.map_fn(
-            lambda mask: tf.io.encode_png(mask[..., None]), ids, fn_output_signature=tf.string
-        )
-        return {"mask": ids, "mask_png": files}
+        return {"mask": tf.cast(tf.argmax(outputs, axis=-1), tf.uint8)}
 
     def differences(self, key: str, expected: np.ndarray, given: np.ndarray) -> np.ndarray | None:
         """Compares masks pixel by pixel: a few may differ where two classes are equally likely."""
@@ -270,11 +268,8 @@ class Segmentation(dense.DenseTask):
     ) -> dict:
         """Returns the shares of the largest classes, and the mask in the size of the picture that was given."""
         ids = _ids(output).astype("uint8")
-        places = []
-        for side, share in zip(ids.shape, scale, strict=True):
-            given = max(1, round(side * share))
-            places.append(np.minimum(np.arange(given) * side // given, side - 1))
-        return {**super().row(output, top=top), "mask": ids[np.ix_(*places)]}
+        masks = dense.fit_to_pictures(ids[None], [scale], is_smooth=False)
+        return {**super().row(output, top=top), "mask": masks.numpy()[0]}
 
     def get_config(self) -> dict:
         """Returns what the constructor takes."""

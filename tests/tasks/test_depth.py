@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_transfer as kt
 
@@ -45,16 +44,6 @@ def test_class_and_depth_from_one_trunk(rendered):
     expected = np.mean(np.abs(answers - truth) / truth, axis=(1, 2, 3)).mean()
     assert report["depth"]["abs_rel"] == pytest.approx(expected, rel=1e-4)
     assert "wrong by" in report.to_html()
-
-
-@pytest.mark.compiled
-def test_the_export_answers_with_depths(rendered, tmp_path):
-    images, _, _ = rendered
-    model = build()
-    kt.export(model, tmp_path / "1")
-    kt.verify(tmp_path / "1", model, images[:4])
-    answers = tf.saved_model.load(str(tmp_path / "1")).signatures["pixels"](images=images[:2])
-    assert answers["depth"].shape == (2, 32, 32)
 
 
 @pytest.mark.parametrize("task", [kt.tasks.Depth(width=4), kt.tasks.ImageToImage(scale=2, width=4)])

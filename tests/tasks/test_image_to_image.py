@@ -55,17 +55,6 @@ def test_grey_becomes_colour_and_small_becomes_large():
     assert build(kt.tasks.ImageToImage(scale=2, width=4)).output_shape == (None, 64, 64, 3)
 
 
-@pytest.mark.compiled
-def test_the_export_answers_with_pictures(noisy, tmp_path):
-    images, _ = noisy
-    model = build()
-    kt.export(model, tmp_path / "1")
-    kt.verify(tmp_path / "1", model, images[:4])
-    answers = tf.saved_model.load(str(tmp_path / "1")).signatures["pixels"](images=images[:1])
-    picture = tf.io.decode_png(answers["picture_png"][0])
-    np.testing.assert_array_equal(picture, answers["picture"][0])
-
-
 def test_bad_pictures():
     task = kt.tasks.ImageToImage()
     with pytest.raises(kt.InputError, match="3 channel"):

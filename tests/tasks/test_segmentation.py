@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.tasks import decoders
@@ -155,20 +154,6 @@ def test_bad_arguments():
     vector = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()], name="flat")
     with pytest.raises(kt.InputError, match="levels P2, P3"):
         kt.build_model(kt.backbone(vector, preprocess="tf"), kt.tasks.Segmentation(2))
-
-
-@pytest.mark.compiled
-def test_the_export_answers_with_masks(rendered, tmp_path):
-    images, _, _ = rendered
-    model = build()
-    kt.export(model, tmp_path / "1")
-    kt.verify(tmp_path / "1", model, images[:8])
-    loaded = tf.saved_model.load(str(tmp_path / "1"))
-    answers = loaded.signatures["pixels"](images=tf.constant(images[:2]))
-    expected = model.predict(images[:2], verbose=0).argmax(-1)
-    np.testing.assert_array_equal(answers["mask"], expected)
-    files = [tf.io.decode_png(file).numpy()[..., 0] for file in answers["mask_png"].numpy()]
-    np.testing.assert_array_equal(files, expected)
 
 
 def test_report_draws_masks(rendered, tmp_path):

@@ -151,7 +151,7 @@ def test_mixed_precision_trains_near_float32():
 
 
 def test_what_lies_where_a_label_is_missing_changes_nothing():
-    """Missing boxes and masks train as if their images had not been there for the task, whatever a batch holds there."""
+    """Boxes and masks of weight 0 may be anything, and losses are those of the other images."""
     missing = np.flatnonzero(~HAS)
     trained = []
     for wrong in ((), missing):
