@@ -37,7 +37,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Prints the report, and writes report.html and report.json in the run's folder."""
+    """Prints the report, and writes its page, its numbers, the model card and the pictures into the run's folder."""
     import keras_transfer as kt
 
     model, _ = options.load_run(arguments)
@@ -48,8 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
         data = evaluate.load_data(arguments, model)
     report = kt.evaluate(model, data, history=record)
     print(report)
-    for name in ("report.json", "report.html"):
-        report.save(arguments.run / name)
+    for name in train.save_report(report, arguments.run):
         print(f"keras_transfer: wrote {arguments.run / name}")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import keras_transfer as kt
 
-__all__ = ["PLANS", "STRATEGIES", "add_arguments", "check", "load_data", "main"]
+__all__ = ["PLANS", "STRATEGIES", "add_arguments", "check", "load_data", "main", "save_report"]
 
 # For --help, which loads nothing; the plans are in kt.training.PLANS.
 PLANS = (
@@ -143,9 +143,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace, trained: bool) -> None:
     import keras
+    import yaml
 
     import keras_transfer as kt
     from keras_transfer.core import checks
+    from keras_transfer.storage import files
 
     out = arguments.out
     strategy = None
@@ -171,6 +173,7 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
     parity = kt.verify(out / "export" / "1", model, data)
     command = resuming.arguments_as_json(arguments)
+    files.write_text(out / "args.yaml", yaml.safe_dump(command, sort_keys=False))
     _add_to_record(out / "run.json", command=command, verify=parity)
     resuming.delete_resume_files(out)
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
@@ -311,8 +314,15 @@ def _measure(
         return
     report = kt.evaluate(model, data, history=record)
     print(report)
-    report.save(out / "report.json")
-    report.save(out / "report.html")
+    save_report(report, out)
+
+
+def save_report(report: "kt.evaluation.Report", folder: pathlib.Path) -> list[str]:
+    """Writes a report as a page, as JSON, as a model card and as pictures; returns the names of the files."""
+    names = ["report.json", "report.html", "README.md"]
+    for name in names:
+        report.save(folder / name)
+    return names + report.save_pictures(folder)
 
 
 def _add_to_record(path: pathlib.Path, **facts: object) -> None:

@@ -1,4 +1,4 @@
-"""The targets and outputs of one task, collected batch by batch, its most telling mistakes, and a sample."""
+"""The targets and outputs of one task, collected batch by batch, and the examples that a report shows of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from keras_transfer.evaluation import examples
 
 __all__ = ["Answers", "Result"]
 
+UNSURE = 8  # examples whose answers are least certain
 SAMPLE = 8  # examples, drawn at random, that are shown whether they are right or wrong
 
 
@@ -24,16 +25,17 @@ class Result:
     targets: np.ndarray | None = None
     outputs: np.ndarray | None = None
     sample: Sequence[examples.Example] = ()
+    unsure: Sequence[examples.Example] = ()
 
 
 class Answers:
-    """Collects the labelled examples of one task, and thumbnails of at most `keep` mistakes and of a sample.
+    """Collects the labelled examples of one task, and thumbnails of mistakes, of doubtful answers and of a sample.
 
     Args:
         name: The task's name, for errors.
         task: The task; None to infer it from the first batch.
         class_names: The names in the data, or None; they must be those of the task, where both have any.
-        keep: How many mistakes to keep.
+        keep: How many mistakes to keep at most.
 
     Example:
         >>> answers = Answers("animal", None, keep=1)
@@ -56,6 +58,7 @@ class Answers:
         self.reweighted = False
         self._scorer: tasks.Scorer | None = None
         self._mistakes, self._sample = examples.Kept(keep), examples.Kept(SAMPLE)
+        self._unsure = examples.Kept(min(keep, UNSURE))
         self._rng = np.random.default_rng(0)
 
     def add(
@@ -90,6 +93,9 @@ class Answers:
         self._sample.add(1 - self._rng.random(len(rows)), *shown, side=side)
         if errors is not None:
             self._mistakes.add(errors, *shown, side=side)
+        doubts = self.task.doubts(outputs)
+        if doubts is not None:
+            self._unsure.add(doubts, *shown, side=side)
 
     def result(self, files: Sequence[str] | None = None) -> Result | None:
         """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
@@ -102,9 +108,9 @@ class Answers:
 
         mistakes = self._mistakes.examples(self.task, files)
         sample = self._sample.examples(self.task, files)
-        if self.task.draws_examples:
-            return Result(self.task, scores, mistakes, *self._scorer.arrays(), sample)
-        return Result(self.task, scores, mistakes, sample=sample)
+        unsure = self._unsure.examples(self.task, files)
+        targets, outputs = self._scorer.arrays() if self.task.draws_examples else (None, None)
+        return Result(self.task, scores, mistakes, targets, outputs, sample, unsure)
 
     def _infer(self, targets: np.ndarray, outputs: np.ndarray) -> tasks.Task:
         """Returns the first task of the table that fits a model which does not say what its outputs mean."""

@@ -15,15 +15,12 @@ import tensorflow as tf
 from keras_transfer import tasks
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt, batches
-from keras_transfer.evaluation import answers, report
+from keras_transfer.evaluation import answers, examples, report
 from keras_transfer.graphs import logits, paths, pixel_range
 from keras_transfer.layers import marks
 from keras_transfer.machine import progress, streams
 
 __all__ = ["evaluate"]
-
-LARGEST_PICTURE = 2_000_000  # bytes, of the first batch in the page
-JPEG = b"\xff\xd8"
 
 
 @streams.telling()
@@ -349,11 +346,9 @@ def _first_batch(model: keras.Model, history: Any) -> bytes | None:
     if not isinstance(history, Mapping):
         draw = getattr(history, "draw_first_batch", None)
         return None if draw is None else draw()
-    file = pathlib.Path(history.get("run_dir") or "") / "first_batch.jpg"
-    if history.get("run_dir") is None or not file.is_file():
+    if history.get("run_dir") is None:
         return None
-    content = file.read_bytes() if file.stat().st_size <= LARGEST_PICTURE else b""
-    return content if content.startswith(JPEG) else None
+    return examples.read_sheet(pathlib.Path(history["run_dir"]) / "train_batch0.png")
 
 
 def _add_second_run(

@@ -2,17 +2,21 @@
 
 import base64
 import heapq
+import io
+import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from keras_transfer import tasks
 
-__all__ = ["Example", "Kept", "data_uri", "thumbnail"]
+__all__ = ["Example", "Kept", "data_uri", "read_sheet", "thumbnail"]
 
 THUMBNAIL = 96  # pixels of the longer side
+LARGEST_SHEET = 4096  # pixels of a side of a sheet of pictures
 LOSSLESS = 48  # up to this size a PNG is as small as a JPEG
 
 
@@ -134,3 +138,16 @@ def data_uri(image: np.ndarray | None) -> str | None:
     else:
         kind, data = "jpeg", tf.io.encode_jpeg(image, quality=85)
     return f"data:image/{kind};base64,{base64.b64encode(data.numpy()).decode()}"
+
+
+def read_sheet(path: pathlib.Path) -> bytes | None:
+    """Returns a sheet of pictures that a run wrote, as a JPEG; None where there is none, or something else."""
+    try:
+        with Image.open(path, formats=["PNG"]) as sheet:
+            if max(sheet.size) > LARGEST_SHEET:
+                return None
+            buffer = io.BytesIO()
+            sheet.convert("RGB").save(buffer, "jpeg", quality=85)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return buffer.getvalue()

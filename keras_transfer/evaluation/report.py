@@ -1,14 +1,16 @@
 """What was measured, as a mapping, as text, as JSON and as a page."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any  # a report holds whatever a task measures
 
 import numpy as np
 
-from keras_transfer.evaluation import answers
+from keras_transfer.evaluation import advice, answers, card, run_pictures
 from keras_transfer.evaluation.page import layout
-from keras_transfer.pages import record
+from keras_transfer.pages import document, record
+from keras_transfer.storage import files
 
 __all__ = ["Report"]
 
@@ -18,7 +20,7 @@ class Report(record.Record):
 
     With one task its scores are at the top, `report["accuracy"]`; with several they are under the task's name,
     `report["breed"]["accuracy"]`. `report["about"]` has the rest: model, data, speed, learning curves, stages of
-    training, notes.
+    training, notes, and in `summary` the sentences that the page begins with.
 
     Args:
         results: What was measured: of one task, or by task name.
@@ -42,6 +44,8 @@ class Report(record.Record):
     ) -> None:
         super().__init__({**_scores(results), "about": _to_json(about)})
         self._results = results
+        named = [(name, result.task, scores) for name, result, scores in self._tasks()]
+        self._values["about"]["summary"] = advice.summarise(named, self._values["about"])
         self._first_batch = first_batch
 
     def __repr__(self) -> str:
@@ -52,11 +56,40 @@ class Report(record.Record):
         for name, result, scores in self._tasks():
             lines = result.task.text(scores)
             parts.append("\n".join([name, *lines] if name else lines))
+        further = self._values["about"]["summary"]["next"]
+        if further:
+            listed = [f"- {sentence}" for sentence in further]
+            parts.append("\n".join(["What to do next:", *listed]))
         return "\n\n".join(parts)
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
         return layout.render(list(self._tasks()), self._values, first_batch=self._first_batch)
+
+    def to_markdown(self) -> str:
+        """Returns a model card: what the model is for, data, numbers, limits, and how to load it."""
+        return card.render(list(self._tasks()), self._values["about"])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes everything; the file appears complete or not at all.
+
+        Args:
+            path: Ends in ".html" (one page), ".json", or ".md" (a model card).
+
+        Raises:
+            InputError: If the ending is another, or the file cannot be written.
+        """
+        writers = {".html": self.to_html, ".json": self.to_json, ".md": self.to_markdown}
+        document.save(path, writers)
+
+    def save_pictures(self, folder: str | os.PathLike) -> list[str]:
+        """Writes curves, labels, mistakes and what the tasks draw (confusion ...) as PNG files; returns their names.
+
+        Args:
+            folder: Where to; it is made if needed.
+        """
+        root = files.check_writable(folder, argument="folder")
+        return run_pictures.save(list(self._tasks()), self._values["about"], root)
 
     def _tasks(self) -> Iterator[tuple[str, answers.Result, dict]]:
         if isinstance(self._results, answers.Result):

@@ -22,6 +22,7 @@ __all__ = [
     "STYLE",
     "canvas",
     "confusion",
+    "label_counts",
     "precision_lines",
     "precision_recall",
     "residuals",
@@ -164,6 +165,38 @@ def scatter(targets: np.ndarray, values: np.ndarray) -> Figure:
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     axes.legend(loc="upper left")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def label_counts(table: Mapping[str, Sequence], *, title: str = "") -> Figure:
+    """Draws how many images of each split have each label, as bars beside one another.
+
+    Args:
+        table: `splits`, their names, and `rows`: a label with its count in each split.
+        title: Of the figure; "" for none.
+
+    Example:
+        >>> label_counts({"splits": ["train"], "rows": [["cat", 5], ["dog", 7]]}).axes[0].get_xlabel()
+        'images'
+    """
+    splits, rows = list(table["splits"]), list(table["rows"])[:LABELLED]
+    figure, axes = canvas((4.6, max(1.6, 0.3 + 0.26 * len(rows))))
+    colours = [COLOURS["first"], COLOURS["second"], COLOURS["band"]]
+    height = 0.8 / len(splits)
+    for number, split in enumerate(splits):
+        places = np.arange(len(rows)) + (number - (len(splits) - 1) / 2) * height
+        counts = [row[1 + number] for row in rows]
+        axes.barh(places, counts, height=height, color=colours[number % 3], label=split)
+    names = [str(row[0]) for row in rows]
+    shown = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    axes.set_yticks(range(len(rows)), shown)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    axes.set_xlabel("images")
+    if title:
+        axes.set_title(title, fontsize=10)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -25,6 +25,7 @@ h1 { font-size: 1.7rem; line-height: 1.25; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .75rem; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 0 0 .6rem; }
 p { margin: .25rem 0 .75rem; }
+.lead { font-size: 1.25rem; line-height: 1.4; margin: 0 0 .6rem; }
 .quiet, figcaption, caption, footer { color: var(--muted); font-size: .88rem; }
 footer { padding-bottom: 2.5rem; margin-top: 2rem; }
 nav { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: 1rem; }
@@ -88,7 +89,7 @@ svg image { image-rendering: pixelated; }
 .facts th { width: 13rem; color: var(--muted); }
 .facts td { text-align: left; overflow-wrap: anywhere; }
 details summary { cursor: pointer; color: var(--muted); }
-ul.notes { margin: 0; padding-left: 1.2rem; }
+ul.notes, ol.notes { margin: 0; padding-left: 1.2rem; }
 @media (max-width: 36rem) { header, main, footer { padding-left: .8rem; padding-right: .8rem; } .box { padding: .8rem; }
   .facts th { width: auto; } .scores { grid-template-columns: 1fr 1fr; } th, td { padding: .3rem .35rem; }
   tbody th { min-width: 3.5rem; }

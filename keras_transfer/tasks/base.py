@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any  # an answer is whatever the task says
+from typing import TYPE_CHECKING, Any  # an answer is whatever the task says
 
 import keras
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.pages import document
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["POOLING", "Scorer", "Task", "require"]
 
@@ -54,6 +57,9 @@ class Task:
     Such a task has a method `spread(targets)` that returns scale and offset: `activate` gets the head times scale plus
     offset.
     """
+
+    pipeline: str | None = None
+    """What model hubs call such a task, for the model card."""
 
     # How models are compared, and epochs.
     score = "score"
@@ -319,6 +325,41 @@ class Task:
             f"{title[:1].lower()}{title[1:]} {numbers} on {scores['support']:,} images{chance}."
         )
 
+    def verdict(self, scores: Mapping) -> str:
+        """Returns a sentence on how good the answers are, compared with one answer for all images; "" if unknown.
+
+        Args:
+            scores: As for `baseline_warning`; with the 95 % interval of `score` as `<score>_interval`, if it is known.
+        """
+        if scores.get(self.score) is None:
+            return ""
+        title, _ = self.headline(self.score, scores)
+        interval = scores.get(f"{self.score}_interval")
+        between = ""
+        if interval:
+            between = " (95 %: {} to {})".format(*map(document.number, interval))
+        line = f"{title} is {document.number(scores[self.score])}{between}"
+        if "support" in scores:
+            line += f" on {scores['support']:,} images"
+        baseline = scores.get("baseline")
+        if baseline:
+            constant = document.number(baseline["scores"][self.score])
+            line += f"; always answering {baseline['answer']} has {constant}"
+        return f"{line}."
+
+    def advice(self, scores: Mapping, counts: Mapping[str, int]) -> list[str]:
+        """Returns what would make the answers better, as sentences; the most useful first.
+
+        Args:
+            scores: As for `verdict`.
+            counts: The number of training images of each label, where they were counted.
+        """
+        return []
+
+    def doubts(self, outputs: np.ndarray) -> np.ndarray | None:
+        """Returns how unsure each answer is, from 0 to 1; None for a task whose answers do not say."""
+        return None
+
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray | None:
         """Returns how wrong each answer is, 0 where it is right; None for a task that shows no mistakes."""
         return None
@@ -366,6 +407,18 @@ class Task:
         line = f"{'   '.join(numbers)}   examples {scores.get('support', '?')}"
         remarks = [scores.get("measured_on"), self.baseline_warning(scores)]
         return [line, *filter(None, remarks)]
+
+    def figures(
+        self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
+    ) -> "dict[str, Figure]":
+        """Returns what is drawn of the scores, by the names that files of them get; their labels are their titles.
+
+        Args:
+            scores: Of `measure`.
+            targets: Of all examples; None unless `draws_examples`.
+            outputs: As `targets`.
+        """
+        return {}
 
     def section(
         self,

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from keras_transfer.metrics import classification
 from keras_transfer.pages import document
 
-__all__ = ["lines", "table"]
+__all__ = ["advice", "lines", "table"]
 
 ROWS = 30  # text tables of more classes show the weakest only
+NAMED = 5  # classes in a sentence
+CONFUSED = 0.2  # a share of a class from which it is told that it is taken for another
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
@@ -60,6 +63,50 @@ def table(
     body = f"{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     scroll = '<div class="scroll" tabindex="0" role="region" aria-label="Each class">'
     return document.box("Each class", f'{scroll}<table class="bars">{body}</table></div>')
+
+
+def advice(scores: Mapping, counts: Mapping[str, int]) -> list[str]:
+    """Returns which classes need more photos, and which two are hardest to tell apart, as sentences.
+
+    A class is named if its recall is below the accuracy by more than chance: by the normal approximation, two standard
+    errors.
+
+    Args:
+        scores: Of a classification.
+        counts: The number of training images of each class, where they were counted.
+
+    Example:
+        >>> cat = {"recall": 0.2, "support": 50}
+        >>> dog = {"recall": 1.0, "support": 50}
+        >>> scores = {"accuracy": 0.6, "classes": {"cat": cat, "dog": dog}, "confusion": [[10, 40], [0, 50]]}
+        >>> advice(scores, {"cat": 12})[0]
+        'More photos of cat (right for 20 % of 50 images; 12 to learn from) would help most.'
+    """
+    weak = []
+    for name, row in scores["classes"].items():
+        if row["recall"] is None:
+            continue
+        error = (scores["accuracy"] * (1 - scores["accuracy"]) / row["support"]) ** 0.5
+        if scores["accuracy"] - row["recall"] > 2 * error:
+            weak.append((row["recall"], name, row["support"]))
+
+    sentences = []
+    if weak:
+        named = []
+        for recall, name, support in sorted(weak)[:NAMED]:
+            learned = f"; {counts[name]:,} to learn from" if name in counts else ""
+            named.append(f"{name} (right for {100 * recall:.0f} % of {support:,} images{learned})")
+        sentences.append(f"More photos of {', '.join(named)} would help most.")
+
+    names = list(scores["classes"])
+    for true, other, count in classification.confused(scores["confusion"], names, limit=1):
+        share = count / scores["classes"][true]["support"]
+        if share >= CONFUSED and count > 1:
+            sentences.append(
+                f"{true} is taken for {other} in {100 * share:.0f} % of its images: look whether a person can tell "
+                "them apart in these photos, and whether their labels are right."
+            )
+    return sentences
 
 
 def _bar(value: float | None, *, is_score: bool) -> str:

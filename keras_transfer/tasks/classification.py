@@ -1,7 +1,7 @@
 """One class out of several."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ from keras_transfer.metrics import baselines, temperature
 from keras_transfer.metrics import classification as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["ClassScorer", "Classification"]
 
@@ -60,6 +63,7 @@ class Classification(base.Task):
     """
 
     kind = "classification"
+    pipeline = "image-classification"
     class_names: list[str]
     score = "accuracy"
     monitor = "accuracy"
@@ -220,6 +224,30 @@ class Classification(base.Task):
         ids = scoring.class_ids(targets, examples=len(outputs), classes=self.units, first=first)
         return ids, outputs
 
+    def verdict(self, scores: Mapping) -> str:
+        """Returns the share of right answers, with its interval and the share of the most frequent class."""
+        low, high = scores["accuracy_interval"]
+        line = (
+            f"{100 * scores['accuracy']:.1f} % of {scores['support']:,} images are answered right "
+            f"(95 %: {100 * low:.0f} to {100 * high:.0f} %)"
+        )
+        baseline = scores.get("baseline")
+        if baseline:
+            share = baseline["scores"]["accuracy"]
+            line += (
+                f"; always answering {baseline['answer']} would be right for {100 * share:.1f} %"
+            )
+        return f"{line}."
+
+    def advice(self, scores: Mapping, counts: Mapping[str, int]) -> list[str]:
+        """Names the classes that need more photos, and the two that are hardest to tell apart."""
+        return class_scores.advice(scores, counts)
+
+    def doubts(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns 1 minus the lead of the likeliest class over the next."""
+        second, first = np.sort(outputs, axis=1)[:, -2:].T
+        return 1 - (first - second)
+
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Returns the confidence of each wrong answer."""
         return np.where(outputs.argmax(axis=1) == targets, 0, outputs.max(axis=1))
@@ -241,6 +269,14 @@ class Classification(base.Task):
             lines.append(f"most confused: {', '.join(texts)}")
         return lines
 
+    def figures(
+        self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
+    ) -> "dict[str, Figure]":
+        """Returns the confusion matrix."""
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        return {"confusion": plots.confusion(scores["confusion"], list(scores["classes"]))}
+
     def section(
         self,
         scores: Mapping,
@@ -254,7 +290,8 @@ class Classification(base.Task):
 
         names, counts = list(scores["classes"]), scores["confusion"]
         label = "Confusion matrix, rows true, columns predicted"
-        picture = plots.svg(plots.confusion(counts, names), name=f"confusion-{name}", label=label)
+        figures = self.figures(scores, targets, outputs)
+        picture = plots.svg(figures["confusion"], name=f"confusion-{name}", label=label)
         caption = "Blue is right, red is wrong; the stronger, the larger its share of the row."
         wide = ' class="wide" tabindex="0" role="group" aria-label="Confusion matrix"'
         figure = f"<figure{wide}>{picture}<figcaption>{caption}</figcaption></figure>"

@@ -47,6 +47,7 @@ class Depth(dense.DenseTask):
     """
 
     kind = "depth"
+    pipeline = "depth-estimation"
     score = "abs_rel"
     higher_is_better = False
     has_unit = True

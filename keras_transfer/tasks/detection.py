@@ -1,7 +1,7 @@
 """Objects: boxes, classes and how sure the model is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -12,6 +12,9 @@ from keras_transfer.losses import boxes as box_losses
 from keras_transfer.metrics import detection as scoring
 from keras_transfer.pages import document, overlays
 from keras_transfer.tasks import base, class_scores, decoders, naming
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["BoxScorer", "Detection"]
 
@@ -69,6 +72,7 @@ class Detection(base.Task):
     """
 
     kind = "detection"
+    pipeline = "object-detection"
     class_names: list[str]
     score = "map"
     loss_tells_best = False  # it also grows where boxes get better, since scores get surer
@@ -338,6 +342,19 @@ class Detection(base.Task):
         lines = class_scores.lines(scores["classes"], columns=tuple(COLUMNS), order="ap")
         return [*lines, *super().text(scores)]
 
+    def figures(
+        self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
+    ) -> "dict[str, Figure]":
+        """Returns precision against recall of the first classes, for boxes that overlap by half."""
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        recalls = np.linspace(0, 1, 101).tolist()
+        curves = {}
+        for class_name, row in list(scores["classes"].items())[:CURVES]:
+            if row["curve"]:
+                curves[class_name] = recalls, row["curve"]
+        return {"precision_recall": plots.precision_lines(curves)} if curves else {}
+
     def section(
         self,
         scores: Mapping,
@@ -348,17 +365,13 @@ class Detection(base.Task):
     ) -> str:
         """Returns the table of classes, and precision against recall for boxes that overlap by half."""
         table = class_scores.table(scores["classes"], columns=COLUMNS, support="objects")
-        recalls = np.linspace(0, 1, 101).tolist()
-        curves = {}
-        for class_name, row in list(scores["classes"].items())[:CURVES]:
-            if row["curve"]:
-                curves[class_name] = recalls, row["curve"]
-        if not curves:
+        figures = self.figures(scores, targets, outputs)
+        if not figures:
             return table
         from keras_transfer.pages import plots  # brings matplotlib
 
         label = "Precision against recall of each class, for boxes that overlap by half"
-        picture = plots.svg(plots.precision_lines(curves), name=f"recall-{name}", label=label)
+        picture = plots.svg(figures["precision_recall"], name=f"recall-{name}", label=label)
         return table + document.box("Precision and recall", f"<figure>{picture}</figure>")
 
     def decode(self, outputs: Any) -> dict:

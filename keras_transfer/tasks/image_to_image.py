@@ -49,6 +49,7 @@ class ImageToImage(dense.DenseTask):
     """
 
     kind = "image_to_image"
+    pipeline = "image-to-image"
     score = "psnr"
     levels = ("P0", "P2", "P3", "P4", "P5")
     headlines = HEADLINES

@@ -1,7 +1,7 @@
 """Tags: any number of names an image."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from keras_transfer.metrics import baselines
 from keras_transfer.metrics import tags as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["MultiLabel"]
 
@@ -54,6 +57,7 @@ class MultiLabel(base.Task):
     """
 
     kind = "multi_label"
+    pipeline = "image-classification"
     class_names: list[str]
     score = "map"
     monitor = "accuracy"
@@ -177,6 +181,10 @@ class MultiLabel(base.Task):
             "is_beaten": baselines.do_scores_rank(targets, outputs),
         }
 
+    def doubts(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns how near the tag that is nearest to its threshold is to it."""
+        return np.clip(1 - np.abs(outputs - self.limits).min(axis=1), 0, 1)
+
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Returns how far the probability of the worst wrong tag is from the truth."""
         wrong = ((outputs >= self.limits) != (targets == 1)) & np.isfinite(targets)
@@ -200,6 +208,21 @@ class MultiLabel(base.Task):
         columns = (*COLUMNS, "threshold")
         return [*class_scores.lines(scores["classes"], columns=columns), *super().text(scores)]
 
+    def figures(
+        self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
+    ) -> "dict[str, Figure]":
+        """Returns precision against recall of the first tags."""
+        if targets is None or outputs is None:
+            return {}
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        curves = {
+            tag: (targets[:, column], outputs[:, column])
+            for column, tag in enumerate(self.class_names)
+            if scores["classes"][tag]["support"] and column < CURVES
+        }
+        return {"precision_recall": plots.precision_recall(curves)}
+
     def section(
         self,
         scores: Mapping,
@@ -210,17 +233,13 @@ class MultiLabel(base.Task):
     ) -> str:
         """Returns the table of tags, and their precision against recall."""
         table = class_scores.table(scores["classes"], columns={**COLUMNS, "threshold": "threshold"})
-        if targets is None or outputs is None:
+        figures = self.figures(scores, targets, outputs)
+        if not figures:
             return table
         from keras_transfer.pages import plots  # brings matplotlib
 
-        curves = {
-            tag: (targets[:, column], outputs[:, column])
-            for column, tag in enumerate(self.class_names)
-            if scores["classes"][tag]["support"] and column < CURVES
-        }
         label = "Precision against recall of each tag"
-        picture = plots.svg(plots.precision_recall(curves), name=f"recall-{name}", label=label)
+        picture = plots.svg(figures["precision_recall"], name=f"recall-{name}", label=label)
         return table + document.box("Precision and recall", f"<figure>{picture}</figure>")
 
     def decode(self, outputs: Any) -> dict:

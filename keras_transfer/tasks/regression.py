@@ -1,7 +1,7 @@
 """Numbers in the unit of their labels."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ from keras_transfer.metrics import regression as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["Regression"]
 
 HEADLINES = {  # score: (title, help)
@@ -22,6 +25,7 @@ HEADLINES = {  # score: (title, help)
     "bias": ("Bias", "mean of predicted − true"),
 }
 DRAWN = 6  # outputs with figures of their own
+TITLES = {"scatter": "Predicted against true", "residuals": "Errors"}
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -154,6 +158,22 @@ class Regression(base.Task):
             more = scores["unit"]
         return title, more
 
+    def figures(
+        self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
+    ) -> "dict[str, Figure]":
+        """Returns predicted against true numbers, and their errors, of the first outputs."""
+        if targets is None or outputs is None:
+            return {}
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        figures = {}
+        for output in range(min(outputs.shape[1], DRAWN)):
+            suffix = f"_{output}" if outputs.shape[1] > 1 else ""
+            pair = targets[:, output], outputs[:, output]
+            figures[f"scatter{suffix}"] = plots.scatter(*pair)
+            figures[f"residuals{suffix}"] = plots.residuals(*pair)
+        return figures
+
     def section(
         self,
         scores: Mapping,
@@ -164,8 +184,9 @@ class Regression(base.Task):
     ) -> str:
         """Returns figures of the first outputs, and a table where there are several."""
         parts = []
-        if targets is not None and outputs is not None:
-            boxes = _draw(targets, outputs, name)
+        figures = self.figures(scores, targets, outputs)
+        if figures:
+            boxes = _draw(figures, name)
             parts.append(f'<div class="pair">{"".join(boxes)}</div>')
 
         if scores.get("outputs"):
@@ -209,19 +230,14 @@ class Regression(base.Task):
         return cls(1, **options), np.array([3.0, 60.0, 24.5, 8.0])
 
 
-def _draw(targets: np.ndarray, outputs: np.ndarray, name: str) -> list[str]:
-    """Returns two figures of each of the first outputs."""
+def _draw(figures: "Mapping[str, Figure]", name: str) -> list[str]:
+    """Returns two figures of each of the first outputs, as HTML."""
     from keras_transfer.pages import plots  # brings matplotlib
 
     boxes = []
-    for output in range(min(outputs.shape[1], DRAWN)):
-        suffix = f" of output {output}" if outputs.shape[1] > 1 else ""
-        pair = targets[:, output], outputs[:, output]
-        for title, draw in (
-            ("Predicted against true", plots.scatter),
-            ("Errors", plots.residuals),
-        ):
-            figure_name = f"{draw.__name__}-{name}-{output}"
-            picture = plots.svg(draw(*pair), name=figure_name, label=title + suffix)
-            boxes.append(document.box(title + suffix, f"<figure>{picture}</figure>"))
+    for key, figure in figures.items():
+        kind, _, output = key.partition("_")
+        title = TITLES[kind] + (f" of output {output}" if output else "")
+        picture = plots.svg(figure, name=f"{key}-{name}", label=title)
+        boxes.append(document.box(title, f"<figure>{picture}</figure>"))
     return boxes

@@ -1,7 +1,7 @@
 """A class for every pixel."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from keras_transfer.data.targets import masks as mask_labels
 from keras_transfer.metrics import segmentation as scoring
 from keras_transfer.pages import document, overlays
 from keras_transfer.tasks import base, class_scores, dense, naming
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Segmentation"]
 
@@ -63,6 +66,7 @@ class Segmentation(dense.DenseTask):
     """
 
     kind = "segmentation"
+    pipeline = "image-segmentation"
     class_names: list[str]
     score = "mean_iou"
     monitor = "mean_iou"
@@ -202,6 +206,17 @@ class Segmentation(dense.DenseTask):
         lines = class_scores.lines(scores["classes"], columns=tuple(COLUMNS), order="iou")
         return [*lines, *super().text(scores)]
 
+    def figures(
+        self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
+    ) -> "dict[str, Figure]":
+        """Returns how pixels of each class are answered, in percent."""
+        from keras_transfer.pages import plots  # brings matplotlib
+
+        counts = np.array(scores["confusion"], "float64")
+        shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        names = list(scores["classes"])
+        return {"confusion": plots.confusion(np.rint(shares).astype(int), names)}
+
     def section(
         self,
         scores: Mapping,
@@ -213,13 +228,10 @@ class Segmentation(dense.DenseTask):
         """Returns the colours, the table of classes and the confusion of pixels."""
         from keras_transfer.pages import plots  # brings matplotlib
 
-        names = list(scores["classes"])
-        counts = np.array(scores["confusion"], "float64")
-        shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         label = (
             "Share of each true class's pixels by answer, in percent: rows true, columns predicted"
         )
-        figure = plots.confusion(np.rint(shares).astype(int), names)
+        figure = self.figures(scores, targets, outputs)["confusion"]
         picture = plots.svg(figure, name=f"confusion-{name}", label=label)
         return (
             self._legend()

@@ -96,7 +96,7 @@ def fine_tune(
             means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only. The head has
             its first weights already: give `kt.build_model` a seed, too, and a script trains the same model in every
             process.
-        run_dir: Folder for `run.json`, `log.csv`, `first_batch.jpg` (what the network sees first), `best.npz` (see
+        run_dir: Folder for `run.json`, `results.csv`, `train_batch0.png` (what the network sees first), `best.npz` (see
             `kt.training.load_best`) and the state to go on from; None writes nothing.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and
             arguments. It ends as it would have without the kill; callbacks of your own start anew.
@@ -105,7 +105,7 @@ def fine_tune(
 
     Returns:
         One Keras `History` over all stages, its lists of equal length; `history.record` is the run record. As in
-        Keras, epochs count from 0 here, in `run.json` and in `log.csv`, and from 1 in what is printed.
+        Keras, epochs count from 0 here, in `run.json` and in `results.csv`, and from 1 in what is printed.
 
     Raises:
         InputError: If something cannot work; always before training starts.

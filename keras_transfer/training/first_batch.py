@@ -1,6 +1,7 @@
 """What the network sees first: the first training batch, with its random changes, as a picture for the report."""
 
 import functools
+import io
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any  # names are a list, or a dict of lists
@@ -8,6 +9,7 @@ from typing import Any  # names are a list, or a dict of lists
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from keras_transfer.core import checks
 from keras_transfer.data import base, contact, distribution, pipeline
@@ -17,7 +19,7 @@ from keras_transfer.training import augmenting, inputs
 
 __all__ = ["FILE", "count_labels", "drawer", "write"]
 
-FILE = "first_batch.jpg"  # in the folder of a run
+FILE = "train_batch0.png"  # in the folder of a run
 LARGEST = 64  # images; of a larger batch, the first ones are changed and mixed with one another
 CHANNELS = (1, 3, 4)  # of pictures
 
@@ -56,10 +58,11 @@ def write(draw: Callable[[], bytes] | None, folder: pathlib.Path) -> None:
     path.unlink(missing_ok=True)
     if draw is None:
         return
-    picture = draw()
+    picture = io.BytesIO()
+    Image.open(io.BytesIO(draw())).save(picture, "png")
     try:
         with files.replacing(path) as temporary:
-            temporary.write_bytes(picture)
+            temporary.write_bytes(picture.getvalue())
     except OSError as failed:
         checks.note(f"The picture {path} could not be written ({failed}); training goes on.")
 

@@ -58,13 +58,19 @@ def run(tmp_path_factory):
 def test_train_leaves_everything(run):
     names = {path.name for path in (run / "run").iterdir()}
     assert names == {
+        "README.md",
+        "args.yaml",
+        "confusion.png",
+        "curves.png",
         "export",
-        "first_batch.jpg",
-        "log.csv",
+        "labels.png",
+        "mistakes.png",
         "model.keras",
+        "results.csv",
         "report.html",
         "report.json",
         "run.json",
+        "train_batch0.png",
     }
     record = json.loads((run / "run" / "run.json").read_text())
     assert record["status"] == "finished"

@@ -177,7 +177,7 @@ def test_texts_of_the_user_stay_texts(report):
     page = Page(report.to_html())
     assert [each.get("id") for each in page.of("script")] == ["report", None]
     assert not any("alert" in str(value) for each in page.of("script") for value in each.values())
-    if report.get("about"):
+    if report["about"].get("notes"):
         assert any(EVIL in text for text in page.texts["li"])  # the note
         assert any(EVIL in text for text in page.texts["td"])  # the model's name
 
@@ -393,7 +393,7 @@ def test_most_confused_pairs_are_the_largest_cells_off_the_diagonal():
     )
     result = answers.Result(kt.tasks.Classification(["a", "b", "c"]), scores, [])
     text = str(kt.evaluation.Report(result, {}))
-    assert text.splitlines()[-1] == "most confused: a as b (3), b as c (1)"
+    assert "most confused: a as b (3), b as c (1)" in text.splitlines()
 
 
 def test_printed_table_of_many_classes_has_the_weakest():
@@ -510,7 +510,7 @@ def test_browser_shows_the_accuracy(tmp_path):
     assert shown == f"{report['accuracy']:.3f}"
     assert scripts == 3  # ours: numbers, sorting; and this test's
     assert visible
-    assert pictures == [answers.SAMPLE, len(report["mistakes"])]
+    assert pictures == [len(report["mistakes"]), answers.UNSURE, answers.SAMPLE]
 
 
 def test_a_misspelt_key_names_the_close_ones():

@@ -49,7 +49,7 @@ def test_one_history_over_both_stages(data, tmp_path):
         stages[0]["trainable_parameters"] + stages[0]["frozen_parameters"] == model.count_params()
     )
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 6
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 6
 
 
 @pytest.mark.compiled
@@ -225,7 +225,7 @@ def test_epochs_have_one_numbering_and_lists_one_length(data, tmp_path, capsys):
     record = json.loads((tmp_path / "run.json").read_text())
     assert [stage.get("epochs") for stage in record["stages"]] == [None, [0, 2]]
     assert [entry["epoch"] for entry in record["insight"]] == history.epoch
-    rows = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    rows = csv.DictReader((tmp_path / "results.csv").read_text().splitlines())
     assert [int(row["epoch"]) for row in rows] == history.epoch
     shown = capsys.readouterr().out.splitlines()
     assert [line for line in shown if line.startswith("Epoch ")][:3] == [
@@ -338,10 +338,11 @@ def test_best_weights_are_on_disk(data, tmp_path):
     for path, value in weights(again).items():
         np.testing.assert_array_equal(value, weights(model)[path])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "args.yaml",
         "best.npz",
-        "first_batch.jpg",
-        "log.csv",
+        "results.csv",
         "run.json",
+        "train_batch0.png",
     ]
     with pytest.raises(checks.InputError, match="of a run of this model"):
         kt.training.load_best(model_of(kt.tasks.Classification(4)), tmp_path)
@@ -362,7 +363,7 @@ def test_an_interrupted_run_keeps_what_was_finished(data, tmp_path):
     assert [stage["epochs"] for stage in record["stages"]] == [[0, 1]]
     assert len(record["history"]["val_loss"]) == 2
     kt.training.load_best(model_of(), tmp_path)
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 3
 
 
 def test_a_loss_that_is_never_a_number_is_said(data, tmp_path):

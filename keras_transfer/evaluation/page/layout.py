@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from keras_transfer.evaluation import answers
-from keras_transfer.evaluation.page import data, results, run, training
+from keras_transfer.evaluation.page import data, results, run, summary, training
 from keras_transfer.pages import document
 
 __all__ = ["render"]
@@ -32,6 +32,8 @@ def render(
     """
     about = values["about"]
     parts = {}
+    if "summary" in about:
+        parts["Answer"] = summary.part(about["summary"])
     for index, (name, result, scores) in enumerate(tasks):
         parts[name or "Results"] = results.part(index, name, result, scores)
     baselines = {name: scores["baseline"] for name, _, scores in tasks if "baseline" in scores}

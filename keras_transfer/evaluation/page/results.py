@@ -27,7 +27,10 @@ def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
         "Images drawn at random", f"{help_line} where it differs.", task, result.sample
     )
     mistakes = _gallery(task.mistakes_title, f"{help_line}.", task, result.mistakes)
-    return _headlines(name, result, scores) + section + sample + mistakes
+    unsure = _gallery(
+        "Least certain answers", f"{help_line} where it differs.", task, result.unsure
+    )
+    return _headlines(name, result, scores) + mistakes + section + unsure + sample
 
 
 def _headlines(name: str, result: answers.Result, scores: Mapping) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any  # cells hold any plain value
 
-from keras_transfer.evaluation.page import curves
+from keras_transfer.evaluation import curves
 from keras_transfer.pages import document, plots
 from keras_transfer.pages.document import escape
 
@@ -84,31 +84,9 @@ def _levels(
         for metric, value in baseline["scores"].items():
             name = metric if f"val_{metric}" in history else f"{task}_{metric}"
             levels.setdefault(name, {})["chance"] = value
-    for name, value in _head_alone(history, epochs, stages).items():
+    for name, value in curves.head_alone(history, epochs, stages).items():
         levels.setdefault(name, {})["head alone"] = value
     return levels
-
-
-def _head_alone(
-    history: Mapping[str, Sequence], epochs: Sequence[int], stages: Sequence[Mapping]
-) -> dict[str, float]:
-    """Returns by curve what validation said when the first stage was over, if that trained the head only."""
-    if len(stages) < 2:
-        return {}
-    first = stages[0]
-    measured: Mapping[str, float | None] = {}
-    if "measured" in first:
-        measured = first["measured"] or {}
-    elif "epochs" in first and ("solved" in first or first.get("train") == "head"):
-        last = first["epochs"][1]
-        at = list(epochs).index(last) if last in epochs else None
-        if at is not None:
-            measured = {key: row[at] for key, row in history.items() if len(row) == len(epochs)}
-    return {
-        key.removeprefix("val_"): value
-        for key, value in measured.items()
-        if key.startswith("val_") and value is not None
-    }
 
 
 def _caption(

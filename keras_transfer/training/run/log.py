@@ -14,7 +14,7 @@ __all__ = ["Log"]
 
 
 class Log(keras.callbacks.Callback):
-    """Appends each epoch's logs to `log.csv`, over consecutive `fit` calls; a full disk costs a note, not the run.
+    """Appends each epoch's logs to `results.csv`, over consecutive `fit` calls; a full disk costs a note, not the run.
 
     Args:
         folder: Where.
@@ -22,12 +22,12 @@ class Log(keras.callbacks.Callback):
 
     Example:
         >>> Log("/tmp").file.name
-        'log.csv'
+        'results.csv'
     """
 
     def __init__(self, folder: str | os.PathLike, *, upto: int = 0) -> None:
         super().__init__()
-        self.file = pathlib.Path(folder) / "log.csv"
+        self.file = pathlib.Path(folder) / "results.csv"
         self.columns: list[str] | None = None
         if upto and self.file.is_file():
             self._keep(upto)

@@ -6,21 +6,23 @@ import math
 import os
 import pathlib
 import platform
-import time
 from typing import Any
 
 import keras
 import numpy as np
+import yaml
 
 from keras_transfer.core import checks
-from keras_transfer.machine import kernels
+from keras_transfer.machine import energy, kernels
 from keras_transfer.storage import files
 
 __all__ = ["Record", "plain"]
 
+ARGUMENTS = "args.yaml"  # beside run.json, what a person would look up first
+
 
 class Record:
-    """Collects a run's facts and keeps `run.json` up to date.
+    """Collects a run's facts, keeps `run.json` up to date, and writes what was asked for into `args.yaml`.
 
     Args:
         arguments: What the user asked for.
@@ -38,8 +40,9 @@ class Record:
         self, arguments: dict, *, folder: str | os.PathLike | None = None, quiet: bool = False
     ) -> None:
         self.file = None if folder is None else pathlib.Path(folder) / "run.json"
+        self._has_arguments = False
         self.quiet = quiet
-        self.started = time.perf_counter()
+        self.meter = energy.Meter()
         self.facts: dict[str, Any] = {
             "status": "running",
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -72,10 +75,14 @@ class Record:
     def update(self, **facts: object) -> None:
         """Adds facts and writes the file."""
         self.facts.update({name: plain(value) for name, value in facts.items()})
-        self.facts["seconds"] = round(time.perf_counter() - self.started, 3)
+        self.facts.update(self.meter.read())
         if self.file is None:
             return
         try:
+            if not self._has_arguments:
+                arguments = yaml.safe_dump(self.facts["arguments"], sort_keys=False)
+                files.write_text(self.file.with_name(ARGUMENTS), arguments)
+                self._has_arguments = True
             files.write_text(self.file, json.dumps(self.facts, indent=1, allow_nan=False) + "\n")
         except OSError as failed:
             checks.note(

@@ -97,10 +97,10 @@ def test_files_hold_nothing_but_weights_by_path(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "epoch,loss\n0,1.5\n1,1.0\n2,0.5\n"])
 def test_a_log_goes_on_where_the_run_does(tmp_path, text):
-    (tmp_path / "log.csv").write_text(text)
+    (tmp_path / "results.csv").write_text(text)
     found = log.Log(tmp_path, upto=2)
     found.on_epoch_end(2, {"loss": 0.75})
-    rows = (tmp_path / "log.csv").read_text().splitlines()
+    rows = (tmp_path / "results.csv").read_text().splitlines()
     assert rows == (
         ["epoch,loss", "0,1.5", "1,1.0", "2,0.75"] if text else ["epoch,loss", "2,0.75"]
     )

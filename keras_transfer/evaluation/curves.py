@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from keras_transfer.pages import plots
 
-__all__ = ["block_curves", "learning_curves"]
+__all__ = ["block_curves", "head_alone", "learning_curves"]
 
 SIZE = 4.6, 3.0  # inches: a phone shows all of it with letters that can be read
 LETTERS = 50  # about so many fit above the axes
@@ -244,3 +244,36 @@ def _titles(stages: Sequence[Mapping]) -> list[str]:
         for number in range(0, len(stages), step):
             titles[number] = str(number + 1)
     return titles
+
+
+def head_alone(
+    history: Mapping[str, Sequence], epochs: Sequence[int], stages: Sequence[Mapping]
+) -> dict[str, float]:
+    """Returns by curve what validation said when the first stage was over, if that trained the head only.
+
+    Args:
+        history: Lists by name.
+        epochs: Of the lists, from 0.
+        stages: Of the run's record.
+
+    Example:
+        >>> stages = [{"epochs": [0, 0], "train": "head"}, {"epochs": [1, 1]}]
+        >>> head_alone({"val_accuracy": [0.5, 0.75]}, [0, 1], stages)
+        {'accuracy': 0.5}
+    """
+    if len(stages) < 2:
+        return {}
+    first = stages[0]
+    measured: Mapping[str, float | None] = {}
+    if "measured" in first:
+        measured = first["measured"] or {}
+    elif "epochs" in first and ("solved" in first or first.get("train") == "head"):
+        last = first["epochs"][1]
+        at = list(epochs).index(last) if last in epochs else None
+        if at is not None:
+            measured = {key: row[at] for key, row in history.items() if len(row) == len(epochs)}
+    return {
+        key.removeprefix("val_"): value
+        for key, value in measured.items()
+        if key.startswith("val_") and value is not None
+    }

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_transfer.evaluation.page import curves
+from keras_transfer.evaluation import curves
 from keras_transfer.pages import plots
 
 HISTORY = {
