@@ -92,7 +92,7 @@ def _general_advice(task: Task, scores: Mapping) -> list[str]:
             f"Do not read the confidences as chances: they are off by {scores['ece']:.2f} on average. More validation "
             "images would correct them better."
         )
-    interval = scores.get(f"{task.score}_interval")
+    interval = (scores.get("intervals") or {}).get(task.score)
     if interval and task.link and (interval[1] - interval[0]) / 2 > WIDE:
         low, high = map(document.number, interval)
         sentences.append(

@@ -32,7 +32,7 @@ def render(tasks: Sequence[tuple[str, answers.Result, Mapping]], about: Mapping)
     Example:
         >>> import keras_transfer as kt
         >>> result = answers.Result(kt.tasks.Regression(), {"mae": 0.5, "support": 4}, [])
-        >>> render([("", result, result.scores)], {"model": {"backbone": "tiny"}}).splitlines()[5]
+        >>> render([("", result, result.scores)], {"model": {"backbone": "tiny"}}).splitlines()[6]
         '# tiny'
     """
     parts = [

@@ -25,6 +25,7 @@ __all__ = [
     "label_counts",
     "precision_lines",
     "precision_recall",
+    "reliability",
     "residuals",
     "scatter",
     "svg",
@@ -165,6 +166,34 @@ def scatter(targets: np.ndarray, values: np.ndarray) -> Figure:
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     axes.legend(loc="upper left")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def reliability(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Draws the share of right answers against their confidence; the area of a dot tells how many there are.
+
+    Args:
+        rows: `confidence`, `accuracy` and `support` of each bin of confidences.
+
+    Example:
+        >>> reliability([{"confidence": 0.9, "accuracy": 0.8, "support": 10}]).axes[0].get_xlabel()
+        'confidence'
+    """
+    figure, axes = canvas((4.2, 3.6))
+    axes.grid(linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    confidences = [row["confidence"] for row in rows]
+    accuracies = [row["accuracy"] for row in rows]
+    most = max(row["support"] for row in rows)
+    sizes = [12 + 150 * row["support"] / most for row in rows]
+    axes.plot(confidences, accuracies, color=COLOURS["first"])
+    axes.scatter(confidences, accuracies, s=sizes, color=COLOURS["first"], alpha=0.75, linewidths=0)
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share that is right")
     return figure
 
 

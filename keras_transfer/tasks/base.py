@@ -329,15 +329,12 @@ class Task:
         """Returns a sentence on how good the answers are, compared with one answer for all images; "" if unknown.
 
         Args:
-            scores: As for `baseline_warning`; with the 95 % interval of `score` as `<score>_interval`, if it is known.
+            scores: As for `baseline_warning`.
         """
         if scores.get(self.score) is None:
             return ""
         title, _ = self.headline(self.score, scores)
-        interval = scores.get(f"{self.score}_interval")
-        between = ""
-        if interval:
-            between = " (95 %: {} to {})".format(*map(document.number, interval))
+        between = self.interval_text(self.score, scores, form=" (95 %: {} to {})")
         line = f"{title} is {document.number(scores[self.score])}{between}"
         if "support" in scores:
             line += f" on {scores['support']:,} images"

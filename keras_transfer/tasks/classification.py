@@ -226,11 +226,13 @@ class Classification(base.Task):
 
     def verdict(self, scores: Mapping) -> str:
         """Returns the share of right answers, with its interval and the share of the most frequent class."""
-        low, high = scores["accuracy_interval"]
         line = (
-            f"{100 * scores['accuracy']:.1f} % of {scores['support']:,} images are answered right "
-            f"(95 %: {100 * low:.0f} to {100 * high:.0f} %)"
+            f"{100 * scores['accuracy']:.1f} % of {scores['support']:,} images are answered right"
         )
+        bounds = (scores.get("intervals") or {}).get("accuracy")
+        if bounds:
+            low, high = (100 * bound for bound in bounds)
+            line += f" (95 %: {low:.0f} to {high:.0f} %)"
         baseline = scores.get("baseline")
         if baseline:
             share = baseline["scores"]["accuracy"]
@@ -272,10 +274,13 @@ class Classification(base.Task):
     def figures(
         self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None
     ) -> "dict[str, Figure]":
-        """Returns the confusion matrix."""
+        """Returns the confusion matrix, and how often answers of each confidence are right."""
         from keras_transfer.pages import plots  # brings matplotlib
 
-        return {"confusion": plots.confusion(scores["confusion"], list(scores["classes"]))}
+        figures = {"confusion": plots.confusion(scores["confusion"], list(scores["classes"]))}
+        if scores.get("reliability"):
+            figures["reliability"] = plots.reliability(scores["reliability"])
+        return figures
 
     def section(
         self,
@@ -285,7 +290,7 @@ class Classification(base.Task):
         *,
         name: str,
     ) -> str:
-        """Returns the table of classes and the confusion matrix."""
+        """Returns the table of classes, the confusion matrix and the reliability of confidences."""
         from keras_transfer.pages import plots  # brings matplotlib
 
         names, counts = list(scores["classes"]), scores["confusion"]
@@ -304,7 +309,10 @@ class Classification(base.Task):
         if listed:
             listed = f'<p class="quiet">Most confused:</p><ul class="notes">{listed}</ul>'
         confusion = f'<div class="beside">{figure}<div>{listed}</div></div>'
-        return class_scores.table(scores["classes"]) + document.box("Confusion", confusion)
+        parts = class_scores.table(scores["classes"]) + document.box("Confusion", confusion)
+        if "reliability" in figures:
+            parts += _reliability(figures["reliability"], name)
+        return parts
 
     def decode(self, outputs: Any) -> dict:
         """Returns `probabilities`, the best `label`, and the top `classes`, best first."""
@@ -417,6 +425,20 @@ class ClassScorer(base.Scorer):
             "scores": {"accuracy": share},
             "is_beaten": baselines.is_share_above(right, self.images, share),
         }
+
+
+def _reliability(figure: "Figure", name: str) -> str:
+    """Returns the reliability diagram with what it means, as HTML."""
+    from keras_transfer.pages import plots  # brings matplotlib
+
+    label = "How often answers are right, by the confidence that the model gives them"
+    picture = plots.svg(figure, name=f"reliability-{name}", label=label)
+    help_line = (
+        '<p class="quiet">How often answers are right, by the confidence that the model gives them. On the dashed line '
+        "confidence is what it says; below it the model is too sure. Large dots stand for many images.</p>"
+    )
+    figure_and_help = f'<div class="beside"><figure>{picture}</figure><div>{help_line}</div></div>'
+    return document.box("Confidence", figure_and_help)
 
 
 def _loss(loss: object) -> str | keras.losses.Loss:

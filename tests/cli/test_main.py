@@ -65,6 +65,7 @@ def test_train_leaves_everything(run):
         "export",
         "labels.png",
         "mistakes.png",
+        "reliability.png",
         "model.keras",
         "results.csv",
         "report.html",

@@ -36,7 +36,7 @@ def about(training, validation, best=3, **record):
 def test_the_first_sentence_has_share_interval_and_chance():
     values = scores([[90, 10], [10, 90]])
     first, *more = advice.summarise([("", TASK, values)], {})["answer"]
-    low, high = values["accuracy_interval"]
+    low, high = values["intervals"]["accuracy"]
     interval = f"(95 %: {100 * low:.0f} to {100 * high:.0f} %)"
     assert first == (
         f"90.0 % of 200 images are answered right {interval}; always answering 'cat' would be right for 50.0 %."

@@ -42,13 +42,23 @@ def report(about=ABOUT, names=("cat", "<b>do`g*")):
 
 def test_pictures_are_files_that_others_can_open(tmp_path):
     written = report().save_pictures(tmp_path / "new")
-    assert written == ["curves.png", "labels.png", "confusion.png", "mistakes.png"]
+    assert written == [
+        "curves.png",
+        "labels.png",
+        "confusion.png",
+        "reliability.png",
+        "mistakes.png",
+    ]
     for name in written:
         pixels = np.asarray(Image.open(tmp_path / "new" / name))
         assert min(pixels.shape[:2]) > 100
         assert pixels.max() == 255  # drawn on white
         assert pixels.min() < 60
-    assert report({}).save_pictures(tmp_path) == ["confusion.png", "mistakes.png"]
+    assert report({}).save_pictures(tmp_path) == [
+        "confusion.png",
+        "reliability.png",
+        "mistakes.png",
+    ]
 
 
 def test_pictures_of_several_tasks_carry_their_names(tmp_path):
@@ -62,6 +72,7 @@ def test_pictures_of_several_tasks_carry_their_names(tmp_path):
         "residuals_age.png",
         "mistakes_age.png",
         "confusion_pet.png",
+        "reliability_pet.png",
         "mistakes_pet.png",
     ]
 
