@@ -12,6 +12,7 @@ ROOT = pathlib.Path(keras_transfer.__file__).parent
 # A task reads labels as `data.targets` does.
 # `pages` has the parts of HTML pages, and paints boxes, masks and depths on pictures: a task writes its section of a
 # report with it, and `data` draws sheets of examples.
+# `machine` says which engine runs; only its `engine` asks Keras.
 # `balancing` is arithmetic on a few numbers a task: `models` finds a balancer by its name, and a layer that is given
 # one keeps its state.
 # `optimizers` holds the classes that `training` chooses and that `models` must know to load a trained model.
@@ -23,7 +24,7 @@ ALLOWED = {
     "graphs": {"core"},
     "storage": {"core", "machine"},
     "machine": {"core"},
-    "balancing": {"core"},
+    "balancing": {"core", "machine"},
     "layers": GROUND,
     "losses": {"core"},
     "metrics": {"core"},
@@ -121,6 +122,15 @@ def test_modules_are_imported_by_name_only_where_they_are_loaded_late():
         if names & {"importlib", "__import__"}:
             using.add(path.relative_to(ROOT).as_posix())
     assert using == late
+
+
+def test_only_the_engine_asks_which_backend_runs():
+    asking = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("backend.backend"):
+                asking.add(path.relative_to(ROOT).as_posix())
+    assert asking == {"machine/engine.py"}
 
 
 def test_the_table_has_no_cycle():

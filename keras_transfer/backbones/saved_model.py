@@ -19,6 +19,7 @@ from keras_transfer.backbones import preprocessing
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.core import checks, optional
 from keras_transfer.graphs import pixel_range
+from keras_transfer.machine import engine
 from keras_transfer.storage import archives, saved_models
 
 __all__ = ["from_saved_model", "is_saved_model"]
@@ -92,6 +93,7 @@ def from_saved_model(
             "`weights` must be 'pretrained' for a SavedModel, which brings its own",
             given=repr(weights),
         )
+    engine.require_tensorflow("a SavedModel or TF Hub module as backbone")
     handle, channels = str(handle), channels or 3
     folder = _find_folder(handle, trust=trust)
     calls = saved_models.describe(folder, argument="source").calls

@@ -6,15 +6,15 @@ singular, and a training step must not. Products are sums of products, because a
 
 from typing import NamedTuple
 
-import keras
 from keras import ops
 
 from keras_transfer.balancing.base import Tensor
+from keras_transfer.machine import engine
 
 __all__ = ["PRECISE", "Cosines", "cosines", "matvec", "solve", "steepest"]
 
-PRECISE = "float32" if keras.backend.backend() == "jax" else "float64"
-"""The type to compute in: JAX has no float64 unless it was started with it."""
+PRECISE = engine.PRECISE
+"""The type to compute in."""
 _RIDGE = 1e-6  # added to the cosines' diagonal; above the rounding of float32 inner products
 _LEVEL = 1e-10  # slopes below this count as none
 

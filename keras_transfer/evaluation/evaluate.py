@@ -18,7 +18,7 @@ from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, examples, report
 from keras_transfer.graphs import logits, paths, pixel_range
 from keras_transfer.layers import marks
-from keras_transfer.machine import progress, streams
+from keras_transfer.machine import engine, progress, streams
 
 __all__ = ["evaluate"]
 
@@ -226,7 +226,7 @@ def _batches(
     model: keras.Model, source: _Source, signature: tf.TensorSpec, clock: _Clock
 ) -> Iterator[tuple]:
     """Yields (index of the first example, images, targets, weights, outputs by name) for each batch."""
-    predict = tf.function(lambda images: model(images, training=False), input_signature=[signature])
+    predict = engine.make_forward(model, signature)
     named = list(marks.outputs(model)) or list(getattr(model, "output_names", None) or ["output"])
     dataset = source.batches.dataset
     for batch in dataset:

@@ -17,7 +17,7 @@ from keras_transfer.data.sources import decoding
 from keras_transfer.features import passes, store, writers
 from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 from keras_transfer.layers import trunk_end
-from keras_transfer.machine import progress, streams
+from keras_transfer.machine import engine, progress, streams
 
 __all__ = ["POOLING", "extract"]
 
@@ -213,11 +213,12 @@ def _compute_features(
 ) -> Iterator[tuple[batches.Batch, dict[str, np.ndarray]]]:
     """Yields each batch and the outputs of the layers for it, by path."""
 
-    # A batch of any size, so that a smaller last one is not traced again; inference whatever the layers' flags say.
-    @tf.function(input_signature=[source.image_spec(taps.inputs[0].shape, "data")], autograph=False)
-    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = taps(images, training=False)
+    def pool(values: dict[str, Any]) -> dict[str, Any]:
         return {path: _pool(values[path], pooling) for path in order}
+
+    # A batch of any size, so that a smaller last one is not traced again.
+    spec = source.image_spec(taps.inputs[0].shape, "data")
+    predict = engine.make_forward(taps, spec, then=pool)
 
     def compute(batch: batches.Batch) -> dict[str, np.ndarray]:
         values = predict(batch.images)
@@ -247,7 +248,7 @@ def _further(source: batches.Batches) -> Iterator[np.ndarray]:
             yield np.asarray(batch.images)
 
 
-def _pool(value: tf.Tensor, pooling: str | None) -> tf.Tensor:
+def _pool(value: Any, pooling: str | None) -> Any:
     """Features in float32, pooled over their places if they have any: a map's, or a sequence's."""
     value = keras.ops.cast(value, "float32")
     if pooling is None or len(value.shape) < 3:

@@ -7,10 +7,9 @@ from concurrent import futures
 from typing import Any  # items are whatever the caller's function takes
 
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer.core import checks
-from keras_transfer.machine import progress
+from keras_transfer.machine import engine, progress
 
 __all__ = ["narrow", "run"]
 
@@ -46,7 +45,7 @@ def run(
 
 
 def _run_ahead(work: Callable[[Any], Any], items: Iterable) -> Iterator[tuple[Any, Any]]:
-    at_once = 1 if tf.config.list_logical_devices("GPU") else AT_ONCE
+    at_once = AT_ONCE if engine.devices()[0].lower().rpartition(":")[0].endswith("cpu") else 1
     with futures.ThreadPoolExecutor(at_once) as pool:
         waiting: collections.deque = collections.deque()
         try:

@@ -11,23 +11,12 @@ from keras_transfer.core import checks
 __all__ = [
     "arguments",
     "compile_like",
-    "jit_compile",
     "optimizers",
     "own_method",
     "recompile",
     "scope",
     "set_loss",
 ]
-
-
-def jit_compile() -> bool | str:
-    """Returns "auto" (Keras chooses) if there is an accelerator, else False: on CPUs XLA slows depthwise networks."""
-    if keras.backend.backend() != "tensorflow":
-        return "auto"
-    import tensorflow as tf
-
-    devices = tf.config.list_physical_devices()
-    return "auto" if any(device.device_type in ("GPU", "TPU") for device in devices) else False
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager:

@@ -28,6 +28,7 @@ __all__ = [
     "representations",
     "settled_losses",
     "shared",
+    "shared_weights",
     "targets_by_task",
 ]
 
@@ -193,6 +194,35 @@ def shared(model: keras.Model) -> list[keras.KerasTensor]:
         if not getattr(layer.task, "stop_gradient", False)
     ]
     return boundaries.deepest_shared(nodes.nodes(model), learning) if len(learning) > 1 else []
+
+
+def shared_weights(model: keras.Model) -> list[keras.Variable]:
+    """Returns the weights, frozen ones included, that the gradients of several tasks reach.
+
+    Tasks that stop their gradient do not count.
+
+    Args:
+        model: A model of `kt.build_model`, or a part of one.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> tasks = {"kind": kt.tasks.Classification(3), "age": kt.tasks.Regression()}
+        >>> model = kt.build_model(kt.backbone("tiny", weights=None), tasks)
+        >>> "block1_conv/kernel" in [weight.path for weight in shared_weights(model)]
+        True
+    """
+    order = nodes.nodes(model)
+    tasks: collections.Counter = collections.Counter()
+    weights: dict[int, keras.Variable] = {}
+    for layer in outputs(model).values():
+        if getattr(layer.task, "stop_gradient", False):
+            continue
+        reached: dict[int, keras.Variable] = {}
+        for operation in nodes.below(order, [layer.output]):
+            reached |= {id(weight): weight for weight in getattr(operation, "weights", ())}
+        tasks.update(reached.keys())
+        weights |= reached
+    return [weight for name, weight in weights.items() if tasks[name] > 1]
 
 
 def targets_by_task(model: keras.Model, targets: Any) -> dict[str, Any]:

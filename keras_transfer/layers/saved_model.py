@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.machine import engine
 from keras_transfer.storage import loaded_modules, saved_models
 
 __all__ = ["BATCH_NORM", "SavedModelLayer"]
@@ -68,10 +69,7 @@ class SavedModelLayer(keras.layers.Layer):
         **kwargs: object,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if keras.backend.backend() != "tensorflow":
-            raise checks.error(
-                "a SavedModel needs Keras's TensorFlow backend", given=keras.backend.backend()
-            )
+        engine.require_tensorflow("a SavedModel")
         self.handle = os.fspath(handle)
         self.output_name = output
         self.arguments = dict(arguments or {})

@@ -1,6 +1,7 @@
 """The layer where the tasks of a model part; it keeps the state of their balancer."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any  # tensors of Keras's backend
 
 import keras
@@ -9,7 +10,8 @@ from keras import ops
 
 from keras_transfer.core import checks
 from keras_transfer.graphs import gradients
-from keras_transfer.machine.replicas import sum_over_replicas
+from keras_transfer.layers.gradient_tap import GradientTap
+from keras_transfer.machine import engine
 
 __all__ = ["Balance"]
 
@@ -49,6 +51,7 @@ class Balance(keras.layers.Layer):
         self.balancer = balancer
         self.on = checks.choice(on, self.PLACES, name="on")
         self.is_idle = False
+        self._tap: GradientTap | None = None  # while a step of JAX is traced
 
         # Made here, not in `build`: there is one state, however often the layer is called.
         count = len(self.names)
@@ -82,12 +85,19 @@ class Balance(keras.layers.Layer):
         """Whether the balancer reads gradients."""
         return self.balancer.kind == "gradients"
 
+    @property
+    def combines_here(self) -> bool:
+        """Whether the gradients of the tasks become one in this layer."""
+        return self.looks_at_gradients and self.on == "representation" and not self.is_idle
+
     def call(self, inputs: Any) -> list:
         """Returns its input once for each task; a list of tensors unchanged."""
         if isinstance(inputs, list | tuple):
             return list(inputs)
-        if self.looks_at_gradients and self.on == "representation" and not self.is_idle:
+        if self.combines_here and not engine.is_jax():
             return gradients.fork(inputs, len(self.names), self._join)
+        if self._tap is not None:
+            return self._fork_with_tap(inputs, self._tap)
 
         one = ops.ones((), inputs.dtype)
         return [inputs, *(ops.multiply(inputs, one) for _ in self.names[1:])]
@@ -98,11 +108,71 @@ class Balance(keras.layers.Layer):
 
     def _join(self, of_tasks: Sequence) -> Any:
         """Returns the gradient for the layers below."""
-        rows = ops.stack([ops.reshape(ops.cast(each, "float32"), (-1,)) for each in of_tasks])
-        gram = ops.matmul(rows, ops.transpose(rows))
-        factors = self.combine(sum_over_replicas(gram))
-        joined = ops.reshape(ops.matmul(factors, rows), ops.shape(of_tasks[0]))
-        return ops.cast(joined, of_tasks[0].dtype)
+        rows = _rows(of_tasks)
+        factors = self.combine(engine.sum_over_replicas(engine.inner_products(rows)))
+        return _mix(rows, factors, of_tasks[0])
+
+    @contextlib.contextmanager
+    def listening(self, slot: Any) -> Iterator[None]:
+        """While a step of JAX is traced: the gradient at `slot` will be what `state_after` reads.
+
+        Args:
+            slot: From `make_slot`.
+        """
+        self._tap = GradientTap(slot, 3 * len(self.names))
+        try:
+            yield
+        finally:
+            self._tap = None
+
+    def make_slot(self) -> Any:
+        """Returns zeros, one for each number of the state and of the factors."""
+        return ops.zeros(sum(int(np.prod(variable.shape)) for variable in self._moving()))
+
+    def message(self, losses: Any, known: Any) -> Any:
+        """Returns 0 to add to the loss; it tells the rule of the gradients the losses, which it is traced before.
+
+        Args:
+            losses: One a task.
+            known: For each task whether the batch has labels.
+        """
+        if self._tap is None or not self._tap.is_used:
+            return ops.zeros(())
+        losses, known = ops.stack(losses), ops.stack(known)
+        finite = ops.isfinite(losses)
+        parts = [ops.where(finite, losses, 0.0), known, finite]
+        return self._tap.message(ops.concatenate([ops.cast(each, "float32") for each in parts]))
+
+    def state_after(self, slot_gradient: Any) -> dict[int, Any]:
+        """Returns, by the id of a variable, its value after the step."""
+        values, start = {}, 0
+        for variable in self._moving():
+            size = int(np.prod(variable.shape))
+            part = ops.reshape(slot_gradient[start : start + size], variable.shape)
+            if "int" in variable.dtype:
+                part = ops.round(part)
+            values[id(variable)] = ops.cast(part, variable.dtype)
+            start += size
+        return values
+
+    def _moving(self) -> list[keras.Variable]:
+        return [self.factors, *self.state.values()]
+
+    def _fork_with_tap(self, inputs: Any, tap: GradientTap) -> list:
+        """Returns the input once for each task; the step reads the new state at the slot's gradient."""
+        count, state = len(self.names), self._state_values()
+
+        def join(of_tasks: Sequence, numbers: Any) -> tuple[Any, Any]:
+            losses, known, finite = ops.split(numbers, 3)
+            losses = ops.where(finite > 0.5, losses, float("inf"))
+            rows = _rows(of_tasks)
+            gram = engine.inner_products(rows)
+            factors, moved = self.balancer.coefficients(gram, losses, known > 0.5, state)
+            results = [factors, *(moved[name] for name in self.state)]
+            flat = [ops.reshape(ops.cast(each, "float32"), (-1,)) for each in results]
+            return _mix(rows, factors, of_tasks[0]), ops.concatenate(flat)
+
+        return tap.fork(inputs, count, join)
 
     def weigh(self, losses: Any, known: Any) -> Any:
         """Returns the weights of the losses in a training step; the state of a balancer of losses moves on.
@@ -149,3 +219,14 @@ class Balance(keras.layers.Layer):
         """Returns the constructor's arguments."""
         balancer = keras.saving.serialize_keras_object(self.balancer)
         return {**super().get_config(), "names": self.names, "balancer": balancer, "on": self.on}
+
+
+def _rows(of_tasks: Sequence) -> Any:
+    """Returns the gradients of the tasks as the rows of a matrix."""
+    return ops.stack([ops.reshape(ops.cast(each, "float32"), (-1,)) for each in of_tasks])
+
+
+def _mix(rows: Any, factors: Any, like: Any) -> Any:
+    """Returns the sum of the rows, each times its factor, in the form of one gradient."""
+    mixed = ops.sum(rows * factors[:, None], axis=0)
+    return ops.cast(ops.reshape(mixed, ops.shape(like)), like.dtype)

@@ -11,8 +11,9 @@ import keras
 from keras_transfer import balancing as balancers
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
-from keras_transfer.graphs import compiling, nodes, paths
+from keras_transfer.graphs import nodes, paths
 from keras_transfer.layers import marks
+from keras_transfer.machine import engine
 from keras_transfer.models import joint, task_model
 from keras_transfer.models import sharing as schemes
 
@@ -194,7 +195,7 @@ def compile(
         losses, metrics = losses[only], metrics[only]
         loss_weights = _loss_weights(balancing, [])
     if jit_compile is None:
-        jit_compile = compiling.jit_compile()
+        jit_compile = engine.jit_compile()
     model.compile(
         optimizer=optimizer or keras.optimizers.Adam(1e-3),
         loss=losses,

@@ -1,6 +1,5 @@
 """A Keras model of several tasks that combines their losses as its `layers.Balance` says."""
 
-import collections
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +14,14 @@ from keras_transfer import layers
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
-from keras_transfer.machine.replicas import count_replicas, sum_over_replicas
-from keras_transfer.models import task_model, weights_step
+from keras_transfer.machine import engine
+from keras_transfer.machine.engine import count_replicas, sum_over_replicas
+from keras_transfer.models import task_model
+
+if engine.is_jax():
+    from keras_transfer.models import jax_steps as steps
+else:
+    from keras_transfer.models import tensorflow_steps as steps
 
 __all__ = ["JointModel", "insert_balance", "note_memory"]
 
@@ -107,22 +112,33 @@ class JointModel(keras.Model):
         losses, known = self.task_losses(y, y_pred, sample_weight)
         weights = self.weigh(losses, known) if training else self.balance.fixed()
         total = ops.sum(ops.stack(losses) * ops.cast(weights, losses[0].dtype))
+        if training:
+            total += self.balance.message(losses, known)
         return total + self.added_losses()
 
-    def train_step(self, data: object) -> dict:
-        """Takes one step, and returns the logs."""
+    def train_step(self, *arguments: Any) -> Any:
+        """Takes one step on a batch, and returns the logs; under JAX a step from a state, with the next one."""
         balance = self.balance
         balance.settle(learning=self._learns_below(balance))
-        if balance.looks_at_gradients and balance.on == "weights":
-            logs = weights_step.take(self, data)
-        else:
-            logs = super().train_step(data)
-        if getattr(balance.balancer, "is_constant", False):
-            return logs
+        return steps.take(self, super().train_step, *arguments)
 
-        factors = ops.unstack(balance.factors, num=len(balance.names))
+    def logs_with_factors(self, logs: Mapping, factors: Any) -> dict:
+        """Returns the logs of a step with what the balancer made of each task, unless that never changes."""
+        balance = self.balance
+        if getattr(balance.balancer, "is_constant", False):
+            return dict(logs)
+        each = ops.unstack(factors, num=len(balance.names))
         names = [f"{name}_factor" for name in balance.names]
-        return {**logs, **dict(zip(names, factors, strict=True))}
+        return {**logs, **dict(zip(names, each, strict=True))}
+
+    @property
+    def non_trainable_variables(self) -> list[keras.Variable]:
+        """The model's, and in a part of a model also those of the balancer that it was lent."""
+        own = super().non_trainable_variables
+        mine = {id(variable) for variable in own}
+        balance = self.balance
+        lent = [] if balance is None else balance.variables
+        return [*own, *(variable for variable in lent if id(variable) not in mine)]
 
     def _get_metrics_result_or_logs(self, logs: dict) -> dict:
         """Returns metrics over all replicas; where there are other logs Keras takes the mean of each replica's."""
@@ -251,14 +267,7 @@ def note_memory(model: JointModel) -> int:
     if not balance.looks_at_gradients or balance.on != "weights":
         return 0
 
-    order = nodes.nodes(model)
-    uses: collections.Counter = collections.Counter()
-    for output in marks.outputs(model).values():
-        reached = {order[at].operation for at in nodes.ancestors(order, [output.output])}
-        uses.update(operation for operation in reached if getattr(operation, "weights", ()))
-    weights = [
-        weight for layer, times in uses.items() if times > 1 for weight in layer.trainable_weights
-    ]
+    weights = [weight for weight in marks.shared_weights(model) if weight.trainable]
     shared = sum(math.prod(weight.shape) for weight in weights)
     size = 2 * 4 * shared * len(balance.names)
     checks.note(

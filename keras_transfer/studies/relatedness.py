@@ -4,14 +4,16 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any  # tensors
 
 import keras
 import numpy as np
-import tensorflow as tf  # one forward pass and a backward pass for each task
+from keras import ops
 
 from keras_transfer.core import labelled
 from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
+from keras_transfer.machine import engine
 
 __all__ = ["Similarity", "groups", "inner_products"]
 
@@ -55,10 +57,10 @@ class Similarity(keras.callbacks.Callback):
         """Compares the gradients."""
         begin = time.perf_counter()
         if self._products is None:
-            self._products = tf.function(inner_products(self.whole), reduce_retracing=True)
+            self._products = inner_products(self.whole)
         for batch in self.batches:
             with _frozen_balancer(self.whole):
-                products = self._products(*batch).numpy().astype("float64")
+                products = ops.convert_to_numpy(self._products(*batch)).astype("float64")
             norms = np.sqrt(np.diag(products))
             lengths = np.outer(norms, norms)
             known = (lengths > 0) & np.isfinite(products)
@@ -83,35 +85,32 @@ def inner_products(model: keras.Model) -> Callable:
     losses = compiling.arguments(model)["loss"]
     names = list(marks.outputs(model))
     weights = [
-        weight.value
-        for weight in model.weights
+        weight
+        for weight in marks.shared_weights(model)
         if "float" in weight.dtype and not weight.name.startswith("moving_")  # statistics
     ]
 
-    def products(
-        images: tf.Tensor, targets: Mapping, sample_weights: Mapping | None = None
-    ) -> tf.Tensor:
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            answers = model(images, training=False)
-            values = []
-            for name in names:
-                of_task = labelled.of_task(sample_weights, name)
-                loss = losses[name](targets[name], answers[name], sample_weight=of_task)
-                values.append(loss)
-        by_task = [tape.gradient(value, weights) for value in values]
+    def measure(images: Any, targets: Mapping, sample_weights: Mapping | None = None) -> list:
+        answers = model(images, training=False)
+        values = []
+        for name in names:
+            of_task = labelled.of_task(sample_weights, name)
+            loss = losses[name](targets[name], answers[name], sample_weight=of_task)
+            values.append(loss)
+        return values
 
-        rows: list[list[tf.Tensor]] = [[] for _ in names]
-        for column in zip(*by_task, strict=True):
-            present = [gradient for gradient in column if gradient is not None]
-            if len(present) < 2:
-                continue
-            for row, gradient in zip(rows, column, strict=True):
+    find_gradients = engine.find_gradients(model, measure, weights)
+
+    def products(*batch: Any) -> Any:
+        rows = []
+        for gradients in find_gradients(*batch):
+            parts = []
+            for weight, gradient in zip(weights, gradients, strict=True):
                 if gradient is None:
-                    gradient = tf.zeros_like(present[0])
-                row.append(tf.reshape(tf.cast(gradient, "float32"), (-1,)))
-        matrix = tf.stack([tf.concat(row, 0) for row in rows])
-        return tf.matmul(matrix, matrix, transpose_b=True)
+                    gradient = ops.zeros(weight.shape)
+                parts.append(ops.reshape(ops.cast(gradient, "float32"), (-1,)))
+            rows.append(ops.concatenate(parts))
+        return engine.inner_products(ops.stack(rows))
 
     return products
 

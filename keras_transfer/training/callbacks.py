@@ -31,12 +31,6 @@ class _Staged(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Checks everything that could fail later, before the first step."""
-        if keras.backend.backend() != "tensorflow":
-            raise checks.error(
-                f"{type(self).__name__} needs the TensorFlow backend, whose training loop can change what trains",
-                given=keras.backend.backend(),
-                fix="Use kt.fine_tune, which calls `fit` once for each stage.",
-            )
         nodes.check_functional(self.model)
         self.part = None
         self.parts()
@@ -89,8 +83,8 @@ class TwoStage(_Staged):
 
     Equals two consecutive `fit` calls, the second with a new optimizer of the same settings and another rate;
     frozen batch normalisations run in inference mode. Works with mixed precision, `jit_compile`,
-    `steps_per_execution`, moving averages and `MirroredStrategy`; TensorFlow backend only. To go on after a kill,
-    use `kt.fine_tune(..., run_dir=..., resume=True)`.
+    `steps_per_execution`, moving averages and `MirroredStrategy`. To go on after a kill, use
+    `kt.fine_tune(..., run_dir=..., resume=True)`.
 
     Args:
         unfreeze_at: First epoch (counted from 0) of the second stage.

@@ -5,12 +5,11 @@ from collections.abc import Collection, Iterable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer.core import checks
 from keras_transfer.data import adapt
 from keras_transfer.graphs import paths
-from keras_transfer.machine import progress
+from keras_transfer.machine import engine, progress
 
 __all__ = ["recalibrate"]
 
@@ -82,10 +81,7 @@ def _norms(
 
 
 def _estimate(model: keras.Model, norms: list, dataset: Iterable[tuple]) -> None:
-    @tf.function(reduce_retracing=True)
-    def forward(images: tf.Tensor) -> None:
-        model(images, training=True)
-
+    forward = engine.make_training_pass(model)
     count = 0
     sums = [np.zeros(layer.moving_mean.shape) for layer in norms]
     squares = [np.zeros(layer.moving_mean.shape) for layer in norms]
@@ -94,8 +90,8 @@ def _estimate(model: keras.Model, norms: list, dataset: Iterable[tuple]) -> None
         forward(images)
         size = int(images.shape[0])
         for place, layer in enumerate(norms):
-            mean = np.asarray(layer.moving_mean, np.float64)
-            variance = np.asarray(layer.moving_variance, np.float64)
+            mean = keras.ops.convert_to_numpy(layer.moving_mean).astype("float64")
+            variance = keras.ops.convert_to_numpy(layer.moving_variance).astype("float64")
             sums[place] += size * mean
             squares[place] += size * (variance + mean**2)
         count += size

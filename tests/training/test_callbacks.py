@@ -202,11 +202,3 @@ def test_wrong_input_is_an_error_before_the_first_step():
             verbose=0,
         )
     assert distance(weights(model), before) == 0.0
-
-
-def test_another_backend_is_an_error(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    callback = kt.TwoStage(unfreeze_at=1)
-    callback.set_model(build())
-    with pytest.raises(checks.InputError, match="needs the TensorFlow backend"):
-        callback.on_train_begin()

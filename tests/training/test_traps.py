@@ -208,16 +208,6 @@ def test_compiling_in_a_callback_loses_the_averages():
     assert distance(weights(ours), weights(two)) <= 1e-6
 
 
-def test_gradual_thawing_needs_tensorflow_too(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    callback = kt.GradualUnfreeze()
-    callback.set_model(build())
-    with pytest.raises(
-        checks.InputError, match="GradualUnfreeze needs the TensorFlow backend.*Given: jax"
-    ):
-        callback.on_train_begin()
-
-
 # The optimizer.
 
 

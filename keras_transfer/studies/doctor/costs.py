@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any  # tensors
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_transfer.graphs import nodes
-from keras_transfer.machine import memory
+from keras_transfer.machine import engine, memory
 from keras_transfer.studies.doctor import base
 
 __all__ = ["check"]
@@ -62,21 +63,23 @@ def _batch_size(case: base.Case) -> int:
 
 def _time_image(model: keras.Model, shape: tuple[int, ...]) -> float:
     """Measures the seconds that a training step takes for an image: forward, backward, nothing changed."""
-    images = tf.zeros((TOGETHER, *shape))
-    weights = [each.value for each in model.trainable_weights]
+    images = np.zeros((TOGETHER, *shape), "float32")
 
-    @tf.function(autograph=False)
-    def step() -> list:
-        with tf.GradientTape() as tape:
-            outputs = keras.tree.flatten(model(images, training=False))
-            total = tf.add_n([tf.reduce_mean(tf.cast(each, tf.float32)) for each in outputs])
-        slopes = tape.gradient(total, weights)
-        return [total, *(tf.reduce_sum(slope) for slope in slopes if slope is not None)]
+    def losses(images: Any) -> list:
+        outputs = keras.tree.flatten(model(images, training=False))
+        return [sum(ops.mean(ops.cast(each, "float32")) for each in outputs)]
+
+    find_gradients = engine.find_gradients(model, losses, model.trainable_weights)
+
+    def step() -> None:
+        for gradient in find_gradients(images)[0]:
+            if gradient is not None:
+                ops.convert_to_numpy(gradient)  # waits for it
 
     step()
     begin = time.perf_counter()
     for _ in range(STEPS):
-        step()[0].numpy()
+        step()
     return (time.perf_counter() - begin) / (STEPS * TOGETHER)
 
 

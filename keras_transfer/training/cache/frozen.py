@@ -40,7 +40,7 @@ class Frozen(NamedTuple):
 def candidates(model: keras.Model) -> Candidates:
     """Returns the calls of `model` that its `trainable` flags leave unchanged.
 
-    Whether such a call also gives the same result every time is for `tracing.Trace` to say.
+    Whether such a call also gives the same result every time is for `tracing.trace` to say.
 
     Example:
         >>> dense = [keras.layers.Dense(2, name=name) for name in ("a", "b", "c")]

@@ -6,10 +6,9 @@ import platform
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import keras_transfer
-from keras_transfer.machine import kernels
+from keras_transfer.machine import engine, kernels
 
 __all__ = ["combine", "hash_array", "hash_facts"]
 
@@ -17,19 +16,14 @@ __all__ = ["combine", "hash_array", "hash_facts"]
 def combine(*parts: str) -> str:
     """Returns one hash of several, and of whatever else decides how results are rounded.
 
-    That is the versions of the packages, the processor and its kernels, threads and accelerators.
+    That is the versions of the packages, the engine, the processor and its kernels, threads and accelerators.
 
     Example:
         >>> len(combine("a", "b"))
         32
     """
-    versions = [keras.__version__, tf.__version__, keras_transfer.__version__]
-    machine = [platform.machine(), *kernels.rounding()]
-    for device in tf.config.list_physical_devices("GPU"):
-        details = tf.config.experimental.get_device_details(device)
-        machine.append(str(details.get("device_name")))
-    machine.append(f"tf32={tf.config.experimental.tensor_float_32_execution_enabled()}")
-    machine.append(f"jit={tf.config.optimizer.get_jit()}")
+    versions = [keras.__version__, keras_transfer.__version__]
+    machine = [platform.machine(), *kernels.rounding(), *engine.describe()]
     return hashlib.sha256("|".join([*parts, *versions, *machine]).encode()).hexdigest()[:32]
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_transfer import features
 from keras_transfer.core import checks
 from keras_transfer.features import passes, writers
-from keras_transfer.machine import memory
+from keras_transfer.machine import engine, memory
 from keras_transfer.training.cache import keys, tracing
 from keras_transfer.training.cache.rows import TRAIN, VALIDATION, VIEWS, Rows
 from keras_transfer.training.cache.settings import Cache
@@ -159,6 +159,9 @@ class Outputs:
 
     @functools.cached_property
     def _precision(self) -> str:
+        if self.cache.precision != "float32" and engine.is_jax():
+            self.note("The frozen layers compute in float32: bfloat16 beside it is TensorFlow's.")
+            return "float32"
         if self.cache.precision != "float32" and not memory.has_bfloat16():
             self.note("The frozen layers compute in float32: this processor has no bfloat16.")
             return "float32"

@@ -290,7 +290,7 @@ class Keeper:
             for position in candidates.changed
             for variable in getattr(self._order[position].operation, "variables", ())
         ]
-        trace = tracing.Trace(
+        trace = tracing.trace(
             self.model,
             candidates.positions,
             tf.TensorSpec((None, *batch.shape[1:]), batch.dtype),

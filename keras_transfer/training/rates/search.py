@@ -267,7 +267,7 @@ def _range_test(
     average = 0.0
     while True:
         began = len(losses)
-        for batch in batches:
+        for batch in batches.as_numpy_iterator():
             x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
             if weights is not None and not any(
                 np.any(part) for part in keras.tree.flatten(weights)

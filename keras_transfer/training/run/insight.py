@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer import layers
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
 from keras_transfer.layers import marks
+from keras_transfer.machine import engine
 from keras_transfer.training import freezing
 
 __all__ = ["WATCHED", "Insight", "check"]
@@ -110,22 +110,12 @@ class Insight:
     def _gradients(self, batch: tuple) -> dict[str, float]:
         named = {path: self._variables[path] for path in self._trained()}
         if self._gradient is None:
-
-            @tf.function(jit_compile=False)
-            def gradient(images: tf.Tensor, targets: object, weights: object = None) -> list:
-                with tf.GradientTape() as tape:
-                    outputs = self.model(images, training=False)
-                    loss = self.model.compute_loss(
-                        images, targets, outputs, weights, training=False
-                    )
-                return tape.gradient(loss, [variable.value for variable in named.values()])
-
-            self._gradient = gradient
+            self._gradient = engine.make_gradient(self.model, list(named.values()))
         values = dict(zip(named, self._gradient(*batch), strict=True))
         norms = {}
         for name, weights in self.blocks.items():
             gradients = [values[path] for path in weights if values.get(path) is not None]
-            squares = [float(tf.reduce_sum(tf.square(each))) for each in gradients]
+            squares = [float(keras.ops.sum(keras.ops.square(each))) for each in gradients]
             if squares:
                 norms[name] = round(float(np.sqrt(sum(squares))), 6)
         return norms

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_transfer.machine import engine
 from keras_transfer.training.run import criteria
 
 __all__ = ["EpochNumber", "Helping", "Patience", "StepLimit", "WholeModel"]
@@ -48,6 +49,7 @@ class StepLimit(keras.callbacks.Callback):
         """Stops when the optimizer has made so many steps."""
         if self.steps is None:
             return
+        engine.synchronise(self.model)
         if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) >= self.steps:
             self.model.stop_training = True
 

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from keras_transfer.core import checks
-from keras_transfer.machine import energy, kernels
+from keras_transfer.machine import energy, engine, kernels
 from keras_transfer.storage import files
 
 __all__ = ["Record", "plain"]
@@ -93,16 +93,12 @@ class Record:
 def _versions() -> dict:
     import keras_transfer
 
-    versions = {
+    return {
         "keras_transfer": keras_transfer.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
+        engine.NAME: engine.version(),
     }
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        versions["tensorflow"] = tf.__version__
-    return versions
 
 
 def plain(value: object) -> Any:

@@ -238,7 +238,7 @@ def frozen_part(model):
     """What may be cached of a model whose flags are set."""
     candidates = frozen.candidates(model)
     images = tf.TensorSpec((None, *model.inputs[0].shape[1:]))
-    trace = tracing.Trace(model, candidates.positions, images)
+    trace = tracing.trace(model, candidates.positions, images)
     return frozen.find(model, candidates, trace.unstable)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.training.cache import frozen, tracing
+from keras_transfer.training.cache import frozen, graph_tracing
 
 pytestmark = pytest.mark.compiled
 
@@ -26,7 +26,7 @@ def trace(*layers, shape=(4,), **options):
         layer.trainable = False
     candidates = frozen.candidates(model)
     images = tf.TensorSpec((None, *shape))
-    made = tracing.Trace(model, candidates.positions, images, **options)
+    made = graph_tracing.Trace(model, candidates.positions, images, **options)
     return made, frozen.find(model, candidates, made.unstable)
 
 
@@ -234,7 +234,7 @@ def test_weights_constants_and_types_are_in_the_key():
 SCRIPT = """
 import dataclasses, keras, operator
 import tensorflow as tf
-from keras_transfer.training.cache import frozen, tracing
+from keras_transfer.training.cache import frozen, graph_tracing
 
 @dataclasses.dataclass
 class Settings:
@@ -263,7 +263,7 @@ def key():
     layers = [make(), dense, keras.layers.Lambda(loop), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((4,)), *layers])
     candidates = frozen.candidates(model)
-    trace = tracing.Trace(model, candidates.positions, tf.TensorSpec((None, 4)))
+    trace = graph_tracing.Trace(model, candidates.positions, tf.TensorSpec((None, 4)))
     return trace.key(frozen.find(model, candidates, trace.unstable).crossing)
 
 assert key() == key()
@@ -457,7 +457,7 @@ def test_variables_that_others_change():
         counting(image),
     ]
     model = keras.Model(image, keras.layers.Dense(1)(dense()(keras.layers.Add()(both))))
-    made = tracing.Trace(model, range(4), tf.TensorSpec((None, 4)))
+    made = graph_tracing.Trace(model, range(4), tf.TensorSpec((None, 4)))
     assert "'before' reads variables that change" in made.unstable.values()
 
 
@@ -513,7 +513,7 @@ def test_images_may_pass_the_frozen_part_by():
     model = keras.Model(image, keras.layers.Dense(2, name="head")(frozen_top))
     model.layers[1].trainable = False
     (wanted,) = [layer.output for layer in model.layers if layer.name == "both"]
-    made = tracing.Trace(model, range(4), tf.TensorSpec((None, 4)))
+    made = graph_tracing.Trace(model, range(4), tf.TensorSpec((None, 4)))
     values = made.function({"both": wanted, "image": image})(tf.ones((2, 4)))
     assert np.array_equal(values["both"], [[4.0] * 3 + [1.0] * 8] * 2)
     assert np.array_equal(values["image"], np.ones((2, 4)))

@@ -1,18 +1,15 @@
-"""A training step in which the balancer sees the gradients of all the weights that tasks share.
-
-It needs TensorFlow's tape, for one backward pass a task over a single forward pass.
-"""
+"""The training step of a model of several tasks on TensorFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_transfer.machine.replicas import count_replicas, sum_over_replicas
+from keras_transfer.machine.engine import count_replicas, inner_products, sum_over_replicas
 
 if TYPE_CHECKING:
     from keras_transfer.models.joint import JointModel
@@ -20,8 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["take"]
 
 
-def take(model: JointModel, data: object) -> dict:
-    """Takes one step, and returns the logs."""
+def take(model: JointModel, plain_step: Callable[[Any], dict], data: Any) -> dict:
+    """Takes one step, and returns the logs.
+
+    Args:
+        model: Its balancer is settled.
+        plain_step: Keras's own step, which is the right one unless the balancer looks at gradients of weights.
+        data: A batch.
+    """
+    balance = model.balance
+    if balance.looks_at_gradients and balance.on == "weights":
+        logs = _step_on_weights(model, data)
+    else:
+        logs = plain_step(data)
+    return model.logs_with_factors(logs, balance.factors)
+
+
+def _step_on_weights(model: JointModel, data: Any) -> dict:
+    """Takes a step in which the balancer sees the gradients of all the weights that tasks share.
+
+    There is one backward pass a task over a single forward pass.
+    """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape(persistent=True) as tape:
         y_pred = model(x, training=True)
@@ -79,4 +95,4 @@ def _coefficients(model: JointModel, by_task: Sequence[Sequence]) -> tf.Tensor:
             parts.append(tf.reshape(tf.cast(sum_over_replicas(gradient), tf.float32), (-1,)))
         rows.append(tf.concat(parts, axis=0))
     matrix = tf.stack(rows)
-    return model.balance.combine(tf.matmul(matrix, matrix, transpose_b=True))
+    return model.balance.combine(inner_products(matrix))
