@@ -21,7 +21,7 @@ ROOT = pathlib.Path(keras_transfer.__file__).parent
 GROUND = {"core", "graphs", "storage", "machine"}
 ALLOWED = {
     "core": set(),
-    "graphs": {"core"},
+    "graphs": {"core", "machine"},
     "storage": {"core", "machine"},
     "machine": {"core"},
     "balancing": {"core", "machine"},

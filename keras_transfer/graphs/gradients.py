@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any  # tensors of Keras's backend
 
-import keras
 import tensorflow as tf  # keras.ops cannot give an operation a gradient that assigns to variables
 
-from keras_transfer.core import optional
+from keras_transfer.machine import engine
 
 __all__ = ["fork", "value_and_gradient"]
 
@@ -14,7 +13,7 @@ __all__ = ["fork", "value_and_gradient"]
 def value_and_gradient(function: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
     """Returns what a function gives, and the gradient of its sum by what it takes.
 
-    Weights are constants here, whatever the backend. The gradient is None where the result does not depend on `at`, or
+    Weights are constants here, whatever the engine. The gradient is None where the result does not depend on `at`, or
     not by operations with a gradient.
 
     Example:
@@ -22,20 +21,7 @@ def value_and_gradient(function: Callable[[Any], Any], at: Any) -> tuple[Any, An
         >>> keras.ops.convert_to_numpy(gradient).tolist()
         [2.0, 6.0]
     """
-    if keras.backend.backend() == "jax":
-        jax = optional.require("jax", purpose="Keras's backend")
-
-        def total(inputs: Any) -> tuple:
-            values = function(inputs)
-            return values.sum(), values
-
-        gradient, values = jax.grad(total, has_aux=True)(at)
-        return values, gradient
-
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(at)
-        values = function(at)
-    return values, tape.gradient(values, at)
+    return engine.value_and_gradient(function, at)
 
 
 def fork(

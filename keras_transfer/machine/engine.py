@@ -4,6 +4,8 @@ Each of them has a module with the same functions. A function that is made here 
 batches as data sets give them and returns what NumPy reads.
 """
 
+import types
+
 import keras
 
 from keras_transfer.core import checks
@@ -24,16 +26,22 @@ __all__ = [
     "require_tensorflow",
     "sum_over_replicas",
     "synchronise",
+    "value_and_gradient",
     "version",
 ]
 
 NAME = keras.backend.backend()
 """The engine: "tensorflow" or "jax"."""
 
+_engine: types.ModuleType
 if NAME == "tensorflow":
-    from keras_transfer.machine import tensorflow_engine as _engine
+    from keras_transfer.machine import tensorflow_engine
+
+    _engine = tensorflow_engine
 elif NAME == "jax":
-    from keras_transfer.machine import jax_engine as _engine
+    from keras_transfer.machine import jax_engine
+
+    _engine = jax_engine
 else:
     raise checks.error(
         "Keras must run on TensorFlow or JAX",
@@ -55,6 +63,7 @@ make_gradient = _engine.make_gradient
 make_training_pass = _engine.make_training_pass
 sum_over_replicas = _engine.sum_over_replicas
 synchronise = _engine.synchronise
+value_and_gradient = _engine.value_and_gradient
 version = _engine.version
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "make_training_pass",
     "sum_over_replicas",
     "synchronise",
+    "value_and_gradient",
     "version",
 ]
 
@@ -184,6 +185,17 @@ def find_gradients(
         return step(_values(variables), _values(others), arrays)
 
     return run
+
+
+def value_and_gradient(function: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
+    """Returns what a function gives, and the gradient of its sum by what it takes."""
+
+    def total(inputs: Any) -> tuple:
+        values = function(inputs)
+        return values.sum(), values
+
+    gradient, values = jax.grad(total, has_aux=True)(at)
+    return values, gradient
 
 
 def inner_products(rows: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any  # a tf.distribute.Strategy, or what has its `scope` unde
 import keras
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.machine import cluster, jax_strategy
+from keras_transfer.machine import cluster, engine, jax_strategy
 
 __all__ = ["NAMES", "check_model", "made", "strategy"]
 
@@ -64,7 +64,7 @@ def strategy(
             given=f"{name!r} after {type(_made).__name__}",
             fix="Keep the first one, and use its scope for every model.",
         )
-    if keras.backend.backend() == "jax":
+    if engine.is_jax():
         made_now, line = jax_strategy.make(name, devices)
     else:
         made_now, line = _make(name, devices, wait)
@@ -81,7 +81,7 @@ def made() -> Any:
 
 def check_model(model: keras.Model) -> None:
     """Raises an error if this process has a strategy and the variables of `model` were made outside its scope."""
-    if _made is None or keras.backend.backend() != "tensorflow":
+    if _made is None or engine.is_jax():
         return
     for variable in model.variables:
         home = getattr(variable.value, "distribute_strategy", None)

@@ -19,6 +19,7 @@ __all__ = [
     "make_training_pass",
     "sum_over_replicas",
     "synchronise",
+    "value_and_gradient",
     "version",
 ]
 
@@ -120,6 +121,14 @@ def find_gradients(
         return [tape.gradient(scalar, values) for scalar in scalars]
 
     return run
+
+
+def value_and_gradient(function: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
+    """Returns what a function gives, and the gradient of its sum by what it takes; None where there is none."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(at)
+        values = function(at)
+    return values, tape.gradient(values, at)
 
 
 def inner_products(rows: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,15 @@ from keras_transfer.machine import engine
 from keras_transfer.machine.engine import count_replicas, sum_over_replicas
 from keras_transfer.models import task_model
 
+steps: types.ModuleType
 if engine.is_jax():
-    from keras_transfer.models import jax_steps as steps
+    from keras_transfer.models import jax_steps
+
+    steps = jax_steps
 else:
-    from keras_transfer.models import tensorflow_steps as steps
+    from keras_transfer.models import tensorflow_steps
+
+    steps = tensorflow_steps
 
 __all__ = ["JointModel", "insert_balance", "note_memory"]
 

@@ -59,8 +59,13 @@ def trace(
         >>> trace(model, [0, 1, 2], tf.TensorSpec((None, 4))).unstable
         {2: "'drop' draws at random in training; with its `rate` set to 0 its output could be cached"}
     """
+    make: Callable[..., Trace]
     if engine.is_jax():
-        from keras_transfer.training.cache.jax_tracing import Trace
+        from keras_transfer.training.cache import jax_tracing
+
+        make = jax_tracing.Trace
     else:
-        from keras_transfer.training.cache.graph_tracing import Trace
-    return Trace(model, positions, images, changing=changing, inference=inference)
+        from keras_transfer.training.cache import graph_tracing
+
+        make = graph_tracing.Trace
+    return make(model, positions, images, changing=changing, inference=inference)
