@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
-from keras_transfer.graphs import compiling, gradients, logits, nodes, paths
+from keras_transfer.graphs import gradients, logits, nodes, paths
 from keras_transfer.layers import marks
+from keras_transfer.machine import engine
 
 __all__ = ["Subject"]
 
@@ -148,7 +149,7 @@ class Subject:
         if self._calls[id(part)] <= SOON:
             return part(inputs, training=False)
         if not part.compiled:
-            part.compile(jit_compile=compiling.jit_compile())
+            part.compile(jit_compile=engine.jit_compile())
         return part.predict_on_batch(inputs)
 
     def _take(self, images: Any) -> Any:

@@ -15,7 +15,7 @@ import keras_transfer
 from keras_transfer import layers
 from keras_transfer.core import checks, optional
 from keras_transfer.graphs import paths
-from keras_transfer.machine import tpu_programs, tpu_topologies
+from keras_transfer.machine import engine, tpu_programs, tpu_topologies
 from keras_transfer.storage import files
 from keras_transfer.studies.tpu import process, report
 from keras_transfer.training import inputs
@@ -70,7 +70,7 @@ def check_tpu(
             fix=f"Pass `batch_size={-(-rows // target.chips) * target.chips}`.",
         )
 
-    if keras.backend.backend() == "jax":
+    if engine.is_jax():
         program = tpu_programs.compile_step(model, batch, target)
     else:
         program = _compile_in_a_process(model, batch, topology)
