@@ -87,6 +87,9 @@ class Task:
     moves_with_image = True
     """Whether a flip or a crop must change the targets, too (boxes, masks, pictures), not only the image."""
 
+    bears_changes = False
+    """Whether a target, moved along, stays right when its image is mirrored, cropped and coloured a little."""
+
     link: str | None = None
     """How a linear head becomes the answer, "softmax", "sigmoid" or "identity"; such a head can be solved for."""
 

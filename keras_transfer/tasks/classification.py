@@ -67,6 +67,7 @@ class Classification(base.Task):
     class_names: list[str]
     score = "accuracy"
     monitor = "accuracy"
+    bears_changes = True
     moves_with_image = False
     link = "softmax"
     headlines = HEADLINES

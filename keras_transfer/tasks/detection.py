@@ -75,6 +75,7 @@ class Detection(base.Task):
     pipeline = "object-detection"
     class_names: list[str]
     score = "map"
+    bears_changes = True
     loss_tells_best = False  # it also grows where boxes get better, since scores get surer
     levels = ("P3", "P4", "P5")
     picture_side = 288

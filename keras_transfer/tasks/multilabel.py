@@ -61,6 +61,7 @@ class MultiLabel(base.Task):
     class_names: list[str]
     score = "map"
     monitor = "accuracy"
+    bears_changes = True
     moves_with_image = False
     link = "sigmoid"
     draws_examples = True

@@ -69,6 +69,7 @@ class Segmentation(dense.DenseTask):
     pipeline = "image-segmentation"
     class_names: list[str]
     score = "mean_iou"
+    bears_changes = True
     monitor = "mean_iou"
     headlines = HEADLINES
     mistakes_title = "Images with most wrong pixels"

@@ -13,7 +13,26 @@ from keras_transfer.graphs import compiling
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
 
-__all__ = ["apply", "choose", "classes_of", "make_smoother"]
+__all__ = ["apply", "choose", "classes_of", "make_smoother", "suits"]
+
+FEW, VIEWS = 1_000, 4  # images that are changed where nothing is said; views of each that are kept
+
+
+def suits(model: keras.Model, given: inputs.Inputs) -> bool:
+    """Returns whether random changes are made by default: there are few images, and all targets bear changes.
+
+    Boxes and masks get better by it (`examples/benchmarks/dense.py`), and kept views cost little. A solved head over a
+    few epochs of the trunk does not.
+    """
+    tasks = [layer.task for layer in marks.outputs(model).values()]
+    has_maps = any(task.levels for task in tasks)
+    is_few = given.examples is not None and given.examples <= FEW
+    return (
+        has_maps
+        and is_few
+        and given.source is not None
+        and all(task.bears_changes for task in tasks)
+    )
 
 
 def choose(asked: object, model: keras.Model) -> augment.Augment | None:

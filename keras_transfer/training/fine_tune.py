@@ -35,9 +35,9 @@ def fine_tune(
     learning_rate: float | str | tuple[float, float] | None = None,
     batch_norm: str | None = None,
     stages: Sequence[Stage] | None = None,
-    augment: object = None,
+    augment: object = "auto",
     cache: str | Cache = "auto",
-    views: int = 1,
+    views: int | None = None,
     refit: bool | None = None,
     calibrate: bool = True,
     watch: str | Sequence[str] = ("distance",),
@@ -74,13 +74,15 @@ def fine_tune(
         batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
         stages: A plan of your own, instead of the arguments from `plan` on.
         augment: Random changes to the training images, with their boxes and masks: a `kt.data.Augment`, "light",
-            "medium", "strong", or None. In the few epochs that are chosen where `epochs` is left open they cost more
-            time than they are worth.
+            "medium", "strong", or None for none. "auto" is "light" with 4 `views` for at most 1,000 images with boxes
+            or masks where `epochs` and `stages` are left open, else none: in the few epochs that are chosen for other
+            tasks they cost more time than they are worth.
         cache: The outputs of frozen layers are the same in every epoch, so they are computed once: "memory", "disk"
             (for later runs, too), "auto" (memory while there is enough), "off"; or a `kt.training.Cache`. The result is
             the same; where it would not be, a line says why nothing is kept.
-        views: How many random views of each training image are kept where images are changed at random. With 1 they
-            are new in every epoch, and layers that see them are computed in every epoch.
+        views: How many random views of each training image are kept where images are changed at random. With 1, as by
+            default where you choose `augment`, they are new in every epoch, and layers that see them are computed in
+            every epoch.
         refit: Whether, when validation has said how far to go, the stages run again from the start on training and
             validation images together, which about doubles the time; a head is solved for with the penalty that was
             found. None: where `epochs` and `stages` are left open

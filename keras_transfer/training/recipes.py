@@ -88,7 +88,13 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         )
 
     is_open = arguments["epochs"] is None and arguments["stages"] is None
-    changes = augmenting.choose(arguments["augment"], model)
+    asked, views = arguments["augment"], arguments["views"]
+    if asked == "auto":
+        asked = None
+        if is_open and arguments["plan"] == "two_stage" and augmenting.suits(model, data):
+            asked, views = "light", augmenting.VIEWS if views is None else views
+            notes.append(f"augment='light' and views={views} chosen for {data.examples} images.")
+    changes = augmenting.choose(asked, model)
     notes += _note_ignored_masks(model, data)
     data = augmenting.apply(changes, model, data, seed=arguments["seed"])
 
@@ -96,7 +102,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         source=source,
         data=data,
         plan=plan,
-        views=checks.integer(arguments["views"], name="views"),
+        views=checks.integer(1 if views is None else views, name="views"),
         cache=Cache.of(arguments["cache"]),
         seed=arguments["seed"],
         refit=refitting.choose(arguments["refit"], source, is_open=is_open, decided=notes),

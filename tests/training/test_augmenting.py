@@ -7,7 +7,7 @@ from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.training import augmenting, inputs
+from keras_transfer.training import augmenting, inputs, recipes
 
 
 def model_of(task=None):
@@ -26,7 +26,47 @@ COLOURED = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype("ui
 def test_nothing_is_changed_unless_asked_for():
     assert augmenting.choose(None, model_of()) is None
     history = kt.fine_tune(model_of(), arrays(COLOURED), plan="head_only", verbose=0)
-    assert history.record["arguments"]["augment"] is None
+    assert history.record["augment"] is None
+
+
+MASKS = (COLOURED[..., 0] > 128).astype("uint8")
+SEGMENTATION = kt.tasks.Segmentation(2, width=4)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "options", "views"),
+    [
+        (SEGMENTATION, MASKS, {}, 4),
+        (SEGMENTATION, MASKS, {"views": 2}, 2),
+        (SEGMENTATION, MASKS, {"augment": None}, None),
+        (SEGMENTATION, MASKS, {"epochs": (1, 1)}, None),
+        (SEGMENTATION, MASKS, {"stages": [kt.Stage(epochs=1)]}, None),
+        (kt.tasks.Depth(width=4), MASKS + 1.0, {}, None),
+        (kt.tasks.Classification(3), None, {}, None),
+        (
+            {"mask": SEGMENTATION, "a": kt.tasks.Classification(3)},
+            {"mask": MASKS, "a": None},
+            {},
+            4,
+        ),
+        ({"mask": SEGMENTATION, "a": kt.tasks.Regression()}, {"mask": MASKS, "a": None}, {}, None),
+    ],
+)
+def test_few_masks_get_light_changes(task, labels, options, views, monkeypatch):
+    ids = np.arange(12) % 3
+    if isinstance(labels, dict):
+        labels = {name: ids if column is None else column for name, column in labels.items()}
+    everything = {"augment": "auto", "views": None, "cache": "auto", "plan": "two_stage"}
+    everything |= dict.fromkeys((*recipes.PLANNING, "stages", "refit", "seed")) | {
+        "calibrate": True
+    }
+    model, data = model_of(task), arrays(COLOURED, labels)
+    recipe = recipes.decide(model, data, everything | options)
+    expected = None if views is None else kt.data.Augment.of("light")
+    assert (recipe.data.changes, recipe.views) == (expected, views or 1)
+    assert any("augment='light'" in note for note in recipe.notes) == (views is not None)
+    monkeypatch.setattr(augmenting, "FEW", 11)
+    assert recipes.decide(model, data, everything | options).data.changes is None
 
 
 @pytest.mark.parametrize(
