@@ -36,7 +36,7 @@ ALLOWED = {
     "models": {*GROUND, "balancing", "layers", "losses", "optimizers", "backbones", "tasks"},
     "features": {*GROUND, "data", "layers"},
     "training": {*GROUND, "layers", "losses", "optimizers", "features", "data"},
-    "evaluation": {*GROUND, "data", "layers", "pages", "tasks"},
+    "evaluation": {*GROUND, "data", "layers", "metrics", "pages", "tasks"},
     "serving": {*GROUND, "data", "layers"},
     "studies": {
         *GROUND,

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=pathlib.Path, metavar="FILE", help="also write the report: .html or .json"
     )
+    parser.add_argument(
+        "--at",
+        metavar="POINT",
+        help="tell thresholds for precision=0.95 (the default), say, or recall=0.9",
+    )
     options.add_images(parser)
 
 
@@ -41,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
 
     model, record = options.load_run(arguments)
-    report = kt.evaluate(model, load_data(arguments, model), history=record)
+    report = kt.evaluate(model, load_data(arguments, model), history=record, at=arguments.at)
     print(report)
     if arguments.out is not None:
         report.save(arguments.out)

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="one JSON object a line instead of a table"
     )
     parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=pathlib.Path,
+        help="write a table instead, batch by batch: .csv, .parquet or .jsonl",
+    )
+    parser.add_argument(
         "--pictures",
         metavar="FOLDER",
         type=pathlib.Path,
@@ -42,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an error if there is no run, or there are no images."""
+    """Raises an error if there is no run, there are no images, or options exclude each other."""
+    from keras_transfer.core import checks
+
+    if arguments.out is not None and (arguments.json or arguments.pictures):
+        raise checks.error("--out goes without --json and --pictures", given="both")
     options.check_run(arguments)
     options.image_files(arguments.images)
 
@@ -66,6 +76,12 @@ def _predict(arguments: argparse.Namespace, answers: TextIO) -> None:
             "RUN must hold a model that `train` wrote",
             given=f"{str(arguments.run)!r}, without tasks",
         )
+    if arguments.out is not None:
+        images = kt.evaluation.predict_to_file(
+            model, paths, arguments.out, top=arguments.top, batch_size=BATCH
+        )
+        checks.note(f"answers for {images:,} images in '{arguments.out}'")
+        return
     predictions = kt.predict(model, paths, top=arguments.top, batch_size=BATCH)
     if arguments.pictures is not None:
         written = predictions.save_pictures(arguments.pictures)

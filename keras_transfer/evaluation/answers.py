@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Answers:
         task: The task; None to infer it from the first batch.
         class_names: The names in the data, or None; they must be those of the task, where both have any.
         keep: How many mistakes to keep at most.
+        at: Measure and least value of operating points; None for none.
 
     Example:
         >>> answers = Answers("animal", None, keep=1)
@@ -51,12 +53,15 @@ class Answers:
         *,
         class_names: Sequence[str] | None = None,
         keep: int = 24,
+        at: tuple[str, float] | None = None,
     ):
         self.name = name
         self.class_names = class_names
         self.task = None if task is None else _with_names(task, class_names)
         self.reweighted = False
+        self._at = at
         self._scorer: tasks.Scorer | None = None
+        self._group_scorers: dict[str, tasks.Scorer] = {}
         self._mistakes, self._sample = examples.Kept(keep), examples.Kept(SAMPLE)
         self._unsure = examples.Kept(min(keep, UNSURE))
         self._rng = np.random.default_rng(0)
@@ -68,8 +73,18 @@ class Answers:
         targets: np.ndarray,
         outputs: np.ndarray,
         weights: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ) -> None:
-        """Adds a batch whose first example has index `first`; examples of weight 0 are left out."""
+        """Adds a batch whose first example has index `first`; examples of weight 0 are left out.
+
+        Args:
+            first: Index of the first example in the data.
+            images: The images.
+            targets: The targets.
+            outputs: The model's answers.
+            weights: 0 for a missing label; None for none missing.
+            groups: The name of each example's group, for scores of each group.
+        """
         targets = np.asarray(targets)
         if targets.ndim == 0 or len(targets) != len(outputs):
             expected = f"`{self.name}` must have one target an example, {len(outputs)} in a batch"
@@ -87,6 +102,8 @@ class Answers:
         if self._scorer is None:
             self._scorer = self.task.scorer()
         self._scorer.add(targets, outputs)
+        if groups is not None:
+            self._add_by_group(groups[rows], targets, outputs)
         errors = self.task.errors(targets, outputs)
         shown = (first + rows, images[rows], targets, outputs, errors)
         side = self.task.picture_side
@@ -97,6 +114,14 @@ class Answers:
         if doubts is not None:
             self._unsure.add(doubts, *shown, side=side)
 
+    def _add_by_group(self, groups: np.ndarray, targets: np.ndarray, outputs: np.ndarray) -> None:
+        task = cast(tasks.Task, self.task)
+        for name in np.unique(groups).tolist():
+            if name not in self._group_scorers:
+                self._group_scorers[name] = task.scorer()
+            rows = np.flatnonzero(groups == name)
+            self._group_scorers[name].add(targets[rows], outputs[rows])
+
     def result(self, files: Sequence[str] | None = None) -> Result | None:
         """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
         if self.task is None or self._scorer is None:
@@ -105,6 +130,14 @@ class Answers:
         baseline = self._scorer.baseline()
         if baseline is not None:
             scores["baseline"] = baseline
+        if self._at is not None:
+            points = self._scorer.operating_points(*self._at)
+            if points is not None:
+                scores["operating_points"] = {"at": "{}={:g}".format(*self._at), **points}
+        if self._group_scorers:
+            scores["groups"] = {
+                name: _summary(scorer) for name, scorer in sorted(self._group_scorers.items())
+            }
 
         mistakes = self._mistakes.examples(self.task, files)
         sample = self._sample.examples(self.task, files)
@@ -123,6 +156,13 @@ class Answers:
         fitting = (kind.infer(targets, outputs, self.class_names) for kind in tasks.TASKS.values())
         task = next(task for task in fitting if task is not None)
         return _with_names(task, self.class_names)
+
+
+def _summary(scorer: tasks.Scorer) -> dict:
+    """Returns the scores of a group without those of each class."""
+    scores = scorer.scores()
+    kept = {name: value for name, value in scores.items() if isinstance(value, float | None)}
+    return {**kept, "support": scores["support"], "intervals": scores.get("intervals", {})}
 
 
 def _with_names(task: tasks.Task, in_data: Sequence[str] | None) -> tasks.Task:

@@ -16,11 +16,15 @@ from keras_transfer import tasks
 from keras_transfer.core import checks, labelled
 from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, examples, report
+from keras_transfer.evaluation import groups as _grouping
 from keras_transfer.graphs import logits, paths, pixel_range
 from keras_transfer.layers import marks
 from keras_transfer.machine import engine, progress, streams
+from keras_transfer.metrics import ranking
 
 __all__ = ["evaluate"]
+
+DEFAULT_POINT = "precision=0.95"
 
 
 @streams.telling()
@@ -30,6 +34,8 @@ def evaluate(
     *,
     history: Any = None,
     task: Any = None,
+    groups: str | Sequence | np.ndarray | None = None,
+    at: str | None = None,
     max_mistakes: int = 24,
     verbose: str | int = "auto",
 ) -> report.Report:
@@ -47,6 +53,10 @@ def evaluate(
         history: What `fine_tune` or `fit` returned, or the dict of a `run.json`, for curves and stages; by default the
             model's own history if it was fine-tuned in this process.
         task: For a model of your own: the task, or a dict of tasks by output name, that measure its outputs.
+        groups: A value for each image, in the order of the data, or the name of another target with classes: the report
+            then has the scores of each group, too, so that a model that is worse for some of them is seen.
+        at: Operating points to tell, such as "precision=0.95" (then the default) or "recall=0.9": from which
+            probability on a class is right so often. They are chosen on the images that are measured.
         max_mistakes: How many of the most confident mistakes of each task the report shows as pictures.
         verbose: 0 prints no notes, which the report has all the same; 1 shows a bar if it takes over two seconds,
             2 one line instead; "auto" is 1 on a terminal and in a notebook, else 2.
@@ -68,11 +78,13 @@ def evaluate(
         0.667
     """
     max_mistakes = checks.integer(max_mistakes, name="max_mistakes", minimum=0)
+    point = ranking.read_operating_point(DEFAULT_POINT if at is None else at)
     begin = time.perf_counter()
     source = _choose_split(data, quiet=verbose == 0)
     signature = _signature(model, source.batches)
     clock, outputs = _Clock(), {}
     collected: dict[str, answers.Answers] = {}
+    grouping = _grouping.Grouping(groups, source.batches.rows, source.class_names)
     is_held_out = _is_held_out(model, source)
     with _weights_that_never_saw(model, source, is_held_out=is_held_out):
         measured = progress.follow(
@@ -83,13 +95,18 @@ def evaluate(
         )
         for first, images, truth, weights, outputs in measured:
             names = list(outputs)
+            group_names = grouping.of_batch(first, len(images), truth)
             truth = _by_name(truth, names, "targets")
             weights = _by_name(weights, names, "weights")
             if not collected:
-                collected = _new_answers(model, task, source, names, truth, max_mistakes)
+                collected = _new_answers(model, task, source, names, truth, max_mistakes, point)
+                if at is not None:
+                    _check_points(collected)
             for name, collector in collected.items():
                 weight = _array(weights.get(name))
-                collector.add(first, images, truth[name].numpy(), outputs[name], weight)
+                collector.add(
+                    first, images, truth[name].numpy(), outputs[name], weight, group_names
+                )
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
@@ -272,7 +289,13 @@ def _by_name(values: Any, names: list[str], what: str) -> dict[str, tf.Tensor]:
 
 
 def _new_answers(
-    model: keras.Model, task: Any, source: _Source, names: list[str], truth: Mapping, keep: int
+    model: keras.Model,
+    task: Any,
+    source: _Source,
+    names: list[str],
+    truth: Mapping,
+    keep: int,
+    at: tuple[str, float],
 ) -> dict[str, answers.Answers]:
     """Returns an empty `Answers` for every task that has targets; notes the tasks that have none."""
     if "about" in names:
@@ -292,9 +315,22 @@ def _new_answers(
         source.note(f"the data has no targets of {missing!r}: not measured")
     class_names = labelled.by_task(source.class_names, measured[0])
     return {
-        name: answers.Answers(name, by_name.get(name), class_names=class_names.get(name), keep=keep)
+        name: answers.Answers(
+            name, by_name.get(name), class_names=class_names.get(name), keep=keep, at=at
+        )
         for name in measured
     }
+
+
+def _check_points(collected: Mapping[str, answers.Answers]) -> None:
+    """Raises an error where no task has operating points."""
+    measured = [each.task for each in collected.values()]
+    if any(task is None or task.has_operating_points for task in measured):
+        return
+    kinds = ", ".join(task.kind for task in measured if task is not None)
+    raise checks.error(
+        "`at` needs a task with a probability of each class or tag", given=f"`at` and {kinds}"
+    )
 
 
 def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:

@@ -1,7 +1,7 @@
 """Answers for images: labels and probabilities, or numbers, as a list that prints as a table."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any  # images and answers may be many things
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 from keras_transfer import tasks
 from keras_transfer.core import checks
 from keras_transfer.data import adapt, batches, pixels
-from keras_transfer.evaluation import examples
+from keras_transfer.evaluation import examples, tables
 from keras_transfer.evaluation import pictures as pictures_of
 from keras_transfer.graphs import logits
 from keras_transfer.layers import marks
@@ -61,39 +61,92 @@ def predict(
         >>> sorted(predictions[0]["probabilities"])
         ['cat', 'dog']
     """
+    parts = list(_answer(model, images, top=top, batch_size=batch_size, verbose=verbose))
+    return parts[0].joined_with(parts[1:])
+
+
+def predict_to_file(
+    model: keras.Model,
+    images: Any,
+    path: str | os.PathLike,
+    *,
+    top: int = 3,
+    batch_size: int = 32,
+    verbose: str | int = "auto",
+) -> int:
+    """Writes what `model` says about images to a table, batch by batch: a million images need no more memory than one.
+
+    The columns are `file`, `label`, `probability` and `probabilities` (JSON), or `value`; of boxes also `boxes`,
+    `labels` and `scores` (JSON). With several tasks the task's name stands before them: "breed/label".
+
+    Args:
+        model: As for `predict`.
+        images: As for `predict`.
+        path: Ends in .csv, .parquet (extra `tables`) or .jsonl (a JSON object a line). It appears when all is done.
+        top: As for `predict`.
+        batch_size: As for `predict`.
+        verbose: As for `predict`.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        InputError: As for `predict`; or if the file cannot be written, or has another ending.
+
+    Example:
+        >>> import keras_transfer as kt
+        >>> model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(["cat", "dog"]))
+        >>> predict_to_file(model, np.zeros((3, 32, 32, 3), "uint8"), "/tmp/doc_example.csv")
+        3
+    """
+    tables.check_path(path)
+    parts = _answer(model, images, top=top, batch_size=batch_size, verbose=verbose)
+    first = next(parts)
+    count = len(first)
+    with tables.open_table(path, first.tasks) as write:
+        write(first)
+        for part in parts:
+            write(part)
+            count += len(part)
+    return count
+
+
+def _answer(
+    model: keras.Model, images: Any, *, top: int, batch_size: int, verbose: str | int
+) -> Iterator["Predictions"]:
+    """Yields the answers of each batch, of which there is at least one."""
     checks.integer(top, name="top")
     checks.integer(batch_size, name="batch_size")
-    files: list[str | None] = []
-    outputs: list[Any] = []
-    pictures: list[np.ndarray | None] = []
     sizes = _sizes(images)
     source = read_images(model, images, batch_size)
     label = f"Predicting with {model.name}"
-    for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
-        outputs.append(_compact(model, model.predict_on_batch(batch.images)))
-        files += batch.files or [None] * len(batch.images)
-        for image in np.asarray(batch.images[: SHOWN - len(pictures)]):
-            pictures.append(examples.thumbnail(image))
-    if not outputs:
-        raise checks.error("`images` must have at least one image", given="none")
-
-    whole = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
-    by_name, task_by_name = _tasks(model, whole)
-
-    rows: list[dict] = []
-    for index, file in enumerate(files):
-        row: dict = {} if file is None else {"file": file}
-        for name, task in task_by_name.items():
-            answer = task.row(
-                by_name[name][index], top=top, scale=_scale(model, sizes, index, file)
-            )
-            row |= answer if len(task_by_name) == 1 else {name: answer}
-        rows.append(row)
-    predictions = Predictions(rows, tasks=list(task_by_name), outputs=whole, pictures=pictures)
-    predictions.drawn_by = {name: (task, by_name[name]) for name, task in task_by_name.items()}
     size = model.inputs[0].shape[1:3]
-    predictions.image_size = None if None in size else tuple(size)
-    return predictions
+    task_by_name: dict = {}
+    first = shown = 0
+    for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
+        outputs = _compact(model, model.predict_on_batch(batch.images))
+        by_name = _by_name(model, outputs)
+        task_by_name = task_by_name or _tasks(model, by_name)
+        files: Sequence[str | None] = batch.files or [None] * len(batch.images)
+
+        rows: list[dict] = []
+        for place, file in enumerate(files):
+            row: dict = {} if file is None else {"file": file}
+            scale = _scale(model, sizes, first + place, file)
+            for name, task in task_by_name.items():
+                answer = task.row(by_name[name][place], top=top, scale=scale)
+                row |= answer if len(task_by_name) == 1 else {name: answer}
+            rows.append(row)
+        pictures = [
+            examples.thumbnail(image) for image in np.asarray(batch.images[: SHOWN - shown])
+        ]
+        part = Predictions(rows, tasks=list(task_by_name), outputs=outputs, pictures=pictures)
+        part.drawn_by = {name: (task, by_name[name]) for name, task in task_by_name.items()}
+        part.image_size = None if None in size else tuple(size)
+        first, shown = first + len(rows), shown + len(pictures)
+        yield part
+    if not first:
+        raise checks.error("`images` must have at least one image", given="none")
 
 
 class Predictions(list):
@@ -136,6 +189,33 @@ class Predictions(list):
     def of_task(self, row: Mapping, name: str) -> Mapping:
         """Returns what a row says about one task."""
         return row[name] if len(self.tasks) > 1 else row
+
+    def joined_with(self, others: Sequence["Predictions"]) -> "Predictions":
+        """Returns these answers and those of other images of the same model, in order."""
+        parts = [self, *others]
+        rows = [row for part in parts for row in part]
+        outputs = keras.tree.map_structure(
+            lambda *arrays: np.concatenate(arrays), *(part.outputs for part in parts)
+        )
+        pictures = [picture for part in parts for picture in part._pictures]
+        joined = Predictions(rows, tasks=self.tasks, outputs=outputs, pictures=pictures)
+        for name, (task, _) in self.drawn_by.items():
+            arrays = [part.drawn_by[name][1] for part in parts]
+            joined.drawn_by[name] = (task, np.concatenate(arrays))
+        joined.image_size = self.image_size
+        return joined
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the answers as a table; `kt.evaluation.predict_to_file` does it for images without end.
+
+        Args:
+            path: Ends in .csv, .parquet (extra `tables`) or .jsonl (a JSON object a line).
+
+        Raises:
+            InputError: If the ending is another, or the file cannot be written.
+        """
+        with tables.open_table(path, self.tasks) as write:
+            write(self)
 
     def save_pictures(self, folder: str | os.PathLike) -> list[str]:
         """Writes a copy of each image file with the found boxes or the mask on it, and returns the new files.
@@ -252,21 +332,24 @@ def _resized(image: Any, shape: Any) -> np.ndarray:
     return pixels.checked(np.asarray(image)[None], size=size, channels=shape[3], name="images")
 
 
-def _tasks(model: keras.Model, outputs: Any) -> tuple[dict, dict]:
-    """Returns the outputs and the tasks by name."""
+def _by_name(model: keras.Model, outputs: Any) -> dict[str, np.ndarray]:
+    """Returns the outputs by name."""
     layers = marks.outputs(model)
     if not layers:
         outputs = logits.to_probabilities(model, outputs)
     if isinstance(outputs, Mapping):
-        by_name = dict(outputs)
-    else:
-        names = list(layers) or model.output_names
-        by_name = dict(zip(names, keras.tree.flatten(outputs), strict=True))
-    tasks_by_name = {
-        name: layers[name].task if name in layers else _guess(name, values)
-        for name, values in by_name.items()
-    }
-    return by_name, tasks_by_name
+        return dict(outputs)
+    names = list(layers) or model.output_names
+    return dict(zip(names, keras.tree.flatten(outputs), strict=True))
+
+
+def _tasks(model: keras.Model, outputs: Mapping[str, np.ndarray]) -> dict[str, tasks.Task]:
+    """Returns the tasks by name."""
+    layers = marks.outputs(model)
+    found = {}
+    for name, values in outputs.items():
+        found[name] = layers[name].task if name in layers else _guess(name, values)
+    return found
 
 
 def _guess(name: str, values: np.ndarray) -> tasks.Task:

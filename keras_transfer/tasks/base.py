@@ -96,6 +96,9 @@ class Task:
     calibrates = False
     """Whether `calibrate` chooses something on the validation data once training is over."""
 
+    has_operating_points = False
+    """Whether its scorer says which threshold gives how much precision or recall."""
+
     # What the report shows.
     draws_examples = False
     """Whether `section` draws the targets and outputs of all examples."""
@@ -406,7 +409,25 @@ class Task:
                 numbers.append(f"{key} {value:.3f}" + (within if key == self.score else ""))
         line = f"{'   '.join(numbers)}   examples {scores.get('support', '?')}"
         remarks = [scores.get("measured_on"), self.baseline_warning(scores)]
-        return [line, *filter(None, remarks)]
+        return [line, *filter(None, remarks), *self.group_lines(scores)]
+
+    def group_lines(self, scores: Mapping) -> list[str]:
+        """Returns a table of the scores of each group, the worst first; no lines where there are no groups."""
+        return [
+            f"{name}: {self.score} {document.number(row.get(self.score))}"
+            f"{self.interval_text(self.score, row, form=' ({} to {})')}   examples {row['support']}"
+            for name, row in self.worst_groups(scores)
+        ]
+
+    def worst_groups(self, scores: Mapping) -> list[tuple[str, Mapping]]:
+        """Returns the groups and their scores, the worst first."""
+        sign = 1 if self.higher_is_better else -1
+
+        def rank(row: tuple[str, Mapping]) -> float:
+            value = row[1].get(self.score)
+            return np.inf if value is None else sign * value
+
+        return sorted((scores.get("groups") or {}).items(), key=rank)
 
     def figures(
         self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None

@@ -70,6 +70,7 @@ class Classification(base.Task):
     bears_changes = True
     moves_with_image = False
     link = "softmax"
+    has_operating_points = True
     headlines = HEADLINES
     mistakes_title = "Most confident mistakes"
     target_title = "The true class"
@@ -270,7 +271,18 @@ class Classification(base.Task):
         if pairs:
             texts = [f"{true} as {other} ({count})" for true, other, count in pairs]
             lines.append(f"most confused: {', '.join(texts)}")
-        return lines
+        return [*lines, *self._sure_lines(scores)]
+
+    def _sure_lines(self, scores: Mapping) -> list[str]:
+        """Returns from which confidence on answers are right often enough."""
+        points = scores.get("operating_points") or {}
+        sure = points.get("answers")
+        if not sure:
+            return []
+        return [
+            f"answers that are at least {sure['threshold']:.1%} sure: {sure['share']:.0%} of the images, "
+            f"{sure['precision']:.1%} of them right"
+        ]
 
     def figures(
         self, scores: Mapping, targets: np.ndarray | None, outputs: np.ndarray | None

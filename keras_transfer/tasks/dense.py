@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_transfer import layers
 from keras_transfer.core import checks, lookup
+from keras_transfer.metrics import intervals
 from keras_transfer.tasks import base, decoders
 
 __all__ = ["DenseTask", "MeanScorer", "as_files", "fit_to_pictures"]
@@ -124,7 +125,7 @@ class DenseTask(base.Task):
 
 
 class MeanScorer(base.Scorer):
-    """Adds up the scores of each image; no image is kept.
+    """Keeps the scores of each image; no image is kept.
 
     Args:
         task: A task with `score_images`.
@@ -139,8 +140,7 @@ class MeanScorer(base.Scorer):
     def __init__(self, task: DenseTask) -> None:
         super().__init__(task)
         self.images = 0
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
+        self.values: dict[str, list[np.ndarray]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -151,17 +151,20 @@ class MeanScorer(base.Scorer):
         """Adds a batch."""
         self.images += len(targets)
         for name, values in self.task.score_images(targets, outputs).items():
-            known = values[np.isfinite(values)]
-            self.sums[name] = self.sums.get(name, 0.0) + float(known.sum())
-            self.counts[name] = self.counts.get(name, 0) + len(known)
+            self.values.setdefault(name, []).append(np.asarray(values, "float64"))
 
     def scores(self) -> dict:
-        """Returns the mean of each score."""
+        """Returns the mean of each score over images, and its 95 % interval."""
         scores: dict[str, Any] = {}
-        for name, total in self.sums.items():
-            count = self.counts[name]
-            scores[name] = total / count if count else None
-        return {**scores, "support": self.images}
+        found: dict[str, list[float]] = {}
+        for name, parts in self.values.items():
+            values = np.concatenate(parts)
+            known = values[np.isfinite(values)]
+            scores[name] = float(known.mean()) if len(known) else None
+            bounds = intervals.mean_interval(known)
+            if bounds is not None:
+                found[name] = list(bounds)
+        return {**scores, "support": self.images, "intervals": found}
 
     def baseline(self) -> dict | None:
         """Returns None: there is no single answer to compare with."""

@@ -10,7 +10,7 @@ from keras import ops
 from keras_transfer import losses, metrics
 from keras_transfer.core import checks
 from keras_transfer.data.targets import tags as tag_labels
-from keras_transfer.metrics import baselines
+from keras_transfer.metrics import baselines, ranking
 from keras_transfer.metrics import tags as scoring
 from keras_transfer.pages import document
 from keras_transfer.tasks import base, class_scores, naming
@@ -18,7 +18,7 @@ from keras_transfer.tasks import base, class_scores, naming
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["MultiLabel"]
+__all__ = ["MultiLabel", "TagScorer"]
 
 HEADLINES = {  # score: (title, help)
     "map": ("Mean average precision", "over tags, at all thresholds"),
@@ -64,6 +64,7 @@ class MultiLabel(base.Task):
     bears_changes = True
     moves_with_image = False
     link = "sigmoid"
+    has_operating_points = True
     draws_examples = True
     headlines = HEADLINES
     mistakes_title = "Most confident mistakes"
@@ -163,6 +164,10 @@ class MultiLabel(base.Task):
     def measure(self, targets: np.ndarray, outputs: np.ndarray) -> dict:
         """Returns mean average precision, and precision, recall and F1 at the thresholds, also of each tag."""
         return metrics.tag_scores(targets, outputs, self.class_names, thresholds=self.limits)
+
+    def scorer(self) -> "TagScorer":
+        """Returns what also finds thresholds."""
+        return TagScorer(self)
 
     def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
         """Compares with always answering how frequent each tag is; None where no tag tells images apart."""
@@ -270,6 +275,30 @@ class MultiLabel(base.Task):
         """Returns two tags, one of them not known of an image."""
         rows = [[1, 0], [1, 1], [0, 1], [0, np.nan]]
         return cls(["red", "round"], **options), np.array(rows, "float32")
+
+
+class TagScorer(base.Scorer):
+    """Keeps the tags and probabilities of all images.
+
+    Args:
+        task: A task with tags.
+
+    Example:
+        >>> TagScorer(MultiLabel(["red"])).is_empty
+        True
+    """
+
+    task: MultiLabel
+
+    def operating_points(self, measure: str, least: float) -> dict:
+        """Returns `threshold`, `precision` and `recall` of each tag; None for a tag that cannot have so much."""
+        targets, outputs = self.arrays()
+        curves = ranking.Ranking(self.task.units)
+        curves.add(np.where(np.isfinite(targets), targets, -1), outputs)
+        points = {}
+        for column, name in enumerate(self.task.class_names):
+            points[name] = curves.operating_point(column, measure, least)
+        return {"classes": points}
 
 
 def _thresholds(values: Any, tags: list[str]) -> list[float] | None:

@@ -325,6 +325,7 @@ class PixelScorer(base.Scorer):
         self.images = 0
         self.counts = np.zeros((task.units, task.units), "int64")
         self.borders = np.zeros((task.units, 4), "int64")
+        self._by_image: list[np.ndarray] = []  # (right, answered, true) pixels of each class
 
     @property
     def is_empty(self) -> bool:
@@ -335,8 +336,11 @@ class PixelScorer(base.Scorer):
         """Adds a batch of masks."""
         self.images += len(targets)
         options = {"ignored": self.task.ignored}
-        self.counts += scoring.confusion(targets, outputs, self.task.units, **options)
         for target, answer in zip(targets, outputs, strict=True):
+            counts = scoring.confusion(target, answer, self.task.units, **options)
+            self.counts += counts
+            row = np.stack([counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)])
+            self._by_image.append(row.astype("float32"))
             self.borders += scoring.border_counts(target, answer, self.task.units, **options)
 
     def scores(self) -> dict:
@@ -344,7 +348,8 @@ class PixelScorer(base.Scorer):
         scores = scoring.segmentation_scores(
             self.counts, self.task.class_names, borders=self.borders
         )
-        return {**scores, "support": self.images}
+        bounds = scoring.segmentation_intervals(np.stack(self._by_image))
+        return {**scores, "support": self.images, "intervals": bounds}
 
     def baseline(self) -> dict | None:
         """Compares with answering the most frequent class everywhere; None where all pixels are of one class."""

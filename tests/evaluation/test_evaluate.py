@@ -91,7 +91,7 @@ def test_dataset_arrays_and_batch_sizes_agree():
         model, tf.data.Dataset.from_tensor_slices((images, labels)).batch(11)
     ).to_dict()
     for result in (whole, batched):
-        del result["about"], result["ece"]
+        del result["about"], result["ece"], result["reliability"], result["operating_points"]
         result["mistakes"] = [
             {**mistake, "score": round(mistake["score"], 5)} for mistake in result["mistakes"]
         ]
@@ -491,3 +491,51 @@ def test_one_hot_targets_of_a_task_are_classes():
     for rows in (np.eye(3)[ids], np.eye(3, dtype="uint8")[ids]):
         report = kt.evaluate(model, (images, rows), verbose=0)
         assert report["confusion"] == expected["confusion"]
+
+
+def test_groups_have_the_scores_of_their_images_streamed_in_odd_batches(several):
+    images, labels = colours(60, size=32)
+    groups = np.where(np.arange(60) % 3 == 0, "night", "day")
+    known = (np.arange(60) % 7 != 0).astype("float32")
+    weights = {"colour": known, "age": np.ones(60, "float32")}
+    data = (images, {"colour": labels, "age": labels + 30.0}, weights)
+    report = kt.evaluate(several, tf.data.Dataset.from_tensor_slices(data).batch(11), groups=groups)
+    outputs = several.predict(images, verbose=0)
+    for name in ("day", "night"):
+        rows = (groups == name) & (known == 1)
+        scores = kt.metrics.classification_scores(labels[rows], outputs["colour"][rows], NAMES)
+        found = report["colour"]["groups"][name]
+        assert (found["accuracy"], found["support"]) == (scores["accuracy"], rows.sum())
+        assert found["intervals"]["accuracy"] == scores["intervals"]["accuracy"]
+        assert found["auc"] == pytest.approx(scores["auc"])
+        errors = abs(outputs["age"][groups == name][:, 0] - labels[groups == name] - 30)
+        assert report["age"]["groups"][name]["mae"] == pytest.approx(errors.mean(), rel=1e-5)
+    worst = min(
+        report["colour"]["groups"], key=lambda name: report["colour"]["groups"][name]["accuracy"]
+    )
+    lines = [line for line in str(report).splitlines() if line.startswith(("day: ", "night: "))]
+    assert lines[0].startswith(f"{worst}: accuracy 0.")
+    assert "Each group, the worst first" in report.to_html()
+
+    by_target = kt.evaluate(several, data, groups="colour")
+    assert set(by_target["age"]["groups"]) == {"0", "1", "2"}
+
+
+def test_operating_points_are_told_and_bad_ones_refused():
+    images, labels = colours(200)
+    report = kt.evaluate(plain_classifier(), (images, labels), at="precision=0.85")
+    points = report["operating_points"]
+    assert points["at"] == "precision=0.85"
+    assert points["answers"]["precision"] >= 0.85
+    assert "% sure: " in str(report)
+    for options, message in (
+        ({"at": "f1=0.9"}, "`at` must be a precision or recall"),
+        ({"groups": ["a"]}, "`groups` must have a value for each of 200 images. Given: 1"),
+        ({"groups": np.arange(200)}, "`groups` must have at most 100 different values"),
+        ({"groups": "breed"}, "or be the name of a target. Given: 'breed'"),
+    ):
+        with pytest.raises(checks.InputError, match=re.escape(message)):
+            kt.evaluate(plain_classifier(), (images, labels), **options)
+    task = kt.tasks.Regression(3)
+    with pytest.raises(checks.InputError, match="`at` needs a task with a probability"):
+        kt.evaluate(plain_regressor(), (images, np.zeros((200, 3))), task=task, at="recall=0.9")

@@ -1,5 +1,7 @@
 """`kt.predict`: from files and arrays to labels."""
 
+import json
+
 import keras
 import networks
 import numpy as np
@@ -110,3 +112,49 @@ def test_what_cannot_be_labelled(model, tmp_path):
 
 def test_the_names_of_one_task(model):
     assert kt.model_classes(model) == ["cat", "dog", "owl"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_answers_go_into_tables_alike_at_once_and_batch_by_batch(model, folder, tmp_path, ending):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    read = {
+        ".csv": pandas.read_csv,
+        ".parquet": pandas.read_parquet,
+        ".jsonl": lambda path: pandas.read_json(path, lines=True),
+    }[ending]
+    files = sorted(folder.glob("*.png"))
+    predictions = kt.predict(model, files)
+    predictions.save(tmp_path / f"whole{ending}")
+    count = kt.evaluation.predict_to_file(model, files, tmp_path / f"parts{ending}", batch_size=2)
+    assert count == 3
+    whole, parts = read(tmp_path / f"whole{ending}"), read(tmp_path / f"parts{ending}")
+    assert whole["file"].tolist() == parts["file"].tolist() == [str(file) for file in files]
+    assert whole["label"].tolist() == parts["label"].tolist() == predictions.labels
+    best = [max(row["probabilities"].values()) for row in predictions]
+    assert whole["probability"].tolist() == pytest.approx(best)
+    assert parts["probability"].tolist() == pytest.approx(best, abs=1e-5)
+    assert json.loads(whole["probabilities"][0]) == predictions[0]["probabilities"]
+
+
+def test_tables_of_several_tasks_have_the_name_before_each_column(tmp_path):
+    rows = [
+        {
+            "breed": {"label": "pug", "probabilities": {"pug": 1.0}},
+            "box": {"label": "1 dog", "boxes": [[0, 1, 2, 3]], "labels": ["dog"], "scores": [0.9]},
+            "age": {"value": 3.0},
+        }
+    ]
+    kt.evaluation.Predictions(rows, tasks=["breed", "box", "age"]).save(tmp_path / "a.csv")
+    titles, line = (tmp_path / "a.csv").read_text().splitlines()
+    expected = "breed/label,breed/probability,breed/probabilities,box/label,box/boxes,box/labels"
+    assert titles == f"file,{expected},box/scores,age/value"
+    assert line.startswith('image 0,pug,1.0,"{""pug"": 1.0}",1 dog,"[[0, 1, 2, 3]]"')
+
+
+def test_a_table_that_cannot_be_written_is_told_before_anything_runs(model, tmp_path):
+    with pytest.raises(checks.InputError, match="`path` must end in .csv or .parquet or .jsonl"):
+        kt.evaluation.predict_to_file(model, "no such folder", tmp_path / "a.xls")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(checks.InputError, match="can be written to"):
+        kt.evaluation.predict_to_file(model, "no such folder", tmp_path / "file" / "a.csv")

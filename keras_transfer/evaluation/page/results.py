@@ -30,7 +30,28 @@ def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
     unsure = _gallery(
         "Least certain answers", f"{help_line} where it differs.", task, result.unsure
     )
-    return _headlines(name, result, scores) + mistakes + section + unsure + sample
+    return (
+        _headlines(name, result, scores)
+        + _groups(task, scores)
+        + mistakes
+        + section
+        + unsure
+        + sample
+    )
+
+
+def _groups(task: tasks.Task, scores: Mapping) -> str:
+    """Returns a table of the scores of each group, the worst first; "" where there are no groups."""
+    rows = []
+    for name, row in task.worst_groups(scores):
+        value = document.number(row.get(task.score))
+        within = task.interval_text(task.score, row, form="{} – {}")
+        rows.append((name, value, within, row["support"]))
+    if not rows:
+        return ""
+    title, _ = task.headline(task.score, scores)
+    table = document.table("", ["group", title, "95 % interval", "images"], rows)
+    return document.box("Each group, the worst first", table)
 
 
 def _headlines(name: str, result: answers.Result, scores: Mapping) -> str:
