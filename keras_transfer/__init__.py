@@ -20,6 +20,7 @@ __all__ = [
     "balancing",
     "build_model",
     "check_tpu",
+    "compare",
     "compare_tasks",
     "compile",
     "data",
@@ -61,6 +62,7 @@ _HOMES = {
     "backbone": "backbones",
     "build_model": "models",
     "check_tpu": "studies",
+    "compare": "studies",
     "compare_tasks": "studies",
     "compile": "models",
     "doctor": "studies",
@@ -109,7 +111,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.machine.strategy import strategy
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify
-    from keras_transfer.studies import check_tpu, compare_tasks
+    from keras_transfer.studies import check_tpu, compare, compare_tasks
     from keras_transfer.studies.doctor.examine import doctor
     from keras_transfer.training import (
         GradualUnfreeze,

@@ -11,7 +11,7 @@ from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE
 from keras_transfer.core import checks, lookup
 
-__all__ = ["ORIGINS", "Origin", "backbone"]
+__all__ = ["ORIGINS", "Origin", "backbone", "recognise"]
 
 
 class Origin(NamedTuple):
@@ -39,6 +39,16 @@ ORIGINS = {
         ("preprocess", "output", "trust", "arguments"),
     ),
 }
+
+
+def recognise(source: str | os.PathLike | keras.Model) -> Origin | None:
+    """Returns what builds a source, None where it is nothing that `backbone` knows.
+
+    Example:
+        >>> recognise("MobileNetV2") is ORIGINS["name in the catalogue"], recognise("mobilnet")
+        (True, None)
+    """
+    return next((row for row in ORIGINS.values() if row.recognises(source)), None)
 
 
 def backbone(
@@ -94,7 +104,7 @@ def backbone(
             "`source` must be a name, a path, a handle or a keras.Model",
             given=type(source).__name__,
         )
-    origin = next((row for row in ORIGINS.values() if row.recognises(source)), None)
+    origin = recognise(source)
     if origin is None:
         near = lookup.close(os.fspath(source), CATALOGUE)
         fix = "kt.backbones.names() lists the names."

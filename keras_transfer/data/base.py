@@ -1,8 +1,10 @@
 """What every source of data returns."""
 
 import base64
+import contextlib
 import dataclasses
 import html
+import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,10 @@ from keras_transfer.data.targets import encoding
 __all__ = ["SPLITS", "Data", "from_examples"]
 
 SPLITS = ("train", "validation", "test")
+# What data has besides its examples and what follows from them.
+SAME = (
+    "class_names", "image_size", "batch_size", "seed", "digest", "files", "origins", "sampled", "groups", "shard",
+)  # fmt: skip
 
 Sampled = Callable[[np.ndarray], pipeline.Epochs]
 
@@ -210,6 +216,64 @@ class Data:
             folds.append(fold)
         return folds
 
+    def sample(self, count: int, *, seed: int | None = None) -> "Data":
+        """Returns data with fewer labelled images: would more photos help?
+
+        Labels keep their shares, every class its first image where there is room, and of one seed the images of a
+        smaller number are among those of a larger one. Validation images are labelled, too: they become fewer in the
+        same proportion, but all of them stay where there are no test images to measure on.
+
+        Args:
+            count: How many images for training, and for validation where these become fewer.
+            seed: Of the draw; by default that of the data.
+
+        Raises:
+            InputError: If there are not so many.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> data = kt.data.from_arrays(np.zeros((10, 8, 8), "uint8"), ["a", "b"] * 5, validation=None)
+            >>> np.bincount(data.sample(4).targets["train"]).tolist()
+            [2, 2]
+        """
+        seed = self.seed if seed is None else checks.integer(seed, name="seed", minimum=0)
+        if "train" not in self.examples:
+            raise checks.error("`data` must have training images", given="none")
+        drawn = list(SPLITS[: 2 if "test" in self.examples else 1])
+        sizes = {split: len(self.examples[split]) for split in drawn if split in self.examples}
+        total = sum(sizes.values())
+        count = checks.integer(count, name="count", minimum=len(sizes))
+        if count > total:
+            raise checks.error(f"`count` must be at most {total}, the labelled images", given=count)
+
+        places = {}
+        for split, size in sizes.items():
+            examples = self.examples[split]
+            labels = splits.labels_of(examples.targets, self.class_names, examples.weights)
+            order = splits.spread(labels, seed=seed)
+            places[split] = np.sort(order[: max(1, round(count * size / total))])
+        return self._picked(places, digest=f"{self.digest} {count} of {total} {seed}")
+
+    def _picked(self, places: Mapping[str, np.ndarray], *, digest: str) -> "Data":
+        """Returns the same data with fewer examples in some splits."""
+
+        def pick(by_split: Mapping[str, Any] | None, take: Callable) -> dict | None:
+            if by_split is None:
+                return None
+            parts = dict(by_split)
+            for split, rows in places.items():
+                if split in parts:
+                    parts[split] = take(parts[split], rows)
+            return parts
+
+        return self._of(
+            pick(self.examples, pipeline.Examples.pick) or {},
+            digest=digest,
+            files=pick(self.files, lambda names, rows: [names[row] for row in rows]),
+            origins=pick(self.origins, lambda values, rows: values[rows]),
+            groups=pick(self.groups, lambda values, rows: values[rows]),
+        )
+
     def _divided(self, places: Mapping[str, np.ndarray], *, digest: str) -> "Data":
         """Returns the same data with its training examples divided into splits."""
 
@@ -293,12 +357,20 @@ class Data:
 
     def _of(self, examples: Mapping[str, pipeline.Examples], **changes: Any) -> "Data":
         """Returns data of other examples, like this but for the changes; it has no notes."""
-        same = (
-            "class_names", "image_size", "batch_size", "seed", "digest", "files", "origins", "sampled", "groups",
-            "shard",
-        )  # fmt: skip
-        arguments = {name: getattr(self, name) for name in same}
+        arguments = {name: getattr(self, name) for name in SAME}
         return from_examples(examples, **{**arguments, **changes}, notes=[])
+
+    def __reduce__(self) -> tuple:
+        """Goes to another process without its data sets, which are made there again."""
+        if not self.is_own:
+            fix = "Leave `data.train` and `data.validation` as kt.data made them."
+            raise checks.error(
+                "`data` must be as kt.data made it to go to another process",
+                given="batches of your own",
+                fix=fix,
+            )
+        arguments = {name: getattr(self, name) for name in SAME}
+        return _remake, (self.examples, arguments, self.notes, self.folder)
 
     def summary(self) -> str:
         """Returns a table of what each split holds."""
@@ -466,6 +538,19 @@ def from_examples(
             )
             if missing:
                 notes.append(checks.note(f"no {split} images of {lookup.some(missing)}"))
+    return data
+
+
+def _remake(
+    examples: Mapping[str, pipeline.Examples],
+    arguments: Mapping[str, Any],
+    notes: list[str],
+    folder: str | None,
+) -> Data:
+    """Makes data of what `Data.__reduce__` returned, and prints nothing."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = from_examples(examples, **arguments, notes=[])
+    data.notes, data.folder = notes, folder
     return data
 
 

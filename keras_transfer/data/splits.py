@@ -15,7 +15,7 @@ from keras_transfer.storage import listing
 
 __all__ = [
     "assign", "by_column", "check_apart", "check_shares", "fold", "groups_of", "labels_of", "note_empty", "numbers_of",
-    "units_of",
+    "spread", "units_of",
 ]  # fmt: skip
 
 ABSENT = balanced.ABSENT
@@ -299,6 +299,30 @@ def fold(
     shares = np.full(count, 1 / count)
     owners = balanced.deal(labels, shares, order=order, together=groups)
     return [np.flatnonzero(owners == at) for at in range(count)]
+
+
+def spread(labels: np.ndarray, *, seed: int) -> np.ndarray:
+    """Returns an order of the examples in which each beginning has labels in about the shares of all.
+
+    The first image of every label comes before the second of any.
+
+    Args:
+        labels: As for `assign`; of several columns, examples that are equal in all of them count as one label.
+        seed: Equal seeds give equal orders.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 0, 1, 1])
+        >>> labels[spread(labels, seed=0)[:3]].tolist().count(0)
+        2
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    _, kinds, sizes = np.unique(labels[shuffled], axis=0, return_inverse=True, return_counts=True)
+    kinds = kinds.reshape(-1)
+    ranks = np.empty(len(labels))
+    for kind, size in enumerate(sizes):
+        ranks[kinds == kind] = (np.arange(size) + 0.5) / size
+        ranks[np.flatnonzero(kinds == kind)[0]] = -1.0
+    return shuffled[np.argsort(ranks, kind="stable")]
 
 
 def note_empty(parts: Mapping[str, np.ndarray], shares: Mapping[str, float]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn  # the values are of every kind that JSON knows
 
 from keras_transfer.core import lookup
@@ -29,16 +29,20 @@ class Saved:
         """Returns a page that needs nothing outside itself; it holds its numbers as JSON, too."""
         raise NotImplementedError
 
+    def writers(self) -> dict[str, Callable[[], str]]:
+        """Returns what makes the text of a file, by its ending."""
+        return {".html": self.to_html, ".json": self.to_json}
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything; the file appears complete or not at all.
 
         Args:
-            path: Ends in ".html" or ".json".
+            path: Ends in ".html" or ".json", or another ending of `writers`.
 
         Raises:
             InputError: If the ending is another, or the file cannot be written.
         """
-        document.save(path, {".html": self.to_html, ".json": self.to_json})
+        document.save(path, self.writers())
 
     def _repr_html_(self) -> str:
         return document.frame(self.to_html(), title=type(self).__name__)

@@ -1,8 +1,10 @@
-"""Studies: what is wrong with data, before it costs a training run; does training tasks together help them?"""
+"""Studies: what is wrong with data, before it costs a training run; which way to a model is better, and by how much?"""
 
 from typing import TYPE_CHECKING
 
 from keras_transfer.core import lookup
+from keras_transfer.studies.arm_study import compare
+from keras_transfer.studies.comparison import Comparison
 from keras_transfer.studies.doctor import CHECKS
 from keras_transfer.studies.doctor.base import Finding
 from keras_transfer.studies.doctor.examine import doctor
@@ -14,11 +16,13 @@ from keras_transfer.studies.tpu.report import TpuCheck
 
 __all__ = [
     "CHECKS",
+    "Comparison",
     "Finding",
     "Findings",
     "TaskComparison",
     "TpuCheck",
     "check_tpu",
+    "compare",
     "compare_tasks",
     "doctor",
 ]

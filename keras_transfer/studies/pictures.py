@@ -1,4 +1,4 @@
-"""Figures of a comparison: what each task gains, and how alike tasks are."""
+"""Figures of comparisons: what each task gains, how alike tasks are, how good each arm is, and learning curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_transfer.pages import plots
+from keras_transfer.studies.scores import Score
 
-__all__ = ["gains", "similarity"]
+__all__ = ["arms", "curves", "gains", "similarity"]
 
 TONES = {"positive": "first", "negative": "wrong"}
 
@@ -39,6 +40,77 @@ def gains(tasks: Mapping[str, Mapping]) -> Figure:
     axes.set_axisbelow(True)
     axes.set_xlabel("gain together, in percent of the score alone")
     return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def arms(cells: Mapping[str, Mapping], score: Score) -> Figure:
+    """Draws each arm's score: every seed as a dot, the mean as a larger one, with its interval.
+
+    Args:
+        cells: By arm, as in a `Comparison`.
+        score: What was measured.
+
+    Example:
+        >>> cell = {"mean": 0.8, "interval": [0.7, 0.9], "seeds": [0.78, 0.82]}
+        >>> arms({"probe": cell}, Score("accuracy", "accuracy", True, True)).axes[0].get_xlabel()
+        'accuracy, %'
+    """
+    figure, axes = plots.canvas((5.2, 0.9 + 0.5 * len(cells)))
+    factor = 100 if score.is_share else 1
+    for place, cell in enumerate(cells.values()):
+        colour = plots.COLOURS["first"]
+        seeds = [factor * value for value in cell["seeds"]]
+        axes.plot(seeds, [place] * len(seeds), "o", color=colour, alpha=0.35, markersize=4)
+        if cell["interval"]:
+            bounds = [factor * bound for bound in cell["interval"]]
+            axes.plot(bounds, [place, place], color=colour, solid_capstyle="round")
+        axes.plot([factor * cell["mean"]], [place], "o", color=colour, markersize=7)
+    axes.set_yticks(range(len(cells)), list(cells))
+    axes.set_ylim(len(cells) - 0.5, -0.5)
+    axes.grid(axis="x", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(_axis(score))
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def curves(points: Mapping[str, Sequence[Mapping]], score: Score) -> Figure:
+    """Draws each arm's score against the number of labelled images, with bands for intervals.
+
+    Args:
+        points: By arm, as in a `Comparison`.
+        score: What was measured.
+
+    Example:
+        >>> point = {"images": 10, "mean": 0.8, "interval": None, "seeds": [0.8]}
+        >>> curves({"probe": [point]}, Score("accuracy", "accuracy", True, True)).axes[0].get_xlabel()
+        'labelled images'
+    """
+    figure, axes = plots.canvas((5.2, 3.6))
+    factor = 100 if score.is_share else 1
+    tones = [plots.COLOURS[name] for name in ("first", "second", "wrong", "muted", "ink")]
+    for number, (name, own) in enumerate(points.items()):
+        colour = tones[number % len(tones)]
+        sizes = [point["images"] for point in own]
+        means = [factor * point["mean"] for point in own]
+        axes.plot(sizes, means, "o-", color=colour, markersize=5, label=name)
+        bounds = [point["interval"] or [point["mean"]] * 2 for point in own]
+        low, high = factor * np.array(bounds).T
+        axes.fill_between(sizes, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.set_xscale("log", base=2)
+    every = sorted({point["images"] for own in points.values() for point in own})
+    axes.set_xticks(every, [f"{images:,}" for images in every])
+    axes.minorticks_off()
+    axes.grid(linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("labelled images")
+    axes.set_ylabel(_axis(score))
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def _axis(score: Score) -> str:
+    return f"{score.title}, %" if score.is_share else score.title
 
 
 @matplotlib.rc_context(plots.STYLE)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,9 +62,12 @@ class Rows:
             )
         return rows
 
-    def has(self, arm: str, seed: int) -> bool:
-        """Says whether a training has finished."""
-        return any((row["arm"], row["seed"]) == (arm, seed) for row in self.rows)
+    def has(self, arm: str, seed: int, **more: Any) -> bool:
+        """Says whether a training has finished; `more` are further values of its row."""
+        wanted = {"arm": arm, "seed": seed, **more}
+        return any(
+            all(row.get(name) == value for name, value in wanted.items()) for row in self.rows
+        )
 
     def add(self, row: dict) -> None:
         """Adds the row of a training that has finished."""
@@ -92,9 +96,23 @@ def describe(value: Any) -> Any:
         return {
             field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)
         }
+    if isinstance(value, keras.Model):
+        return f"{value.name} {describe_weights(value)}"
+    if isinstance(value, types.FunctionType):
+        return f"{value.__qualname__} {_describe_code(value.__code__)}"
     config = value.get_config() if callable(getattr(value, "get_config", None)) else {}
     arguments = ", ".join(f"{name}={each!r}" for name, each in config.items())
     return f"{type(value).__name__}({arguments})"
+
+
+def _describe_code(code: types.CodeType) -> str:
+    """Returns a digest of what a function does, without where it stands."""
+    digest = hashlib.blake2b(code.co_code, digest_size=8)
+    digest.update(repr(code.co_names).encode())
+    for value in code.co_consts:
+        inner = _describe_code(value) if isinstance(value, types.CodeType) else repr(value)
+        digest.update(inner.encode())
+    return digest.hexdigest()
 
 
 def describe_data(data: Any) -> dict:

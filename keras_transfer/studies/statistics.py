@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-__all__ = ["interval", "judge", "mean_table", "print_interval"]
+__all__ = ["LEVEL", "interval", "judge", "mean_table", "paired_test", "print_interval"]
 
 LEVEL = 0.95  # of all intervals
 
 
-def interval(values: np.ndarray) -> list[float] | None:
-    """Returns Student's interval for the mean of paired differences; None for a single one.
+def interval(values: np.ndarray, *, level: float = LEVEL) -> list[float] | None:
+    """Returns Student's interval for the mean of some values or paired differences; None for a single one.
 
     Example:
         >>> interval(np.array([1.0, 3.0]))  # 2 -+ 12.706 * 1
@@ -20,23 +20,38 @@ def interval(values: np.ndarray) -> list[float] | None:
     """
     if len(values) < 2:
         return None
-    quantile = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)
+    quantile = stats.t.ppf((1 + level) / 2, len(values) - 1)
     half = quantile * values.std(ddof=1) / math.sqrt(len(values))
     return [float(values.mean() - half), float(values.mean() + half)]
 
 
-def judge(gains: np.ndarray, *, moved: bool) -> dict:
+def paired_test(gains: np.ndarray) -> float | None:
+    """Returns how likely gains so far from 0 are by chance: the p-value of Student's paired test, two-sided.
+
+    None for a single one, and where all are equal: they do not say how far chance moves them.
+
+    Example:
+        >>> round(paired_test(np.array([1.0, 2.0, 3.0])), 4)  # t = 2 / (1 / sqrt(3)) with 2 degrees of freedom
+        0.0742
+    """
+    if len(gains) < 2 or np.ptp(gains) <= 1e-9 * np.abs(gains).max():  # equal but for rounding
+        return None
+    return float(stats.ttest_1samp(gains, 0.0).pvalue)
+
+
+def judge(gains: np.ndarray, *, moved: bool, level: float = LEVEL) -> dict:
     """Returns the interval of the gains and the verdict that follows from it.
 
     Args:
         gains: One a seed; positive is better.
         moved: Whether scores differ from seed to seed at all.
+        level: Of the interval.
 
     Example:
         >>> judge(np.array([1.0, 1.1, 0.9]), moved=True)["verdict"]
         'positive'
     """
-    bounds = interval(gains)
+    bounds = interval(gains, level=level)
     if bounds is None:
         return {"interval": None, "verdict": "one seed tells nothing"}
     if not moved and gains.any():

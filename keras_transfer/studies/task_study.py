@@ -10,8 +10,8 @@ import keras
 from keras_transfer import balancing as balancers
 from keras_transfer import evaluation, models, tasks, training
 from keras_transfer.core import checks
-from keras_transfer.graphs import paths
-from keras_transfer.studies import relatedness, rows
+from keras_transfer.studies import relatedness, rows, training_options
+from keras_transfer.studies.initial import InitialWeights
 from keras_transfer.studies.task_comparison import JOINT, TaskComparison
 
 __all__ = ["compare_tasks"]
@@ -72,14 +72,14 @@ def compare_tasks(
     """
     seeds = checks.integer(seeds, name="seeds")
     batches = checks.integer(batches, name="batches", minimum=0)
-    options = _check_options(options)
+    options = training_options.check(options, verb="kt.compare_tasks")
     _check_tasks(task)
     first = data(0) if callable(data) else data
     _check_data(first, task)
     scheme: dict[str, Any] = {"sharing": sharing, "balancing": balancing, "balance_on": balance_on}
     models.build_model(backbone, task, **scheme)  # raises errors before training starts
     # Scores are measured on validation images where there are no test images.
-    options = {"refit": False, **options}
+    options = {"verbose": 0, "refit": False, **options}
 
     about = {
         "tasks": rows.describe(task),
@@ -92,7 +92,7 @@ def compare_tasks(
     }
     record = rows.Rows(run_dir, about)
     study = _Study(backbone, task, scheme, options, batches)
-    initial = _InitialWeights(backbone)
+    initial = InitialWeights(backbone)
     try:
         for seed in range(seeds):
             arms = [arm for arm in (JOINT, *task) if not record.has(arm, seed)]
@@ -159,34 +159,6 @@ class _Study(NamedTuple):
             "seconds": round(seconds, 2),
             "similarity": None if similarity is None else similarity.mean(),
         }
-
-
-class _InitialWeights:
-    """The weights and flags of a model, to restore before every training."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self.model = model
-        self.values = model.get_weights()
-        self.trainable = [(layer, layer.trainable) for layer in paths.leaves(model).values()]
-
-    def restore(self) -> None:
-        self.model.set_weights(self.values)
-        for layer, trainable in self.trainable:
-            layer.trainable = trainable
-
-
-def _check_options(options: Any) -> dict:
-    if options is not None and not isinstance(options, Mapping):
-        raise checks.error(
-            "`options` must be a dict of arguments of kt.fine_tune", given=repr(options)
-        )
-    options = dict(options or {})
-    for name in ("seed", "run_dir", "resume"):
-        if name in options:
-            raise checks.error(
-                f"`options` must leave {name!r} to kt.compare_tasks", given=repr(options[name])
-            )
-    return {"verbose": 0, **options}
 
 
 def _check_tasks(task: Any) -> None:

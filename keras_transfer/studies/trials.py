@@ -1,0 +1,212 @@
+"""One training of a comparison: an arm at a seed, trained and measured."""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_transfer import backbones, evaluation, models, tasks, training
+from keras_transfer.core import checks
+from keras_transfer.layers import marks
+from keras_transfer.studies.arms import Arm
+from keras_transfer.studies.initial import InitialWeights
+from keras_transfer.studies.scores import Score
+from keras_transfer.training.methods import solved_head
+
+__all__ = ["Setting", "Trial", "train"]
+
+
+class Trial(NamedTuple):
+    """What is trained: an arm at a seed, on so many labelled images (None for all)."""
+
+    arm: str
+    seed: int
+    images: int | None = None
+
+
+@dataclasses.dataclass
+class Setting:
+    """What all trainings of a comparison have in common; it goes to other processes.
+
+    Attributes:
+        data: From `kt.data`, or a function of a seed that returns such data.
+        task: A task, or tasks by name.
+        backbone: A backbone, or what `kt.backbone` makes one of.
+        arms: By name.
+        scores: Of each task.
+        options: Arguments of `kt.fine_tune` for all arms.
+        folder: Where outputs of frozen layers are kept for all arms and seeds.
+    """
+
+    data: Any
+    task: tasks.Task | Mapping[str, tasks.Task]
+    backbone: Any
+    arms: Mapping[str, Arm]
+    scores: Mapping[str, Score]
+    options: Mapping[str, Any]
+    folder: str
+
+    def __post_init__(self) -> None:
+        self._trunks: dict[Any, InitialWeights] = {}
+
+    def __getstate__(self) -> dict:
+        """Returns what another process needs: it builds backbones of its own."""
+        return {**self.__dict__, "_trunks": {}}
+
+    def data_of(self, seed: int, images: int | None = None) -> Any:
+        """Returns the data of a seed, with orders of its own, or some of its labelled images."""
+        if callable(self.data):
+            data = self.data(seed)
+        else:
+            data = self.data.with_orders(self.data.seed + seed)
+        if images is None:
+            return data
+        with contextlib.redirect_stdout(io.StringIO()):  # a small part lacks classes
+            return data.sample(images, seed=seed)
+
+    def backbone_of(self, arm: Arm, data: Any) -> keras.Model:
+        """Returns an arm's backbone, as it was before any training; one with random weights is made anew."""
+        source = self.backbone if arm.source is None else arm.source
+        if arm.is_random:
+            return _make_random(source, data)
+        key = source if isinstance(source, str) else id(source)
+        if key not in self._trunks:
+            self._trunks[key] = InitialWeights(_make(source, data))
+        self._trunks[key].restore()
+        return self._trunks[key].model
+
+    def backbone_for_checks(self, arm: Arm, data: Any) -> keras.Model:
+        """Returns a backbone of an arm's form, whatever its weights; none is made twice."""
+        source = self.backbone if arm.source is None else arm.source
+        key: Any = source if isinstance(source, str) else id(source)
+        if arm.is_random and key not in self._trunks:
+            key = (key, "random")
+            if key not in self._trunks:
+                self._trunks[key] = InitialWeights(_make_random(source, data))
+        if key in self._trunks:
+            return self._trunks[key].model
+        return self.backbone_of(arm, data)
+
+    def restore(self) -> None:
+        """Puts all backbones back to where they were."""
+        for trunk in self._trunks.values():
+            trunk.restore()
+
+
+def _make(source: Any, data: Any, **options: Any) -> keras.Model:
+    if isinstance(source, keras.Model):
+        return source
+    if data.channels != 3:
+        options["channels"] = data.channels
+    return backbones.backbone(source, image_size=data.image_size, **options)
+
+
+def _make_random(source: Any, data: Any) -> keras.Model:
+    if not isinstance(source, keras.Model):
+        return _make(source, data, weights=None)
+    if marks.representation(source) is None:
+        fix = "Make it with kt.backbone(model, preprocess=...)."
+        raise checks.error(
+            "a backbone must come from kt.backbone", given=repr(source.name), fix=fix
+        )
+    return backbones.backbone(source, weights=None)
+
+
+def train(setting: Setting, trial: Trial) -> dict:
+    """Trains and measures; returns the row of a training: scores by task, seconds, parameters."""
+    with _without_advice():
+        return _train(setting, trial)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Silences TensorFlow's advice against many traces: a study has many models."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _train(setting: Setting, trial: Trial) -> dict:
+    arm = setting.arms[trial.arm]
+    data = setting.data_of(trial.seed, trial.images)
+    keras.utils.set_random_seed(trial.seed)
+    wall, processors = time.perf_counter(), time.process_time()
+    result: Any
+    if arm.function is not None:
+        result = arm.function(data, trial.seed)
+    else:
+        result = _train_model(setting, arm, trial.seed, data)
+    times = {
+        "seconds": round(time.perf_counter() - wall, 2),
+        "cpu_seconds": round(time.process_time() - processors, 2),
+    }
+    row = {"arm": trial.arm, "seed": trial.seed, "of": trial.images, "images": _count(data)}
+    return {**row, **_measure(setting, trial.arm, result, data), **times}
+
+
+def _train_model(setting: Setting, arm: Arm, seed: int, data: Any) -> keras.Model:
+    backbone = setting.backbone_of(arm, data)
+    model = models.build_model(backbone, setting.task, seed=seed, **arm.scheme)
+    kept = training.Cache(where="disk", folder=setting.folder)
+    common: dict[str, Any] = {"watch": (), "cache": kept, **setting.options}
+    ours: dict[str, Any] = {"seed": seed, "verbose": 0}
+    has_test = data.test is not None
+    if arm.is_probe and solved_head.can_be_solved(model):
+        # The penalty is chosen by cross-validation, so validation images may be trained on.
+        labelled = data.joined() if has_test and data.validation is not None else data
+        stages = [training.Stage(solve=True, train="head")]
+        probe: dict[str, Any] = {"stages": stages, "refit": False, "calibrate": False, "watch": ()}
+        training.fine_tune(model, labelled, **probe, cache=common["cache"], **ours)
+        return model
+    options = {**common, **arm.options, **ours}
+    if not has_test:  # scores are measured on validation images
+        options.setdefault("refit", False)
+    training.fine_tune(model, data, **options)
+    return model
+
+
+def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
+    """Returns scores by task, which tasks are at chance, and the size of the model."""
+    if not isinstance(result, keras.Model):
+        return {"scores": _read_numbers(setting, arm, result), "chance": {}, "parameters": None}
+    task = setting.task if not marks.outputs(result) else None
+    report = evaluation.evaluate(result, data, task=task, max_mistakes=0, verbose=0)
+    is_single = not isinstance(setting.task, Mapping)
+    scores, chance = {}, {}
+    for name, score in setting.scores.items():
+        part = report if is_single else report[name]
+        value = part.get(score.name)
+        if value is None:
+            expected = f"`data` must have held-out images on which {name!r} can be measured"
+            raise checks.error(expected, given=f"no {score.name}")
+        scores[name] = float(value)
+        baseline = part.get("baseline")
+        chance[name] = None if not baseline else not baseline["is_beaten"]
+    return {"scores": scores, "chance": chance, "parameters": int(result.count_params())}
+
+
+def _read_numbers(setting: Setting, arm: str, result: Any) -> dict[str, float]:
+    """Returns what a user's function measured itself."""
+    if not isinstance(result, Mapping) and len(setting.scores) == 1:
+        result = {next(iter(setting.scores)): result}
+    try:
+        return {name: float(result[name]) for name in setting.scores}
+    except (TypeError, ValueError, KeyError):
+        wanted = "a score" if len(setting.scores) == 1 else "a dict of scores by task"
+        expected = f"arm {arm!r} must return a Keras model, or {wanted}"
+        raise checks.error(expected, given=repr(result)) from None
+
+
+def _count(data: Any) -> int:
+    """Returns how many labelled images there are, without those that are measured."""
+    splits = ("train", "validation") if data.test is not None else ("train",)
+    return sum(len(data.examples[split]) for split in splits if split in data.examples)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from keras_transfer.studies.comparison import Comparison
+from keras_transfer.studies.scores import Score
+
+ACCURACY = Score("accuracy", "accuracy", True, True)
+MAE = Score("mae", "mean absolute error", False, False)
+
+
+def rows(values, *, task="kind", of=None, images=100, seconds=None, chance=()):
+    made = []
+    for arm, by_seed in values.items():
+        for seed, value in enumerate(by_seed):
+            made.append(
+                {
+                    "arm": arm,
+                    "seed": seed,
+                    "of": of,
+                    "images": images if of is None else of,
+                    "scores": {task: value},
+                    "chance": {task: arm in chance},
+                    "seconds": (seconds or {}).get(arm, 10.0),
+                    "parameters": 1000,
+                }
+            )
+    return made
+
+
+VALUES = {
+    "probe": [0.80, 0.80, 0.80],
+    "two_stage": [0.85, 0.86, 0.84],
+    "scratch": [0.30, 0.33, 0.27],
+    "lora": [0.80, 0.82, 0.79],
+}
+
+
+def make(**options):
+    made = rows(VALUES, seconds={"two_stage": 41.0}, chance=("scratch",))
+    return Comparison({"kind": ACCURACY}, made, list(VALUES), **options)
+
+
+def test_numbers_are_students():
+    """Gains 5, 6, 4 points: mean 5, deviation 1, so 4.303 / sqrt(3) = 2.484 to both sides; t = 8.66, p = 0.0131."""
+    cell = make()["arms"]["two_stage"]["scores"]["kind"]
+    assert cell["mean"] == pytest.approx(0.85)
+    assert cell["gain"] == pytest.approx(0.05)
+    assert cell["gain_interval"] == pytest.approx([0.02516, 0.07484], abs=1e-5)
+    assert cell["interval"] == pytest.approx([0.82516, 0.87484], abs=1e-5)
+    assert cell["p"] == pytest.approx(0.01307, abs=1e-5)
+    assert cell["verdict"] == "positive"
+
+
+def test_sentences_answer_the_question():
+    lines = make()["conclusions"]
+    assert lines[0] == "two_stage gained 5.0 points [2.5, 7.5] over probe for 31 s more"
+    assert lines[1].startswith(
+        "lora is 0.3 points [-3.5, 4.1] better than probe, which may be chance"
+    )
+    assert lines[2] == "scratch lost 50.0 points [42.5, 57.5] to probe for 0 s more"
+    assert lines[3] == "scratch is at chance: no better than one answer for all images"
+
+
+def test_less_error_is_a_gain():
+    values = {"a": [2.0, 2.1], "b": [1.5, 1.61]}
+    found = Comparison({"age": MAE}, rows(values, task="age"), ["a", "b"])
+    cell = found["arms"]["b"]["scores"]["age"]
+    assert cell["gain"] == pytest.approx(0.495)
+    assert cell["verdict"] == "positive"
+    assert "b gained 0.495 mean absolute error" in str(found)
+    assert str(found).splitlines()[1].startswith("b")  # the best arm first
+
+
+def test_one_seed_has_no_interval():
+    values = {"a": [0.5], "b": [0.6]}
+    found = Comparison({"kind": ACCURACY}, rows(values), ["a", "b"], level=None)
+    cell = found["arms"]["b"]["scores"]["kind"]
+    assert (cell["interval"], cell["gain_interval"], cell["p"]) == (None, None, None)
+    assert found["conclusions"] == ["b is 10.0 points better than a, of one seed, for 0 s more"]
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        ([0.80, 0.81, 0.82], "more photos would help"),
+        ([0.71, 0.72, 0.73], "cannot be told"),
+        ([0.70, 0.72, 0.74], "changed nothing"),
+        ([0.60, 0.61, 0.64], "did not help"),
+    ],
+)
+def test_a_curve_says_whether_more_photos_help(last, says):
+    few = rows({"a": [0.70, 0.72, 0.74]}, of=50)
+    found = Comparison({"kind": ACCURACY}, [*few, *rows({"a": last})], ["a"])
+    assert says in found["conclusions"][-1]
+    assert "from 50 to 100 images" in found["conclusions"][-1]
+
+
+def test_the_page_holds_everything_and_escapes_names():
+    values = {"<b>": [0.5, 0.6], "b": [0.7, 0.8]}
+    made = [*rows(values, of=50), *rows(values)]
+    page = Comparison({"kind": ACCURACY}, made, list(values)).to_html()
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+    assert page.count("<svg") == 2
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_several_tasks_have_a_table_each():
+    made = rows({"a": [0.5, 0.6], "b": [0.7, 0.8]})
+    for row in made:
+        row["scores"]["age"] = 1.0 + row["seed"] / 10
+        row["chance"]["age"] = False
+    found = Comparison({"kind": ACCURACY, "age": MAE}, made, ["a", "b"])
+    assert any(line.startswith("age: ") for line in found["conclusions"])
+    assert "age, mean absolute error" in str(found)
+    assert np.isfinite(found["arms"]["b"]["scores"]["age"]["gain"])
