@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
         data = _load_data_of_training(model, record)
     else:
         data = evaluate.load_data(arguments, model)
-    report = kt.evaluate(model, data, history=record)
+    report = kt.evaluate(model, data, history=record, explain="gradcam")
     print(report)
     for name in train.save_report(report, arguments.run):
         print(f"keras_transfer: wrote {arguments.run / name}")

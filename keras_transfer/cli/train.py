@@ -312,7 +312,7 @@ def _measure(
     if data.test is None and data.validation is None:
         checks.note("nothing was measured: there are neither test nor validation images")
         return
-    report = kt.evaluate(model, data, history=record)
+    report = kt.evaluate(model, data, history=record, explain="gradcam")
     print(report)
     save_report(report, out)
 

@@ -1,6 +1,6 @@
 """The targets and outputs of one task, collected batch by batch, and the examples that a report shows of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,6 +38,7 @@ class Answers:
         class_names: The names in the data, or None; they must be those of the task, where both have any.
         keep: How many mistakes to keep at most.
         at: Measure and least value of operating points; None for none.
+        keeps_images: Whether to keep the images of mistakes, for `paint_heat`.
 
     Example:
         >>> answers = Answers("animal", None, keep=1)
@@ -54,6 +55,7 @@ class Answers:
         class_names: Sequence[str] | None = None,
         keep: int = 24,
         at: tuple[str, float] | None = None,
+        keeps_images: bool = False,
     ):
         self.name = name
         self.class_names = class_names
@@ -62,7 +64,9 @@ class Answers:
         self._at = at
         self._scorer: tasks.Scorer | None = None
         self._group_scorers: dict[str, tasks.Scorer] = {}
-        self._mistakes, self._sample = examples.Kept(keep), examples.Kept(SAMPLE)
+        self._mistakes = examples.Kept(keep, keeps_images=keeps_images)
+        self._sample = examples.Kept(SAMPLE)
+        self._heat: dict[int, np.ndarray] = {}
         self._unsure = examples.Kept(min(keep, UNSURE))
         self._rng = np.random.default_rng(0)
 
@@ -122,6 +126,17 @@ class Answers:
             rows = np.flatnonzero(groups == name)
             self._group_scorers[name].add(targets[rows], outputs[rows])
 
+    def paint_heat(self, explain: Callable[[np.ndarray], Sequence[np.ndarray]]) -> None:
+        """Finds the places that the wrong answers stand on.
+
+        Args:
+            explain: Returns maps of images, from 0 to 1.
+        """
+        images = self._mistakes.images()
+        if images:
+            maps = explain(np.stack(list(images.values())))
+            self._heat = dict(zip(images, maps, strict=True))
+
     def result(self, files: Sequence[str] | None = None) -> Result | None:
         """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
         if self.task is None or self._scorer is None:
@@ -139,7 +154,7 @@ class Answers:
                 name: _summary(scorer) for name, scorer in sorted(self._group_scorers.items())
             }
 
-        mistakes = self._mistakes.examples(self.task, files)
+        mistakes = self._mistakes.examples(self.task, files, self._heat)
         sample = self._sample.examples(self.task, files)
         unsure = self._unsure.examples(self.task, files)
         targets, outputs = self._scorer.arrays() if self.task.draws_examples else (None, None)

@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import tasks
-from keras_transfer.core import checks, labelled
+from keras_transfer.core import checks, labelled, lookup
 from keras_transfer.data import adapt, batches
 from keras_transfer.evaluation import answers, examples, report
 from keras_transfer.evaluation import groups as _grouping
+from keras_transfer.evaluation.explain import EXPLAINERS, explaining
 from keras_transfer.graphs import logits, paths, pixel_range
 from keras_transfer.layers import marks
 from keras_transfer.machine import engine, progress, streams
@@ -37,6 +38,7 @@ def evaluate(
     groups: str | Sequence | np.ndarray | None = None,
     at: str | None = None,
     max_mistakes: int = 24,
+    explain: str | None = None,
     verbose: str | int = "auto",
 ) -> report.Report:
     """Measures `model` on labelled images, in one pass.
@@ -58,6 +60,8 @@ def evaluate(
         at: Operating points to tell, such as "precision=0.95" (then the default) or "recall=0.9": from which
             probability on a class is right so often. They are chosen on the images that are measured.
         max_mistakes: How many of the most confident mistakes of each task the report shows as pictures.
+        explain: A method of `kt.explain`, such as "gradcam", to paint on each mistake the places that the wrong answer
+            stands on.
         verbose: 0 prints no notes, which the report has all the same; 1 shows a bar if it takes over two seconds,
             2 one line instead; "auto" is 1 on a terminal and in a notebook, else 2.
 
@@ -82,6 +86,8 @@ def evaluate(
     begin = time.perf_counter()
     source = _choose_split(data, quiet=verbose == 0)
     signature = _signature(model, source.batches)
+    if explain is not None:
+        lookup.find(explain, EXPLAINERS, argument="explain")
     clock, outputs = _Clock(), {}
     collected: dict[str, answers.Answers] = {}
     grouping = _grouping.Grouping(groups, source.batches.rows, source.class_names)
@@ -99,7 +105,8 @@ def evaluate(
             truth = _by_name(truth, names, "targets")
             weights = _by_name(weights, names, "weights")
             if not collected:
-                collected = _new_answers(model, task, source, names, truth, max_mistakes, point)
+                options = {"keep": max_mistakes, "keeps_images": explain is not None, "at": point}
+                collected = _new_answers(model, task, source, names, truth, options)
                 if at is not None:
                     _check_points(collected)
             for name, collector in collected.items():
@@ -107,6 +114,8 @@ def evaluate(
                 collector.add(
                     first, images, truth[name].numpy(), outputs[name], weight, group_names
                 )
+        if explain is not None:
+            _paint_heat(model, collected, source, explain)
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     results = _results(collected, source)
@@ -294,8 +303,7 @@ def _new_answers(
     source: _Source,
     names: list[str],
     truth: Mapping,
-    keep: int,
-    at: tuple[str, float],
+    options: Mapping[str, Any],
 ) -> dict[str, answers.Answers]:
     """Returns an empty `Answers` for every task that has targets; notes the tasks that have none."""
     if "about" in names:
@@ -314,12 +322,33 @@ def _new_answers(
     for missing in set(names) - set(measured):
         source.note(f"the data has no targets of {missing!r}: not measured")
     class_names = labelled.by_task(source.class_names, measured[0])
-    return {
-        name: answers.Answers(
-            name, by_name.get(name), class_names=class_names.get(name), keep=keep, at=at
+    collected = {}
+    for name in measured:
+        collected[name] = answers.Answers(
+            name,
+            by_name.get(name),
+            class_names=class_names.get(name),
+            **options,
         )
-        for name in measured
-    }
+    return collected
+
+
+def _paint_heat(
+    model: keras.Model, collected: Mapping[str, answers.Answers], source: _Source, method: str
+) -> None:
+    """Finds what the mistakes of each task stand on; notes where the method does not fit the model."""
+    outputs = list(marks.outputs(model)) or list(getattr(model, "output_names", None) or [])
+    for name, collector in collected.items():
+        task = name if len(outputs) > 1 else None
+
+        def maps_of(images: np.ndarray, task: str | None = task) -> list[np.ndarray]:
+            explained = explaining.explain(model, images, method=method, task=task, verbose=0)
+            return [explained.heat(index) for index in range(len(explained))]
+
+        try:
+            collector.paint_heat(maps_of)
+        except checks.InputError as refused:
+            source.note(f"no heat maps of {name!r}: {refused}")
 
 
 def _check_points(collected: Mapping[str, answers.Answers]) -> None:

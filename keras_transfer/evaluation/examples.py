@@ -4,7 +4,7 @@ import base64
 import heapq
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_transfer import tasks
+from keras_transfer.pages import overlays
 
 __all__ = ["Example", "Kept", "data_uri", "read_sheet", "thumbnail"]
 
@@ -31,6 +32,7 @@ class Example:
     file: str | None
     picture: str | None  # a data URI; with the target drawn on it, where the task draws
     said_picture: str | None = None  # with the output drawn on it
+    heat_picture: str | None = None  # with the places painted that the answer stands on
 
 
 class Kept:
@@ -38,6 +40,7 @@ class Kept:
 
     Args:
         size: How many to keep.
+        keeps_images: Whether the images are kept, too, in their own size.
 
     Example:
         >>> import keras_transfer as kt
@@ -48,8 +51,9 @@ class Kept:
         ['60']
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, keeps_images: bool = False) -> None:
         self.size = size
+        self.keeps_images = keeps_images
         self._heap: list[tuple] = []  # the lowest rank on top
 
     def add(
@@ -82,26 +86,39 @@ class Kept:
             # Places all differ, so that the heap never compares arrays.
             picture = thumbnail(images[i], side=side)
             size = tuple(images[i].shape[:2])
-            item = (ranks[i], -indices[i], error, targets[i], outputs[i], picture, size)
+            image = images[i].copy() if self.keeps_images else None
+            item = (ranks[i], -indices[i], error, targets[i], outputs[i], picture, size, image)
             heapq.heappush(self._heap, item)
             if len(self._heap) > self.size:
                 heapq.heappop(self._heap)
 
-    def examples(self, task: tasks.Task, files: Sequence[str] | None = None) -> list[Example]:
+    def images(self) -> dict[int, np.ndarray]:
+        """Returns the images by their numbers, if they are kept."""
+        return {-item[1]: item[-1] for item in self._heap if item[-1] is not None}
+
+    def examples(
+        self,
+        task: tasks.Task,
+        files: Sequence[str] | None = None,
+        heat: Mapping[int, np.ndarray] | None = None,
+    ) -> list[Example]:
         """Returns the examples, the highest rank first.
 
         Args:
             task: What they are answers of.
             files: The names of all examples of the data, in order.
+            heat: By number of an example, how much its answer stands on each place, from 0 to 1.
         """
         highest_first = sorted(self._heap, key=lambda item: (-item[0], -item[1]))
         examples = []
-        for _, place, error, target, output, picture, size in highest_first:
+        for _, place, error, target, output, picture, size, _ in highest_first:
             file = files[-place] if files else None
-            drawn = said = None
+            drawn = said = hot = None
             if picture is not None:
                 drawn = task.draw(picture, target, image_size=size)
                 said = task.draw(picture, output, image_size=size)
+            if picture is not None and heat and -place in heat:
+                hot = overlays.paint_heat(picture, heat[-place])
             example = Example(
                 index=-int(place),
                 target=task.describe(target),
@@ -110,6 +127,7 @@ class Kept:
                 file=file,
                 picture=data_uri(picture if drawn is None else drawn),
                 said_picture=data_uri(said),
+                heat_picture=data_uri(hot),
             )
             examples.append(example)
         return examples

@@ -10,6 +10,8 @@ from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
+from keras_transfer.evaluation import examples
+from keras_transfer.pages import overlays
 
 NAMES = ["red", "green", "blue"]
 
@@ -539,3 +541,30 @@ def test_operating_points_are_told_and_bad_ones_refused():
     task = kt.tasks.Regression(3)
     with pytest.raises(checks.InputError, match="`at` needs a task with a probability"):
         kt.evaluate(plain_regressor(), (images, np.zeros((200, 3))), task=task, at="recall=0.9")
+
+
+def test_mistakes_show_the_places_that_their_answers_stand_on():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 32, 32, 3)).astype("uint8")
+    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(3), seed=0)
+    report = kt.evaluate(model, (images, np.arange(12) % 3), explain="gradcam", verbose=0)
+    shown = report._results.mistakes
+    maps = kt.explain(model, images, method="gradcam", verbose=0)
+    assert len(shown) > 4
+    for example in shown:
+        picture = images[example.index]
+        expected = overlays.paint_heat(picture, maps.heat(example.index))
+        assert example.heat_picture == examples.data_uri(expected)
+    assert report.to_html().count("stands on") > len(shown)
+    assert "heat_picture" not in report["mistakes"][0]
+    with pytest.raises(checks.InputError, match="`explain`"):
+        kt.evaluate(model, (images, np.arange(12) % 3), explain="gradcamm")
+
+
+def test_a_method_that_does_not_fit_the_model_is_a_note():
+    inputs = keras.Input((8, 8, 3))
+    flat = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, flat)
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype("float32")
+    report = kt.evaluate(model, (images, np.arange(8) % 2), explain="gradcam", verbose=0)
+    assert any(note.startswith("no heat maps") for note in report["about"]["notes"])

@@ -26,7 +26,9 @@ def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
     sample = _gallery(
         "Images drawn at random", f"{help_line} where it differs.", task, result.sample
     )
-    mistakes = _gallery(task.mistakes_title, f"{help_line}.", task, result.mistakes)
+    has_heat = any(example.heat_picture for example in result.mistakes)
+    below = " Below each image, the places that this answer stands on." if has_heat else ""
+    mistakes = _gallery(task.mistakes_title, f"{help_line}.{below}", task, result.mistakes)
     unsure = _gallery(
         "Least certain answers", f"{help_line} where it differs.", task, result.unsure
     )
@@ -107,6 +109,10 @@ def _item(task: tasks.Task, example: examples.Example) -> str:
     if example.said_picture:
         said = f"{where}, the model: {example.predicted}"
         picture += _image(example.said_picture, said, title="what the model said")
+
+    if example.heat_picture:
+        places = f"{where}: places that the answer {example.predicted} stands on"
+        picture += _image(example.heat_picture, places, title="what the answer stands on")
 
     lines = [document.breakable(example.target)]
     if not is_right:
