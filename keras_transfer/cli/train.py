@@ -95,6 +95,8 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--calibrate", action=flag, help="correct confidences on validation images (yes)")
     watched = "curves by block in the report (distance)"
     add("--watch", nargs="*", choices=("distance", "gradient"), help=watched)
+    limit = "stop in time with the best model so far (no limit)"
+    add("--time-limit", type=float, metavar="SECONDS", help=limit)
     add("--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)")
     among = f"share every batch among devices or machines: {', '.join(STRATEGIES)} (no sharing)"
     add("--strategy", metavar="NAME", help=among)
@@ -229,8 +231,10 @@ def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Names
 
 def _chosen_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the arguments of `kt.fine_tune` that the user gave; it decides on the others."""
-    names = ("plan", "unfreeze", "batch_norm", "refit", "calibrate", "watch", "cache", "views")
-    values = {name: getattr(arguments, name) for name in names}
+    names = (
+        "plan", "unfreeze", "batch_norm", "refit", "calibrate", "watch", "cache", "views", "time_limit",
+    )  # fmt: skip
+    values = {name: getattr(arguments, name, None) for name in names}
     for name in ("epochs", "learning_rate"):
         values[name] = _unpack_single(getattr(arguments, name))
     values = {name: value for name, value in values.items() if value is not None}

@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_transfer.core import checks, lookup
 
-__all__ = ["SCHEDULES", "OneCycle", "Rate", "WarmUp", "describe", "make", "peak"]
+__all__ = ["SCHEDULES", "OneCycle", "Paced", "Rate", "WarmUp", "describe", "make", "peak"]
 
 Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 Rate: TypeAlias = float | Schedule
@@ -108,6 +108,51 @@ class OneCycle(Schedule):
         return {name: getattr(self, name) for name in ("rate", "steps", "rise", "div", "div_final")}
 
 
+@keras.saving.register_keras_serializable("keras_transfer")
+class Paced(Schedule):
+    """Another schedule whose steps can be made to count more, so that it ends sooner, while it is used.
+
+    Args:
+        schedule: The other one.
+
+    Example:
+        >>> paced = Paced(keras.optimizers.schedules.PolynomialDecay(1.0, 10, end_learning_rate=0.0))
+        >>> paced.go(4, 2.0)  # from step 4 on, twice as fast
+        >>> [round(float(paced(step)), 3) for step in (4, 5, 7)]
+        [0.6, 0.4, 0.0]
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.rate = peak(schedule)
+        # The step at which the pace was set, the other schedule's step then, the pace.
+        self.place = keras.Variable([0.0, 0.0, 1.0], trainable=False, name="pace")
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of a step, counted from 0."""
+        begin, done, pace = self.place[0], self.place[1], self.place[2]
+        return self.schedule(done + (ops.cast(step, "float32") - begin) * pace)
+
+    def position(self, step: int) -> float:
+        """Returns the step of the other schedule at a step."""
+        begin, done, pace = keras.ops.convert_to_numpy(self.place).tolist()
+        return done + (step - begin) * pace
+
+    def go(self, step: int, pace: float) -> None:
+        """Sets how many steps of the other schedule each step from `step` on is."""
+        self.place.assign([float(step), self.position(step), float(pace)])
+
+    def get_config(self) -> dict:
+        """Returns what the constructor takes, the schedule as Keras writes it."""
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Paced":
+        """Makes the schedule again from its config."""
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]))
+
+
 def _cosine(start: float, end: float, share: Any) -> Any:
     return end + (start - end) * (1 + ops.cos(math.pi * share)) / 2
 
@@ -181,7 +226,7 @@ def peak(rate: Rate) -> float:
     """
     if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return checks.number(rate, name="learning_rate", above=0)
-    if isinstance(rate, WarmUp | OneCycle):
+    if isinstance(rate, WarmUp | OneCycle | Paced):
         return rate.rate
     highest = getattr(rate, "warmup_target", None)
     highest = getattr(rate, "initial_learning_rate", None) if highest is None else highest
@@ -205,6 +250,8 @@ def describe(rate: Rate) -> str:
     """
     if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return f"{rate:g}"
+    if isinstance(rate, Paced):
+        return describe(rate.schedule)
     if isinstance(rate, WarmUp):
         return f"{describe(rate.schedule)} after a rise over the first {rate.steps} steps"
     if isinstance(rate, OneCycle):

@@ -16,6 +16,7 @@ from keras_transfer.storage import files
 from keras_transfer.training import first_batch, inputs, recipes
 from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.run import best, criteria, insight, state
+from keras_transfer.training.run.clock import Clock
 from keras_transfer.training.run.log import Log
 from keras_transfer.training.run.record import Record
 from keras_transfer.training.sessions import Session
@@ -42,6 +43,7 @@ def fine_tune(
     calibrate: bool = True,
     watch: str | Sequence[str] = ("distance",),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    time_limit: float | None = None,
     seed: int | None = None,
     run_dir: str | os.PathLike | None = None,
     resume: bool = False,
@@ -94,6 +96,10 @@ def fine_tune(
         callbacks: Keras callbacks, passed to every stage; epoch numbers go on from stage to stage. In the run of
             `refit`, which has no validation data, a `ModelCheckpoint` of the best epoch saves every epoch, and an
             `EarlyStopping` on a validation value is left out: the run is as long as the first one.
+        time_limit: Seconds that the call may take, of all its parts together and over a kill. Stages are cut short so
+            that they fit, with a rate that falls at its end; the run of `refit` is left out where there is no time for
+            it. The limit is one on what a loop can stop: loading of the first batches, tracing and a solved head take
+            the time that they take.
         seed: For `keras.utils.set_random_seed`, which None leaves out, and of the random changes to images, where None
             means 0. The orders of data from `kt.data` depend on its own seed and on the epoch number only. The head has
             its first weights already: give `kt.build_model` a seed, too, and a script trains the same model in every
@@ -132,12 +138,15 @@ def fine_tune(
         "views": views,
         "refit": refit,
         "calibrate": calibrate,
+        "time_limit": time_limit,
         "seed": seed,
     }
+    clock = Clock(time_limit)
     _check_arguments(model, callbacks, seed)
     watched = insight.check(watch)
     recipe = recipes.decide(model, data, arguments)
     folder = _check_folder(run_dir, resume)
+    clock.check(model, recipe.data)
 
     with contextlib.nullcontext() if folder is None else state.lock(folder):
         saved = None
@@ -169,6 +178,7 @@ def fine_tune(
             callbacks=callbacks,
             folder=folder,
             verbose=progress.verbosity(verbose),
+            clock=clock,
         )
         with progress.auto_means(verbose):
             history = session.train(saved)

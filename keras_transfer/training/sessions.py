@@ -15,6 +15,7 @@ from keras_transfer.training.rates import layer_rates
 from keras_transfer.training.recipes import Recipe
 from keras_transfer.training.run import criteria, state
 from keras_transfer.training.run.best import Best
+from keras_transfer.training.run.clock import Clock
 from keras_transfer.training.run.engine import Position, Run
 from keras_transfer.training.run.record import Record
 
@@ -34,6 +35,7 @@ class Session:
         callbacks: The user's, and the log's.
         folder: Of the run, or None.
         verbose: As in `fit`.
+        clock: Of the call.
     """
 
     model: keras.Model
@@ -44,6 +46,7 @@ class Session:
     callbacks: Sequence[keras.callbacks.Callback]
     folder: pathlib.Path | None
     verbose: str | int
+    clock: Clock = dataclasses.field(default_factory=lambda: Clock(None))
 
     def train(self, saved: state.Saved | None) -> keras.callbacks.History:
         """Trains to the end, and returns the history of the first run.
@@ -59,12 +62,14 @@ class Session:
             callbacks=self.callbacks,
             on_stage_end=self._record_stages,
         )
+        self.clock.growth = self._growth()
         if saved is not None:
+            self.clock.before = saved.facts.get("spent", 0.0)
             self._resume(first, saved)
 
         try:
             temperatures = self._choose_epoch(first)
-            if self.recipe.refit and first.best.stage is not None:
+            if self._has_time_for_all(first) and first.best.stage is not None:
                 self._train_on_all(first, saved, temperatures)
                 first.history.before_refit = (
                     first.best.weights
@@ -88,6 +93,27 @@ class Session:
         first.history.record = self.record.facts
         self.model.history = first.history
         return first.history
+
+    def _has_time_for_all(self, first: Run) -> bool:
+        """Whether a second run on all images is wanted, and `time_limit` leaves the time of the first."""
+        growth, self.clock.growth = self._growth(), None
+        if growth is None or self.clock.limit is None:
+            return self.recipe.refit
+        needed = growth * sum(stage.get("seconds", 0.0) for stage in first.stages)
+        is_enough = 1.1 * needed <= self.clock.left
+        if not is_enough and first.best.stage is not None:
+            self.record.note(
+                f"The model was not trained again on all images (refit): that would take about {needed:.0f} s, "
+                f"and `time_limit` leaves {max(self.clock.left, 0.0):.0f} s."
+            )
+        return is_enough
+
+    def _growth(self) -> float | None:
+        """Returns how much longer a run on all images takes than the first; None where there will be none."""
+        if not self.recipe.refit:
+            return None
+        examples = self.recipe.source.examples
+        return 1 + len(examples["validation"]) / len(examples["train"])
 
     def _new_run(
         self,
@@ -137,6 +163,7 @@ class Session:
             watch=self.watch,
             checkpoint=checkpoint,
             verbose=self.verbose,
+            clock=self.clock,
             **options,
         )
 
@@ -214,7 +241,7 @@ class Session:
             held_out=held_out,
             per_epoch=first.steps,
         )
-        growth = 1 + held_out / len(source.examples["train"])
+        growth = self._growth() or 1.0
         cost = refitting.describe_cost(first.stages[: len(plan)], growth=growth)
         self.record.note(
             f"Retraining from the start on training + validation images ({data.examples}), {cost}; "

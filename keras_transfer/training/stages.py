@@ -216,7 +216,12 @@ class Stage:
         return self.epochs or -(-(self.steps or 0) // per_epoch)
 
     def new_optimizer(
-        self, model: keras.Model, *, per_epoch: int, rate: float | None = None
+        self,
+        model: keras.Model,
+        *,
+        per_epoch: int,
+        rate: float | None = None,
+        is_paced: bool = False,
     ) -> keras.optimizers.Optimizer:
         """Returns a fresh optimizer for `model`, whose flags are set.
 
@@ -224,12 +229,16 @@ class Stage:
             model: The model to train.
             per_epoch: Steps in an epoch.
             rate: The rate that "auto" found.
+            is_paced: Whether the schedule can be made to run faster, for a limit of time.
         """
         with compiling.scope(model):  # of a strategy, where an optimizer belongs from its beginning
             by_pattern = None
             if isinstance(self.learning_rate, Mapping):
                 by_pattern = dict(self.learning_rate)
-            optimizer = self._keras_optimizer(self.planned_rate(per_epoch=per_epoch, rate=rate))
+            planned = self.planned_rate(per_epoch=per_epoch, rate=rate)
+            if is_paced and isinstance(planned, Schedule):
+                planned = schedules.Paced(planned)
+            optimizer = self._keras_optimizer(planned)
             if getattr(optimizer, "weight_decay", None):
                 kernels = {id(variable) for variable in layer_rates.decayed(model)}
                 others = [each for each in model.trainable_variables if id(each) not in kernels]

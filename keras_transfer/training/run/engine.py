@@ -5,11 +5,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_transfer.graphs import compiling
+from keras_transfer.optimizers import schedules
 from keras_transfer.training import inputs, recalibration
 from keras_transfer.training.cache import policy
 from keras_transfer.training.methods import Trainee
@@ -17,6 +19,7 @@ from keras_transfer.training.rates import search
 from keras_transfer.training.run import criteria, facts, state
 from keras_transfer.training.run.averages import Averages
 from keras_transfer.training.run.best import Best
+from keras_transfer.training.run.clock import Clock, TimeLimit, pace_of
 from keras_transfer.training.run.history import History
 from keras_transfer.training.run.insight import Insight
 from keras_transfer.training.run.progress import (
@@ -64,6 +67,7 @@ class Run:
         callbacks: The user's.
         checkpoint: Writes the state, or None.
         on_stage_end: Called with the run after every stage.
+        clock: Of the call.
         verbose: As in `fit`.
         at: Where to begin.
 
@@ -82,6 +86,7 @@ class Run:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     checkpoint: state.Checkpoint | None = None
     on_stage_end: Callable[["Run"], None] = lambda run: None
+    clock: Clock = field(default_factory=lambda: Clock(None))
     verbose: str | int = "auto"
     at: Position = field(default_factory=Position)
 
@@ -151,7 +156,13 @@ class Run:
         with stage.applied_method.attach(self.model, reference=reference) as trainee:
             if stage.learning_rate == "auto" and self.at.rate is None:
                 self.at.rate = self._find_rate(trainee.model, stage)
-            optimizer = stage.new_optimizer(trainee.model, per_epoch=self.steps, rate=self.at.rate)
+            optimizer = stage.new_optimizer(
+                trainee.model,
+                per_epoch=self.steps,
+                rate=self.at.rate,
+                is_paced=self.clock.limit is not None,
+            )
+            paced = pace_of(optimizer)
             compiling.recompile(trainee.model, optimizer)
 
             about = facts.of_stage(
@@ -170,7 +181,7 @@ class Run:
                 patience.resume(self._resumed.facts["patience"])
                 trainee.settle()
                 self._resumed = None
-            self._run_epochs(stage, trainee, patience)
+            self._run_epochs(stage, trainee, patience, paced)
             trainee.settle()
             if isinstance(patience, Helping) and patience.stopped_epoch:
                 self._tell_stop(stage, patience)
@@ -182,7 +193,13 @@ class Run:
             self._measure("With batch-norm statistics estimated again", epoch=last)
         return about | {"epochs": [self.at.first, self.at.epoch - 1]}
 
-    def _run_epochs(self, stage: Stage, trainee: Trainee, patience: Patience) -> None:
+    def _run_epochs(
+        self,
+        stage: Stage,
+        trainee: Trainee,
+        patience: Patience,
+        paced: schedules.Paced | None,
+    ) -> None:
         """Calls `fit` for the epochs of a stage, on the upper part of the model where frozen outputs are cached."""
         lent = self.keeper.lend(self.at.stage, trainee.model)
         # What a BackupAndRestore left in the model would beat `initial_epoch`.
@@ -193,10 +210,12 @@ class Run:
         averages = Averages()
         is_exact = lent.model is trainee.model
         whole = WholeModel(self.callbacks, trainee.model)
+        limit = self._limit_time(stage, paced, lent.validation)
         callbacks = [
             self._epoch_number,
             averages,
             StepLimit(stage.steps),
+            *limit,
             criteria.JointError(self.model),
             _KeepBest(
                 self.best,
@@ -205,6 +224,7 @@ class Run:
                 stage=self.at.stage,
                 is_exact=is_exact,
                 fallen_at=last - 1 if stage.is_falling else None,
+                limit=limit,
             ),
             whole.begin,
             *self.callbacks,
@@ -221,6 +241,25 @@ class Run:
             shuffle=False,  # data sets shuffle themselves
             verbose=self.verbose,
         )
+
+    def _limit_time(
+        self, stage: Stage, paced: schedules.Paced | None, validation: Any
+    ) -> list[TimeLimit]:
+        """Returns what ends the stage in time; nothing where there is no limit."""
+        if self.clock.limit is None:
+            return []
+        later = self.plan[self.at.stage + 1 :]
+        batches = 0 if validation is None else max(int(validation.cardinality()), 0)
+        limit = TimeLimit(
+            self.clock,
+            paced,
+            steps=stage.total_steps(self.steps),
+            later=sum(each.total_steps(self.steps) for each in later),
+            per_epoch=self.steps,
+            validation=batches,
+            note=self.note,
+        )
+        return [limit]
 
     def _stage_of(self, stage: Stage) -> str:
         return f"Stage {self.at.stage + 1} of {len(self.plan)} ({stage.title})"
@@ -316,6 +355,7 @@ class Run:
             "stages": self.stages,
             "insight": self.insight,
             "best": self.best.facts(),
+            "spent": self.clock.spent,
         }
 
 
@@ -329,6 +369,7 @@ class _KeepBest(keras.callbacks.Callback):
         stage: The number of the stage.
         is_exact: As for `Best.consider`.
         fallen_at: The last epoch, where the rate falls; otherwise None.
+        limit: What may end the stage early with its rate at its end.
     """
 
     def __init__(
@@ -340,13 +381,16 @@ class _KeepBest(keras.callbacks.Callback):
         stage: int,
         is_exact: bool,
         fallen_at: int | None,
+        limit: Sequence[TimeLimit] = (),
     ) -> None:
         super().__init__()
         self.best, self.trainee, self.averages = best, trainee, averages
+        self.limit = limit
         self.stage, self.is_exact, self.fallen_at = stage, is_exact, fallen_at
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keeps the weights if this epoch is the best so far."""
+        has_fallen = epoch == self.fallen_at or any(each.has_fallen for each in self.limit)
         with self.averages.in_model():
             self.trainee.settle()
             self.best.consider(
@@ -354,7 +398,7 @@ class _KeepBest(keras.callbacks.Callback):
                 logs or {},
                 stage=self.stage,
                 is_exact=self.is_exact,
-                has_fallen=epoch == self.fallen_at,
+                has_fallen=has_fallen,
             )
         self.trainee.settle()
 
