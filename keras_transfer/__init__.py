@@ -21,6 +21,7 @@ __all__ = [
     "build_model",
     "check_tpu",
     "compare",
+    "compare_runs",
     "compare_tasks",
     "compile",
     "data",
@@ -63,6 +64,7 @@ _HOMES = {
     "build_model": "models",
     "check_tpu": "studies",
     "compare": "studies",
+    "compare_runs": "evaluation",
     "compare_tasks": "studies",
     "compile": "models",
     "doctor": "studies",
@@ -105,7 +107,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.core.checks import InputError
 
     # From the file where a room has a file and a verb of one name: mypy would take the file.
-    from keras_transfer.evaluation import predict, predict_video
+    from keras_transfer.evaluation import compare_runs, predict, predict_video
     from keras_transfer.evaluation.evaluate import evaluate
     from keras_transfer.evaluation.explain.explaining import explain
     from keras_transfer.machine.strategy import strategy

@@ -1,7 +1,8 @@
-"""`keras-transfer report`: writes the report of a trained run again, from its model, its record and the images."""
+"""`keras-transfer report`: writes the report of a trained run again, or compares several runs on one page."""
 
 import argparse
 import json
+import pathlib
 from typing import TYPE_CHECKING
 
 from keras_transfer.cli import evaluate, options, train
@@ -17,8 +18,13 @@ __all__ = ["add_arguments", "check", "main"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     options.add_run(parser)
-    folder = "one subfolder of images for each class (default: what `train` measured on)"
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", help=folder)
+    others = (
+        "more runs to compare with; or one folder of images, one subfolder for each class, to measure on (default: "
+        "what `train` measured on)"
+    )
+    parser.add_argument("others", metavar="RUN|FOLDER", nargs="*", type=pathlib.Path, help=others)
+    page = "page of a comparison (comparison.html); .json for its numbers"
+    parser.add_argument("--out", type=pathlib.Path, default="comparison.html", help=page)
     options.add_images(parser)
 
 
@@ -27,9 +33,16 @@ def check(arguments: argparse.Namespace) -> None:
     from keras_transfer.core import checks
     from keras_transfer.storage import listing
 
+    if _is_comparison(arguments):
+        checks.choice(arguments.out.suffix, (".html", ".json"), name="the ending of out")
+        return
     options.check_run(arguments)
+    if len(arguments.others) > 1:
+        given = ", ".join(f"'{path}'" for path in arguments.others)
+        fix = "To compare runs, name folders that `train` wrote."
+        raise checks.error("FOLDER must be one folder of images", given=given, fix=fix)
     record = _read_record(arguments)
-    folder = arguments.folder or record.get("command", {}).get("folder")
+    folder = _images_folder(arguments) or record.get("command", {}).get("folder")
     if folder is None:
         given = f"'{arguments.run}', which `train` has not finished"
         raise checks.error("RUN must say what it was trained on", given=given, fix="Add FOLDER.")
@@ -40,16 +53,34 @@ def main(arguments: argparse.Namespace) -> None:
     """Prints the report, and writes its page, its numbers, the model card and the pictures into the run's folder."""
     import keras_transfer as kt
 
+    if _is_comparison(arguments):
+        comparison = kt.compare_runs([arguments.run, *arguments.others])
+        print(comparison)
+        comparison.save(arguments.out)
+        print(f"keras_transfer: wrote {arguments.out}")
+        return
     model, _ = options.load_run(arguments)
     record = {**_read_record(arguments), "run_dir": str(arguments.run)}
-    if arguments.folder is None:
+    folder = _images_folder(arguments)
+    if folder is None:
         data = _load_data_of_training(model, record)
     else:
-        data = evaluate.load_data(arguments, model)
+        named = argparse.Namespace(**{**vars(arguments), "folder": folder})
+        data = evaluate.load_data(named, model)
     report = kt.evaluate(model, data, history=record, explain="gradcam")
     print(report)
     for name in train.save_report(report, arguments.run):
         print(f"keras_transfer: wrote {arguments.run / name}")
+
+
+def _is_comparison(arguments: argparse.Namespace) -> bool:
+    """Returns whether all that is named are runs, two or more."""
+    others = arguments.others
+    return bool(others) and all((path / "report.json").is_file() for path in others)
+
+
+def _images_folder(arguments: argparse.Namespace) -> str | None:
+    return str(arguments.others[0]) if arguments.others else None
 
 
 def _read_record(arguments: argparse.Namespace) -> dict:

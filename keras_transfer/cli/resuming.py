@@ -12,6 +12,7 @@ __all__ = [
     "FILE",
     "STATE",
     "arguments_as_json",
+    "command_line",
     "delete_resume_files",
     "is_begun",
     "read",
@@ -28,6 +29,38 @@ def arguments_as_json(arguments: argparse.Namespace) -> dict:
     """Returns the command's arguments as JSON would give them back."""
     values = {name: value for name, value in vars(arguments).items() if name != "command"}
     return json.loads(json.dumps(values, default=str))
+
+
+def command_line(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """Returns the command that trains the same again, with the options that are not what they are by default.
+
+    Args:
+        arguments: Of `train`.
+        parser: The command's.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> _ = parser.add_argument("folder")
+        >>> _ = parser.add_argument("--epochs", type=int, nargs="+")
+        >>> command_line(parser.parse_args(["my photos", "--epochs", "2", "3"]), parser)
+        "keras-transfer train 'my photos' --epochs 2 3"
+    """
+    words: list[str] = []
+    options: list[str] = []
+    values = arguments_as_json(arguments)
+    for action in parser._actions:
+        value = values.get(action.dest)
+        default = json.loads(json.dumps(action.default, default=str))
+        if action.dest in ("help", "overwrite", "resume") or value in (None, default):
+            continue
+        listed = [str(each) for each in (value if isinstance(value, list) else [value])]
+        if not action.option_strings:
+            words += listed
+        elif isinstance(value, bool):
+            options.append(action.option_strings[0 if value else -1])
+        else:
+            options += [action.option_strings[0], *listed]
+    return shlex.join(["keras-transfer", "train", *words, *options])
 
 
 def write(arguments: argparse.Namespace, *, trained: bool = False) -> None:

@@ -145,11 +145,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace, trained: bool) -> None:
     import keras
-    import yaml
 
     import keras_transfer as kt
     from keras_transfer.core import checks
-    from keras_transfer.storage import files
 
     out = arguments.out
     strategy = None
@@ -161,22 +159,20 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     data = load_data(arguments, backbone.input_shape)
     print(data.summary())
 
-    record = None
     if trained:
         checks.note(f"{out / 'model.keras'} is trained already: measuring it")
         run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
-        model, record = options.load_run(run)
+        model, _ = options.load_run(run)
     else:
         with _scope(strategy):
             model = kt.build_model(backbone, _make_tasks(arguments, data))
         _train(model, data, arguments)
 
+    record = _write_command(arguments)
     _measure(model, data, out, record)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
     parity = kt.verify(out / "export" / "1", model, data)
-    command = resuming.arguments_as_json(arguments)
-    files.write_text(out / "args.yaml", yaml.safe_dump(command, sort_keys=False))
-    _add_to_record(out / "run.json", command=command, verify=parity)
+    _add_to_record(out / "run.json", verify=parity)
     resuming.delete_resume_files(out)
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
 
@@ -307,9 +303,7 @@ def _make_task(
     )
 
 
-def _measure(
-    model: "keras.Model", data: "kt.data.Data", out: pathlib.Path, record: dict | None
-) -> None:
+def _measure(model: "keras.Model", data: "kt.data.Data", out: pathlib.Path, record: dict) -> None:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
@@ -329,8 +323,24 @@ def save_report(report: "kt.evaluation.Report", folder: pathlib.Path) -> list[st
     return names + report.save_pictures(folder)
 
 
-def _add_to_record(path: pathlib.Path, **facts: object) -> None:
+def _write_command(arguments: argparse.Namespace) -> dict:
+    """Writes how to train the same again into `args.yaml` and `run.json`, and returns the record."""
+    import yaml
+
     from keras_transfer.storage import files
 
-    record = json.loads(path.read_text(encoding="utf-8"))
-    files.write_text(path, json.dumps({**record, **facts}, indent=1) + "\n")
+    command = resuming.arguments_as_json(arguments)
+    text = yaml.safe_dump(command, sort_keys=False)
+    files.write_text(arguments.out / "args.yaml", text)
+    again = resuming.command_line(arguments, _parser())
+    record = _add_to_record(arguments.out / "run.json", command=command, run_again=again)
+    return {**record, "run_dir": str(arguments.out)}
+
+
+def _add_to_record(path: pathlib.Path, **facts: object) -> dict:
+    """Adds facts to a record on disk, and returns it."""
+    from keras_transfer.storage import files
+
+    record = {**json.loads(path.read_text(encoding="utf-8")), **facts}
+    files.write_text(path, json.dumps(record, indent=1) + "\n")
+    return record

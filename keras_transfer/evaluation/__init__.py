@@ -23,12 +23,13 @@ from keras_transfer.evaluation.explain.explaining import explain
 from keras_transfer.evaluation.explain.explanation import Explanation
 from keras_transfer.evaluation.predictions import Predictions, predict, predict_to_file
 from keras_transfer.evaluation.report import Report
+from keras_transfer.evaluation.run_comparison import RunComparison, compare_runs
 from keras_transfer.evaluation.video import predict_video
 
 __all__ = [
     "CAM", "EXPLAINERS", "RISE", "AttentionRollout", "Explainer", "Explanation", "GradCAM", "GradCAMPlusPlus",
-    "HiResCAM", "IntegratedGradients", "LayerCAM", "Occlusion", "Predictions", "Report", "ScoreCAM", "SmoothGrad",
-    "evaluate", "explain", "predict", "predict_to_file", "predict_video",
+    "HiResCAM", "IntegratedGradients", "LayerCAM", "Occlusion", "Predictions", "Report", "RunComparison", "ScoreCAM",
+    "SmoothGrad", "compare_runs", "evaluate", "explain", "predict", "predict_to_file", "predict_video",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

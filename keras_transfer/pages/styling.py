@@ -66,6 +66,7 @@ thead [aria-sort=ascending] button::after { content: " ▲"; }
 thead [aria-sort=descending] button::after { content: " ▼"; }
 td.bar { min-width: 4.2rem; background: linear-gradient(var(--bar) 0 0) no-repeat
   left .2rem top 50% / calc(var(--share) * (100% - .4rem)) 70%; }
+pre { margin: 0 0 .6rem; padding: .6rem .8rem; font-size: .86rem; }
 figure { margin: 0; }
 .beside { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: center; }
 .beside > * { min-width: 0; max-width: 100%; }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from keras_transfer.evaluation import card
 from keras_transfer.pages import document
 from keras_transfer.pages.document import escape
 
@@ -22,7 +23,12 @@ SHOWN_ELSEWHERE = {
     "insight",
     "labels",
     "notes",
+    "command",
+    "energy",
+    "processor_seconds",
     "refit",
+    "run_again",
+    "seconds",
     "source",
     "stages",
     "versions",
@@ -44,12 +50,32 @@ def part(about: Mapping) -> str:
     }
     boxes = "".join(_facts(title, facts) for title, facts in groups.items() if facts)
 
+    again = _again(record)
     notes = dict.fromkeys([*(record.get("notes") or ()), *(about.get("notes") or ())])
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     decided = ""
     if items:
         decided = document.box("Decided on the way", f'<ul class="notes">{items}</ul>')
-    return decided + (f'<div class="pair">{boxes}</div>' if boxes else "")
+    return again + decided + (f'<div class="pair">{boxes}</div>' if boxes else "")
+
+
+def _again(record: Mapping) -> str:
+    """Returns how to train the same once more, and what it cost, as HTML; "" if that is not known."""
+    command = record.get("run_again") or _call(record.get("arguments") or {})
+    if not command:
+        return ""
+    cost = ""
+    if record.get("seconds"):
+        took = f"Training took {card.cost_in_words(record)}."
+        cost = f'<p class="quiet" id="cost">{escape(took)}</p>'
+    shown = f'<pre class="scroll" id="again" tabindex="0">{escape(command)}</pre>'
+    return document.box("Run it again", shown + cost)
+
+
+def _call(arguments: Mapping) -> str:
+    """Returns the call of `kt.fine_tune`, without what was left to it."""
+    given = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
+    return f"kt.fine_tune({', '.join(['model', 'data', *given])})" if arguments else ""
 
 
 def _facts(title: str, facts: Mapping) -> str:
