@@ -97,6 +97,8 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--watch", nargs="*", choices=("distance", "gradient"), help=watched)
     limit = "stop in time with the best model so far (no limit)"
     add("--time-limit", type=float, metavar="SECONDS", help=limit)
+    board = "curves, pictures and features for TensorBoard, in --out/tensorboard"
+    add("--tensorboard", action="store_true", help=board)
     add("--seed", type=int, default=0, metavar="N", help="of split, order and weights (0)")
     among = f"share every batch among devices or machines: {', '.join(STRATEGIES)} (no sharing)"
     add("--strategy", metavar="NAME", help=among)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from keras_transfer import losses
-from keras_transfer.core import checks
+from keras_transfer.core import checks, optional
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
 from keras_transfer.machine import kernels, progress, strategy, streams
@@ -46,6 +46,7 @@ def fine_tune(
     time_limit: float | None = None,
     seed: int | None = None,
     run_dir: str | os.PathLike | None = None,
+    tensorboard: bool = False,
     resume: bool = False,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
@@ -106,6 +107,7 @@ def fine_tune(
             process.
         run_dir: Folder for `run.json`, `results.csv`, `train_batch0.png` (what the network sees first), `best.npz` (see
             `kt.training.load_best`) and the state to go on from; None writes nothing.
+        tensorboard: Whether the curves also go into the folder `tensorboard` of `run_dir`, for TensorBoard.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and
             arguments. It ends as it would have without the kill; callbacks of your own start anew.
         verbose: As in `fit`; 0 also silences the notes. "auto" shows bars on a terminal and in a notebook, and
@@ -146,6 +148,8 @@ def fine_tune(
     watched = insight.check(watch)
     recipe = recipes.decide(model, data, arguments)
     folder = _check_folder(run_dir, resume)
+    if tensorboard:
+        callbacks = [*callbacks, _make_board(folder)]
     clock.check(model, recipe.data)
 
     with contextlib.nullcontext() if folder is None else state.lock(folder):
@@ -184,6 +188,14 @@ def fine_tune(
             history = session.train(saved)
         history.draw_first_batch = draw_first_batch  # for `kt.evaluate`
         return history
+
+
+def _make_board(folder: pathlib.Path | None) -> keras.callbacks.Callback:
+    """Returns the callback that writes the curves for TensorBoard."""
+    if folder is None:
+        raise checks.error("`tensorboard` needs a `run_dir`", given="none", fix="Set `run_dir=`.")
+    optional.require("tensorboard", extra="tensorboard", purpose="`tensorboard`")
+    return keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
 
 
 def _check_arguments(model: keras.Model, callbacks: object, seed: int | None) -> None:

@@ -5,88 +5,14 @@ import json
 import math
 import pathlib
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
+from reports import ABOUT, EVIL, NAMES, RECORD, classification, regression
 
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.evaluation import answers
-
-EVIL = "<script>alert(1)</script>"
-NAMES = ["cat", EVIL, "$x$ & \"dog\" 'owl'", "猫"]
-RECORD = {
-    "stages": [
-        {
-            "name": "head",
-            "epochs": [0, 1],
-            "train": "head",
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "batch_norm": "inference",
-            "trainable_parameters": 1290,
-            "frozen_parameters": 300_000,
-            "trained_layers": ["logits"],
-            "frozen_layers": ["conv_1", EVIL],
-            "seconds": 2.5,
-        },
-        {
-            "name": "block_2",
-            "epochs": [2, 2],
-            "train": "block_2",
-            "learning_rate": {"schedule": "CosineDecay", "decay_steps": 200},
-            "rate_in_words": "cosine from 0.003 over 200 steps",
-            "seconds": 4.0,
-        },
-    ],
-    "best_epoch": 1,
-    "monitor": "val_loss",
-    "notes": [f"skipped {EVIL}.jpg"],
-    "arguments": {"unfreeze": "block_2"},
-    "versions": {"keras": "3.15"},
-    "seed": 0,
-}
-ABOUT = {
-    "model": {"name": EVIL, "backbone": "tiny", "parameters": 301_290},
-    "data": {"split": "test", "examples": 80, "digest": "0123abcd"},
-    "speed": {"images_per_second": 123.4, "seconds": 1.0},
-    "history": {
-        "loss": [3.0, 2.0, math.nan],
-        "val_loss": [3.0, 2.5, 2.75],
-        "accuracy": [0.1, 0.5, 0.75],
-    },
-    "epochs": [0, 1, 2],
-    "training": RECORD,
-    "notes": ["measured once"],
-    "versions": {"numpy": "2"},
-    "created": "2026-01-02T03:04:05+00:00",
-}
-
-
-def classification(names=NAMES, examples=80, size=8, seed=0):
-    rng = np.random.default_rng(seed)
-    targets = rng.integers(0, len(names), examples)
-    said = np.where(rng.random(examples) < 0.7, targets, (targets + 1) % len(names))
-    rows = rng.dirichlet(np.ones(len(names)), examples) + np.eye(len(names))[said]
-    column = answers.Answers("x", kt.tasks.Classification(names))
-    column.add(0, rng.integers(0, 256, (examples, size, size, 3)), targets, rows / 2)
-    return column.result([f"{EVIL}{i}.jpg" for i in range(examples)])
-
-
-def regression(outputs=1, examples=50, seed=0):
-    rng = np.random.default_rng(seed)
-    targets = rng.normal(size=(examples, outputs))
-    column = answers.Answers("x", kt.tasks.Regression(outputs, unit="years"))
-    column.add(
-        0,
-        rng.integers(0, 256, (examples, 8, 8, 3)),
-        targets,
-        targets + rng.normal(size=targets.shape),
-    )
-    return column.result()
-
 
 REPORTS = {
     "classification": lambda: kt.evaluation.Report(classification(), ABOUT),
@@ -464,53 +390,6 @@ def test_folder_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(checks.InputError, match="`path` must be writable"):
         REPORTS["bare"]().save(tmp_path / "runs" / "report.html")
-
-
-@pytest.mark.browser
-def test_browser_shows_the_accuracy(tmp_path):
-    binary = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if binary is None:
-        pytest.skip("no Chromium on this machine")
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (40, 32, 32, 3)).astype("uint8"), rng.integers(0, 4, 40)
-    model = kt.build_model(kt.backbone("tiny", weights=None), kt.tasks.Classification(NAMES))
-    report = kt.evaluate(model, (images, labels))
-    report.save(tmp_path / "report.html")
-    # Runs in the page after it was parsed: what it finds goes into the title, where --dump-dom shows it.
-    look = (
-        "<script>const span = document.getElementById('accuracy'), numbers = document.getElementById('report');"
-        "const values = JSON.parse(numbers.textContent), galleries = [...document.querySelectorAll('.gallery')];"
-        "const pictures = galleries.map(each => each.querySelectorAll('img').length);"
-        "document.title = JSON.stringify([span.dataset.value, span.textContent, values.accuracy, pictures,"
-        "document.scripts.length, span.checkVisibility()])</script></body>"
-    )
-    text = (tmp_path / "report.html").read_text("utf-8")
-    (tmp_path / "look.html").write_text(text.replace("</body>", look), "utf-8")
-    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    quiet += [
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    command = [
-        binary,
-        "--headless",
-        "--no-sandbox",
-        *quiet,
-        "--dump-dom",
-        (tmp_path / "look.html").as_uri(),
-    ]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    value, shown, embedded, pictures, scripts, visible = json.loads(
-        html.unescape(re.search("<title>(.*?)</title>", dom)[1])
-    )
-    assert float(value) == embedded == report["accuracy"]
-    assert shown == f"{report['accuracy']:.3f}"
-    assert scripts == 3  # ours: numbers, sorting; and this test's
-    assert visible
-    assert pictures == [len(report["mistakes"]), answers.UNSURE, answers.SAMPLE]
 
 
 def test_a_misspelt_key_names_the_close_ones():
