@@ -219,6 +219,7 @@ def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Names
         callbacks=[begun],
         seed=arguments.seed,
         run_dir=out,
+        tensorboard=arguments.tensorboard,
         resume=arguments.resume and (out / resuming.STATE).is_file(),
         verbose=2 if arguments.quiet else "auto",
     )

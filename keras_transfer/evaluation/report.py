@@ -47,6 +47,7 @@ class Report(record.Record):
         named = [(name, result.task, scores) for name, result, scores in self._tasks()]
         self._values["about"]["summary"] = advice.summarise(named, self._values["about"])
         self._first_batch = first_batch
+        self._further: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Report({', '.join(self._values)})"
@@ -62,9 +63,23 @@ class Report(record.Record):
             parts.append("\n".join(["What to do next:", *listed]))
         return "\n\n".join(parts)
 
+    def add(self, title: str, part: str) -> None:
+        """Adds a part to the page, after those of the tasks.
+
+        Args:
+            title: Its heading.
+            part: HTML, such as that of `RepresentationMap.part()` and `Neighbours.part()`.
+        """
+        self._further[title] = part
+
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself; it holds the numbers of `to_dict()` as JSON, too."""
-        return layout.render(list(self._tasks()), self._values, first_batch=self._first_batch)
+        return layout.render(
+            list(self._tasks()),
+            self._values,
+            first_batch=self._first_batch,
+            further=self._further,
+        )
 
     def to_markdown(self) -> str:
         """Returns a model card: what the model is for, data, numbers, limits, and how to load it."""

@@ -213,6 +213,11 @@ def _notes(runs: Mapping[str, Mapping], scores: Mapping[str, Mapping[str, float]
         notes.append(
             "The runs were not measured on the same images: their scores cannot be compared."
         )
+    elif len({_seed(run) for run in runs.values()}) > 1:
+        notes.append(
+            "The images were split with different seeds: unless test images had a folder of their own, the runs were "
+            "measured on different ones."
+        )
     missing = [title for title, numbers in scores.items() if len(numbers) < len(runs)]
     if missing:
         notes.append(f"Not every run has these scores: {', '.join(missing)}.")
@@ -222,6 +227,10 @@ def _notes(runs: Mapping[str, Mapping], scores: Mapping[str, Mapping[str, float]
 def _measured_on(run: Mapping) -> tuple:
     data = run["about"].get("data") or {}
     return data.get("digest"), data.get("split"), data.get("examples")
+
+
+def _seed(run: Mapping) -> Any:
+    return (run["about"].get("data") or {}).get("seed")
 
 
 def _turned(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

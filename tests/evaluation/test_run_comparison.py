@@ -72,6 +72,14 @@ def test_runs_on_other_images_or_with_other_scores_are_told(tmp_path):
     ]
 
 
+def test_other_seeds_may_have_measured_other_images(tmp_path):
+    data = {"digest": "abc", "split": "test", "examples": 50}
+    folders = [
+        write_run(tmp_path / str(seed), 0.5, data={**data, "seed": seed}) for seed in range(2)
+    ]
+    assert kt.compare_runs(folders)["notes"][0].startswith("The images were split with different")
+
+
 def test_several_tasks_have_rows_of_their_own(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()

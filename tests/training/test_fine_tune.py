@@ -565,3 +565,20 @@ def test_an_uncompiled_model(data):
     )
     with pytest.raises(checks.InputError, match="`model` must be compiled"):
         kt.fine_tune(model, data, verbose=0)
+
+
+def test_curves_go_to_tensorboard_over_all_stages(data, tmp_path):
+    history = kt.fine_tune(
+        model_of(), data, epochs=(2, 1), run_dir=tmp_path, tensorboard=True, verbose=0
+    )
+    from tensorboard.backend.event_processing import event_file_loader
+
+    found = {}
+    for file in sorted((tmp_path / "tensorboard" / "validation").iterdir()):
+        for event in event_file_loader.EventFileLoader(str(file)).Load():
+            for value in event.summary.value:
+                if value.tag == "epoch_accuracy":
+                    found[event.step] = float(tf.make_ndarray(value.tensor))
+    assert found == pytest.approx(dict(enumerate(history.history["val_accuracy"])))
+    with pytest.raises(checks.InputError, match="`tensorboard` needs a `run_dir`"):
+        kt.fine_tune(model_of(), data, tensorboard=True)

@@ -15,6 +15,7 @@ def render(
     values: Mapping,
     *,
     first_batch: bytes | None = None,
+    further: Mapping[str, str] | None = None,
 ) -> str:
     """Returns the page.
 
@@ -22,6 +23,7 @@ def render(
         tasks: Name, result and scores as plain values, of each task; the name of a single task may be "".
         values: All numbers, embedded as JSON; `values["about"]` tells about model, data and training.
         first_batch: A JPEG of the first training batch, or None.
+        further: HTML of more parts by their headings.
 
     Example:
         >>> import keras_transfer as kt
@@ -36,6 +38,7 @@ def render(
         parts["Answer"] = summary.part(about["summary"])
     for index, (name, result, scores) in enumerate(tasks):
         parts[name or "Results"] = results.part(index, name, result, scores)
+    parts |= further or {}
     baselines = {name: scores["baseline"] for name, _, scores in tasks if "baseline" in scores}
     parts["Training"] = training.part(about, baselines)
     parts["Data"] = data.part(about, first_batch)
