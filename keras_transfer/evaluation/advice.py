@@ -93,7 +93,7 @@ def _general_advice(task: Task, scores: Mapping) -> list[str]:
             "images would correct them better."
         )
     interval = (scores.get("intervals") or {}).get(task.score)
-    if interval and task.link and (interval[1] - interval[0]) / 2 > WIDE:
+    if interval and task.higher_is_better and (interval[1] - interval[0]) / 2 > WIDE:
         low, high = map(document.number, interval)
         sentences.append(
             f"{scores['support']:,} images are few to measure on: the true value may be anywhere from {low} to {high}."

@@ -105,5 +105,7 @@ def test_sure_mistakes_may_be_wrong_labels():
     values = scores([[90, 10], [10, 90]]) | {"mistakes": [{"score": 0.99}, {"score": 0.5}]}
     further = advice.summarise([("", TASK, values)], {})["next"]
     assert further[0].startswith("The label of 1 image may be wrong")
+    wide = {"mae": 40.0, "support": 4, "intervals": {"mae": [20.0, 60.0]}}
+    assert advice.summarise([("", kt.tasks.Regression(), wide)], {})["next"] == []
     large = {"mae": 40.0, "support": 4, "mistakes": [{"score": 0.99}]}
     assert advice.summarise([("", kt.tasks.Regression(), large)], {})["next"] == []
