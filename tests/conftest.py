@@ -11,6 +11,8 @@ import textwrap
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # what users get, on every processor
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # there is a process for each core already
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=3")  # for tests/engine
 
 import keras
 import pytest
@@ -20,6 +22,14 @@ from tensorflow.python.eager import context
 from keras_transfer.machine import progress
 
 reset_seed = tf.random.set_seed
+
+
+def pytest_ignore_collect(collection_path):
+    """Keras has one engine in a process: the tests of JAX lie in tests/engine, all others are TensorFlow's."""
+    if collection_path.is_dir():
+        return None
+    is_of_jax = collection_path.parent.name == "engine"
+    return True if is_of_jax != (keras.backend.backend() == "jax") else None
 
 
 def pytest_collection_finish():

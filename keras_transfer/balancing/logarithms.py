@@ -14,6 +14,7 @@ __all__ = ["FAMO", "GeometricMean", "LogLosses"]
 
 _SMALLEST = 1e-7  # losses below this count as this
 _BETA, _BETA_SQUARES = 0.9, 0.999  # Adam's
+_ROUNDING = 1e-6  # by which logarithms of float32 losses may differ although the losses fell alike
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -102,7 +103,10 @@ class FAMO(base.Balancer):
         """Takes a step of Adam for the tasks whose loss can be compared with the one before."""
         fallen = ops.log(ops.where(compared, state["last"] / losses, 1.0))
         share, _ = base.shares(state["logits"], compared)
-        gradient = share * (fallen - ops.sum(share * fallen)) + self.decay * state["logits"]
+        # Of differences, since what is left of equal numbers is rounding, and Adam makes a whole step of any number.
+        ahead = ops.sum(share[None, :] * (fallen[:, None] - fallen[None, :]), axis=1)
+        ahead = ops.where(ops.abs(ahead) > _ROUNDING, ahead, 0.0)
+        gradient = share * ahead + self.decay * state["logits"]
 
         moves = state["moves"] + 1
         average = _BETA * state["average"] + (1 - _BETA) * gradient

@@ -14,7 +14,7 @@ from keras_transfer.evaluation import examples, tables
 from keras_transfer.evaluation import pictures as pictures_of
 from keras_transfer.graphs import logits
 from keras_transfer.layers import marks
-from keras_transfer.machine import progress
+from keras_transfer.machine import engine, progress
 from keras_transfer.pages import document
 from keras_transfer.storage import headers
 
@@ -124,7 +124,7 @@ def _answer(
     task_by_name: dict = {}
     first = shown = 0
     for batch in progress.follow(source.read(), label, total=source.steps, verbose=verbose):
-        outputs = _compact(model, model.predict_on_batch(batch.images))
+        outputs = _compact(model, engine.predict_on_batch(model, batch.images))
         by_name = _by_name(model, outputs)
         task_by_name = task_by_name or _tasks(model, by_name)
         files: Sequence[str | None] = batch.files or [None] * len(batch.images)

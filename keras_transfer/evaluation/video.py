@@ -11,7 +11,7 @@ import numpy as np
 from keras_transfer.core import checks, optional
 from keras_transfer.data import pixels
 from keras_transfer.layers import marks
-from keras_transfer.machine import progress
+from keras_transfer.machine import engine, progress
 
 __all__ = ["predict_video"]
 
@@ -108,7 +108,7 @@ def _draw(model: keras.Model, drawers: dict, frames: np.ndarray) -> np.ndarray:
     """Returns the frames with the answers of all tasks on them."""
     shape = model.inputs[0].shape
     taken = pixels.checked(frames, size=tuple(shape[1:3]), channels=shape[3], name="source")
-    outputs = model.predict_on_batch(taken)
+    outputs = engine.predict_on_batch(model, taken)
     by_name = outputs if isinstance(outputs, dict) else {next(iter(drawers)): outputs}
     drawn = []
     for index, frame in enumerate(frames):

@@ -23,6 +23,7 @@ __all__ = [
     "make_forward",
     "make_gradient",
     "make_training_pass",
+    "predict_on_batch",
     "require_tensorflow",
     "sum_over_replicas",
     "synchronise",
@@ -61,6 +62,7 @@ jit_compile = _engine.jit_compile
 make_forward = _engine.make_forward
 make_gradient = _engine.make_gradient
 make_training_pass = _engine.make_training_pass
+predict_on_batch = _engine.predict_on_batch
 sum_over_replicas = _engine.sum_over_replicas
 synchronise = _engine.synchronise
 value_and_gradient = _engine.value_and_gradient

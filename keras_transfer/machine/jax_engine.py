@@ -6,6 +6,7 @@ TensorFlow stays on the host, for data sets and images.
 
 import os
 import pathlib
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any  # tensors, and dicts of them
 
@@ -26,6 +27,7 @@ __all__ = [
     "make_forward",
     "make_gradient",
     "make_training_pass",
+    "predict_on_batch",
     "sum_over_replicas",
     "synchronise",
     "value_and_gradient",
@@ -98,6 +100,21 @@ def make_forward(
     return fill_up(lambda images: run(_values(variables), images))
 
 
+def predict_on_batch(model: keras.Model, images: Any) -> Any:
+    """Returns a model's answers for one batch as arrays; smaller batches are filled up to the largest one so far.
+
+    Args:
+        model: A model.
+        images: A batch; tensors of TensorFlow will do.
+    """
+    size = max(_largest.get(model, 0), len(keras.tree.flatten(images)[0]))
+    _largest[model] = size
+    return _run_filled(model.predict_on_batch, images, size)
+
+
+_largest: weakref.WeakKeyDictionary[keras.Model, int] = weakref.WeakKeyDictionary()
+
+
 def fill_up(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Returns `run` for batches of several sizes: it is called with the largest one so far, and the rest is cut off.
 
@@ -111,15 +128,23 @@ def fill_up(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def run_filled(images: Any) -> Any:
         nonlocal largest
-        images = np.asarray(images)
-        count = len(images)
-        largest = max(largest, count)
-        if count < largest:
-            images = np.concatenate([images, np.repeat(images[-1:], largest - count, axis=0)])
-        outputs = run(images)
-        return jax.tree.map(lambda each: np.asarray(each)[:count], outputs)
+        largest = max(largest, len(images))
+        return _run_filled(run, images, largest)
 
     return run_filled
+
+
+def _run_filled(run: Callable[[Any], Any], images: Any, size: int) -> Any:
+    """Calls `run` with a batch of `size` rows, the last ones copies, and returns as many rows as there were."""
+    images = keras.tree.map_structure(np.asarray, images)
+    count = len(keras.tree.flatten(images)[0])
+
+    def fill(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.repeat(values[-1:], size - count, axis=0)])
+
+    if 0 < count < size:
+        images = keras.tree.map_structure(fill, images)
+    return jax.tree.map(lambda each: np.asarray(each)[:count], run(images))
 
 
 def make_training_pass(model: keras.Model) -> Callable[[Any], None]:

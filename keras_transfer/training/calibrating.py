@@ -11,7 +11,7 @@ from keras_transfer.core import checks, labelled
 from keras_transfer.data.targets import encoding
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
-from keras_transfer.machine import progress
+from keras_transfer.machine import engine, progress
 
 __all__ = ["Chosen", "calibrate", "choose", "divide_logits"]
 
@@ -138,7 +138,7 @@ def _collect(
     collected: dict[str, tuple[list, list]] = {name: ([], []) for name in tasks}
     for batch in progress.follow(validation, "Calibrating on the validation images"):
         images, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        answers = model.predict_on_batch(images)
+        answers = engine.predict_on_batch(model, images)
         by_task = marks.targets_by_task(model, targets)
         for name, (kept_targets, kept_answers) in collected.items():
             answer = answers[name] if isinstance(answers, dict) else answers

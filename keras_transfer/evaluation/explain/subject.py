@@ -150,7 +150,7 @@ class Subject:
             return part(inputs, training=False)
         if not part.compiled:
             part.compile(jit_compile=engine.jit_compile())
-        return part.predict_on_batch(inputs)
+        return engine.predict_on_batch(part, inputs)
 
     def _take(self, images: Any) -> Any:
         return keras.ops.cast(images, self.flat.inputs[0].dtype)

@@ -10,6 +10,7 @@ from keras import ops
 from keras_transfer.core import checks
 from keras_transfer.graphs import blocks, nodes, paths
 from keras_transfer.layers import marks
+from keras_transfer.machine import engine
 from keras_transfer.training.methods import penalties
 
 __all__ = ["Delta", "channel_importance"]
@@ -212,7 +213,7 @@ def _loss(
     for start in range(0, len(values[0]), BATCH_SIZE):
         batch = [each[start : start + BATCH_SIZE] for each in values]
         # `predict` takes longer to start.
-        parts.append(upper.predict_on_batch(batch if len(batch) > 1 else batch[0]))
+        parts.append(engine.predict_on_batch(upper, batch if len(batch) > 1 else batch[0]))
     outputs = keras.tree.map_structure(lambda *each: np.concatenate(each), *parts)
     return float(model.compute_loss(y=targets, y_pred=outputs, training=False))
 
