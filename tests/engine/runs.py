@@ -12,6 +12,7 @@ import numpy as np
 
 import keras_transfer as kt
 from keras_transfer import balancing
+from keras_transfer.machine import engine
 
 BALANCINGS = (
     "none",
@@ -123,23 +124,39 @@ def numbers_of_training(spec):
     return numbers | logs
 
 
+def compiled(function):
+    """A function as it is in a training step of JAX, whose compiler reorders sums and quotients."""
+    if not engine.is_jax():
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def numbers_of_balancers():
     """What every balancer gives in three steps with four tasks, one of them not known in the second."""
     numbers = {}
     for name, kind in balancing.BALANCERS.items():
-        for seed in range(3):
+        for seed in range(2):
             draw = np.random.default_rng(seed)
             balancer = kind()
+            step_of = balancer.weights
+            if balancer.kind == "gradients":
+                step_of = balancer.coefficients
+            step_of = compiled(step_of)
             state = balancer.initial(4)
             for step in range(3):
                 gradients = draw.normal(size=(4, 6)) * draw.uniform(0.3, 3.0, (4, 1))
                 gram = (gradients @ gradients.T).astype("float32")
-                losses = draw.uniform(0.2, 3.0, 4).astype("float32")
+                if step < 2:
+                    losses = draw.uniform(0.2, 3.0, 4).astype("float32")
+                else:  # all fall by a third: of their differences only rounding is left
+                    losses = losses * np.float32(2 / 3)
                 known = np.array([True, True, step != 1, True])
-                if balancer.kind == "gradients":
-                    answer, state = balancer.coefficients(gram, losses, known, state)
-                else:
-                    answer, state = balancer.weights(losses, known, state)
+                arguments = (
+                    (gram, losses, known) if balancer.kind == "gradients" else (losses, known)
+                )
+                answer, state = step_of(*arguments, state)
                 place = f"{name}, seed {seed}, step {step}"
                 numbers[place] = np.asarray(answer)
                 numbers |= {f"{place}, {entry}": np.asarray(each) for entry, each in state.items()}
