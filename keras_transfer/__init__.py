@@ -42,6 +42,7 @@ __all__ = [
     "models",
     "predict",
     "predict_video",
+    "rank_backbones",
     "serving",
     "strategy",
     "studies",
@@ -78,6 +79,7 @@ _HOMES = {
     "model_classes": "models",
     "predict": "evaluation",
     "predict_video": "evaluation",
+    "rank_backbones": "studies",
     "strategy": "machine.strategy",
     "to_keras": "models",
     "trainable_table": "training",
@@ -113,7 +115,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.machine.strategy import strategy
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify
-    from keras_transfer.studies import check_tpu, compare, compare_tasks
+    from keras_transfer.studies import check_tpu, compare, compare_tasks, rank_backbones
     from keras_transfer.studies.doctor.examine import doctor
     from keras_transfer.training import (
         GradualUnfreeze,

@@ -27,6 +27,8 @@ COMMANDS = {
     "features": "compute a backbone's features of images and save them as arrays",
     "cache": "list or delete the outputs of frozen layers that earlier runs stored on disk",
     "augment": "draw a sheet of photos and what random changes make of them, as training sees them",
+    "compare": "train in several ways, over seeds: did the transfer help, and was it worth its time?",
+    "rank": "rank pretrained networks for your photos, by their features, their size and short trainings",
     "doctor": "look for problems of images, labels and a model before they cost a training run",
     "export": "write a SavedModel of a trained model and check that it gives the same answers",
     "verify": "check on images of your own that a SavedModel gives the answers of its model",

@@ -8,6 +8,7 @@ __all__ = ["to_options"]
 # An argument of the package: the options that may set it, where they have other names; the first one
 # that the command has is meant.
 OPTIONS = {
+    "candidates": ("backbones",),
     "corrupt": ("skip_corrupt",),
     "data": ("images", "folder"),
     "dataset": ("images",),

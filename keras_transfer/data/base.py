@@ -216,6 +216,18 @@ class Data:
             folds.append(fold)
         return folds
 
+    def without(self, split: str) -> "Data":
+        """Returns the same data without one of its splits, such as test images that must not choose anything.
+
+        Example:
+            >>> import keras_transfer as kt
+            >>> data = kt.data.from_arrays(np.zeros((4, 8, 8), "uint8"), ["a", "b"] * 2, validation=0.5)
+            >>> data.without("validation")
+            Data(train=2, classes=2, image_size=8x8, batch_size=32)
+        """
+        checks.choice(split, SPLITS, name="split")
+        return self._of({name: part for name, part in self.examples.items() if name != split})
+
     def sample(self, count: int, *, seed: int | None = None) -> "Data":
         """Returns data with fewer labelled images: would more photos help?
 

@@ -9,6 +9,8 @@ from keras_transfer.studies.doctor import CHECKS
 from keras_transfer.studies.doctor.base import Finding
 from keras_transfer.studies.doctor.examine import doctor
 from keras_transfer.studies.doctor.findings import Findings
+from keras_transfer.studies.ranking import Ranking
+from keras_transfer.studies.ranking_study import rank_backbones
 from keras_transfer.studies.task_comparison import TaskComparison
 from keras_transfer.studies.task_study import compare_tasks
 from keras_transfer.studies.tpu.check import check_tpu
@@ -19,12 +21,14 @@ __all__ = [
     "Comparison",
     "Finding",
     "Findings",
+    "Ranking",
     "TaskComparison",
     "TpuCheck",
     "check_tpu",
     "compare",
     "compare_tasks",
     "doctor",
+    "rank_backbones",
 ]
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

@@ -50,8 +50,9 @@ def compare(
             that splits differ, too.
         arms: A list of arms, or a dict of them by name. An arm is
 
-            - "scratch": the network from random weights, all of it, at a high rate;
-            - "probe": a linear head on the frozen network, its penalty chosen by cross-validation;
+            - "scratch": the network from random weights, all of it, at a high rate, on all labelled images;
+            - "probe": a linear head on the frozen network, on all labelled images, its penalty chosen by
+              cross-validation;
             - a plan of `kt.training.PLANS` ("two_stage", which is `kt.fine_tune(model, data)`, "head_only", ...);
             - a name of `kt.balancing.BALANCERS` or `kt.models.SHARING`, for several tasks;
             - a backbone, or anything that `kt.backbone` makes one of;

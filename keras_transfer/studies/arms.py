@@ -28,6 +28,7 @@ class Arm:
         source: The backbone, or what `kt.backbone` makes one of; None for that of the comparison.
         is_random: Whether training starts from random weights.
         is_probe: Whether a linear head is fitted to frozen features, and nothing else.
+        needs_no_validation: Whether it trains on all labelled images at once, where others are left to measure on.
         scheme: Arguments of `kt.build_model`.
         options: Arguments of `kt.fine_tune`.
         function: Makes the trained model instead, of data and seed.
@@ -36,6 +37,7 @@ class Arm:
     source: Any = None
     is_random: bool = False
     is_probe: bool = False
+    needs_no_validation: bool = False
     scheme: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     function: Callable | None = None
@@ -50,11 +52,13 @@ class Arm:
 
 # name: the arm. All names of plans, of balancing and of sharing are arms, too.
 NAMED = {
-    # Random weights need more of everything: all layers, a high rate, statistics of their own.
+    # Random weights need more of everything: all layers, a high rate that falls to 0, statistics of their own.
     "scratch": Arm(
-        is_random=True, options={"plan": "full", "learning_rate": 1e-3, "batch_norm": "train"}
+        is_random=True,
+        needs_no_validation=True,
+        options={"plan": "full", "learning_rate": 1e-3, "batch_norm": "train"},
     ),
-    PROBE: Arm(is_probe=True, options={"plan": "head_only"}),
+    PROBE: Arm(is_probe=True, needs_no_validation=True, options={"plan": "head_only"}),
 }
 
 

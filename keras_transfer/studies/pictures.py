@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from keras_transfer.pages import plots
 from keras_transfer.studies.scores import Score
 
-__all__ = ["arms", "curves", "gains", "similarity"]
+__all__ = ["against_size", "arms", "curves", "gains", "similarity"]
 
 TONES = {"positive": "first", "negative": "wrong"}
 
@@ -70,6 +70,47 @@ def arms(cells: Mapping[str, Mapping], score: Score) -> Figure:
     axes.grid(axis="x", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel(_axis(score))
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def against_size(
+    points: Sequence[tuple[str, int, float | None, float | None]], score: Score, *, rough: str
+) -> Figure:
+    """Draws what networks are worth against how large they are.
+
+    Args:
+        points: Name, parameters, a score of frozen features in 0..1 and the score after a short training, or None.
+        score: Of the training.
+        rough: Title of the score of frozen features.
+
+    Example:
+        >>> accuracy = Score("accuracy", "accuracy", True, True)
+        >>> against_size([("a", 1000, 0.5, None)], accuracy, rough="probe").axes[0].get_xlabel()
+        'parameters'
+    """
+    figure, axes = plots.canvas((6.4, 3.8))
+    factor = 100 if score.is_share else 1
+    kinds = ((2, rough, "muted"), (3, f"{score.title}, trained", "first"))
+    for column, label, tone in kinds:
+        own = [point for point in points if point[column] is not None]
+        if not own or (column == 2 and not score.is_share):
+            continue
+        heights = [factor * (point[column] or 0.0) for point in own]
+        sizes = [point[1] for point in own]
+        axes.plot(sizes, heights, "o", color=plots.COLOURS[tone], markersize=6, label=label)
+    for name, parameters, frozen, trained in points:
+        value = frozen if trained is None else trained
+        if value is not None and (score.is_share or trained is not None):
+            place = (parameters, factor * value)
+            axes.annotate(name, place, xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(0.15)
+    axes.grid(linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel(_axis(score))
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -140,7 +140,7 @@ def _train(setting: Setting, trial: Trial) -> dict:
     data = setting.data_of(trial.seed, trial.images)
     keras.utils.set_random_seed(trial.seed)
     wall, processors = time.perf_counter(), time.process_time()
-    result: Any
+    result: Any = None
     if arm.function is not None:
         result = arm.function(data, trial.seed)
     else:
@@ -160,12 +160,13 @@ def _train_model(setting: Setting, arm: Arm, seed: int, data: Any) -> keras.Mode
     common: dict[str, Any] = {"watch": (), "cache": kept, **setting.options}
     ours: dict[str, Any] = {"seed": seed, "verbose": 0}
     has_test = data.test is not None
+    if arm.needs_no_validation and has_test and data.validation is not None:
+        data = data.joined()
     if arm.is_probe and solved_head.can_be_solved(model):
-        # The penalty is chosen by cross-validation, so validation images may be trained on.
-        labelled = data.joined() if has_test and data.validation is not None else data
+        # The penalty is chosen by cross-validation where there are no validation images.
         stages = [training.Stage(solve=True, train="head")]
         probe: dict[str, Any] = {"stages": stages, "refit": False, "calibrate": False, "watch": ()}
-        training.fine_tune(model, labelled, **probe, cache=common["cache"], **ours)
+        training.fine_tune(model, data, **probe, cache=common["cache"], **ours)
         return model
     options = {**common, **arm.options, **ours}
     if not has_test:  # scores are measured on validation images

@@ -1,0 +1,65 @@
+"""`keras-transfer compare` and `rank` as a user runs them."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_transfer as kt
+from keras_transfer.cli import main
+
+
+@pytest.fixture
+def photos(tmp_path):
+    root = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for at in range(30):
+        file = root / ("dark" if at % 2 else "light") / f"{at}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 100, (32, 32, 3), dtype=np.uint8) + (0 if at % 2 else 150)
+        Image.fromarray(pixels.astype(np.uint8)).save(file)
+    return root
+
+
+def test_compare_prints_a_table_and_writes_a_folder(photos, tmp_path, capsys):
+    out = tmp_path / "runs"
+    arguments = ["--backbone", "tiny", "--test", "0.3", "--seeds", "2", "--out", str(out)]
+    command = ["compare", str(photos), "--arms", "probe,full", "--epochs", "1", *arguments]
+    assert main.main(command) == 0
+    text = capsys.readouterr().out
+    assert "gain over probe" in text
+    assert "keras_transfer: probe, seed 0: accuracy" in text
+    names = ["comparison.csv", "comparison.html", "comparison.json", "result.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert set(json.loads((out / "result.json").read_text())["arms"]) == {"probe", "full"}
+
+
+def test_rank_prints_a_table_and_writes_a_page(photos, tmp_path, capsys):
+    out = tmp_path / "ranking.html"
+    arguments = ["--image-size", "32", "--finalists", "0", "--out", str(out)]
+    assert main.main(["rank", str(photos), "--backbones", "tiny", *arguments]) == 0
+    assert "tiny is the first by scores" in capsys.readouterr().out
+    assert out.is_file()
+
+
+WRONG = [
+    (["compare", "--arms", "probe,probe"], "--arms must be different names. Given: 'probe' twice"),
+    (["compare", "--arms", "probs", "--backbone", "tiny"], "Close names: 'probe'"),
+    (["compare", "--seeds", "1", "--backbone", "tiny"], "--seeds must be at least 2 for intervals"),
+    (["compare", "--images", "half"], "--images must be numbers"),
+    (["compare", "--level", "high"], "--level must be a number or none"),
+    (["compare", "--metric", "mae", "--backbone", "tiny"], "--metric must be a score"),
+    (["rank", "--backbones", "tiny,tiny"], "--backbones must be different. Given: 'tiny' twice"),
+    (["rank", "--backbones", "tinny"], "Close names: 'tiny'"),
+    (["rank", "--backbones", "tiny", "--out", "a.txt"], "--out must end in .html"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), WRONG)
+def test_wrong_input_is_one_line_and_ends_with_2(command, message, photos, monkeypatch, capsys):
+    monkeypatch.setattr(kt.training, "fine_tune", None)
+    assert main.main([command[0], str(photos), *command[1:]]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert message in told[0]
