@@ -21,6 +21,7 @@ __all__ = [
     "build_model",
     "check_tpu",
     "compare",
+    "compare_blocks",
     "compare_runs",
     "compare_tasks",
     "compile",
@@ -40,9 +41,11 @@ __all__ = [
     "metrics",
     "model_classes",
     "models",
+    "nearest",
     "predict",
     "predict_video",
     "rank_backbones",
+    "representation_map",
     "serving",
     "strategy",
     "studies",
@@ -65,6 +68,7 @@ _HOMES = {
     "build_model": "models",
     "check_tpu": "studies",
     "compare": "studies",
+    "compare_blocks": "evaluation",
     "compare_runs": "evaluation",
     "compare_tasks": "studies",
     "compile": "models",
@@ -77,9 +81,11 @@ _HOMES = {
     "freeze": "training",
     "load_model": "models",
     "model_classes": "models",
+    "nearest": "evaluation",
     "predict": "evaluation",
     "predict_video": "evaluation",
     "rank_backbones": "studies",
+    "representation_map": "evaluation",
     "strategy": "machine.strategy",
     "to_keras": "models",
     "trainable_table": "training",
@@ -109,7 +115,14 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.core.checks import InputError
 
     # From the file where a room has a file and a verb of one name: mypy would take the file.
-    from keras_transfer.evaluation import compare_runs, predict, predict_video
+    from keras_transfer.evaluation import (
+        compare_blocks,
+        compare_runs,
+        nearest,
+        predict,
+        predict_video,
+        representation_map,
+    )
     from keras_transfer.evaluation.evaluate import evaluate
     from keras_transfer.evaluation.explain.explaining import explain
     from keras_transfer.machine.strategy import strategy

@@ -13,6 +13,8 @@ ROOT = pathlib.Path(keras_transfer.__file__).parent
 # `pages` has the parts of HTML pages, and paints boxes, masks and depths on pictures: a task writes its section of a
 # report with it, and `data` draws sheets of examples.
 # `machine` says which engine runs; only its `engine` asks Keras.
+# `evaluation` draws maps of what `features` computes, and compares blocks by it.
+# An export of `serving` may answer with maps that `evaluation` makes.
 # `balancing` is arithmetic on a few numbers a task: `models` finds a balancer by its name, and a layer that is given
 # one keeps its state.
 # `optimizers` holds the classes that `training` chooses and that `models` must know to load a trained model.
@@ -36,8 +38,8 @@ ALLOWED = {
     "models": {*GROUND, "balancing", "layers", "losses", "optimizers", "backbones", "tasks"},
     "features": {*GROUND, "data", "layers"},
     "training": {*GROUND, "layers", "losses", "optimizers", "features", "data"},
-    "evaluation": {*GROUND, "data", "layers", "metrics", "pages", "tasks"},
-    "serving": {*GROUND, "data", "layers"},
+    "evaluation": {*GROUND, "data", "features", "layers", "metrics", "pages", "tasks"},
+    "serving": {*GROUND, "data", "evaluation", "layers"},
     "studies": {
         *GROUND,
         "balancing",

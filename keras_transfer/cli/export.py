@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="picture",
         help="whether boxes and masks are in pixels of the picture that was given, or of the model's image",
     )
+    explain = "add a signature that answers with heat maps: gradcam, layercam, ..."
+    parser.add_argument("--explain", metavar="METHOD", help=explain)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -44,6 +46,10 @@ def main(arguments: argparse.Namespace) -> None:
 
     model, _ = options.load_run(arguments)
     kt.export(
-        model, arguments.path, overwrite=arguments.overwrite, answer_size=arguments.answer_size
+        model,
+        arguments.path,
+        overwrite=arguments.overwrite,
+        answer_size=arguments.answer_size,
+        explain=arguments.explain,
     )
     kt.verify(arguments.path, model)

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "fine-tune a backbone on photos, a table, boxes or masks; write the model, a SavedModel and a report",
     "evaluate": "measure a trained model on another folder",
     "predict": "say what a trained model answers for image files: classes, numbers, boxes, masks",
+    "explain": "draw on images what a trained model's answers stand on",
     "report": "write a run's report again, also on other images; or compare several runs",
     "convert": "write a folder of photos as records, files of many images each, for sets larger than memory",
     "features": "compute a backbone's features of images and save them as arrays",

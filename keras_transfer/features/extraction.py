@@ -19,7 +19,7 @@ from keras_transfer.graphs import blocks, nodes, paths, pixel_range
 from keras_transfer.layers import trunk_end
 from keras_transfer.machine import engine, progress, streams
 
-__all__ = ["POOLING", "extract"]
+__all__ = ["POOLING", "extract", "find_taps"]
 
 DTYPES = ("float32", "float16")
 LARGE = 1e9  # bytes in memory that are worth a line
@@ -88,7 +88,7 @@ def extract(
         lookup.find(pooling, POOLING, argument="pooling")
     checks.choice(dtype, DTYPES, name="dtype")
     level = progress.verbosity(checks.choice(verbose, ("auto", 0, 1, 2), name="verbose"))
-    taps, levels = _taps(model, layers)
+    taps, levels = find_taps(model, layers)
     splits, source = _batches(data, taps, split, batch_size, corrupt)
     notes: list[str] = []
 
@@ -145,10 +145,10 @@ def _batches(
     return splits, source
 
 
-def _taps(
+def find_taps(
     model: keras.Model, wanted: str | Iterable[str] | None
 ) -> tuple[keras.Model, dict[str, str]]:
-    """Returns a model with the wanted outputs by path, and the paths of the levels among them."""
+    """Returns a model with the wanted outputs by path, and the paths of the levels among them; see `extract`."""
     nodes.check_functional(model)
     if len(model.inputs) != 1:
         raise checks.error(

@@ -17,6 +17,7 @@ def value_and_gradient(function: Callable[[Any], Any], at: Any) -> tuple[Any, An
     not by operations with a gradient.
 
     Example:
+        >>> import keras
         >>> values, gradient = value_and_gradient(lambda x: x * x, keras.ops.convert_to_tensor([1.0, 3.0]))
         >>> keras.ops.convert_to_numpy(gradient).tolist()
         [2.0, 6.0]

@@ -30,6 +30,7 @@ def export(
     *,
     overwrite: bool = False,
     answer_size: str = "picture",
+    explain: str | None = None,
 ) -> pathlib.Path:
     """Writes `model` for use without Keras; decoding, resizing and preprocessing go along.
 
@@ -55,6 +56,8 @@ def export(
         overwrite: Whether to replace an earlier export at `path`.
         answer_size: Whether boxes, masks, depths and pictures are answered in pixels of the "picture" that was given,
             or of the "model"'s image, which is less to send.
+        explain: "gradcam" or another method of one pass of `kt.explain`, for one more signature, `explain` (`images`
+            -> `map` in pixels of the model's image, `target`, the answer that it is a map of, and its `evidence`).
 
     Returns:
         `path`.
@@ -70,7 +73,7 @@ def export(
         keras_transfer: exported /.../pets/1: SavedModel with serving_default, pixels, features (... MB)
         '1'
     """
-    face = interface.Interface.of(model, answer_size=answer_size)
+    face = interface.Interface.of(model, answer_size=answer_size, explain=explain)
     if "://" in os.fspath(path):
         raise checks.error(
             "`path` must be on a local disk", given=repr(path), fix="Export, then copy."

@@ -1,7 +1,7 @@
 """What a model offers to its clients: images of any size in, named answers and features out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_transfer import layers
 from keras_transfer.core import checks
+from keras_transfer.evaluation.explain import tracing
 from keras_transfer.graphs import logits
 from keras_transfer.graphs import nodes as graph
 from keras_transfer.layers import marks
@@ -34,6 +35,7 @@ class Interface:
         is_marked: Whether `source` is the mark that `build_model` leaves.
         answer_size: "picture" where boxes and maps are in pixels of the pictures that were given, "model" where they
             are in pixels of the model's image.
+        explainers: Output name to what makes maps of its answers; empty where none were asked for.
 
     Example:
         >>> pixels = keras.Input((8, 8, 3))
@@ -49,9 +51,12 @@ class Interface:
     source: str
     is_marked: bool
     answer_size: str = "picture"
+    explainers: Mapping[str, Callable] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: keras.Model, *, answer_size: str = "picture") -> "Interface":
+    def of(
+        cls, model: keras.Model, *, answer_size: str = "picture", explain: str | None = None
+    ) -> "Interface":
         """Looks at `model`, which must be functional or sequential, with one image input."""
         checks.choice(answer_size, ANSWER_SIZES, name="answer_size")
         if not isinstance(model, keras.Model):
@@ -81,6 +86,7 @@ class Interface:
             source.name,
             isinstance(source, layers.Representation),
             answer_size,
+            {} if explain is None else _explainers(model, explain, names),
         )
 
     @property
@@ -149,12 +155,34 @@ class Interface:
             for key, value in found.items()
         }
 
+    def explanations(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns for a batch that fits the map of each output's answer, what it is a map of, and the evidence."""
+        answers: dict = {}
+        for name, explain in self.explainers.items():
+            maps, targets, evidence = explain(pixels)
+            task = self.tasks.get(name)
+            if task is not None:
+                targets = tf.gather(tf.constant(task.explained_names), targets)
+            prefix = f"{name}/" if len(self.names) > 1 else ""
+            found = {"map": maps, "target": targets, "evidence": evidence}
+            answers |= {prefix + key: value for key, value in found.items()}
+        return answers
+
     def features(self, pixels: tf.Tensor) -> tf.Tensor:
         """The representation of a batch that fits, averaged over places: float32 (batch, features)."""
         features = tf.cast(
             self.trunk(tf.cast(pixels, self.image.dtype), training=False), tf.float32
         )
         return tf.reduce_mean(features, axis=list(range(1, features.shape.rank - 1)))
+
+
+def _explainers(model: keras.Model, method: str, names: Sequence[str]) -> dict[str, Callable]:
+    """Returns what makes maps of each output's answers."""
+    is_single = len(names) == 1
+    return {
+        name: tracing.make_traceable(model, method, task=None if is_single else name)
+        for name in names
+    }
 
 
 def _check_image_input(model: keras.Model) -> None:

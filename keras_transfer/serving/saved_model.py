@@ -18,16 +18,22 @@ __all__ = ["answer_size", "signatures", "write"]
 FACTS = pathlib.Path("assets.extra", "keras_transfer.json")
 
 # signature: the name of its only input
-_SIGNATURES = {"serving_default": "image_bytes", "pixels": "images", "features": "images"}
+_SIGNATURES = {
+    "serving_default": "image_bytes",
+    "pixels": "images",
+    "features": "images",
+    "explain": "images",
+}
 
 
 def signatures(face: interface.Interface) -> dict[str, str]:
     """Name of each signature, and of its only input. Where no file holds the channels there are no bytes to decode."""
-    return {
-        name: argument
-        for name, argument in _SIGNATURES.items()
-        if face.decodes or argument == "images"
-    }
+    offered = dict(_SIGNATURES)
+    if not face.decodes:
+        del offered["serving_default"]
+    if not face.explainers:
+        del offered["explain"]
+    return offered
 
 
 def answer_size(folder: str | os.PathLike) -> str:
@@ -95,7 +101,15 @@ def _functions(face: interface.Interface) -> dict:
     def features(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"features": face.features(face.resize(images))}
 
-    return {"serving_default": serving_default, "pixels": pixels, "features": features}
+    def explain(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return face.explanations(face.resize(images))
+
+    return {
+        "serving_default": serving_default,
+        "pixels": pixels,
+        "features": features,
+        "explain": explain,
+    }
 
 
 def _write_labels(face: interface.Interface, folder: pathlib.Path) -> None:

@@ -41,6 +41,7 @@ class Request:
         batches: Batches in a pass over it if known.
         is_weighted: Whether examples have weights other than 0 and 1.
         notes: What was chosen, a line each.
+        recommend: Returns the block that has most to learn; None where that cannot be asked.
     """
 
     epochs: int | Sequence[int] | None = None
@@ -51,6 +52,7 @@ class Request:
     batches: int | None = None
     is_weighted: bool = False
     notes: list[str] = dataclasses.field(default_factory=list)
+    recommend: Callable[[], str] | None = None
 
     def choose(self, name: str, default: object, *, why: str = "") -> Any:
         """Notes that the default was chosen, and returns it."""
@@ -238,15 +240,22 @@ def lp_ft(model: keras.Model, request: Request) -> list[Stage]:
 
 
 def surgical(model: keras.Model, request: Request) -> list[Stage]:
-    """The head first, then it and chosen blocks only (Lee et al. 2023); `unfreeze` names them."""
-    if request.unfreeze is None:
+    """The head first, then it and chosen blocks only (Lee et al. 2023).
+
+    `unfreeze` names them; by default it is the block above the one from which a linear model reads most, as
+    `kt.compare_blocks` finds it: what the task needs is lost there.
+    """
+    unfreeze = request.unfreeze
+    if unfreeze is None and request.recommend is not None:
+        why = ": below it, linear models read most of the answer"
+        unfreeze = request.choose("unfreeze", request.recommend(), why=why)
+    if unfreeze is None:
         names = [block.name for block in marks.blocks(model)]
         raise checks.error(
             "`unfreeze` must name the blocks that the surgical plan trains",
             given=None,
             fix=f"The blocks are {', '.join(names[:3])}, ... {names[-1]}.",
         )
-    unfreeze = request.unfreeze
     names = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
     epochs = request.epochs_of_two()
     rates = request.pair("learning_rate", (1e-3, 1e-4))

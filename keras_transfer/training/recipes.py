@@ -1,14 +1,17 @@
 """What `kt.fine_tune` will do, checked and chosen as a whole before anything trains."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
 
 from keras_transfer.core import checks
+from keras_transfer.features import block_probes
 from keras_transfer.graphs import compiling, paths
+from keras_transfer.layers import marks
 from keras_transfer.training import augmenting, inputs, plans, refitting
 from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.checking import check_plan
@@ -78,7 +81,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         InputError: If something cannot work.
     """
     data = inputs.check(model, inputs.inputs(source))
-    plan, notes = _make_plan(model, data, arguments)
+    plan, notes = _make_plan(model, source, data, arguments)
     has_weights = data.is_weighted and not data.is_masked
     if has_weights and any(stage.applied_method.replaces_fit for stage in plan):
         raise checks.error(
@@ -112,7 +115,7 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
 
 
 def _make_plan(
-    model: keras.Model, data: inputs.Inputs, arguments: Mapping
+    model: keras.Model, source: Any, data: inputs.Inputs, arguments: Mapping
 ) -> tuple[list[Stage], list[str]]:
     """Returns the stages, and a line for everything that was chosen for the user."""
     if arguments["stages"] is None:
@@ -121,6 +124,7 @@ def _make_plan(
             examples=data.examples,
             batches=data.known_steps,
             is_weighted=data.is_weighted and not data.is_masked,
+            recommend=_block_probe(model, source),
         )
         plan = plans.make(arguments["plan"], model, request)
         check_plan(model, plan, argument="unfreeze", one_example=_has_single_examples(data))
@@ -137,6 +141,16 @@ def _make_plan(
             )
     check_plan(model, arguments["stages"], one_example=_has_single_examples(data))
     return list(arguments["stages"]), []
+
+
+def _block_probe(model: keras.Model, source: Any) -> Callable[[], str] | None:
+    """Returns what finds the block that has most to learn, by the first task that has classes or numbers."""
+    for name, output in marks.outputs(model).items():
+        if output.task.link in ("softmax", "identity"):
+            task = name if isinstance(model.output, Mapping) else None
+            probe = functools.partial(block_probes.probe_blocks, model, source, task=task)
+            return lambda: block_probes.recommend(probe())
+    return None
 
 
 def _has_single_examples(data: inputs.Inputs) -> bool:

@@ -114,7 +114,9 @@ def _targets(target: Any, names: list[str]) -> np.ndarray | None:
     table = {name: number for number, name in enumerate(names)}
     numbers = []
     for each in [target] if is_one else target:
-        if isinstance(each, str):
+        if isinstance(each, str) and each not in table and each.isdigit():
+            numbers.append(_in_range(int(each), len(names)))
+        elif isinstance(each, str):
             numbers.append(lookup.find(each, table, argument="target"))
         elif isinstance(each, int | np.integer) and not isinstance(each, bool):
             numbers.append(_in_range(int(each), len(names)))

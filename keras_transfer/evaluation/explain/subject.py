@@ -1,7 +1,7 @@
 """One output of a model, prepared to be asked why: what speaks for each class, and gradients of it."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any  # tensors of Keras's backend, tasks
 
 import keras
@@ -92,10 +92,14 @@ class Subject:
         """Calls the model's layers one by one, for methods that listen to some of them."""
         self._whole(self._take(images), training=False)
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether the output chooses among classes, as far as is known."""
+        return self.task is None or self.task.class_names is not None
+
     def chosen(self, evidence: np.ndarray) -> np.ndarray:
         """Returns the target of each image where the user names none: the likeliest class, or the first number."""
-        has_classes = self.task is None or self.task.class_names is not None
-        return evidence.argmax(axis=1) if has_classes else np.zeros(len(evidence), "int64")
+        return evidence.argmax(axis=1) if self.has_classes else np.zeros(len(evidence), "int64")
 
     def of_targets(self, images: Any, targets: np.ndarray) -> np.ndarray:
         """Returns what speaks for the target of each image."""
@@ -125,6 +129,31 @@ class Subject:
         features = keras.ops.cast(features, "float32")
         _, gradient = gradients.value_and_gradient(of_targets, features)
         return features, gradient
+
+    def trace(self, images: Any, combine: Callable[[Any, Any], Any]) -> tuple[Any, Any, Any]:
+        """Returns maps of the answers, their targets and the evidence for these, as a compiled function computes them.
+
+        Args:
+            images: A batch that the model takes.
+            combine: What makes a map of the features and their gradient, as for `CAM`.
+        """
+        features, *others = keras.tree.flatten(self._lower(self._take(images), training=False))
+        features = keras.ops.cast(features, "float32")
+
+        def speak(features: Any) -> Any:
+            return self._measure(self._upper([features, *others], training=False))
+
+        evidence = speak(features)
+        targets = keras.ops.argmax(evidence, axis=1)
+        if not self.has_classes:
+            targets = keras.ops.zeros_like(targets)
+        found, gradient = gradients.value_and_gradient(
+            lambda features: self._select(speak(features), targets), features
+        )
+        maps = keras.ops.relu(combine(features, gradient))
+        size = images.shape[1:3]
+        resized = keras.ops.image.resize(maps[..., None], size, interpolation="bilinear")
+        return resized[..., 0], targets, found
 
     def gradients_of_pixels(self, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Returns the gradient of the targets' evidence by the pixels, in the shape of the images.
@@ -167,7 +196,7 @@ class Subject:
         count = keras.ops.shape(answers)[0]
         return keras.ops.mean(keras.ops.reshape(answers, (count, -1, answers.shape[-1])), axis=1)
 
-    def _select(self, evidence: Any, targets: np.ndarray) -> Any:
+    def _select(self, evidence: Any, targets: Any) -> Any:
         is_target = keras.ops.one_hot(targets, len(self.names), dtype="float32")
         return keras.ops.sum(evidence * is_target, axis=1)
 
