@@ -78,7 +78,7 @@ def probe_blocks(model: keras.Model, data: Any, *, task: str | None = None) -> l
         >>> import keras_transfer as kt
         >>> data = kt.data.glyphs(3, 20, validation=None)
         >>> [row["block"] for row in probe_blocks(kt.backbone("tiny", weights=None), data)]
-        ['block1', 'block2', 'block3', 'block4']
+        ['stem', 'block1', 'block2', 'block3', 'block4']
     """
     ends = block_ends(model)
     features = extraction.extract(model, data, layers=list(ends.values()), pooling="avg", verbose=0)

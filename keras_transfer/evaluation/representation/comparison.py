@@ -53,7 +53,7 @@ def compare_blocks(
         >>> data = kt.data.glyphs(3, 20, validation=None)
         >>> comparison = compare_blocks(kt.backbone("tiny", weights=None), data)
         >>> [row["block"] for row in comparison["blocks"]]
-        ['block1', 'block2', 'block3', 'block4']
+        ['stem', 'block1', 'block2', 'block3', 'block4']
     """
     checks.integer(images, name="images", minimum=LEAST)
     ends = {"": block_probes.block_ends(model)}
