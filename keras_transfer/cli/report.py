@@ -69,6 +69,7 @@ def main(arguments: argparse.Namespace) -> None:
         data = evaluate.load_data(named, model)
     report = kt.evaluate(model, data, history=record, explain="gradcam")
     print(report)
+    kt.evaluation.illustrate(report, model, data)
     for name in train.save_report(report, arguments.run):
         print(f"keras_transfer: wrote {arguments.run / name}")
 

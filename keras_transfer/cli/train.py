@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PLANS", "STRATEGIES", "add_arguments", "check", "load_data", "main", "save_report"]
 
+BOARD = "tensorboard"  # folder of --tensorboard, which kt.fine_tune makes
 # For --help, which loads nothing; the plans are in kt.training.PLANS.
 PLANS = (
     "two_stage",
@@ -171,7 +172,7 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
         _train(model, data, arguments)
 
     record = _write_command(arguments)
-    _measure(model, data, out, record)
+    _measure(model, data, arguments, record)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
     parity = kt.verify(out / "export" / "1", model, data)
     _add_to_record(out / "run.json", verify=parity)
@@ -306,7 +307,9 @@ def _make_task(
     )
 
 
-def _measure(model: "keras.Model", data: "kt.data.Data", out: pathlib.Path, record: dict) -> None:
+def _measure(
+    model: "keras.Model", data: "kt.data.Data", arguments: argparse.Namespace, record: dict
+) -> None:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
@@ -315,7 +318,12 @@ def _measure(model: "keras.Model", data: "kt.data.Data", out: pathlib.Path, reco
         return
     report = kt.evaluate(model, data, history=record, explain="gradcam")
     print(report)
+    before = options.load_backbone(arguments)  # the other one has been trained
+    kt.evaluation.illustrate(report, model, data, before=before)
+    out = arguments.out
     save_report(report, out)
+    if (out / BOARD).is_dir():
+        kt.evaluation.write_board(out / BOARD, model, data, report)
 
 
 def save_report(report: "kt.evaluation.Report", folder: pathlib.Path) -> list[str]:

@@ -85,7 +85,7 @@ def _general_advice(task: Task, scores: Mapping) -> list[str]:
         images = "image" if len(sure) == 1 else "images"
         sentences.append(
             f"The label of {len(sure)} {images} may be wrong: the model is at least {100 * SURE:.0f} % sure of another "
-            "class. They are the first mistakes below; `keras-transfer doctor` looks for wrong labels in all images."
+            "class. See the first mistakes below; `keras-transfer doctor` looks for wrong labels in all images."
         )
     if (scores.get("ece") or 0) > UNCALIBRATED:
         sentences.append(

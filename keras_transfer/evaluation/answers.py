@@ -1,7 +1,7 @@
 """The targets and outputs of one task, collected batch by batch, and the examples that a report shows of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -27,6 +27,8 @@ class Result:
     outputs: np.ndarray | None = None
     sample: Sequence[examples.Example] = ()
     unsure: Sequence[examples.Example] = ()
+    mistake_images: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """The images of `mistakes` by their number, in that order, where they were kept."""
 
 
 class Answers:
@@ -158,7 +160,9 @@ class Answers:
         sample = self._sample.examples(self.task, files)
         unsure = self._unsure.examples(self.task, files)
         targets, outputs = self._scorer.arrays() if self.task.draws_examples else (None, None)
-        return Result(self.task, scores, mistakes, targets, outputs, sample, unsure)
+        kept = self._mistakes.images()
+        images = {each.index: kept[each.index] for each in mistakes if each.index in kept}
+        return Result(self.task, scores, mistakes, targets, outputs, sample, unsure, images)
 
     def _infer(self, targets: np.ndarray, outputs: np.ndarray) -> tasks.Task:
         """Returns the first task of the table that fits a model which does not say what its outputs mean."""

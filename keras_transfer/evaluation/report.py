@@ -63,6 +63,12 @@ class Report(record.Record):
             parts.append("\n".join(["What to do next:", *listed]))
         return "\n\n".join(parts)
 
+    @property
+    def mistake_images(self) -> dict[str, Mapping[int, np.ndarray]]:
+        """The images of mistakes by task ("" for a single one) and number, the worst first; empty without `explain`."""
+        named = {name: result.mistake_images for name, result, _ in self._tasks()}
+        return {name: images for name, images in named.items() if images}
+
     def add(self, title: str, part: str) -> None:
         """Adds a part to the page, after those of the tasks.
 

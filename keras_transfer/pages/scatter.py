@@ -114,6 +114,7 @@ def _sheet(thumbnails: Sequence[np.ndarray | None]) -> tuple[str, int, int]:
 
 STYLE = """
 .cloud-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+.cloud-maps figure { max-width: 40rem; }
 .cloud-maps canvas { width: 100%; aspect-ratio: 1; border: 1px solid var(--line); border-radius: 6px; display: block;
   cursor: crosshair; }
 .cloud-maps canvas:focus-visible { outline: 2px solid var(--first); }
