@@ -33,17 +33,18 @@ from keras_transfer.training.rates.layer_rates import (
     multi_optimizer,
 )
 from keras_transfer.training.rates.search import RateSearch, find_learning_rate
+from keras_transfer.training.ray_workers import RayTrainer, RayWorker, ray_trainer
 from keras_transfer.training.recalibration import recalibrate
 from keras_transfer.training.run.best import load_best
 from keras_transfer.training.soups import SoupResult, soup
 from keras_transfer.training.stages import Stage
 
 __all__ = [
-    "BSS", "L2SP", "METHODS", "PLANS", "REGULARISERS", "SCHEDULES", "Cache", "Delta", "GradualUnfreeze", "LogRates",
-    "LowRank", "Method", "OneCycle", "Penalty", "RateSearch", "Regulariser", "SolvedHead", "SoupResult", "Stage",
-    "Trainee", "TwoStage", "WarmUp", "calibrate", "decayed",
+    "BSS", "Cache", "Delta", "GradualUnfreeze", "L2SP", "LogRates", "LowRank", "METHODS", "Method", "OneCycle",
+    "PLANS", "Penalty", "REGULARISERS", "RateSearch", "RayTrainer", "RayWorker", "Regulariser", "SCHEDULES",
+    "SolvedHead", "SoupResult", "Stage", "Trainee", "TwoStage", "WarmUp", "calibrate", "decayed",
     "find_learning_rate", "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer",
-    "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
+    "ray_trainer", "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them
