@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_transfer.cli import options, resuming, sources
+from keras_transfer.cli import options, resuming, several_workers, sources
 
 if TYPE_CHECKING:
     import keras
@@ -104,6 +104,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     among = f"share every batch among devices or machines: {', '.join(STRATEGIES)} (no sharing)"
     add("--strategy", metavar="NAME", help=among)
     add("--devices", type=options.positive, metavar="N", help="how many devices (all)")
+    several = (
+        "who starts several workers, here or on a cluster, and starts them again when one dies"
+    )
+    add("--engine", choices=("ray",), help=several)
+    add("--workers", type=options.positive, metavar="N", help="how many workers, with --engine")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -124,6 +129,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.plan is not None:
         lookup.find(arguments.plan, dict.fromkeys(PLANS), argument="plan")
     _check_strategy(arguments)
+    several_workers.check(arguments)
     files.check_writable(arguments.out, argument="out")
 
 
@@ -143,10 +149,18 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         arguments, trained = resuming.read(arguments, _parser())
     with resuming.telling_how_to_resume(arguments.out):
-        _run(arguments, trained)
+        if arguments.engine is not None:
+            several_workers.run(arguments)
+        else:
+            run(arguments, trained)
 
 
-def _run(arguments: argparse.Namespace, trained: bool) -> None:
+def run(
+    arguments: argparse.Namespace,
+    trained: bool = False,
+    callbacks: Sequence["keras.callbacks.Callback"] = (),
+) -> None:
+    """Trains, measures and exports in this process; `trained` says that only the training is done."""
     import keras
 
     import keras_transfer as kt
@@ -169,7 +183,7 @@ def _run(arguments: argparse.Namespace, trained: bool) -> None:
     else:
         with _scope(strategy):
             model = kt.build_model(backbone, _make_tasks(arguments, data))
-        _train(model, data, arguments)
+        _train(model, data, arguments, callbacks)
 
     record = _write_command(arguments)
     _measure(model, data, arguments, record)
@@ -199,7 +213,12 @@ def _check_free(out: pathlib.Path, overwrite: bool) -> None:
         raise checks.error("--out must be a new folder", given=given, fix=fix)
 
 
-def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Namespace) -> None:
+def _train(
+    model: "keras.Model",
+    data: "kt.data.Data",
+    arguments: argparse.Namespace,
+    callbacks: Sequence["keras.callbacks.Callback"],
+) -> None:
     """Fine-tunes from the start, or from where the run was interrupted, and writes `model.keras`."""
     import keras
 
@@ -217,7 +236,7 @@ def _train(model: "keras.Model", data: "kt.data.Data", arguments: argparse.Names
         model,
         data,
         **_chosen_options(arguments),
-        callbacks=[begun],
+        callbacks=[begun, *callbacks],
         seed=arguments.seed,
         run_dir=out,
         tensorboard=arguments.tensorboard,

@@ -1,10 +1,11 @@
 """Packages that are imported only when needed: those of an extra, and heavy ones."""
 
 import importlib
+import importlib.util
 import types
 import warnings
 
-__all__ = ["MissingExtraError", "require"]
+__all__ = ["MissingExtraError", "check", "require"]
 
 
 class MissingExtraError(ImportError):
@@ -33,8 +34,24 @@ def require(module: str, *, extra: str | None = None, purpose: str) -> types.Mod
             warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except ImportError as missing:
-        package = module.partition(".")[0].replace("_", "-")
-        source = package if extra is None else f'"keras-transfer[{extra}]"'
-        raise MissingExtraError(
-            f"{purpose} needs the package `{module}`. Install it with: pip install {source}."
-        ) from missing
+        raise _missing(module, extra, purpose) from missing
+
+
+def check(module: str, *, extra: str | None = None, purpose: str) -> None:
+    """Raises the error of `require` if a package is absent, without importing it.
+
+    Example:
+        >>> check("no_such", extra="none", purpose="Reading")
+        Traceback (most recent call last):
+        keras_transfer.core.optional.MissingExtraError: Reading needs the package `no_such`. Install it with: ...
+    """
+    if importlib.util.find_spec(module) is None:
+        raise _missing(module, extra, purpose)
+
+
+def _missing(module: str, extra: str | None, purpose: str) -> MissingExtraError:
+    package = module.partition(".")[0].replace("_", "-")
+    source = package if extra is None else f'"keras-transfer[{extra}]"'
+    return MissingExtraError(
+        f"{purpose} needs the package `{module}`. Install it with: pip install {source}."
+    )

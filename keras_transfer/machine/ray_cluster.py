@@ -1,9 +1,11 @@
 """Finds or starts the Ray cluster that a run uses."""
 
+import atexit
 import logging
 import math
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -58,17 +60,24 @@ def connect(*, cpus: float, gpus: float) -> None:
         return
     # Without it Ray writes a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    folder = tempfile.mkdtemp(prefix="ray_")  # a short path: names of sockets have 107 bytes
+    atexit.register(_stop, ray, folder)
     ray.init(
         address="local",
         num_cpus=math.ceil(cpus),
         num_gpus=math.ceil(gpus),
         include_dashboard=False,
         runtime_env={"worker_process_setup_hook": f"{__name__}.{quiet.__name__}"},
-        _temp_dir=tempfile.mkdtemp(prefix="ray_"),  # short: names of sockets have 107 bytes
+        _temp_dir=folder,
     )
     checks.note(
         "Ray runs on this machine alone: call ray.init(address=...) before, or set RAY_ADDRESS, for a cluster."
     )
+
+
+def _stop(ray: Any, folder: str) -> None:
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def quiet() -> None:

@@ -12,7 +12,7 @@ from typing import Any  # a trainer and checkpoints of Ray, which is imported on
 import keras
 
 from keras_transfer.core import checks, optional
-from keras_transfer.machine import ray_cluster
+from keras_transfer.machine import engine, ray_cluster
 from keras_transfer.storage import files
 from keras_transfer.training.run import state
 
@@ -132,12 +132,10 @@ def ray_trainer(
     checks.integer(restarts, name="restarts", minimum=0)
     if not callable(train):
         raise checks.error("`train` must be a function of a RayWorker", given=repr(train))
-    if keras.backend.backend() != "tensorflow":
-        raise checks.error(
-            "workers of Ray train with TensorFlow",
-            given=f"KERAS_BACKEND={keras.backend.backend()}",
-            fix="Under JAX start one process a machine, with `keras.distribution.initialize` in each.",
-        )
+    engine.require_tensorflow(
+        "training with Ray",
+        fix="Under JAX start one process a machine, with `keras.distribution.initialize` in each.",
+    )
     ray_cluster.load()
     folder = files.check_writable(run_dir, argument="run_dir")
     own = folder.absolute() / STORAGE if storage is None else None
