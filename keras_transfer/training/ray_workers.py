@@ -19,6 +19,7 @@ from keras_transfer.training.run import state
 __all__ = ["RayTrainer", "RayWorker", "ray_trainer"]
 
 STORAGE = "ray"  # the folder in `run_dir`
+REFUSAL = "refused.txt"  # what was wrong with the input, for workers that are started again
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ class RayTrainer:
             A `ray.train.Result`: its `metrics` are those of the last epoch.
 
         Raises:
-            InputError: If a worker's input was wrong; the workers are not started again then.
+            InputError: If a worker's input was wrong: it would be wrong again.
             ray.train.v2.api.exceptions.TrainingFailedError: If workers died more often than `restarts`.
         """
         result = self.trainer.fit()
         if result.return_value is not None:
+            shutil.rmtree(self.storage or "", ignore_errors=True)
             raise checks.InputError(result.return_value)
         with result.checkpoint.as_directory() as written:
             shutil.copytree(written, self.run_dir, dirs_exist_ok=True)
@@ -146,7 +148,7 @@ def ray_trainer(
     place = str(own) if storage is None else os.fspath(storage)
     trainer = flavour.TensorflowTrainer(
         _work,
-        train_loop_config={"train": train},
+        train_loop_config={"train": train, "refusal": None if own is None else own / REFUSAL},
         scaling_config=ray_train.ScalingConfig(
             num_workers=workers,
             use_gpu=gpus > 0,
@@ -167,8 +169,12 @@ def _work(settings: dict[str, Any]) -> str | None:
     """Runs the user's function on one worker, with what the last group of workers left.
 
     Returns:
-        None, or what was wrong with the user's input: the same on all workers, and no reason to start again.
+        None, or what was wrong with the user's input. The worker that finds it writes it down and ends with an error,
+        so that Ray stops those that wait for it; all workers of the next group return it at once.
     """
+    refusal = settings["refusal"]
+    if refusal is not None and refusal.is_file():
+        return refusal.read_text(encoding="utf-8")
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray asks for Keras 2
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
     ray_train = optional.require("ray.train", extra="ray", purpose=ray_cluster.PURPOSE)
@@ -190,7 +196,9 @@ def _work(settings: dict[str, Any]) -> str | None:
         try:
             settings["train"](worker)
         except checks.InputError as wrong:
-            return str(wrong)
+            if refusal is not None:
+                files.write_text(refusal, str(wrong))
+            raise
         hand_over.report(finished=True)
     return None
 
