@@ -54,3 +54,16 @@ def test_colab_gpu_with_a_folder_of_photos(tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", np.random.default_rng(0))
     printed = run("colab_gpu.ipynb", "PHOTOS, TFDS = 'photos', None", tmp_path, monkeypatch)
     check(tmp_path, printed)
+
+
+@pytest.mark.engine
+def test_colab_tpu_with_a_set_of_tensorflow_datasets(tmp_path, monkeypatch):
+    pytest.importorskip("jax", reason="JAX is not installed: extra jax")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    settings = """
+        import tensorflow_datasets as tfds
+
+        tfds.testing.mock_data(num_examples=40).__enter__()  # made-up images, for the rest of the notebook
+        PHOTOS, TFDS = None, "mnist"
+    """
+    check(tmp_path, run("colab_tpu.ipynb", settings, tmp_path, monkeypatch))
