@@ -10,6 +10,7 @@ from keras_transfer.backbones import build, custom, files, fresh, kerashub, save
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.backbones.catalogue import CATALOGUE
 from keras_transfer.core import checks, lookup
+from keras_transfer.graphs import precision as precisions
 
 __all__ = ["ORIGINS", "Origin", "backbone", "recognise"]
 
@@ -22,14 +23,14 @@ class Origin(NamedTuple):
     build: Callable[..., Backbone]
     """Takes the source, the arguments of `backbone` from `weights` to `channel_mode`, and those in `takes`."""
     takes: tuple[str, ...]
-    """Which further arguments it takes: "preprocess", "output", "trust", "arguments" (the network's own)."""
+    """Which further arguments it takes: "preprocess", "output", "trust", "precision", "arguments" (the network's)."""
 
 
 # The first row that recognises a source builds it; all but the first two see paths and handles only.
 ORIGINS = {
-    "name in the catalogue": Origin(build.is_name, build.from_name, ("arguments",)),
+    "name in the catalogue": Origin(build.is_name, build.from_name, ("precision", "arguments")),
     "Keras model": Origin(custom.is_model, custom.from_model, ("preprocess", "output")),
-    "KerasHub preset": Origin(kerashub.is_preset, kerashub.from_preset, ("arguments",)),
+    "KerasHub preset": Origin(kerashub.is_preset, kerashub.from_preset, ("precision", "arguments")),
     "file of a Keras model": Origin(
         files.is_model_file, files.from_file, ("preprocess", "output", "trust")
     ),
@@ -59,6 +60,7 @@ def backbone(
     channels: int | None = None,
     channel_mode: str = "mean",
     preprocess: object = None,
+    precision: str | None = None,
     trust: bool = False,
     output: str | None = None,
     **arguments: object,
@@ -86,6 +88,9 @@ def backbone(
             "zero-extra" (the RGB filters, and zeros for further channels).
         preprocess: What turns pixels 0..255 into what the network expects, for sources that do not say
             it: "tf" (-1..1), "torch", "caffe", "0-1", "inside" (nothing), a layer, or a function.
+        precision: "mixed_bfloat16" (for TPUs and new GPUs) or "mixed_float16" (for GPUs such as a T4) computes twice as
+            fast there, and the heads of `kt.build_model` too; weights and answers stay float32. "float32" computes in
+            full precision. By default what `keras.config.set_dtype_policy` says. For networks that are built here.
         trust: Whether code in a file (a SavedModel, a Lambda layer) may run. Only for files you trust.
         output: Where the network ends: a layer's path pattern in a Keras model (by default its last
             feature map), a key or signature in a SavedModel.
@@ -113,10 +118,13 @@ def backbone(
         expected = "`source` must be a known name, or an existing file or folder"
         raise checks.error(expected, given=repr(os.fspath(source)), fix=fix)
 
+    precisions.check(precision)
     options = {"preprocess": preprocess, "output": output, "trust": trust, "arguments": arguments}
+    options["precision"] = precision
     options = {name: options[name] for name in origin.takes}
     unused = {} if "arguments" in options else arguments
-    for name, value in {"preprocess": preprocess, "output": output, **unused}.items():
+    chosen = {"preprocess": preprocess, "output": output, "precision": precision, **unused}
+    for name, value in chosen.items():
         if name not in options and value is not None:
             what = "a Keras model" if custom.is_model(source) else source
             raise checks.error(f"`{name}` must be left out for {what}", given=repr(value))
@@ -125,7 +133,9 @@ def backbone(
     if channels is not None:
         channels = checks.integer(channels, name="channels")
     options |= {"image_size": image_size, "channels": channels, "channel_mode": channel_mode}
-    built = origin.build(source, weights=weights, **options)
+    options.pop("precision", None)
+    with precisions.made_in(precision):
+        built = origin.build(source, weights=weights, **options)
     if weights is None:
         fresh.shorten_memory(built)
     return built

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_transfer.core import checks
+from keras_transfer.graphs import precision
 
 __all__ = [
     "arguments",
@@ -42,6 +43,7 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None
         InputError: If `model` was never compiled.
     """
     with scope(model):
+        optimizer = precision.scale_loss(model, optimizer)
         model.compile(**{**_arguments_to_repeat(model), "optimizer": optimizer})
         model.optimizer.build(model.trainable_variables)
         for one in optimizers(model):

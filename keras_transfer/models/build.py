@@ -11,7 +11,7 @@ import keras
 from keras_transfer import balancing as balancers
 from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
-from keras_transfer.graphs import nodes, paths
+from keras_transfer.graphs import nodes, paths, precision
 from keras_transfer.layers import marks
 from keras_transfer.machine import engine
 from keras_transfer.models import joint, task_model
@@ -81,7 +81,7 @@ def build_model(
     fixed = balancing if isinstance(balancing, Mapping) else None
     is_fixed = balancing is None or fixed is not None
     is_joint = not is_fixed or len(task_by_name) > 1
-    with _drawn_from(seed):
+    with _drawn_from(seed), precision.made_in(precision.of_network(backbone)):
         if seed is not None:
             _reseed_dropout(backbone)
         starts = scheme.features(schemes.mark_end(backbone), task_by_name).starts
@@ -93,7 +93,8 @@ def build_model(
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
     make = joint.JointModel if is_joint else task_model.TaskModel
     try:
-        model = make(backbone.inputs[0], outputs, name=name or backbone.name)
+        with precision.made_in(precision.of_network(backbone)):  # so that Keras scales the loss
+            model = make(backbone.inputs[0], outputs, name=name or backbone.name)
     except ValueError as clash:
         if "should be unique" not in str(clash):
             raise
