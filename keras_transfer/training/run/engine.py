@@ -16,7 +16,7 @@ from keras_transfer.training import inputs, recalibration
 from keras_transfer.training.cache import policy
 from keras_transfer.training.methods import Trainee
 from keras_transfer.training.rates import search
-from keras_transfer.training.run import criteria, facts, state
+from keras_transfer.training.run import criteria, executions, facts, state
 from keras_transfer.training.run.averages import Averages
 from keras_transfer.training.run.best import Best
 from keras_transfer.training.run.clock import Clock, TimeLimit, pace_of
@@ -232,6 +232,12 @@ class Run:
             patience,
             _EndEpoch(self, trainee.model, patience),
         ]
+        together = executions.choose(lent.model, self.callbacks, steps=stage.steps)
+        if together != lent.model.steps_per_execution:
+            lent.model.steps_per_execution = together
+            self.note(
+                f"steps_per_execution={together} chosen: the accelerator waits less for Python."
+            )
         lent.model.fit(
             lent.train,
             validation_data=lent.validation,
