@@ -63,7 +63,8 @@ def test_colab_tpu_with_a_set_of_tensorflow_datasets(tmp_path, monkeypatch):
     settings = """
         import tensorflow_datasets as tfds
 
-        tfds.testing.mock_data(num_examples=40).__enter__()  # made-up images, for the rest of the notebook
+        mocked = tfds.testing.mock_data(num_examples=40)
+        mocked.__enter__()  # made-up images, for the rest of the notebook
         PHOTOS, TFDS = None, "mnist"
     """
     check(tmp_path, run("colab_tpu.ipynb", settings, tmp_path, monkeypatch))

@@ -85,7 +85,8 @@ def compile_step(model: keras.Model, batch: Any, topology: tpu_topologies.Topolo
 
     problems = tpu_faults.find(traced.jaxpr.jaxpr)
     try:
-        compiled = traced.lower().compile()
+        with _without_cache(jax):
+            compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as refused:
         memory = _needed_memory(str(refused))
         if memory is None:
@@ -113,6 +114,23 @@ def _shardings(topology: tpu_topologies.Topology) -> tuple[Any, Any]:
     specs = sharding.PartitionSpec(), sharding.PartitionSpec("batch")
     replicated, divided = (sharding.NamedSharding(mesh, spec) for spec in specs)
     return replicated, divided
+
+
+@contextlib.contextmanager
+def _without_cache(jax: Any) -> Iterator[None]:
+    """Compiles within the block whatever was compiled before: kept programs of a TPU can be read on a TPU only."""
+    name = "jax_enable_compilation_cache"
+    cache = optional.require(
+        "jax.experimental.compilation_cache.compilation_cache", extra="jax-tpu", purpose=PURPOSE
+    )
+    before = getattr(jax.config, name)
+    jax.config.update(name, False)
+    cache.reset_cache()  # it has looked at the setting once
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+        cache.reset_cache()
 
 
 @contextlib.contextmanager
