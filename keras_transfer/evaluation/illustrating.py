@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks
+from keras_transfer.data import adapt
 from keras_transfer.evaluation import report as reports
 from keras_transfer.evaluation.representation import maps, neighbours
 from keras_transfer.pages import document
@@ -34,7 +35,7 @@ def illustrate(
     Args:
         report: Of `kt.evaluate(..., explain="gradcam")`, which keeps the images of mistakes; changed in place.
         model: What was measured.
-        data: What it was measured on.
+        data: What it was measured on; without training images none are shown beside mistakes.
         before: The network before training, such as `kt.backbone("tiny")`, to show beside.
         points: How many images the map has at most.
         verbose: As for `kt.predict`.
@@ -56,6 +57,8 @@ def illustrate(
         help_line = '<p class="quiet">Images that the network sees alike are near each other.</p>'
         report.add("Map", document.box("The images as points", help_line + cloud.part()))
 
+    if "train" not in adapt.split(data).parts:
+        return
     shown = {}
     for name, images in report.mistake_images.items():
         first = list(images.items())[:MISTAKES]
