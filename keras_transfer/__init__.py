@@ -15,6 +15,7 @@ __all__ = [
     "Stage",
     "TwoStage",
     "__version__",
+    "auto",
     "backbone",
     "backbones",
     "balancing",
@@ -64,6 +65,7 @@ _HOMES = {
     "InputError": "core.checks",
     "Stage": "training",
     "TwoStage": "training",
+    "auto": "studies",
     "backbone": "backbones",
     "build_model": "models",
     "check_tpu": "studies",
@@ -128,7 +130,7 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names with the
     from keras_transfer.machine.strategy import strategy
     from keras_transfer.models import build_model, compile, load_model, model_classes, to_keras
     from keras_transfer.serving import export, verify
-    from keras_transfer.studies import check_tpu, compare, compare_tasks, rank_backbones
+    from keras_transfer.studies import auto, check_tpu, compare, compare_tasks, rank_backbones
     from keras_transfer.studies.doctor.examine import doctor
     from keras_transfer.training import (
         GradualUnfreeze,

@@ -3,9 +3,12 @@
 from typing import TYPE_CHECKING
 
 from keras_transfer.backbones.catalogue import CATALOGUE, FAMILIES, names
+from keras_transfer.backbones.local import on_this_machine
 from keras_transfer.core import lookup
 
-__all__ = ["CATALOGUE", "FAMILIES", "Backbone", "Report", "backbone", "load_by_order", "names"]
+__all__ = [
+    "CATALOGUE", "FAMILIES", "Backbone", "Report", "backbone", "load_by_order", "names", "on_this_machine",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from keras_transfer.backbones.base import Backbone

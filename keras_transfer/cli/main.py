@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "main", "run"]
 COMMANDS = {
     "demo": "show transfer learning on data and a backbone that come with the package, offline, in about a minute",
     "train": "fine-tune a backbone on photos, a table, boxes or masks; write the model, a SavedModel and a report",
+    "auto": "find the best model for photos, a table, boxes or masks in the time that you give",
     "evaluate": "measure a trained model on another folder",
     "predict": "say what a trained model answers for image files: classes, numbers, boxes, masks",
     "explain": "draw on images what a trained model's answers stand on",

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from keras_transfer.core import lookup
 from keras_transfer.studies.arm_study import compare
+from keras_transfer.studies.best_in_time.leaderboard import Leaderboard
+from keras_transfer.studies.best_in_time.search import auto
 from keras_transfer.studies.comparison import Comparison
 from keras_transfer.studies.doctor import CHECKS
 from keras_transfer.studies.doctor.base import Finding
@@ -21,9 +23,11 @@ __all__ = [
     "Comparison",
     "Finding",
     "Findings",
+    "Leaderboard",
     "Ranking",
     "TaskComparison",
     "TpuCheck",
+    "auto",
     "check_tpu",
     "compare",
     "compare_tasks",

@@ -50,14 +50,19 @@ class Candidate:
         return mark is not None and mark.source.get("weights", "") is None
 
 
-def name_all(candidates: Any) -> dict[str, Any]:
+def name_all(candidates: Any, *, with_makers: bool = False) -> dict[str, Any]:
     """Returns the sources by name; an error for one that is none, or comes twice.
+
+    Args:
+        candidates: A source, a list of them, or a dict by name.
+        with_makers: Whether a source may be a function that makes a backbone.
 
     Example:
         >>> list(name_all(["MobileNetV2", "tiny"]))
         ['MobileNetV2', 'tiny']
     """
-    if isinstance(candidates, str | os.PathLike | keras.Model):
+    is_maker = with_makers and callable(candidates)
+    if is_maker or isinstance(candidates, str | os.PathLike | keras.Model):
         candidates = [candidates]
     if not isinstance(candidates, Mapping | Sequence) or not candidates:
         fix = "Such as ['MobileNetV2', 'ResNet50V2']."
@@ -69,14 +74,18 @@ def name_all(candidates: Any) -> dict[str, Any]:
     else:
         named = []
         for source in candidates:
-            own = getattr(source, "name", None)
+            own = getattr(source, "name", None) or getattr(source, "__name__", None)
+            if own == "<lambda>":
+                fix = 'Give a dict: {"mine": ...}.'
+                raise checks.error("a candidate must have a name", given="a lambda", fix=fix)
             named.append((str(own or source), source))
     names = [name for name, _ in named]
     for name, source in named:
         if names.count(name) > 1:
             fix = "Give a dict of them by name where two are different."
             raise checks.error("a candidate must come once", given=f"{name!r} twice", fix=fix)
-        _check_source(name, source)
+        if not (with_makers and callable(source) and not isinstance(source, keras.Model)):
+            _check_source(name, source)
     return dict(named)
 
 

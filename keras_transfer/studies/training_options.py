@@ -9,8 +9,9 @@ import keras
 from keras_transfer.core import checks, lookup
 from keras_transfer.training import recipes
 from keras_transfer.training.fine_tune import fine_tune
+from keras_transfer.training.stages import Stage
 
-__all__ = ["check", "check_plan"]
+__all__ = ["check", "check_plan", "plan"]
 
 
 def check(options: Any, *, verb: str) -> dict:
@@ -47,9 +48,14 @@ def check(options: Any, *, verb: str) -> dict:
     return options
 
 
+def plan(model: keras.Model, data: Any, options: Mapping[str, Any]) -> list[Stage]:
+    """Returns the stages that `kt.fine_tune` would train."""
+    return recipes.decide(model, data, {**_defaults(), **options}).plan
+
+
 def check_plan(model: keras.Model, data: Any, options: Mapping[str, Any]) -> None:
     """Raises the errors that `kt.fine_tune` would raise before training."""
-    recipes.decide(model, data, {**_defaults(), **options})
+    plan(model, data, options)
 
 
 def _defaults() -> dict[str, Any]:
