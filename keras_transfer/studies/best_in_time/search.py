@@ -75,7 +75,7 @@ def auto(
         >>> import keras_transfer as kt
         >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype="uint8")
         >>> data = kt.data.from_arrays(images, ["a", "b"] * 10, validation=0.2)
-        >>> model, leaderboard = auto(data, time_limit=20, preset="medium", candidates=["tiny"], verbose=0)
+        >>> model, leaderboard = auto(data, time_limit=5, preset="medium", candidates=["tiny"], verbose=0)
         >>> leaderboard["best"]["network"]
         'tiny'
     """

@@ -14,7 +14,7 @@ from keras_transfer.studies.best_in_time import search as searching
 RNG = np.random.default_rng(0)
 
 
-def colours(examples=40):
+def colours(examples):
     """Images of which one channel is stronger: a network learns which in a few steps."""
     labels = np.arange(examples) % 3
     images = RNG.integers(0, 120, (examples, 32, 32, 3))
@@ -24,8 +24,8 @@ def colours(examples=40):
 
 @pytest.fixture(scope="module")
 def data():
-    images, labels = colours()
-    return kt.data.from_arrays(images, labels, validation=0.3, batch_size=7, seed=0)
+    images, labels = colours(24)
+    return kt.data.from_arrays(images, labels, validation=0.3, batch_size=8, seed=0)
 
 
 def first(image_size):
@@ -119,7 +119,7 @@ def test_bad_arguments_are_told_before_anything_runs(data, monkeypatch):
     with pytest.raises(checks.InputError, match="`data` must have validation images"):
         kt.auto(without, candidates=["tiny"])
     with pytest.raises(checks.InputError, match="`data` must come from kt.data"):
-        kt.auto(colours(), candidates=["tiny"])
+        kt.auto(colours(12), candidates=["tiny"])
 
 
 def test_a_limit_below_one_pass_is_one_line(data):
