@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import keras_transfer
-from keras_transfer.cli import wording
+from keras_transfer.cli import resuming, wording
 
 __all__ = ["COMMANDS", "main", "run"]
 
@@ -74,13 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     try:
         return _run(chosen)
+    except resuming.Stopped:
+        print("\nkeras-transfer: told to stop; what was finished is kept", file=sys.stderr)
+        return 0
     except KeyboardInterrupt:
         print("\nkeras-transfer: interrupted; what was finished is kept", file=sys.stderr)
         return 1
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from keras_transfer.core import checks, optional
+    from keras_transfer.core import checks, optional, processes
 
     command = _module(chosen.command)
     own = argparse.ArgumentParser()
@@ -95,7 +98,7 @@ def _run(chosen: argparse.Namespace) -> int:
     except (checks.InputError, optional.MissingExtraError) as wrong:
         print(f"keras-transfer: {_one_line(reword(str(wrong)))}", file=sys.stderr)
         return 2
-    except (OSError, checks.ParityError) as failed:
+    except (OSError, checks.ParityError, processes.WorkerLostError) as failed:
         print(f"keras-transfer: {_one_line(reword(str(failed)))}", file=sys.stderr)
         return 1
     return code or 0
@@ -138,4 +141,8 @@ def _load_quietly() -> None:
 
 def run() -> None:
     """The console script."""
-    sys.exit(main())
+    from keras_transfer.core import processes
+
+    code = main()
+    processes.leave(code)
+    sys.exit(code)

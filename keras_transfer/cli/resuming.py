@@ -5,12 +5,16 @@ import contextlib
 import json
 import pathlib
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 __all__ = [
     "FILE",
     "STATE",
+    "Stopped",
     "arguments_as_json",
     "command_line",
     "delete_resume_files",
@@ -113,9 +117,16 @@ def read(
     return argparse.Namespace(**{**vars(arguments), **earlier}), facts["trained"]
 
 
+class Stopped(KeyboardInterrupt):
+    """The system told the command to end (SIGTERM), as it does before it takes a machine away."""
+
+
 @contextlib.contextmanager
 def telling_how_to_resume(out: pathlib.Path) -> Iterator[None]:
-    """Prints the command that resumes the run if Ctrl-C ends the block."""
+    """Prints the command that resumes the run if Ctrl-C or SIGTERM ends the block."""
+    # Only the main thread may handle signals.
+    is_main = threading.current_thread() is threading.main_thread()
+    former = signal.signal(signal.SIGTERM, _stop) if is_main else None
     try:
         yield
     except KeyboardInterrupt:
@@ -123,3 +134,14 @@ def telling_how_to_resume(out: pathlib.Path) -> Iterator[None]:
             command = shlex.join(["keras-transfer", "train", "--out", str(out), "--resume"])
             print(f"\nkeras-transfer: resume with: {command}", file=sys.stderr, end="")
         raise
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, former)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    from keras_transfer.core import processes
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    processes.stop()
+    raise Stopped

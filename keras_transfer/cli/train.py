@@ -74,9 +74,13 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add, flag = group.add_argument, argparse.BooleanOptionalAction
-    norms, augment = ("inference", "train", "recalibrate"), ("light", "medium", "strong", "none")
+    norms, augment = (
+        ("inference", "train", "synchronized", "recalibrate"),
+        ("light", "medium", "strong", "none"),
+    )
     cache = "where to store frozen layers' outputs, which are then computed once (auto)"
     views = "random views of each training image to cache, with --augment (1: no views)"
+    rule = "how rates, meant for batches of 32, follow the batch size of all devices (none)"
     plans = f"{', '.join(PLANS[:-1])} or {PLANS[-1]} ({PLANS[0]})"
 
     add("--plan", metavar="NAME", help=plans)
@@ -88,6 +92,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     rates = "of each stage, such as 1e-3 1e-4; auto searches one"
     add("--learning-rate", type=options.rate, nargs="+", metavar="RATE", help=rates)
+    add("--rate-rule", choices=("none", "linear", "square_root"), help=rule)
     add("--batch-norm", choices=norms, help="of the pretrained part (inference)")
     add("--augment", choices=augment, help="random changes to training images")
     add("--cache", choices=("auto", "memory", "disk", "off"), help=cache)
@@ -164,7 +169,7 @@ def run(
     import keras
 
     import keras_transfer as kt
-    from keras_transfer.core import checks
+    from keras_transfer.core import checks, processes
 
     out = arguments.out
     strategy = None
@@ -185,6 +190,8 @@ def run(
             model = kt.build_model(backbone, _make_tasks(arguments, data))
         _train(model, data, arguments, callbacks)
 
+    if not processes.writes():  # the first of several workers does the rest
+        return
     record = _write_command(arguments)
     _measure(model, data, arguments, record)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
@@ -223,26 +230,33 @@ def _train(
     import keras
 
     import keras_transfer as kt
+    from keras_transfer.core import processes
     from keras_transfer.storage import files
 
     out = arguments.out
-    for name in ("report.html", "report.json"):
-        (out / name).unlink(missing_ok=True)  # of an earlier run
-    if arguments.overwrite and not arguments.resume:
-        (out / resuming.STATE).unlink(missing_ok=True)
-    # The command may be resumed from here on: fine_tune has checked everything when training begins.
-    begun = keras.callbacks.LambdaCallback(on_train_begin=lambda _: resuming.write(arguments))
+    resume = arguments.resume and (out / resuming.STATE).is_file()
+    begun = []
+    if processes.writes():
+        for name in ("report.html", "report.json"):
+            (out / name).unlink(missing_ok=True)  # of an earlier run
+        if arguments.overwrite and not arguments.resume:
+            (out / resuming.STATE).unlink(missing_ok=True)
+        # The command may be resumed from here on: fine_tune has checked everything when training begins.
+        write = keras.callbacks.LambdaCallback(on_train_begin=lambda _: resuming.write(arguments))
+        begun.append(write)
     kt.fine_tune(
         model,
         data,
         **_chosen_options(arguments),
-        callbacks=[begun, *callbacks],
+        callbacks=[*begun, *callbacks],
         seed=arguments.seed,
         run_dir=out,
         tensorboard=arguments.tensorboard,
-        resume=arguments.resume and (out / resuming.STATE).is_file(),
+        resume=resume,
         verbose=2 if arguments.quiet else "auto",
     )
+    if not processes.writes():
+        return
     with files.replacing(out / "model.keras") as temporary:
         model.save(temporary)
     resuming.write(arguments, trained=True)
@@ -251,7 +265,7 @@ def _train(
 def _chosen_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the arguments of `kt.fine_tune` that the user gave; it decides on the others."""
     names = (
-        "plan", "unfreeze", "batch_norm", "refit", "calibrate", "watch", "cache", "views", "time_limit",
+        "plan", "unfreeze", "batch_norm", "rate_rule", "refit", "calibrate", "watch", "cache", "views", "time_limit",
     )  # fmt: skip
     values = {name: getattr(arguments, name, None) for name in names}
     for name in ("epochs", "learning_rate"):

@@ -54,30 +54,29 @@ class Workers:
         with self._listening():
             pass
 
-    def meet(self, wait: float) -> None:
-        """Waits until all workers have started, and raises an error if they do not come or have another TF_CONFIG.
+    def meet(self, wait: float) -> dict[int, socket.socket]:
+        """Waits until all workers have started, and returns connections: of the first worker to all, of others to it.
 
         TensorFlow itself would wait for an hour.
 
         Args:
             wait: For so many seconds.
+
+        Raises:
+            InputError: If they do not come, or have another TF_CONFIG.
         """
         end = time.monotonic() + wait
-        if self.is_chief:
-            self._receive(end)
-        else:
-            self._report(end)
+        return self._receive(end) if self.is_chief else {0: self._report(end)}
 
-    def _receive(self, end: float) -> None:
+    def _receive(self, end: float) -> dict[int, socket.socket]:
         """Answers the other workers, when all of them have come, whether their TF_CONFIG is this one's."""
         present: dict[int, socket.socket] = {}
         differing = None
-        with contextlib.ExitStack() as stack:
-            server = stack.enter_context(self._listening())
+        with self._listening() as server:
             while len(present) < self.count - 1 and differing is None:
                 try:
                     server.settimeout(max(0.01, end - time.monotonic()))
-                    connection = stack.enter_context(server.accept()[0])
+                    connection = server.accept()[0]
                 except TimeoutError:
                     break
                 index, digest = _read_greeting(connection)
@@ -87,31 +86,36 @@ class Workers:
                     )
                 elif digest:
                     present[index], differing = connection, index
-            is_complete = len(present) == self.count - 1 and differing is None
-            for connection in present.values():
-                _send(connection, b"same" if is_complete else b"other")
+        is_complete = len(present) == self.count - 1 and differing is None
+        for connection in present.values():
+            _send(connection, b"same" if is_complete else b"other")
+        if is_complete:
+            return present
+
+        for connection in present.values():
+            connection.close()
         if differing is not None:
             raise _other_cluster(f"other addresses at worker {differing}")
-        if not is_complete:
-            missing = sorted(set(range(1, self.count)) - set(present))
-            raise _not_met(", ".join(f"nothing from worker {index}" for index in missing))
+        missing = sorted(set(range(1, self.count)) - set(present))
+        raise _not_met(", ".join(f"nothing from worker {index}" for index in missing))
 
-    def _report(self, end: float) -> None:
+    def _report(self, end: float) -> socket.socket:
         """Tells the chief that this worker has started, and waits for the others with it."""
         host, port = _split(self.addresses[0])
         while time.monotonic() < end:
             try:
-                with socket.create_connection((host, port), timeout=PATIENCE) as connection:
-                    _send(connection, b"%d %s\n" % (self.index, self.digest))
-                    answer = _read(connection, end - time.monotonic() + PATIENCE)
+                connection = socket.create_connection((host, port), timeout=PATIENCE)
             except OSError:
-                answer = b""
+                time.sleep(0.2)
+                continue
+            _send(connection, b"%d %s\n" % (self.index, self.digest))
+            answer = _read(connection, end - time.monotonic() + PATIENCE)
             if answer == b"same":
-                return
+                return connection
+            connection.close()
             if answer == b"other":
-                raise _other_cluster(
-                    f"not all workers came, or one has others than worker {self.index}"
-                )
+                given = f"not all workers came, or one has others than worker {self.index}"
+                raise _other_cluster(given)
             time.sleep(0.2)
         raise _not_met(f"nothing from worker 0 at {self.addresses[0]}")
 

@@ -10,7 +10,7 @@ import keras
 from keras_transfer.core import checks, lookup
 from keras_transfer.machine import cluster, engine, jax_strategy
 
-__all__ = ["NAMES", "check_model", "made", "strategy"]
+__all__ = ["NAMES", "check_model", "count_replicas", "made", "strategy"]
 
 NAMES = ("auto", "one", "mirrored", "multiworker", "tpu")
 COLAB = (
@@ -79,6 +79,12 @@ def made() -> Any:
     return _made
 
 
+def count_replicas(model: keras.Model) -> int:
+    """Returns how many devices share a step of `fit`."""
+    shared = _made if engine.is_jax() else model.distribute_strategy
+    return getattr(shared, "num_replicas_in_sync", 1)
+
+
 def check_model(model: keras.Model) -> None:
     """Raises an error if this process has a strategy and the variables of `model` were made outside its scope."""
     if _made is None or engine.is_jax():
@@ -139,12 +145,14 @@ def _mirrored(devices: int | Sequence[str] | None, gpus: int) -> tuple[Any, str]
     """Returns a strategy for devices of this machine."""
     import tensorflow as tf
 
+    from keras_transfer.machine import shares
+
     if not isinstance(devices, int) and devices is not None:
         known = {device.name.partition("device:")[2] for device in tf.config.list_logical_devices()}
         for device in devices:
             lookup.find(device, dict.fromkeys(sorted(known)), argument="devices")
         names = list(devices)
-        return tf.distribute.MirroredStrategy(names), _shared_among(", ".join(names), len(names))
+        return shares.Mirrored(names), _shared_among(", ".join(names), len(names))
 
     if gpus == 0:
         count = devices or 1
@@ -161,7 +169,7 @@ def _mirrored(devices: int | Sequence[str] | None, gpus: int) -> tuple[Any, str]
         what = f"{count} GPUs"
     if count == 1:
         return tf.distribute.get_strategy(), f"trains on {'one GPU' if gpus else 'the CPU'}"
-    return tf.distribute.MirroredStrategy(names), _shared_among(what, count)
+    return shares.Mirrored(names), _shared_among(what, count)
 
 
 def _split_cpu(count: int) -> list[str]:
@@ -187,23 +195,20 @@ def _several_machines(wait: float) -> tuple[Any, str]:
     """Returns a strategy for the machines of TF_CONFIG, this one among them, when all have started."""
     import tensorflow as tf
 
+    from keras_transfer.machine import shares, watching
+
     workers = cluster.read()
     if workers.count == 1:
-        return (
-            tf.distribute.get_strategy(),
-            "TF_CONFIG names one worker, so this process trains alone",
-        )
+        line = "TF_CONFIG names one worker, so this process trains alone"
+        return tf.distribute.get_strategy(), line
     workers.check_own_address()
-    workers.meet(wait)
-    os.environ.setdefault(
-        "GRPC_FAIL_FAST", "use_caller"
-    )  # so that a worker that is gone is noticed
-    made_now = tf.distribute.MultiWorkerMirroredStrategy()
+    links = workers.meet(wait)
+    watching.start(links, workers.addresses, workers.index)
+    os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")  # notices a worker that is gone
+    made_now = shares.SeveralMachines()
     replicas = made_now.num_replicas_in_sync
-    line = (
-        f"worker {workers.index + 1} of {workers.count}, {_shared_among('all workers', replicas)}"
-    )
-    return made_now, line
+    which = f"worker {workers.index + 1} of {workers.count}"
+    return made_now, f"{which}, {_shared_among('all workers', replicas)}"
 
 
 def _shared_among(what: str, count: int) -> str:

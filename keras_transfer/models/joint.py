@@ -3,7 +3,7 @@
 import functools
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,8 +16,8 @@ from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
 from keras_transfer.machine import engine
-from keras_transfer.machine.engine import count_replicas, sum_over_replicas
-from keras_transfer.models import task_model
+from keras_transfer.machine.engine import sum_over_replicas
+from keras_transfer.models import replicated, task_model
 
 steps: types.ModuleType
 if engine.is_jax():
@@ -31,12 +31,10 @@ else:
 
 __all__ = ["JointModel", "insert_balance", "note_memory"]
 
-MEANS = ("mean", "sum_over_batch_size", "mean_with_sample_weight")
-
 
 @keras.saving.register_keras_serializable("keras_transfer", "JointModel")
 @task_model.call_functional
-class JointModel(keras.Model):
+class JointModel(replicated.Replicated):
     """A functional model with named outputs, trained as its `layers.Balance` says.
 
     `fit`, `evaluate`, `predict` and `save` are Keras's. A task's loss is the mean over the examples of the batch that
@@ -115,9 +113,15 @@ class JointModel(keras.Model):
         training: bool = True,
     ) -> object:
         """Returns the balanced sum of the tasks' losses, and of what layers add."""
-        losses, known = self.task_losses(y, y_pred, sample_weight)
-        weights = self.weigh(losses, known) if training else self.balance.fixed()
-        total = ops.sum(ops.stack(losses) * ops.cast(weights, losses[0].dtype))
+        return self.total_loss(y, y_pred, sample_weight, training=training)
+
+    def total_loss(
+        self, y: Any, y_pred: Any, weights: Any, *, rows: Any = None, training: bool = True
+    ) -> Any:
+        """Returns this replica's share in the balanced sum, as `Replicated.total_loss` does."""
+        losses, known = self.task_losses(y, y_pred, weights, rows)
+        factors = self.weigh(losses, known) if training else self.balance.fixed()
+        total = ops.sum(ops.stack(losses) * ops.cast(factors, losses[0].dtype))
         if training:
             total += self.balance.message(losses, known)
         return total + self.added_losses()
@@ -126,7 +130,7 @@ class JointModel(keras.Model):
         """Takes one step on a batch, and returns the logs; under JAX a step from a state, with the next one."""
         balance = self.balance
         balance.settle(learning=self._learns_below(balance))
-        return steps.take(self, super().train_step, *arguments)
+        return self.lifted(steps.take(self, super().train_step, *arguments))
 
     def logs_with_factors(self, logs: Mapping, factors: Any) -> dict:
         """Returns the logs of a step with what the balancer made of each task, unless that never changes."""
@@ -146,10 +150,6 @@ class JointModel(keras.Model):
         lent = [] if balance is None else balance.variables
         return [*own, *(variable for variable in lent if id(variable) not in mine)]
 
-    def _get_metrics_result_or_logs(self, logs: dict) -> dict:
-        """Returns metrics over all replicas; where there are other logs Keras takes the mean of each replica's."""
-        return {**logs, **self.get_metrics_result()}
-
     def _learns_below(self, balance: layers.Balance) -> bool:
         """Says whether a layer below `balance` trains; in an upper part of the model there may be none."""
         order = nodes.nodes(self)
@@ -157,15 +157,26 @@ class JointModel(keras.Model):
         below = [order[position].operation for position in nodes.ancestors(order, inputs)]
         return any(getattr(operation, "trainable_variables", ()) for operation in below)
 
-    def task_losses(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list, list]:
-        """Returns this replica's share in each task's loss, and for each task whether any replica has a label."""
+    def task_losses(
+        self, y: Any, y_pred: Any, sample_weight: Any, rows: Any = None
+    ) -> tuple[list, list]:
+        """Returns this replica's share in each task's loss, and for each task whether any replica has a label.
+
+        Args:
+            y: Targets by task.
+            y_pred: Answers by task.
+            sample_weight: Of the examples, a dict by task, or None.
+            rows: 1.0 for each row that counts; None for all.
+        """
         compiled = compiling.arguments(self)
         scales = compiled.get("loss_weights") or {}
         losses, known = [], []
         for metric, name in zip(self._by_task, self.balance.names, strict=True):
             weights = labelled.of_task(sample_weight, name)
-            loss = _loss_object(compiled["loss"][name])
-            value, size = _share_of_mean(loss, y[name], y_pred[name], weights)
+            loss = replicated.loss_object(
+                compiled["loss"][name], reduction="mean_with_sample_weight"
+            )
+            value, size = replicated.share_of_mean(loss, y[name], y_pred[name], weights, rows)
             metric.update_state(sum_over_replicas(value), sample_weight=size)
 
             labels = size
@@ -183,41 +194,6 @@ class JointModel(keras.Model):
     def added_losses(self) -> object:
         """Returns what regularisers and layers add to the loss."""
         return sum((self._aggregate_additional_loss(loss) for loss in self.losses), ops.zeros(()))
-
-
-def _share_of_mean(
-    loss: keras.losses.Loss, y_true: Any, y_pred: Any, weights: Any
-) -> tuple[Any, Any]:
-    """Returns this replica's share in the mean loss over all replicas, and what that mean divides by."""
-    value = ops.cast(loss(y_true, y_pred, sample_weight=weights), "float32")
-    if weights is not None and loss.reduction == "mean_with_sample_weight":
-        size = ops.sum(ops.cast(weights, "float32"))
-    else:
-        size = ops.cast(ops.shape(y_pred)[0], "float32")
-
-    total = sum_over_replicas(size)
-    replicas = count_replicas()
-    if replicas > 1 and loss.reduction in MEANS:  # Keras takes the mean of the replicas' means
-        value = ops.divide_no_nan(value * replicas * size, total)
-    return value, total
-
-
-def _loss_object(loss: Any) -> keras.losses.Loss:
-    """Returns a loss object for anything that Keras takes as a loss."""
-    if not isinstance(loss, keras.losses.Loss):
-        loss = keras.losses.get(loss)
-    return loss if isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
-
-
-class _FunctionLoss(keras.losses.Loss):
-    """A loss of a function of targets and outputs."""
-
-    def __init__(self, function: Callable) -> None:
-        super().__init__(reduction="mean_with_sample_weight")
-        self.function = function
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.function(y_true, y_pred)
 
 
 def insert_balance(

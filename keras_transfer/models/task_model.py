@@ -16,7 +16,7 @@ from keras.src.models.functional import Functional
 
 from keras_transfer.core import checks, labelled
 from keras_transfer.layers import marks
-from keras_transfer.models import plain
+from keras_transfer.models import plain, replicated
 
 __all__ = ["TaskModel", "call_functional", "check_class_ids", "forbid", "restore"]
 
@@ -33,7 +33,7 @@ def call_functional(model_class: type) -> type:
 
 @keras.saving.register_keras_serializable("keras_transfer", "TaskModel")
 @call_functional
-class TaskModel(keras.Model):
+class TaskModel(replicated.Replicated):
     """A functional model of one task: in every way a `keras.Model`, and its file loads without this package.
 
     There it has Keras's own layers and gives the same answers. With `kt.load_model`, or where keras_transfer is

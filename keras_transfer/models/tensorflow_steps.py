@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_transfer.machine.engine import count_replicas, inner_products, sum_over_replicas
+from keras_transfer.machine import shares
+from keras_transfer.machine.engine import inner_products, sum_over_replicas
+from keras_transfer.models import replicated
 
 if TYPE_CHECKING:
     from keras_transfer.models.joint import JointModel
@@ -38,18 +39,15 @@ def _step_on_weights(model: JointModel, data: Any) -> dict:
 
     There is one backward pass a task over a single forward pass.
     """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, y, weights, rows = shares.unpack(data)
     with tf.GradientTape(persistent=True) as tape:
-        y_pred = model(x, training=True)
-        losses, known = model.task_losses(y, y_pred, sample_weight)
+        y_pred = model.answer(x, rows)
+        losses, known = model.task_losses(y, y_pred, weights, rows)
         added = model.added_losses()
         scaled = [model.optimizer.scale_loss(loss) for loss in losses]
         scaled_added = model.optimizer.scale_loss(added)
     model.weigh(losses, known)
-    model._loss_tracker.update_state(
-        (ops.sum(ops.stack(losses)) + added) * count_replicas(),
-        sample_weight=ops.shape(keras.tree.flatten(x)[0])[0],
-    )
+    replicated.track_loss(model, ops.sum(ops.stack(losses)) + added, rows)
 
     variables = model.trainable_variables
     values = [variable.value for variable in variables]
@@ -65,7 +63,7 @@ def _step_on_weights(model: JointModel, data: Any) -> dict:
             terms.append(extra)
         gradients.append(tf.add_n(terms) if terms else None)
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    return replicated.measure(model, x, y, y_pred, weights, rows)
 
 
 def _terms(column: Sequence[tf.Tensor | None], factors: tf.Tensor) -> list[tf.Tensor]:

@@ -6,7 +6,7 @@ import pathlib
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from keras_transfer.core import checks
 
@@ -65,7 +65,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Delays Ctrl-C until the block has ended; outside the main thread, which alone gets it, does nothing.
+    """Delays Ctrl-C, and a handler of SIGTERM, until the block has ended; outside the main thread it does nothing.
 
     Example:
         >>> with undisturbed():
@@ -75,11 +75,17 @@ def undisturbed() -> Iterator[None]:
         yield
         return
 
-    pressed = []
-    former = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    came: list[tuple] = []
+    former: dict[int, Callable] = {}
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        handler = signal.getsignal(number)
+        if callable(handler):  # not where the system ends the process, or nothing does
+            former[number] = handler
+            signal.signal(number, lambda *arguments: came.append(arguments))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
-        if pressed and callable(former):
-            former(*pressed[0])
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if came:
+            former[came[0][0]](*came[0])

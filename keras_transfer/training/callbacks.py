@@ -21,7 +21,9 @@ class _Staged(keras.callbacks.Callback):
 
     def __init__(self, *, batch_norm: str, verbose: bool) -> None:
         super().__init__()
-        self.batch_norm = checks.choice(batch_norm, ("inference", "train"), name="batch_norm")
+        self.batch_norm = checks.choice(
+            batch_norm, ("inference", *freezing.TRAINING), name="batch_norm"
+        )
         self.verbose = verbose
         self.part: int | None = None
 
@@ -90,7 +92,7 @@ class TwoStage(_Staged):
         unfreeze_at: First epoch (counted from 0) of the second stage.
         unfreeze: What trains then: a pattern (the first block or layer that matches, and all above) or "all".
         learning_rate: Of the second stage; the first has that of the compiled optimizer.
-        batch_norm: "inference" or "train", for the thawed trunk.
+        batch_norm: "inference", "train" or "synchronized", for the thawed trunk.
         verbose: Whether to print a line when a stage starts.
 
     Example:

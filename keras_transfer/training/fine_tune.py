@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import keras
 
 from keras_transfer import losses
-from keras_transfer.core import checks, optional
+from keras_transfer.core import checks, optional, processes
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.layers import marks
-from keras_transfer.machine import kernels, progress, strategy, streams
+from keras_transfer.machine import kernels, progress, strategy, streams, watching
 from keras_transfer.storage import files
 from keras_transfer.training import first_batch, inputs, recipes
 from keras_transfer.training.cache.settings import Cache
@@ -35,6 +35,7 @@ def fine_tune(
     unfreeze: str | Sequence[str] | None = None,
     learning_rate: float | str | tuple[float, float] | None = None,
     batch_norm: str | None = None,
+    rate_rule: str = "none",
     stages: Sequence[Stage] | None = None,
     augment: object = "auto",
     cache: str | Cache = "auto",
@@ -74,7 +75,9 @@ def fine_tune(
             that matches, and everything above it) or "all". By default the upper half of the trunk's blocks, and "all"
             where `epochs` is a pair and for other plans. For "surgical": the blocks that train.
         learning_rate: Of the two stages, or of the one; "auto" searches for it.
-        batch_norm: "inference" (the default), "train" or "recalibrate", see `kt.Stage`.
+        batch_norm: "inference" (the default), "train", "synchronized" or "recalibrate", see `kt.Stage`.
+        rate_rule: How rates, which are meant for batches of 32, follow the batch size of all devices together:
+            "linear", "square_root", or "none".
         stages: A plan of your own, instead of the arguments from `plan` on.
         augment: Random changes to the training images, with their boxes and masks: a `kt.data.Augment`, "light",
             "medium", "strong", or None for none. "auto" is "light" with 4 `views` for at most 1,000 images with boxes
@@ -106,7 +109,8 @@ def fine_tune(
             its first weights already: give `kt.build_model` a seed, too, and a script trains the same model in every
             process.
         run_dir: Folder for `run.json`, `results.csv`, `train_batch0.png` (what the network sees first), `best.npz` (see
-            `kt.training.load_best`) and the state to go on from; None writes nothing.
+            `kt.training.load_best`) and the state to go on from; None writes nothing. Of several workers the first one
+            writes, and all read: the folder must be one that all of them see.
         tensorboard: Whether the curves also go into the folder `tensorboard` of `run_dir`, for TensorBoard.
         resume: Whether to go on with the run that was killed in `run_dir`: same model, data and
             arguments. It ends as it would have without the kill; callbacks of your own start anew.
@@ -134,6 +138,7 @@ def fine_tune(
         "unfreeze": unfreeze,
         "learning_rate": learning_rate,
         "batch_norm": batch_norm,
+        "rate_rule": rate_rule,
         "stages": stages,
         "augment": augment,
         "cache": cache,
@@ -143,35 +148,44 @@ def fine_tune(
         "time_limit": time_limit,
         "seed": seed,
     }
+    if time_limit is not None and processes.are_several():
+        fix = "Their clocks would part them: give `epochs`."
+        raise checks.error(
+            "`time_limit` must be left out with several workers", given=time_limit, fix=fix
+        )
     clock = Clock(time_limit)
     _check_arguments(model, callbacks, seed)
     watched = insight.check(watch)
     recipe = recipes.decide(model, data, arguments)
     folder = _check_folder(run_dir, resume)
-    if tensorboard:
+    if tensorboard and processes.writes():
         callbacks = [*callbacks, _make_board(folder)]
     clock.check(model, recipe.data)
 
-    with contextlib.nullcontext() if folder is None else state.lock(folder):
+    # All processes of a run read its folder; the first one writes there.
+    written = folder if processes.writes() else None
+
+    with contextlib.nullcontext() if written is None else state.lock(written):
         saved = None
         if folder is not None and resume:
             saved = _read_state(folder, recipe.fingerprint(model))
-        elif folder is not None:
-            _check_not_interrupted(folder)
-            state.forget(folder)
-            (folder / best.FILE).unlink(missing_ok=True)
+        elif written is not None:
+            _check_not_interrupted(written)
+        if written is not None and saved is None:
+            state.forget(written)
+            (written / best.FILE).unlink(missing_ok=True)
 
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        record = _start_record(model, recipe, arguments, folder=folder, quiet=verbose == 0)
+        record = _start_record(model, recipe, arguments, folder=written, quiet=verbose == 0)
         _settle_loss(model, recipe.data, record.note)
-        if folder is not None:
+        if written is not None:
             first_epoch = saved.facts["at"]["epoch"] if saved else 0
-            callbacks = [Log(folder, upto=first_epoch), *callbacks]
+            callbacks = [Log(written, upto=first_epoch), *callbacks]
 
         draw_first_batch = first_batch.drawer(model, recipe.data, seed=recipe.seed)
-        if folder is not None and saved is None:
-            first_batch.write(draw_first_batch, folder)
+        if written is not None and saved is None:
+            first_batch.write(draw_first_batch, written)
 
         session = Session(
             model=model,
@@ -184,7 +198,7 @@ def fine_tune(
             verbose=progress.verbosity(verbose),
             clock=clock,
         )
-        with progress.auto_means(verbose):
+        with progress.auto_means(verbose), watching.explained():
             history = session.train(saved)
         history.draw_first_batch = draw_first_batch  # for `kt.evaluate`
         return history
@@ -217,6 +231,8 @@ def _check_arguments(model: keras.Model, callbacks: object, seed: int | None) ->
 
 
 def _check_folder(run_dir: str | os.PathLike | None, resume: bool) -> pathlib.Path | None:
+    if run_dir is not None and not processes.writes():
+        return pathlib.Path(run_dir).expanduser()
     if run_dir is not None:
         return files.check_writable(run_dir, argument="run_dir")
     if resume:

@@ -21,7 +21,8 @@ __all__ = [
     "pick", "pick_only", "set_trainable", "thawable", "unfreeze",
 ]  # fmt: skip
 
-BATCH_NORM = ("inference", "train", "recalibrate")
+TRAINING = ("train", "synchronized")  # of these, those in which batch normalisations learn
+BATCH_NORM = ("inference", "train", "synchronized", "recalibrate")
 NORMS_AND_BIASES = "norms_and_biases"
 
 
@@ -177,14 +178,15 @@ def set_trainable(
         model: Changed in place; must be compiled afterwards.
         chosen: Paths of innermost layers.
         batch_norm: "inference" and "recalibrate" keep the batch normalisations of the trunk as they are while
-            training; "train" trains them like any layer; None treats them like any layer, too, and leaves the
+            training; "train" trains them like any layer, "synchronized" on the statistics of the whole batch where
+            replicas share it, as the head's always are; None treats them like any layer, too, and leaves the
             mode of SavedModels as it is.
     """
     if batch_norm is not None:
         checks.choice(batch_norm, BATCH_NORM, name="batch_norm")
     chosen = set(chosen)
+    heads = set() if batch_norm is None else set(head(model))
     if batch_norm in ("inference", "recalibrate"):
-        heads = set(head(model))
         leaves = paths.leaves(model)
         chosen -= {path for path in chosen if is_batch_norm(leaves[path]) and path not in heads}
     # Both values: on the TensorFlow backend `trainable = True` does nothing where it is True already.
@@ -193,7 +195,9 @@ def set_trainable(
     for path, layer in paths.leaves(model).items():
         layer.trainable = path in chosen
         if isinstance(layer, layers.SavedModelLayer) and batch_norm is not None:
-            layer.batch_norm = "train" if batch_norm == "train" else "inference"
+            layer.batch_norm = "train" if batch_norm in TRAINING else "inference"
+        if batch_norm is not None and is_batch_norm(layer):
+            layer.by_replica = batch_norm == "train" and path not in heads
     return [path for path, layer in paths.leaves(model).items() if layer.trainable_weights]
 
 

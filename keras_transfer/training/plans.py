@@ -279,7 +279,7 @@ def head_only(model: keras.Model, request: Request) -> list[Stage]:
     """The head on a frozen trunk: solved for where it is linear and nothing says how to train it."""
     request.refuse("unfreeze")
     is_open = request.epochs is None and request.learning_rate is None
-    if is_open and request.batch_norm != "train" and _can_solve(model, request):
+    if is_open and request.batch_norm not in freezing.TRAINING and _can_solve(model, request):
         return [_solve_head()]
     epochs, rate = request.epochs_of_one(), request.single("learning_rate", 1e-3)
     return [request.train_head(epochs, rate, early_stopping=request.stopping)]
@@ -305,7 +305,7 @@ def norms_and_biases(model: keras.Model, request: Request) -> list[Stage]:
         epochs=epochs[1],
         only=freezing.NORMS_AND_BIASES,
         learning_rate=rates[1],
-        batch_norm="train",
+        batch_norm="synchronized",
     )
     return [request.train_head(epochs[0], rates[0]), norms]
 

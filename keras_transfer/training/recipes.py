@@ -12,9 +12,11 @@ from keras_transfer.core import checks
 from keras_transfer.features import block_probes
 from keras_transfer.graphs import compiling, paths
 from keras_transfer.layers import marks
+from keras_transfer.machine import strategy
 from keras_transfer.training import augmenting, inputs, plans, refitting
 from keras_transfer.training.cache.settings import Cache
 from keras_transfer.training.checking import check_plan
+from keras_transfer.training.rates import batch_rules
 from keras_transfer.training.run import facts
 from keras_transfer.training.run.record import plain
 from keras_transfer.training.stages import Stage
@@ -38,6 +40,7 @@ class Recipe(NamedTuple):
         refit: Whether a second run trains on all images.
         calibrate: Whether answers are made to fit the validation data in the end.
         notes: What was chosen for the user, a line each.
+        replicas: How many devices share a step.
     """
 
     source: Any
@@ -49,6 +52,7 @@ class Recipe(NamedTuple):
     refit: bool
     calibrate: bool
     notes: list[str]
+    replicas: int = 1
 
     def fingerprint(self, model: keras.Model) -> dict:
         """Returns what two runs must have in common for one to go on where the other stopped."""
@@ -66,6 +70,7 @@ class Recipe(NamedTuple):
             "data": self.data.identity,
             "arguments": json.loads(json.dumps(plain(arguments))),
             "seed": self.seed,
+            "number of devices": self.replicas,
         }
 
 
@@ -101,6 +106,10 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
     notes += _note_ignored_masks(model, data)
     data = augmenting.apply(changes, model, data, seed=arguments["seed"])
 
+    replicas = strategy.count_replicas(model)
+    plan, shared = batch_rules.apply(
+        plan, arguments["rate_rule"], batch_size=_batch_size(data), replicas=replicas
+    )
     return Recipe(
         source=source,
         data=data,
@@ -110,7 +119,8 @@ def decide(model: keras.Model, source: object, arguments: Mapping) -> Recipe:
         seed=arguments["seed"],
         refit=refitting.choose(arguments["refit"], source, is_open=is_open, decided=notes),
         calibrate=bool(checks.choice(arguments["calibrate"], (True, False), name="calibrate")),
-        notes=notes,
+        notes=[*shared, *notes],
+        replicas=replicas,
     )
 
 
@@ -155,15 +165,21 @@ def _block_probe(model: keras.Model, source: Any) -> Callable[[], str] | None:
 
 def _has_single_examples(data: inputs.Inputs) -> bool:
     """Whether the training batches hold one example each."""
-    shape = keras.tree.flatten(data.train.element_spec)[0].shape
-    if shape.rank and shape[0] is not None:
-        return shape[0] == 1
-    if data.order[1:2] not in ((), (None,)):
-        return data.order[1] == 1
+    size = _batch_size(data)
+    if size is not None:
+        return size == 1
     if data.known_steps is not None and data.examples is not None:
         return data.known_steps == data.examples
     first = next(iter((data.sample or data.train).take(1)))
     return int(keras.tree.flatten(first)[0].shape[0]) == 1
+
+
+def _batch_size(data: inputs.Inputs) -> int | None:
+    """Returns how many examples a training batch holds, None where that is not known without reading one."""
+    shape = keras.tree.flatten(data.train.element_spec)[0].shape
+    if shape.rank and shape[0] is not None:
+        return int(shape[0])
+    return None if data.order[1:2] in ((), (None,)) else int(data.order[1])
 
 
 def _note_ignored_masks(model: keras.Model, data: inputs.Inputs) -> list[str]:

@@ -36,7 +36,8 @@ class Stage:
         warmup: Share of the steps in which the rate rises from 0.
         weight_decay: Of all weights but norms and biases, in units of the rate; None for the optimizer's own.
         batch_norm: "inference" keeps the trunk's batch normalisations as pretrained, "train" trains
-            them, "recalibrate" estimates their statistics again when the stage has ended.
+            them, "synchronized" does so on the statistics of all replicas of a strategy together, "recalibrate"
+            estimates their statistics again when the stage has ended.
         clip_norm: Largest norm of all gradients together.
         ema: Momentum of the weights' moving average, which is measured and kept in their place.
         early_stopping: Epochs without improvement after which the stage ends, or

@@ -47,13 +47,15 @@ class LowRank(base.Method):
     ) -> Iterator[base.Trainee]:
         """Gives a copy of `model` whose kernels stay as they are while low-rank updates to them train."""
         # clone_model would copy the optimizer of an earlier stage, too.
-        copy = type(model).from_config(model.get_config())
+        with compiling.scope(model):
+            copy = type(model).from_config(model.get_config())
         copy.set_weights(model.get_weights())
         copies = paths.leaves(copy)
         for path, layer in paths.leaves(model).items():
             copies[path].trainable = layer.trainable
-        for path in self._wide_layers(model):
-            copies[path].enable_lora(self.rank)
+        with compiling.scope(model):
+            for path in self._wide_layers(model):
+                copies[path].enable_lora(self.rank)
         compiling.compile_like(copy, model)
 
         def settle() -> None:

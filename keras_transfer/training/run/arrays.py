@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, processes
 from keras_transfer.storage import files
 
 __all__ = ["assign", "read", "write"]
@@ -16,11 +16,15 @@ __all__ = ["assign", "read", "write"]
 def write(file: pathlib.Path, arrays: Mapping[str, Any], *, what: str) -> bool:
     """Writes arrays and returns whether that worked: a full disk costs a note, not the run.
 
+    Of several processes that train together only the first one writes.
+
     Args:
         file: Where.
         arrays: By name.
         what: How the note calls them.
     """
+    if not processes.writes():
+        return True
     # Not HDF5: when its writes fail on a full disk, its open handles can take the process down later.
     try:
         with files.undisturbed(), files.replacing(file) as temporary:

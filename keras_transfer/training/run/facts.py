@@ -25,6 +25,7 @@ PRINTED = {
 BATCH_NORM = {
     "inference": "",
     "train": "batch norm trains",
+    "synchronized": "batch norm trains, on the statistics of all devices",
     "recalibrate": "batch norm estimated again at the end",
 }
 

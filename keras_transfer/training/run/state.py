@@ -16,7 +16,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, processes
 from keras_transfer.graphs import paths
 from keras_transfer.training.run import arrays
 from keras_transfer.training.run.record import plain
@@ -61,6 +61,8 @@ class Checkpoint:
 
     def write(self, model: keras.Model, facts: dict) -> None:
         """Writes the variables of a compiled model whose optimizer is built, and the facts of its run."""
+        if not processes.writes():
+            return
         values = {
             name: keras.ops.convert_to_numpy(value) for name, value in _variables(model).items()
         }
@@ -142,6 +144,8 @@ def start(
 
 def forget(folder: pathlib.Path) -> None:
     """Deletes the resume files of a finished or abandoned run."""
+    if not processes.writes():
+        return
     for name in (FILE, START):
         (folder / name).unlink(missing_ok=True)
         for half in folder.glob(f".*.{name}"):  # of a process that was killed while it wrote

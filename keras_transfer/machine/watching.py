@@ -1,0 +1,192 @@
+"""Notices when another worker of a run ends, and ends this one: TensorFlow would wait for it, up to forever.
+
+Every worker keeps a connection to the first one. The system closes it when a process ends, however it ends.
+"""
+
+import atexit
+import contextlib
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+
+import tensorflow as tf
+
+from keras_transfer.core import processes
+
+__all__ = ["Watch", "explained", "start"]
+
+GRACE = 8.0  # seconds for the main thread to end by itself
+KEEPING_ALIVE = {
+    "TCP_KEEPIDLE": 4,
+    "TCP_KEEPINTVL": 3,
+    "TCP_KEEPCNT": 3,
+}  # a machine without power says nothing
+
+_watch: "Watch | None" = None
+
+
+class Watch:
+    """Connections to other workers.
+
+    Args:
+        links: A connection by the index of the worker at its other end.
+        addresses: Of all workers.
+    """
+
+    def __init__(self, links: Mapping[int, socket.socket], addresses: Sequence[str]) -> None:
+        self.links, self.addresses = dict(links), list(addresses)
+        self.line = ""
+        self.has_failed = False
+        self.depth = (
+            1  # of blocks in which this worker may wait for others; building a model is the first
+        )
+        self._is_building = True
+        self._ended = threading.Event()
+        self._told = threading.Event()
+        self._lock = threading.Lock()
+        for index, link in self.links.items():
+            _keep_alive(link)
+            threading.Thread(target=self._listen, args=[index, link], daemon=True).start()
+
+    def say(self, word: str, *, but: int | None = None) -> None:
+        """Tells the workers at the other ends a word."""
+        for index, link in self.links.items():
+            if index != but:
+                with contextlib.suppress(OSError):
+                    link.sendall(f"{word}\n".encode())
+
+    def why(self, wait: float) -> str:
+        """Returns a line that says which worker has ended, "" if none does within `wait` seconds."""
+        self._ended.wait(wait)
+        if self.line:
+            self._told.set()
+        return self.line
+
+    def enter(self) -> None:
+        """Says that this worker may wait for others from now on."""
+        self.depth = 1 if self._is_building else self.depth + 1
+        self._is_building = False
+
+    def close(self) -> None:
+        """Says that this worker ends as it should."""
+        if not self.has_failed and not self._ended.is_set():
+            self.say("done")
+
+    def _listen(self, index: int, link: socket.socket) -> None:
+        """Waits for the end of a worker."""
+        words = b""
+        while True:
+            try:
+                part = link.recv(64)
+            except OSError:
+                part = b""
+            if not part:
+                break
+            words += part
+            if words.endswith(b"\n"):
+                last = words.split()[-1].decode()
+                if last == "stop":
+                    self._stop(index)
+                elif last.startswith("gone"):
+                    self._lose(int(last[4:]), index)
+        if not words.endswith(b"done\n"):
+            self._lose(index, index)
+
+    def _stop(self, index: int) -> None:
+        """Ends this process as the one that was told to stop."""
+        with self._lock:
+            if self._ended.is_set():
+                return
+            self._ended.set()
+        self.say("stop", but=index)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(
+            GRACE
+        )  # the main thread may wait for the other worker, where no signal reaches it
+        _end(0)
+
+    def _lose(self, lost: int, teller: int) -> None:
+        """Ends this process because a worker has ended."""
+        with self._lock:
+            if self._ended.is_set():
+                return
+            whose = f"worker {lost} of {len(self.addresses)} ({self.addresses[lost]})"
+            fix = "start all workers again; with a run folder and resume=True they go on"
+            self.line = f"{whose} has ended, so this one ends: {fix}"
+            self._ended.set()
+        self.say(f"gone{lost}", but=teller)
+        while not self._told.wait(GRACE):
+            if self.depth:
+                print(f"keras_transfer: {self.line}", file=sys.stderr)
+                _end(1)
+        # Told by the main thread, which may still wait for threads of TensorFlow when it ends.
+        faulthandler.dump_traceback_later(GRACE, exit=True, file=open(os.devnull, "w"))  # noqa: SIM115
+
+
+def start(links: Mapping[int, socket.socket], addresses: Sequence[str], index: int) -> Watch:
+    """Begins to watch the other workers.
+
+    Args:
+        links: As for `Watch`.
+        addresses: As for `Watch`.
+        index: Of this worker.
+    """
+    global _watch
+    _watch = watch = Watch(links, addresses)
+    processes.join(index, watch)
+    former = sys.excepthook
+
+    def note_failure(
+        kind: type[BaseException], problem: BaseException, where: TracebackType | None
+    ) -> None:
+        watch.has_failed = True
+        former(kind, problem, where)
+
+    sys.excepthook = note_failure
+    atexit.register(watch.close)
+    return watch
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Raises as one line what TensorFlow says in the block when another worker has ended.
+
+    Example:
+        >>> with explained():
+        ...     pass
+    """
+    watch = _watch
+    if watch is None:
+        yield
+        return
+    if line := watch.why(0):
+        raise processes.WorkerLostError(line)
+    watch.enter()
+    try:
+        yield
+    except tf.errors.OpError:
+        if line := watch.why(GRACE):
+            raise processes.WorkerLostError(line) from None
+        raise
+    finally:
+        watch.depth -= 1
+
+
+def _keep_alive(link: socket.socket) -> None:
+    link.settimeout(None)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPING_ALIVE.items():
+        if hasattr(socket, name):
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _end(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
