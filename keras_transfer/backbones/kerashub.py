@@ -13,7 +13,7 @@ import types
 import keras
 import numpy as np
 
-from keras_transfer.backbones import custom, weight_files
+from keras_transfer.backbones import custom, kerashub_ends, weight_files
 from keras_transfer.backbones.base import Backbone
 from keras_transfer.core import checks, optional
 from keras_transfer.graphs import nodes
@@ -51,7 +51,8 @@ def from_preset(
 
     The preset's image converter tells the size of the images and the preprocessing; resizing is left to the data. Of a
     network with several outputs the deepest level of its pyramid is taken. The tokens of a vision transformer become
-    the map of their patches.
+    the map of their patches. Of a detector, a segmenter or a depth estimator the backbone keeps the feature pyramid or
+    the decoder, see `kerashub_ends`.
 
     Args:
         preset: A name of KerasHub, perhaps after "kerashub:", a handle ("kaggle://...", "hf://...") or a folder.
@@ -177,6 +178,9 @@ def _convert(converter: keras.layers.Layer, channels: int | None) -> str | keras
 
 def _with_a_map(network: keras.Model) -> keras.Model:
     """Ends the network in one tensor: its map, else the deepest level of its pyramid, else its tokens as a map."""
+    in_levels = kerashub_ends.end_in_levels(network)
+    if in_levels is not None:
+        return in_levels
     outputs = network.outputs
     if len(outputs) == 1 and len(outputs[0].shape) == 4:
         return network

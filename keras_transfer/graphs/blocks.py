@@ -95,6 +95,8 @@ def levels(
     """Returns the last operation at stride 4, 8, 16 and 32, by its level P2 to P5. See `blocks` for arguments.
 
     It ends a block, or stands below the pooling that closes a block. A level that the model does not have is left out.
+    A network with a feature pyramid or a decoder has the levels that one of its layers names: its attribute
+    `level_names` is of its inputs.
 
     Example:
         >>> layers = [keras.layers.Conv2D(2, 3, strides=2, name=f"conv{i}") for i in (1, 2)]
@@ -102,6 +104,9 @@ def levels(
         {'P2': 'conv2'}
     """
     order = nodes.lanes(nodes.nodes(model))
+    named = _named_levels(order, _end(model, until))
+    if named:
+        return named
     strides = _strides(order)
     found = {}
     for node in _level_ends(order, pattern, _end(model, until)):
@@ -109,6 +114,17 @@ def levels(
         if node.inputs and stride in (4, 8, 16, 32):
             found[f"P{stride.bit_length() - 1}"] = node.operation.name
     return dict(sorted(found.items()))
+
+
+def _named_levels(order: Sequence[nodes.Node], end: list[keras.KerasTensor]) -> dict[str, str]:
+    """Returns the operations that make the levels which a layer of the trunk names; none without such a layer."""
+    made_by = {id(tensor): node.operation.name for node in order for tensor in node.outputs}
+    for position in nodes.ancestors(order, end):
+        names = getattr(order[position].operation, "level_names", None)
+        if names is not None:
+            tensors = order[position].inputs
+            return {name: made_by[id(tensor)] for name, tensor in zip(names, tensors, strict=True)}
+    return {}
 
 
 def _begins_block(operation: keras.Operation) -> bool:

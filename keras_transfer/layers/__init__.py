@@ -5,8 +5,10 @@ import warnings
 from keras_transfer.core import lookup
 from keras_transfer.layers import marks
 from keras_transfer.layers.box_decoder import BoxDecoder
+from keras_transfer.layers.corner_resize import CornerResize
 from keras_transfer.layers.cross_stitch import CrossStitch
 from keras_transfer.layers.gate import Gate
+from keras_transfer.layers.level_ends import LevelEnds
 from keras_transfer.layers.penalised import Penalised
 from keras_transfer.layers.preprocess import Preprocess
 from keras_transfer.layers.preprocess_function import PreprocessFunction
@@ -19,8 +21,10 @@ from keras_transfer.layers.trunk_end import Representation
 __all__ = [
     "Balance",
     "BoxDecoder",
+    "CornerResize",
     "CrossStitch",
     "Gate",
+    "LevelEnds",
     "Penalised",
     "Preprocess",
     "PreprocessFunction",

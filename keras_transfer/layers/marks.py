@@ -13,6 +13,7 @@ from keras import ops
 from keras_transfer.core import checks, labelled
 from keras_transfer.graphs import blocks as graph_blocks
 from keras_transfer.graphs import boundaries, nodes
+from keras_transfer.layers.level_ends import LevelEnds
 from keras_transfer.layers.task_balance import Balance
 from keras_transfer.layers.task_output import TaskOutput
 from keras_transfer.layers.trunk_end import Representation
@@ -23,6 +24,7 @@ __all__ = [
     "check_labelled",
     "end_of_trunk",
     "model_classes",
+    "named_levels",
     "outputs",
     "representation",
     "representations",
@@ -91,6 +93,16 @@ def end_of_trunk(model: keras.Model) -> Representation:
         given, fix = f"{model.name!r}, which has no mark", "Use kt.build_model."
         raise checks.error("`model` must have a trunk whose end is marked", given=given, fix=fix)
     return mark
+
+
+def named_levels(model: keras.Model) -> LevelEnds | None:
+    """Returns the layer that names the levels of a trunk with a pyramid or a decoder of its own; None without one.
+
+    Example:
+        >>> named_levels(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) is None
+        True
+    """
+    return next((layer for layer in model.layers if isinstance(layer, LevelEnds)), None)
 
 
 def blocks(model: keras.Model) -> list[graph_blocks.Block]:

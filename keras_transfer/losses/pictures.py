@@ -12,6 +12,7 @@ from keras_transfer.losses import base, depth
 
 __all__ = ["PictureLoss", "ssim"]
 
+ADVERSARIAL = "adversarial"
 WHITE = 255.0
 WINDOW, SPREAD = 11, 1.5  # of the Gaussian of Wang et al. 2004
 FORGIVEN = (0.01 * WHITE) ** 2, (0.03 * WHITE) ** 2
@@ -25,7 +26,8 @@ class PictureLoss(base.TaskLoss):
     - "l2": the mean square difference;
     - "ssim": 1 - the structural similarity (Wang et al. 2004);
     - "perceptual": the mean absolute difference of what a frozen network sees in both pictures, relative to how much it
-      sees (Johnson, Alahi and Li 2016). It needs `network`.
+      sees (Johnson, Alahi and Li 2016). It needs `network`;
+    - "adversarial": added by models of `kt.build_model` while they train, not here: a discriminator learns beside them.
 
     Args:
         parts: Names of the losses.
@@ -49,6 +51,12 @@ class PictureLoss(base.TaskLoss):
     ) -> None:
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.parts = depth.read_parts(parts, PARTS)
+        if self.parts == [ADVERSARIAL]:
+            raise checks.error(
+                "`loss` must have another part beside 'adversarial'",
+                given=repr(parts),
+                fix="For example ('l1', 'adversarial'): any sharp picture would do otherwise.",
+            )
         self.network = network
 
     def call(self, y_true: Any, y_pred: Any) -> object:
@@ -61,6 +69,8 @@ class PictureLoss(base.TaskLoss):
         truth = base.with_channels(y_true, y_pred)
         total: Any = 0.0
         for part in self.parts:
+            if part == ADVERSARIAL:
+                continue
             cost = PARTS[part] or self._perceptual
             total = total + cost(truth, y_pred)
         return total
@@ -103,12 +113,13 @@ def structure(truth: Any, pictures: Any) -> Any:
     return 1.0 - ssim(truth, pictures)
 
 
-# Name: its function of targets and answers; None for the one that needs a network.
+# Name: its function of targets and answers; None for those that need a network.
 PARTS: dict[str, Callable | None] = {
     "l1": l1,
     "l2": l2,
     "ssim": structure,
     "perceptual": None,
+    ADVERSARIAL: None,
 }
 
 

@@ -1,6 +1,7 @@
 """`kt.build_model`: backbone + task(s) -> a compiled functional Keras model."""
 
 import contextlib
+import os
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,20 +9,20 @@ from typing import Any
 
 import keras
 
+from keras_transfer import backbones, layers, tasks
 from keras_transfer import balancing as balancers
-from keras_transfer import layers, tasks
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import nodes, paths, precision
 from keras_transfer.layers import marks
 from keras_transfer.machine import engine
-from keras_transfer.models import joint, task_model
+from keras_transfer.models import adversarial, joint, task_model
 from keras_transfer.models import sharing as schemes
 
 __all__ = ["build_model", "compile"]
 
 
 def build_model(
-    backbone: keras.Model,
+    backbone: keras.Model | str | os.PathLike,
     task: tasks.Task | Mapping[str, tasks.Task],
     *,
     sharing: str | schemes.Sharing | Mapping[str, str] | None = None,
@@ -36,7 +37,9 @@ def build_model(
     training it trains the backbone. It comes compiled with the tasks' losses and metrics.
 
     Args:
-        backbone: From `kt.backbone`, or any functional Keras model that ends in features.
+        backbone: From `kt.backbone`, or any functional Keras model that ends in features; or what `kt.backbone` takes
+            by name, such as "kerashub:NAME". The feature pyramid or the decoder of KerasHub's detectors, segmenters
+            and depth estimators stays, below a new head.
         task: A task; or tasks by name, whose names become the names of outputs and targets.
         sharing: How several tasks share the trunk: "hard" (the default: all of it), a dict of task and pattern
             (`{"age": "block_13*"}`: from there on the task has a copy for itself), "cross_stitch", "experts",
@@ -62,6 +65,8 @@ def build_model(
         >>> model.predict(np.zeros((1, 32, 32, 3), "uint8"), verbose=0).shape
         (1, 2)
     """
+    if isinstance(backbone, str | os.PathLike):
+        backbone = backbones.backbone(backbone)
     nodes.check_functional(backbone, argument="backbone")
     if len(backbone.inputs) != 1 or len(backbone.outputs) != 1:
         given = f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
@@ -70,6 +75,10 @@ def build_model(
     if seed is not None:
         checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
     task_by_name = _check_tasks(task, {layer.name for layer in backbone.layers})
+    ends = marks.named_levels(backbone)
+    if ends is not None:
+        task_by_name = {key: one.on_level_ends(ends) for key, one in task_by_name.items()}
+    _check_own_ends(task_by_name, ends)
     scheme = schemes.find(sharing)
     if sharing is not None and len(task_by_name) < 2:
         raise checks.error("`sharing` must be left out for a single task", given=repr(sharing))
@@ -91,7 +100,15 @@ def build_model(
         for key, one in task_by_name.items():
             heads[key] = _put_head(one, starts[key], name=key, image=backbone.inputs[0])
     outputs = heads if isinstance(task, Mapping) else heads[next(iter(heads))]
-    make = joint.JointModel if is_joint else task_model.TaskModel
+    is_adversarial = any(one.adversary() is not None for one in task_by_name.values())
+    if is_adversarial:
+        engine.require_tensorflow("an adversarial loss")
+    if is_adversarial and balance_on == "weights":
+        raise checks.error(
+            "`balance_on` must be 'representation' beside an adversarial loss",
+            given=repr(balance_on),
+        )
+    make = _class_of_model(is_joint, is_adversarial)
     try:
         with precision.made_in(precision.of_network(backbone)):  # so that Keras scales the loss
             model = make(backbone.inputs[0], outputs, name=name or backbone.name)
@@ -107,6 +124,23 @@ def build_model(
     return model
 
 
+def _class_of_model(is_joint: bool, is_adversarial: bool) -> type[keras.Model]:
+    if is_adversarial:
+        return adversarial.AdversarialJointModel if is_joint else adversarial.AdversarialModel
+    return joint.JointModel if is_joint else task_model.TaskModel
+
+
+def _check_own_ends(task_by_name: Mapping[str, tasks.Task], ends: layers.LevelEnds | None) -> None:
+    """Raises an error for a task that counts on a pyramid or decoder which the backbone does not have."""
+    for name, task in task_by_name.items():
+        for argument in ("decoder", "pyramid"):
+            if ends is None and getattr(task, argument, None) == "own":
+                raise checks.error(
+                    f"`{argument}` must be another for a backbone that brings none",
+                    given=f"'own' for task {name!r}",
+                )
+
+
 def _put_head(
     task: tasks.Task, start: Any, *, name: str, image: keras.KerasTensor
 ) -> keras.KerasTensor:
@@ -120,7 +154,19 @@ def _put_head(
             given=f"images of shape {tuple(image.shape[1:])}",
             fix="Give `image_size` to kt.backbone.",
         )
+    _note_padding(image_size, list(start))
     return task.head(start, name=name, image_size=image_size)
+
+
+def _note_padding(image_size: tuple[int, ...], levels: Sequence[str]) -> None:
+    """Says so where the images do not fill the coarsest map."""
+    stride = 2 ** max(int(level[1:]) for level in levels)
+    padded = [-(-side // stride) * stride for side in image_size]
+    if padded != list(image_size):
+        checks.note(
+            f"images of {image_size[0]} x {image_size[1]} are no multiple of the coarsest stride, {stride}: "
+            f"they are padded inside the network, to {padded[0]} x {padded[1]}; answers are of the image itself"
+        )
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from typing import Any  # whatever `compile` takes
 
 import keras
 
+from keras_transfer.backbones import rebuilding
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.optimizers import Scaled, schedules
@@ -37,16 +38,15 @@ def to_keras(model: keras.Model) -> keras.Model:
     nodes.check_functional(model)
     if any(is_own(layer) and layer not in model.layers for layer in model._flatten_layers()):
         model = nodes.flatten(model)
-    copies: dict[keras.layers.Layer, keras.layers.Layer] = {}
+    pairs: rebuilding.Pairs = {}
+    copy = rebuilding.make_copier(pairs)
 
     def in_keras(operation: keras.Operation) -> Callable:
         if is_own(operation):
             return replacement(operation)
         if not isinstance(operation, keras.layers.Layer):
             return operation
-        if operation not in copies:
-            copies[operation] = type(operation).from_config(operation.get_config())
-        return copies[operation]
+        return copy(operation)
 
     inputs = []
     for tensor in model.inputs:
@@ -58,8 +58,8 @@ def to_keras(model: keras.Model) -> keras.Model:
         keras.tree.pack_sequence_as(model.output, outputs),
         name=model.name,
     )
-    for layer, copy in copies.items():
-        copy.set_weights(layer.get_weights())
+    for layer, made in pairs.values():
+        made.set_weights(layer.get_weights())
 
     if getattr(model, "compiled", False):
         arguments = compile_arguments(model)

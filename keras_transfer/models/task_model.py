@@ -116,7 +116,8 @@ def check_class_ids(model: keras.Model, y: Any, options: Mapping) -> None:
             if layer.task.mixed_classes is not None:
                 _check_ids(own, layer.task.mixed_classes, name)
             elif getattr(layer.task, "levels", ()) and hasattr(own, "__array__"):
-                layer.task.encode(own)  # of boxes and masks as well: such ids would count as none
+                # Of boxes and masks as well: such ids would count as none.
+                layer.task.check_targets(own, tuple(model.inputs[0].shape[1:3]))
 
 
 def _check_ids(labels: Any, classes: int, name: str) -> None:

@@ -116,6 +116,9 @@ class Task:
     levels: tuple[str, ...] = ()
     """The levels whose maps `head` takes, as far as the backbone has them, "P0" for the image; () for one tensor."""
 
+    needed_levels: tuple[str, ...] = ()
+    """Those of `levels` that the backbone must have."""
+
     level: str | None = None
     stop_gradient = False
 
@@ -173,6 +176,13 @@ class Task:
     def _drop(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return keras.layers.Dropout(self.dropout, name=name)(x) if self.dropout else x
 
+    def on_level_ends(self, ends: layers.LevelEnds) -> "Task":
+        """Returns the task for a trunk that has a feature pyramid or a decoder of its own, which ends in `ends`.
+
+        By default nothing changes: the head takes those of its `levels` that the trunk names.
+        """
+        return self
+
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """Turns the head's last tensor into the answer that `predict` returns."""
         raise NotImplementedError
@@ -224,6 +234,17 @@ class Task:
         checks them before training starts, and a solved head is fitted to what it returns.
         """
         raise NotImplementedError
+
+    def adversary(self) -> dict | None:
+        """Returns the arguments of the `models.adversary.Adversary` that learns beside the model; None for none."""
+        return None
+
+    def check_targets(self, targets: np.ndarray, image_size: Sequence[int | None]) -> None:
+        """Raises an error for targets that the loss cannot take, or that do not suit images of this size.
+
+        By default `encode` says.
+        """
+        self.encode(targets)
 
     def check_shape(self, targets: Sequence[int | None], answers: Sequence[int | None]) -> None:
         """Raises an error where targets of a shape cannot be compared with answers of another; None is any length.

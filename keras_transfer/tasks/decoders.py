@@ -19,7 +19,13 @@ SKIP = 48  # channels of the low level that DeepLab's decoder takes (Chen et al.
 
 
 def convolve(
-    x: keras.KerasTensor, width: int, *, size: int = 3, rate: int = 1, name: str
+    x: keras.KerasTensor,
+    width: int,
+    *,
+    size: int = 3,
+    rate: int = 1,
+    stride: int = 1,
+    name: str,
 ) -> keras.KerasTensor:
     """Puts a convolution, a batch normalisation and a ReLU on a map.
 
@@ -28,7 +34,13 @@ def convolve(
         (None, 8, 8, 2)
     """
     x = keras.layers.Conv2D(
-        width, size, padding="same", dilation_rate=rate, use_bias=False, name=f"{name}_conv"
+        width,
+        size,
+        strides=stride,
+        padding="same",
+        dilation_rate=rate,
+        use_bias=False,
+        name=f"{name}_conv",
     )(x)
     x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
@@ -176,4 +188,14 @@ def deeplab(maps: Mapping[str, keras.KerasTensor], *, width: int, name: str) -> 
     return convolve(x, width, name=f"{name}_last")
 
 
-DECODERS: dict[str, Callable[..., Any]] = {"unet": unet, "fpn": fpn, "deeplab": deeplab}
+def own(maps: Mapping[str, keras.KerasTensor], *, width: int, name: str) -> keras.KerasTensor:
+    """Returns the map as it is: the decoder of the backbone has joined the levels already."""
+    return next(iter(maps.values()))
+
+
+DECODERS: dict[str, Callable[..., Any]] = {
+    "unet": unet,
+    "fpn": fpn,
+    "deeplab": deeplab,
+    "own": own,
+}

@@ -1,5 +1,6 @@
 """What tasks with an answer for every pixel share: the head, scores that are means over images, answers as files."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ class DenseTask(base.Task):
     The head joins the maps of all levels of the backbone, P2 to P5, as far as it has them.
 
     Args:
-        decoder: "unet", "fpn" or "deeplab": how the levels are joined.
+        decoder: "unet", "fpn" or "deeplab": how the levels are joined. On a backbone that ends in a decoder (as
+            KerasHub's segmenters do) it is "own", whatever was asked for.
         width: Channels of the decoder.
         dropout: Share of the decoder's channels that is dropped before the last layer.
         stop_gradient: As for `Task`.
@@ -69,6 +71,14 @@ class DenseTask(base.Task):
         if image_size is not None:
             x = decoders.enlarge(x, image_size, times=times, name=f"{name}_image")
         return layers.TaskOutput(self, name=name)(x)
+
+    def on_level_ends(self, ends: layers.LevelEnds) -> "DenseTask":
+        """Returns a task whose head stands on the map of the trunk's own decoder, where it has one."""
+        if not ends.is_decoded:
+            return self
+        task = copy.copy(self)
+        task.decoder, task.levels = "own", tuple(ends.level_names)
+        return task
 
     def check_shape(self, targets: Sequence[int | None], answers: Sequence[int | None]) -> None:
         """Targets have the height and width of the answers."""

@@ -1,5 +1,6 @@
 """Objects: boxes, classes and how sure the model is."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from keras_transfer import layers, losses
 from keras_transfer.core import candidates, checks, lookup
+from keras_transfer.data.targets import boxes as box_labels
 from keras_transfer.losses import boxes as box_losses
 from keras_transfer.metrics import detection as scoring
 from keras_transfer.pages import document, overlays
@@ -29,6 +31,7 @@ HEADLINES = {  # score: (title, help)
 }
 COLUMNS = {"ap": "AP", "ap50": "AP at 0.5", "recall": "recall"}
 BINS = 16  # a side is at most 15 strides away
+HIGHEST = "P5"  # level that a backbone must have; the ones above are made where it lacks them
 RARE = -4.6  # logit of 1 %: nearly all candidates are background
 NEAR = 1.5  # before softplus: boxes start about 3.4 strides wide
 MOST = 100  # boxes of an image
@@ -53,6 +56,11 @@ class Detection(base.Task):
 
     Args:
         classes: Their names, or their number.
+        levels: Of the backbone, from the lowest up, such as `("P3", "P4", "P5", "P6")`. Above P5 a level that the
+            backbone lacks is made by a convolution of stride 2, for objects that fill large images. None for P3 to P5
+            as far as the backbone has them, and for all levels of a pyramid that it brings.
+        pyramid: "fpn" for a feature pyramid of the head, "own" for that of the backbone (a detector of KerasHub), which
+            is taken wherever there is one.
         width: Channels of the pyramid and the towers.
         depth: Convolutions in each of the two towers, for classes and for boxes.
         overlap: How boxes are compared in the loss: "giou" or "ciou".
@@ -77,7 +85,7 @@ class Detection(base.Task):
     score = "map"
     bears_changes = True
     loss_tells_best = False  # it also grows where boxes get better, since scores get surer
-    levels = ("P3", "P4", "P5")
+    levels: tuple[str, ...] = ("P3", "P4", "P5")
     picture_side = 288
     headlines = HEADLINES
     mistakes_title = "Images with most missed or wrong boxes"
@@ -87,6 +95,8 @@ class Detection(base.Task):
         self,
         classes: int | Sequence[str],
         *,
+        levels: Sequence[str] | None = None,
+        pyramid: str = "fpn",
         width: int = 64,
         depth: int = 2,
         overlap: str = "giou",
@@ -98,6 +108,11 @@ class Detection(base.Task):
     ) -> None:
         super().__init__(stop_gradient=stop_gradient)
         self.class_names = naming.read_names(classes, argument="classes", minimum=1)
+        self.asked_levels = None if levels is None else _check_levels(levels)
+        if self.asked_levels is not None:
+            self.levels = self.asked_levels
+            self.needed_levels = tuple(level for level in self.levels if level <= HIGHEST)
+        self.pyramid = checks.choice(pyramid, ("fpn", "own"), name="pyramid")
         self.width = checks.integer(width, name="width")
         self.depth = checks.integer(depth, name="depth", minimum=0)
         lookup.find(overlap, box_losses.OVERLAPS, argument="overlap")
@@ -123,7 +138,7 @@ class Detection(base.Task):
         image_size: tuple[int, int] | None = None,
     ) -> keras.KerasTensor:
         """Puts a feature pyramid on the maps, and on each of its levels the same two towers."""
-        pyramid = decoders.pyramid(features, width=self.width, name=name)
+        pyramid = self._join(features, name=name)
         scores = keras.layers.Conv2D(
             self.units,
             3,
@@ -154,6 +169,39 @@ class Detection(base.Task):
             join = keras.layers.Concatenate(axis=1, name=f"{name}_candidates")
             candidates_of_all = join(rows)
         return layers.TaskOutput(self, name=name)(candidates_of_all)
+
+    def _join(
+        self, features: Mapping[str, keras.KerasTensor], *, name: str
+    ) -> dict[str, keras.KerasTensor]:
+        """Returns the maps of a feature pyramid, also those of levels that the backbone lacks."""
+        if self.pyramid == "own":
+            pyramid = {}
+            for level, level_map in features.items():
+                side = f"{name}_{level}_lateral"
+                pyramid[level] = decoders.convolve(level_map, self.width, size=1, name=side)
+        else:
+            pyramid = decoders.pyramid(features, width=self.width, name=name)
+        for level in self.asked_levels or ():
+            if level not in pyramid:
+                below = pyramid[list(pyramid)[-1]]
+                pyramid[level] = decoders.convolve(
+                    below, self.width, stride=2, name=f"{name}_{level}_made"
+                )
+        return pyramid
+
+    def on_level_ends(self, ends: layers.LevelEnds) -> "Detection":
+        """Returns a task whose towers stand on the levels of the trunk's own pyramid."""
+        if ends.is_decoded:
+            raise checks.error(
+                "a detection needs a backbone with several levels",
+                given=f"one that ends in a decoder's map, {ends.level_names[0]}",
+                fix="Give the preset of its encoder, or of a detector.",
+            )
+        task = copy.copy(self)
+        task.pyramid = "own"
+        if self.asked_levels is None:
+            task.levels = tuple(ends.level_names)
+        return task
 
     def _tower(
         self, pyramid: Mapping[str, keras.KerasTensor], last: keras.layers.Layer, *, name: str
@@ -205,6 +253,27 @@ class Detection(base.Task):
             )
         self._check_rows(rows)
         return rows.astype("float32")
+
+    def check_targets(self, targets: np.ndarray, image_size: Sequence[int | None]) -> None:
+        """Raises an error for rows that are no boxes of images of this size, and guesses which format they have."""
+        rows = np.asarray(targets)
+        hint = ""
+        if None not in image_size and rows.ndim == 3 and rows.shape[-1] == 6:
+            height, width = image_size
+            corners = rows[rows[..., 4] >= 0][:, :4]
+            hint = box_labels.other_format(corners, (width, height))
+            is_share = len(corners) > 0 and ((corners >= 0) & (corners <= 1)).all()
+            is_beyond = (corners[:, :2] >= [width, height]) | (corners[:, 2:] <= 0)
+            if is_share:
+                hint = "They look like shares of the picture: multiply x by its width and y by its height."
+            if is_share or is_beyond.any() or hint:
+                wrong = 0 if is_share else int(is_beyond.any(axis=1).argmax())
+                raise checks.error(
+                    f"boxes must be x1, y1, x2, y2 in pixels of images of {height} x {width}",
+                    given=corners[wrong].tolist(),
+                    fix=hint,
+                )
+        self.encode(rows)
 
     def _check_rows(self, rows: np.ndarray, *, first: int = 0) -> None:
         ids = rows[..., 4]
@@ -436,6 +505,8 @@ class Detection(base.Task):
         """Returns what the constructor takes."""
         config = {
             "classes": self.class_names,
+            "levels": self.asked_levels,
+            "pyramid": self.pyramid,
             "width": self.width,
             "depth": self.depth,
             "overlap": self.overlap,
@@ -485,6 +556,20 @@ class BoxScorer(base.Scorer):
 
     def baseline(self) -> None:
         """Returns None: no answer is the same for all images and finds objects."""
+
+
+def _check_levels(levels: Sequence[str]) -> tuple[str, ...]:
+    """Returns levels that are neighbours, from the lowest up."""
+    known = [f"P{number}" for number in range(2, 8)]
+    asked = [levels] if isinstance(levels, str) else list(levels)
+    start = known.index(asked[0]) if asked and asked[0] in known else 0
+    if not asked or asked != known[start : start + len(asked)] or asked[0] > HIGHEST:
+        raise checks.error(
+            "`levels` must be neighbours from the lowest up, beginning with P2 to P5",
+            given=repr(levels),
+            fix='For example ("P3", "P4", "P5", "P6").',
+        )
+    return tuple(asked)
 
 
 def _threshold(value: float | None) -> float | None:

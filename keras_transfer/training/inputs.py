@@ -144,7 +144,7 @@ def check(model: keras.Model, given: Inputs) -> Inputs:
     by_task = marks.targets_by_task(model, given.targets)
     for name, targets in by_task.items():
         task = outputs[name].task
-        _check_encoded(task, targets, name if len(outputs) > 1 else "")
+        _check_targets(model, task, targets, name if len(outputs) > 1 else "")
         marks.check_labelled(name, labelled.known(targets, labelled.of_task(given.weights, name)))
         _check_names(name, task.class_names, labelled.of_task(given.class_names, name))
     if not isinstance(given.targets, Mapping) or set(given.targets) == set(by_task):
@@ -160,10 +160,10 @@ def _check_shapes(outputs: Mapping[str, Any], specs: Any) -> None:
             output.task.check_shape(tuple(spec.shape), tuple(output.output.shape))
 
 
-def _check_encoded(task: Any, targets: Any, name: str) -> None:
+def _check_targets(model: keras.Model, task: Any, targets: Any, name: str) -> None:
     """Raises an error where a task cannot learn from its targets; of several tasks it says which."""
     try:
-        task.encode(labelled.sample(targets))
+        task.check_targets(labelled.sample(targets), tuple(model.inputs[0].shape[1:3]))
     except checks.InputError as wrong:
         if not name:
             raise

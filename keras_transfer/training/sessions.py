@@ -250,6 +250,8 @@ class Session:
 
         for path, variable in paths.variables(self.model).items():
             variable.assign(self.start[path])
+        if hasattr(self.model, "forget_companions"):
+            self.model.forget_companions()
         try:
             with refitting.without_validation(self.callbacks, self.record.note) as callbacks:
                 second = self._new_run(

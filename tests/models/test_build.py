@@ -160,3 +160,12 @@ def test_bad_parts(task, balancing, message):
 def test_compile_needs_task_outputs():
     with pytest.raises(checks.InputError, match="task outputs"):
         kt.compile(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+
+
+def test_images_that_do_not_fill_the_coarsest_map_are_told(capsys):
+    kt.build_model(
+        kt.backbone("tiny", weights=None, image_size=45), kt.tasks.Segmentation(2, width=8)
+    )
+    assert "45 x 45 are no multiple of the coarsest stride, 8" in capsys.readouterr().out
+    kt.build_model("tiny", kt.tasks.Segmentation(2, width=8))
+    assert "coarsest" not in capsys.readouterr().out

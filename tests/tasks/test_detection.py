@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
+from keras_transfer.core import candidates as columns
+from keras_transfer.core import checks
 
 NAMES = ["shape"]
 
@@ -232,3 +234,41 @@ def test_bad_arguments():
         kt.tasks.Detection(2, overlap="giuo")
     with pytest.raises(kt.InputError, match="bins"):
         kt.tasks.Detection(2, bins=1)
+
+
+def test_a_level_above_those_of_the_backbone_is_made():
+    trunk = kt.backbone("MobileNetV2", weights=None, alpha=0.35, image_size=96)
+    task = kt.tasks.Detection(2, width=8, depth=1, bins=0, levels=("P4", "P5", "P6"))
+    model = kt.build_model(trunk, task)
+    rows = np.asarray(model(np.zeros((1, 96, 96, 3)), training=False))[0]
+    strides = rows[:, columns.STRIDE]
+    assert [int((strides == stride).sum()) for stride in (16, 32, 64)] == [36, 9, 4]
+    made = model.get_layer("detection_P6_made_conv")
+    assert made.strides == (2, 2)
+    again = type(task).from_config(task.get_config())
+    assert again.levels == ("P4", "P5", "P6")
+
+
+def test_a_level_that_the_backbone_lacks():
+    with pytest.raises(checks.InputError, match="of the backbone. Given: 'P4'. tiny has P2, P3."):
+        kt.build_model("tiny", kt.tasks.Detection(2, levels=("P3", "P4")))
+    with pytest.raises(checks.InputError, match="`levels` must be neighbours"):
+        kt.tasks.Detection(2, levels=("P3", "P5"))
+
+
+@pytest.mark.parametrize(
+    ("corners", "message"),
+    [
+        ([20, 20, 10, 10], "of 32 x 32.*looks like x, y, width, height"),
+        ([0.1, 0.1, 0.5, 0.5], "look like shares of the picture"),
+        ([33, 20, 40, 40], r"x1, y1, x2, y2 in pixels of images of 32 x 32. Given: \[33.0"),
+    ],
+)
+def test_rows_in_another_format_are_told(corners, message):
+    model = kt.build_model("tiny", kt.tasks.Detection(2, width=8, depth=0, bins=0))
+    rows = np.array([[[*corners, 0, 0]]] * 2, "float32")
+    images = np.zeros((2, 32, 32, 3), "uint8")
+    with pytest.raises(checks.InputError, match=message):
+        model.fit(images, rows, verbose=0)
+    with pytest.raises(checks.InputError, match=message):
+        kt.fine_tune(model, (images, rows), epochs=(1, 1), verbose=0)

@@ -19,7 +19,7 @@ from keras_transfer.data.targets import classes, missing, pictures
 
 __all__ = [
     "MOVES", "NEEDS_ALL_CLASSES", "blank", "count", "describe", "describe_one", "draw", "encode", "fill", "holds",
-    "join", "pack", "padded", "reads", "scaled", "stratify", "tabulate", "unpack",
+    "join", "other_format", "pack", "padded", "reads", "scaled", "stratify", "tabulate", "unpack",
 ]  # fmt: skip
 
 MOVES = True
@@ -105,7 +105,9 @@ def encode(
     hint = ""
     if sizes is not None:
         _check_pixels(rows, sizes, name)
-        hint = _other_format(rows, sizes)
+        places = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
+        limits = np.array([sizes.of(int(place))[::-1] for place in places])
+        hint = other_format(np.concatenate([row[0] for row in rows]), limits)
     encoded, empty = [], []
     for place, (corners, labelled, ignored) in enumerate(rows):
         size = None if sizes is None else sizes.of(place)
@@ -380,16 +382,22 @@ def _check_pixels(rows: Sequence[Row], sizes: pictures.Pictures, name: str) -> N
     raise checks.error(f"`{name}` must hold boxes in pixels", given=_shown(corners[0]), fix=fix)
 
 
-def _other_format(rows: Sequence[Row], sizes: pictures.Pictures) -> str:
-    """Says which other format would fit all pictures, where xyxy in pixels does not."""
-    corners = np.concatenate([row[0] for row in rows])
-    places = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
+def other_format(corners: np.ndarray, limits: Any) -> str:
+    """Says by an example which other format would fit all pictures, where xyxy in pixels does not; else "".
+
+    Args:
+        corners: Of all boxes, (n, 4).
+        limits: Width and height of their pictures, (n, 2) or (2,).
+
+    Example:
+        >>> other_format(np.array([[30.0, 20.0, 8.0, 8.0]]), (40, 40))
+        '[30, 20, 8, 8] looks like x, y, width, height: give [x, y, x + width, y + height].'
+    """
     if not len(corners) or not np.isfinite(corners).all():
         return ""
-    limits = np.array([sizes.of(int(place)) for place in places])[:, ::-1]  # width, height
 
     def fits(first: np.ndarray, last: np.ndarray) -> bool:
-        is_inside = (first >= -BEYOND) & (last <= limits + BEYOND)
+        is_inside = (first >= -BEYOND) & (last <= np.asarray(limits) + BEYOND)
         return bool((is_inside & (last >= first)).all())
 
     first, last = corners[:, :2], corners[:, 2:]

@@ -200,7 +200,7 @@ def refuse_levels(named: Mapping[str, tasks.Task], scheme: str) -> None:
 
 
 def level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
-    """Returns the tensor of the backbone's graph where a level ends; the backbone's output for None.
+    """Returns the tensor of the backbone's graph where a level ends; its output for None, the image for P0.
 
     Raises:
         InputError: If the backbone has no such level.
@@ -213,9 +213,11 @@ def level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
     end = backbone.outputs[0]
     if level is None:
         return end
-    mark = marks.end_of_trunk(backbone)
-    layer_names = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
+    layer_names = _known_levels(backbone)
+    if level == IMAGE and level not in layer_names:
+        return backbone.inputs[0]
     name = lookup.find(level, layer_names, argument="level")
+    mark = marks.end_of_trunk(backbone)
     tensor = next(node.outputs[0] for node in nodes.nodes(backbone) if node.operation.name == name)
     return end if tensor is mark.input else tensor
 
@@ -231,13 +233,23 @@ def level_names(backbone: keras.Model, task: tasks.Task) -> list[str]:
         >>> level_names(kt.backbone("tiny", weights=None), tasks.Task())
         []
     """
-    mark = marks.end_of_trunk(backbone)
-    known = blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
+    known = _known_levels(backbone)
+    for level in task.needed_levels:
+        if level not in known:
+            given, fix = repr(level), f"{backbone.name} has {', '.join(known) or 'no maps'}."
+            raise checks.error("`levels` must be of the backbone", given=given, fix=fix)
     levels = [level for level in task.levels if level in known or level == IMAGE]
-    if task.levels and not set(levels) - {IMAGE}:
-        expected = f"a {task.kind} needs one of the levels {', '.join(task.levels)} of the backbone"
+    if task.levels and not set(levels) & set(known):
+        wanted = ", ".join(level for level in task.levels if level != IMAGE)
+        expected = f"a {task.kind} needs one of the levels {wanted} of the backbone"
         raise checks.error(expected, given=", ".join(known) or "a backbone without maps")
     return levels
+
+
+def _known_levels(backbone: keras.Model) -> dict[str, str]:
+    """Returns the layer at the end of each level."""
+    mark = marks.end_of_trunk(backbone)
+    return blocks.levels(backbone, pattern=mark.source.get("blocks"), until=mark.input)
 
 
 def tap_points(

@@ -79,7 +79,7 @@ def _branch(
     order = nodes.nodes(backbone)
     own = _positions_above(backbone, order, pattern)
     levels = base.level_names(backbone, task) if task.levels else [task.level]
-    ends = {level: _level_end(backbone, level) for level in levels}
+    ends = {level: base.level_end(backbone, level) for level in levels}
     if not nodes.ancestors(order, list(ends.values())) & own:
         raise checks.error(
             "a branch must begin below the level where the task's head starts",
@@ -100,16 +100,14 @@ def _branch(
     starts = {}
     for (level, end), start in zip(ends.items(), copied, strict=True):
         starts[level] = start
-        if level == base.IMAGE or end is backbone.outputs[0]:  # which has a mark, or a copy of it
+        if (
+            end is backbone.inputs[0] or end is backbone.outputs[0]
+        ):  # that has a mark, or a copy of it
             continue
         branch = "" if start is end else name
         label = names.free(f"{name}_{mark.name}_{level}")
         starts[level] = layers.Representation(mark.source, branch=branch, name=label)(start)
     return starts if task.levels else starts[task.level]
-
-
-def _level_end(backbone: keras.Model, level: str | None) -> keras.KerasTensor:
-    return backbone.inputs[0] if level == base.IMAGE else base.level_end(backbone, level)
 
 
 def _positions_above(

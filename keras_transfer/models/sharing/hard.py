@@ -49,7 +49,7 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
     def end_of(level: str | None) -> keras.KerasTensor:
         if level not in ends:
             end = base.level_end(backbone, level)
-            if end is not backbone.outputs[0]:
+            if end is not backbone.outputs[0] and end is not backbone.inputs[0]:
                 mark = layers.Representation(source, name=names.free(f"representation_{level}"))
                 end = mark(end)
             ends[level] = end
@@ -62,7 +62,6 @@ def starts(backbone: keras.Model, named: Mapping[str, tasks.Task]) -> dict[str, 
             continue
         maps = {}
         for level in base.level_names(backbone, task):
-            tensor = backbone.inputs[0] if level == base.IMAGE else end_of(level)
-            maps[level] = base.stop_if_asked(tensor, f"{name}_{level}", task)
+            maps[level] = base.stop_if_asked(end_of(level), f"{name}_{level}", task)
         found[name] = maps
     return found

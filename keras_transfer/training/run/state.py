@@ -73,7 +73,10 @@ class Checkpoint:
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Everything that an epoch changes, by place and name; metrics start anew in every epoch."""
+    """Everything that an epoch changes, by place and name; metrics start anew in every epoch.
+
+    A model may have `companions`, variables that learn beside it.
+    """
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     mine = [variable for variable in model.variables if id(variable) not in metrics]
     own = {f"model/{place}/{_name(variable)}": variable for place, variable in enumerate(mine)}
@@ -81,7 +84,11 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
         f"optimizer/{place}/{_name(slot)}": slot
         for place, slot in enumerate(model.optimizer.variables)
     }
-    return {**own, **slots}
+    beside = {
+        f"beside/{place}/{_name(variable)}": variable
+        for place, variable in enumerate(getattr(model, "companions", ()))
+    }
+    return {**own, **slots, **beside}
 
 
 def _name(variable: keras.Variable) -> str:
