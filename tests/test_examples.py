@@ -8,6 +8,7 @@ EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 SMALLEST = {
     "cats_and_dogs.py": ["--images", "200", "--epochs", "1", "1", "--report", "report.html"],
     "count_shapes.py": ["--images", "60", "--epochs", "1", "1"],
+    "faces_and_objects.py": ["--images", "60", "--image-size", "32", "--epochs", "1", "1"],
     "four_tasks_one_trunk.py": ["--images", "60", "--image-size", "32", "--epochs", "1", "1"],
     "one_channel_digits.py": ["--images", "150", "--epochs", "1", "1"],
     "photos_by_table.py": ["--images", "120", "--epochs", "1", "1"],

@@ -24,6 +24,7 @@ from keras_transfer.data.sources.tables import from_csv
 from keras_transfer.data.sources.tfds import from_tfds
 from keras_transfer.data.sources.voc import from_voc
 from keras_transfer.data.sources.yolo import from_yolo
+from keras_transfer.data.spoiling import spoil
 from keras_transfer.data.targets.tags import split_tags
 from keras_transfer.storage.listing import class_names_of
 
@@ -31,7 +32,7 @@ __all__ = [
     "COLOURS", "PRESETS", "SHAPES", "TEXTURES", "Augment", "Data", "Passes", "class_names_of", "from_arrays",
     "from_coco", "from_csv", "from_folder", "from_masks", "from_records", "from_tfds", "from_voc", "from_yolo",
     "glyphs", "labelled_folder", "load_images", "load_stacks", "mix", "render_glyphs", "render_scenes", "scenes",
-    "split_tags", "write_records",
+    "split_tags", "spoil", "write_records",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

@@ -15,7 +15,7 @@ from keras_transfer.metrics.intervals import (
     resampled_intervals,
     wilson_interval,
 )
-from keras_transfer.metrics.pictures import picture_scores
+from keras_transfer.metrics.pictures import perceptual_distance, picture_scores
 from keras_transfer.metrics.regression import regression_scores
 from keras_transfer.metrics.segmentation import MeanIoU, segmentation_scores
 from keras_transfer.metrics.tags import TagAccuracy, tag_scores
@@ -23,7 +23,8 @@ from keras_transfer.metrics.tags import TagAccuracy, tag_scores
 __all__ = [
     "Accuracy", "MeanIoU", "TagAccuracy", "bootstrap_interval", "bootstrap_intervals",
     "classification_scores", "depth_scores", "detection_scores", "difference_interval", "mean_interval",
-    "picture_scores", "regression_scores", "resampled_intervals", "segmentation_scores", "tag_scores",
+    "perceptual_distance", "picture_scores", "regression_scores", "resampled_intervals", "segmentation_scores",
+    "tag_scores",
     "wilson_interval",
 ]  # fmt: skip
 

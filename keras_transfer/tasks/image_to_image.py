@@ -1,5 +1,6 @@
 """A picture for a picture: cleaned, coloured, changed, enlarged."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from keras import ops
 
 from keras_transfer import layers, losses
 from keras_transfer.core import checks
+from keras_transfer.graphs import nodes
 from keras_transfer.losses import pictures as picture_losses
 from keras_transfer.metrics import pictures as scoring
 from keras_transfer.pages import overlays
@@ -20,6 +22,10 @@ HEADLINES = {  # score: (title, help)
     "psnr": ("PSNR", "decibels, mean over pictures; more is better"),
     "ssim": ("SSIM", "structural similarity, at most 1"),
     "mae": ("Mean absolute error", "of values 0 to 255"),
+    "perceptual": (
+        "Perceptual distance",
+        "of what `network` sees, all channels alike; less is better",
+    ),
 }
 STEM = 16  # channels at the size of the image; twice as many at half of it
 
@@ -37,9 +43,12 @@ class ImageToImage(dense.DenseTask):
         scale: How many times as high and wide the answer is. `kt.data.from_arrays` keeps such large targets if no image
             is resized; files are resized to the size of the images, and `augment` needs that size, too.
         width: Channels of the decoder.
-        loss: One or several of "l1", "l2", "ssim" and "perceptual", which are added; see `kt.losses.PictureLoss`.
+        loss: One or several of "l1", "l2", "ssim" and "perceptual", which are added; see `kt.losses.PictureLoss`. With
+            "adversarial" beside them a discriminator of patches learns in the same `fit`, with an optimizer of its own:
+            answers get sharper, and their PSNR lower. It is in no file and no export.
+        adversarial_weight: What its judgement counts beside the others.
         network: For "perceptual": a Keras model from pixels to features, such as `kt.backbone("tiny")`; it is not saved
-            with the task.
+            with the task. With it reports have the `kt.metrics.perceptual_distance` of its levels.
         stop_gradient: As for `Task`.
 
     Example:
@@ -63,6 +72,7 @@ class ImageToImage(dense.DenseTask):
         scale: int = 1,
         width: int = 64,
         loss: str | Sequence[str] = ("l1", "ssim"),
+        adversarial_weight: float = 0.01,
         network: keras.Model | None = None,
         stop_gradient: bool = False,
     ) -> None:
@@ -70,6 +80,9 @@ class ImageToImage(dense.DenseTask):
         self.channels = checks.integer(channels, name="channels")
         self.scale = checks.integer(scale, name="scale")
         self.chosen_loss = losses.PictureLoss(loss).parts
+        self.adversarial_weight = checks.number(
+            adversarial_weight, name="adversarial_weight", above=0
+        )
         self.network = network
 
     @property
@@ -108,6 +121,16 @@ class ImageToImage(dense.DenseTask):
             x = keras.layers.Add(name=f"{name}_sum")([x, image])
         return layers.TaskOutput(self, name=name)(x)
 
+    def on_level_ends(self, ends: layers.LevelEnds) -> "ImageToImage":
+        """Returns the task; the map of a decoder is no substitute for levels."""
+        if ends.is_decoded:
+            raise checks.error(
+                "a picture for a picture needs a backbone without a decoder",
+                given=f"one that ends in a decoder's map, {ends.level_names[0]}",
+                fix="Give the preset of its encoder.",
+            )
+        return self
+
     def activate(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the values as they are; answers are cut off at 0 and 255."""
         return outputs
@@ -115,6 +138,12 @@ class ImageToImage(dense.DenseTask):
     def loss(self, targets: np.ndarray | None = None) -> losses.PictureLoss:
         """Returns the sum of the chosen losses."""
         return losses.PictureLoss(self.chosen_loss, network=self.network)
+
+    def adversary(self) -> dict | None:
+        """Returns what the discriminator is made of, where there is one."""
+        if picture_losses.ADVERSARIAL not in self.chosen_loss:
+            return None
+        return {"channels": self.channels, "weight": self.adversarial_weight}
 
     def metrics(self) -> list[keras.metrics.Metric]:
         """Returns none: the loss says which epoch is best."""
@@ -156,11 +185,20 @@ class ImageToImage(dense.DenseTask):
             ops.convert_to_tensor(targets.astype("float32")), ops.convert_to_tensor(outputs)
         )
         scores = scoring.picture_scores(targets, outputs)
-        return {
+        scores = {
             "psnr": scores["psnr"],
             "ssim": ops.convert_to_numpy(likeness),
             "mae": scores["mae"],
         }
+        if self.network is not None:
+            scores["perceptual"] = scoring.perceptual_distance(self.eye, targets, outputs)
+        return scores
+
+    @functools.cached_property
+    def eye(self) -> keras.Model:
+        """The network that looks at pictures: up to its levels, where it has any."""
+        levels = getattr(self.network, "levels", None)
+        return nodes.tap(self.network, list(levels.values())) if levels else self.network
 
     def errors(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Returns the mean absolute error of each picture."""
@@ -210,7 +248,12 @@ class ImageToImage(dense.DenseTask):
         """Returns what the constructor takes, without `network`."""
         config = super().get_config()
         del config["decoder"], config["dropout"]
-        own = {"channels": self.channels, "scale": self.scale, "loss": self.chosen_loss}
+        own = {
+            "channels": self.channels,
+            "scale": self.scale,
+            "loss": self.chosen_loss,
+            "adversarial_weight": self.adversarial_weight,
+        }
         return {**config, **own}
 
     @classmethod
