@@ -251,7 +251,6 @@ def _train(
         callbacks=[*begun, *callbacks],
         seed=arguments.seed,
         run_dir=out,
-        tensorboard=arguments.tensorboard,
         resume=resume,
         verbose=2 if arguments.quiet else "auto",
     )
@@ -271,6 +270,8 @@ def _chosen_options(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("epochs", "learning_rate"):
         values[name] = _unpack_single(getattr(arguments, name))
     values = {name: value for name, value in values.items() if value is not None}
+    if arguments.tensorboard:
+        values["tensorboard"] = True
     if arguments.augment is not None:
         values["augment"] = None if arguments.augment == "none" else arguments.augment
     return values

@@ -30,8 +30,8 @@ def test_the_map_and_the_nearest_images_of_mistakes_join_the_page(measured):
     assert page.count("</canvas></figure>") == 2  # before training, and now
     assert "<b>" not in page
 
-    undivided = kt.evaluate(model, list(data.test), explain="gradcam", verbose=0)
-    kt.evaluation.illustrate(undivided, model, list(data.test), verbose=0)
+    undivided = kt.evaluate(model, data.test, explain="gradcam", verbose=0)
+    kt.evaluation.illustrate(undivided, model, data.test, verbose=0)
     assert "Training images like" not in undivided.to_html()
 
     images = report.mistake_images[""]
