@@ -530,6 +530,7 @@ def test_operating_points_are_told_and_bad_ones_refused():
     assert points["at"] == "precision=0.85"
     assert points["answers"]["precision"] >= 0.85
     assert "% sure: " in str(report)
+    assert "Answers to rely on: precision of at least 0.85" in report.to_html()
     for options, message in (
         ({"at": "f1=0.9"}, "`at` must be a precision or recall"),
         ({"groups": ["a"]}, "`groups` must have a value for each of 200 images. Given: 1"),

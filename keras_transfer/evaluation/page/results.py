@@ -10,6 +10,8 @@ from keras_transfer.pages.document import escape
 
 __all__ = ["part"]
 
+ROWS = 50  # classes in the table of thresholds
+
 
 def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
     """Returns the part as HTML.
@@ -37,6 +39,7 @@ def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
         + _groups(task, scores)
         + mistakes
         + section
+        + _points(scores)
         + unsure
         + sample
     )
@@ -54,6 +57,31 @@ def _groups(task: tasks.Task, scores: Mapping) -> str:
     title, _ = task.headline(task.score, scores)
     table = document.table("", ["group", title, "95 % interval", "images"], rows)
     return document.box("Each group, the worst first", table)
+
+
+def _points(scores: Mapping) -> str:
+    """Returns which answers are right often enough, and from which probability on each class is."""
+    points = scores.get("operating_points")
+    if not points:
+        return ""
+    rows = []
+    for name, point in points["classes"].items():
+        cells = ["–"] * 3
+        if point is not None:
+            cells = [document.number(point[key]) for key in ("threshold", "precision", "recall")]
+        rows.append((name, *cells))
+    sentence = ""
+    sure = points.get("answers")
+    if sure:
+        sentence = (
+            f"<p>Of the answers that are at least {sure['threshold']:.1%} sure, {sure['precision']:.1%} are right; "
+            f"they are {sure['share']:.0%} of all.</p>"
+        )
+    caption = "Chosen on the images that were measured; a dash where no probability is enough."
+    columns = ["class", "from which probability on", "precision", "recall"]
+    table = document.table(caption, columns, rows[:ROWS])
+    title = f"Answers to rely on: {points['at'].replace('=', ' of at least ')}"
+    return document.box(title, sentence + table)
 
 
 def _headlines(name: str, result: answers.Result, scores: Mapping) -> str:
