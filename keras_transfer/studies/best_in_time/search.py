@@ -30,6 +30,7 @@ __all__ = ["auto"]
 # Shares of the time that is left: of all heads, of short runs of several networks, of short runs of several ways.
 HEADS, NETWORKS, WAYS = 0.3, 0.25, 0.3
 RESERVE = 0.03  # of the limit, for what comes after the last run
+SCREENED = 6000  # images; of more, so many are drawn for all rounds but the last
 HEAD, SHORT, FULL, SOUP = "head", "short", "full", "soup"  # rounds
 
 
@@ -46,6 +47,7 @@ def auto(
 ) -> tuple[keras.Model, Leaderboard]:
     """Returns the best model for these images that can be found in the time, and all that was tried.
 
+    Of more than 6,000 images, so many are drawn for all rounds but the last, and all lines are measured on the same.
     First every network gets a head, fitted to its frozen features. The best of them are fine-tuned for a short time,
     the best of these in several ways, and the best network in the best way as long as the time allows: that is
     successive halving. Everything is measured on the validation images. The model is that of the best line, trained
@@ -128,6 +130,7 @@ class _Search:
         self._begin, self._before = time.monotonic(), 0.0
         self._source: Any = data if callable(data) else None
         self._data: dict[tuple[int, int], Any] = {}
+        self._few: dict[tuple[int, int], Any] = {}
         sizes = [checks.image_size(side) for side in preset.sizes]
         if self._source is None:
             sizes = [_check_data(data).image_size]
@@ -161,6 +164,17 @@ class _Search:
         if size not in self._data:
             self._data[size] = _check_data(self._source(size))
         return self._data[size]
+
+    def few_of(self, size: tuple[int, int]) -> Any:
+        """Returns what all rounds but the last train on, and what every line is measured on."""
+        if size not in self._few:
+            data = self.data_of(size)
+            total = sum(len(data.examples[split]) for split in ("train", "validation"))
+            if total > SCREENED:
+                self.note(f"{SCREENED:,} of {total:,} images are drawn for all rounds but the last")
+                data = data.sample(SCREENED, seed=self.seed)
+            self._few[size] = data
+        return self._few[size]
 
     def model_of(self, entry: _Entry) -> keras.Model:
         """Returns a model that nothing has trained."""
@@ -295,8 +309,10 @@ class _Search:
         if seconds <= 0:
             self._skip(name, "no time was left for it")
             return None
-        data, begin = self.data_of(entry.size), time.monotonic()
-        model = self.model_of(entry)
+        data = few = self.few_of(entry.size)
+        if round_name == FULL:
+            data = self.data_of(entry.size)
+        begin, model = time.monotonic(), self.model_of(entry)
         try:
             history = training.fine_tune(
                 model,
@@ -314,7 +330,7 @@ class _Search:
         if getattr(history, "before_refit", None) is not None:
             after_refit = model.get_weights()
             model.set_weights(history.before_refit)
-        line = self._measure(model, data, history)
+        line = self._measure(model, few, history)
         line |= {
             "arm": name,
             "seed": self.seed,
@@ -401,7 +417,7 @@ class _Search:
         if cost > self.time_limit - self.spent:
             self._skip(name, "no time was left for it")
             return
-        data, model = self.data_of(entry.size), self.model_of(entry)
+        data, model = self.few_of(entry.size), self.model_of(entry)
         files = [str(self._file(line)) for line in own]
 
         def taste(tasted: keras.Model) -> float:

@@ -88,7 +88,7 @@ def test_the_model_is_that_of_the_best_line_and_a_stopped_search_goes_on(
 
 
 @pytest.mark.parametrize("kind", ["number", "tags", "mask"])
-def test_every_kind_of_target_has_a_best_model(kind):
+def test_every_kind_of_target_has_a_best_model(kind, monkeypatch, capsys):
     images, labels = colours(24)
     targets = {
         "number": labels * 2.5,
@@ -96,7 +96,11 @@ def test_every_kind_of_target_has_a_best_model(kind):
         "mask": np.repeat(labels[:, None], 32 * 32, axis=1).reshape(-1, 32, 32).astype("uint8"),
     }[kind]
     data = kt.data.from_arrays(images, targets, validation=0.25, batch_size=6)
-    model, board = kt.auto(data, time_limit=9, preset="medium", candidates=[first], verbose=0)
+    if kind == "number":
+        monkeypatch.setattr(searching, "SCREENED", 16)
+    model, board = kt.auto(data, time_limit=9, preset="medium", candidates=[first], verbose=1)
+    drawn = "16 of 24 images are drawn for all rounds but the last" in capsys.readouterr().out
+    assert drawn == (kind == "number")
     assert board["score"] == {"number": "mae", "tags": "map", "mask": "mean_iou"}[kind]
     assert np.isfinite(board["best"]["score"])
     assert len(kt.predict(model, images[:2], verbose=0)) == 2
