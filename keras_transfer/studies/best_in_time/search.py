@@ -47,11 +47,11 @@ def auto(
 ) -> tuple[keras.Model, Leaderboard]:
     """Returns the best model for these images that can be found in the time, and all that was tried.
 
-    Of more than 6,000 images, so many are drawn for all rounds but the last, and all lines are measured on the same.
     First every network gets a head, fitted to its frozen features. The best of them are fine-tuned for a short time,
     the best of these in several ways, and the best network in the best way as long as the time allows: that is
     successive halving. Everything is measured on the validation images. The model is that of the best line, trained
-    again on training and validation images together where there is time for it.
+    again on training and validation images together where there is time for it. Of more than 6,000 images, so many are
+    drawn for all rounds but the last, and all lines are measured on the same ones.
 
     Args:
         data: From `kt.data`, with validation images; or a function of the image size that returns such data, and sizes
