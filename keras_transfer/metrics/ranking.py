@@ -9,7 +9,7 @@ from keras_transfer.metrics import intervals
 
 __all__ = ["Ranking", "read_operating_point"]
 
-KEPT = 2**24  # scores that are kept; of more, only how many there are in each step
+KEPT = 2**22  # scores that are kept; of more, only how many there are in each step
 STEPS = 4096  # between log-odds of -16 and 16
 STEEPEST = 16.0
 DRAWN = 40_000  # scores in each draw for intervals
@@ -20,7 +20,7 @@ MEASURES = ("precision", "recall")
 class Ranking:
     """Collects scores of several columns (classes or tags) batch by batch, in bounded memory.
 
-    All scores are kept while there are few, and areas and thresholds are exact. Of more than 16 million, they are
+    All scores are kept while there are few, and areas and thresholds are exact. Of more than 4 million, they are
     counted in 4,096 steps of their log-odds, and areas are right to about 0.0001.
 
     Args:
@@ -131,7 +131,7 @@ class Ranking:
             value, centre = values[name], float(centres[name][0])
             if bounds is not None and value is not None:
                 low, high = (value + (end - centre) * narrow for end in bounds)
-                found[name] = max(low, 0.0), min(high, 1.0)
+                found[name] = max(float(low), 0.0), min(float(high), 1.0)
         return found
 
     def operating_point(self, column: int, measure: str, least: float) -> dict | None:

@@ -388,7 +388,7 @@ class Classification(base.Task):
 
 
 class ClassScorer(base.Scorer):
-    """Keeps a few numbers of each image; a million images take about 100 MB.
+    """Keeps a few numbers of each image; a million images take about 150 MB.
 
     Args:
         task: A classification.
