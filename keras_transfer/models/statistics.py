@@ -52,7 +52,7 @@ def joined(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         for layer in norms:
-            object.__delattr__(layer, "_moments")
+            vars(layer).pop("_moments", None)
 
 
 def _moments(layer: keras.layers.BatchNormalization, inputs: Any, mask: Any) -> tuple[Any, Any]:

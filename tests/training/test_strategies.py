@@ -26,7 +26,7 @@ TASKS = {
 
 def stages(**last):
     head = kt.Stage(epochs=1, train="head", optimizer="sgd", learning_rate=1e-2)
-    return [head, kt.Stage(epochs=2, train="all", optimizer="sgd", learning_rate=1e-2, **last)]
+    return [head, kt.Stage(epochs=1, train="all", optimizer="sgd", learning_rate=1e-2, **last)]
 
 
 def backbone(dropout=0.0, norms=False):
@@ -71,11 +71,11 @@ def one_task(**options):
     return kt.build_model(backbone(**options), kt.tasks.Classification(3), seed=0)
 
 
-def train_arrays(*, clip=None):
+def train_arrays():
     """Keras's own `fit` on arrays, with a metric that takes no weights; one batch has a single row."""
     model = one_task()
     labels = np.arange(9) % 3
-    optimizer = keras.optimizers.SGD(1e-2, global_clipnorm=clip)
+    optimizer = keras.optimizers.SGD(1e-2, global_clipnorm=0.1)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     images = PIXELS[:9]
     history = model.fit(
@@ -138,7 +138,6 @@ CASES = {
     "pcgrad": lambda: train_joint("pcgrad", stages(clip_norm=0.3), cache="memory"),
     "weights": lambda: train_joint("pcgrad", stages(ema=0.9, decay=0.5), balance_on="weights"),
     "arrays": train_arrays,
-    "clipped arrays": lambda: train_arrays(clip=0.1),
     "masks": train_masks,
     "boxes": train_boxes,
 }
@@ -173,7 +172,7 @@ print("equal")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "names"),
-    [(2, "uncertainty,weights,arrays,clipped arrays,synchronized,masks"), (4, "pcgrad,boxes")],
+    [(2, "uncertainty,arrays,synchronized,masks"), (4, "pcgrad,weights,boxes")],
 )
 def test_devices_are_one(devices, names, run_code, tmp_path):
     done = run_code(SCRIPT, pathlib.Path(__file__).parent, devices, names, tmp_path)
