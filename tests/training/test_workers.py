@@ -124,6 +124,7 @@ def check_equal(file, results, tolerance):
 
 
 SCRIPT = """
+import sys
 sys.path[:0] = [arguments[0], arguments[0] + "/.."]
 import test_workers
 test_workers.work(*arguments[1:])
@@ -235,6 +236,7 @@ def test_a_worker_that_is_told_to_stop_keeps_what_is_finished(fork, tmp_path):
     end = time.monotonic() + 120
     while not log.exists() or len(log.read_text().splitlines()) < 5:
         assert time.monotonic() < end
+        assert all(worker.is_alive() for worker in workers)
         time.sleep(0.02)
     os.kill(workers[1].pid, signal.SIGTERM)
     began = time.monotonic()
