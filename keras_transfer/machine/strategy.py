@@ -205,7 +205,16 @@ def _several_machines(wait: float) -> tuple[Any, str]:
     links = workers.meet(wait)
     watching.start(links, workers.addresses, workers.index)
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")  # notices a worker that is gone
-    made_now = shares.SeveralMachines()
+    try:
+        made_now = shares.SeveralMachines()
+    except RuntimeError as started:
+        if "program startup" not in str(started):
+            raise
+        raise checks.error(
+            "several machines must be joined before TensorFlow computes anything",
+            given="a process that has computed",
+            fix="Call kt.strategy right after the imports: stages and models come after it.",
+        ) from started
     replicas = made_now.num_replicas_in_sync
     which = f"worker {workers.index + 1} of {workers.count}"
     return made_now, f"{which}, {_shared_among('all workers', replicas)}"

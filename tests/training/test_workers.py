@@ -24,10 +24,14 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (29, 16, 16, 3), dtype="uint8
 # The training part has 21 images: two batches of 8, and one of 5.
 KIND = [None if at % 4 == 0 else at * 7 % 3 for at in range(29)]
 AGE = np.where(np.arange(29) % 3 == 0, np.nan, np.arange(29) / 7).astype("float32")
-PLAN = [
-    kt.Stage(epochs=2, train="head", optimizer="sgd", learning_rate=1e-2),
-    kt.Stage(epochs=2, train="all", optimizer="adam", learning_rate=1e-3, clip_norm=0.5),
-]
+
+
+def plan():
+    """Made when the strategy is there: stages make optimizers, and with them variables."""
+    return [
+        kt.Stage(epochs=2, train="head", optimizer="sgd", learning_rate=1e-2),
+        kt.Stage(epochs=2, train="all", optimizer="adam", learning_rate=1e-3, clip_norm=0.5),
+    ]
 
 
 def build():
@@ -52,7 +56,7 @@ def train(model, **options):
         batch_size=8,
         seed=0,
     )
-    options = {"stages": PLAN, "augment": None, "refit": False, "seed": 0, "verbose": 0} | options
+    options = {"stages": plan(), "augment": None, "refit": False, "seed": 0, "verbose": 0} | options
     history = kt.fine_tune(model, data, **options).history
     answers = model.predict(IMAGES, batch_size=8, verbose=0)
     return {"weights": model.get_weights(), "logs": history, "answers": answers}
