@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_transfer.core import checks
-from keras_transfer.evaluation.explain import base, masking
+from keras_transfer.evaluation.explain import base, copies
 from keras_transfer.evaluation.explain.subject import Subject
 
 __all__ = ["Occlusion"]
@@ -37,7 +37,7 @@ class Occlusion(base.Explainer):
     ) -> None:
         self.patch = None if patch is None else checks.integer(patch, name="patch")
         self.stride = None if stride is None else checks.integer(stride, name="stride")
-        self.fill = masking.check_fill(fill)
+        self.fill = copies.check_fill(fill)
 
     def explain(self, model: Subject, images: np.ndarray, target: np.ndarray) -> np.ndarray:
         """See `Explainer`."""
@@ -49,16 +49,16 @@ class Occlusion(base.Explainer):
             for top in _starts(height, side, stride)
             for left in _starts(width, side, stride)
         ]
-        fill = masking.filling(images, self.fill)
+        fill = copies.filling(images, self.fill)
 
         def hide(number: int) -> np.ndarray:
             top, left = corners[number]
-            copies = np.array(images, "float32")
-            copies[:, top : top + side, left : left + side] = fill
-            return copies
+            hidden = np.array(images, "float32")
+            hidden[:, top : top + side, left : left + side] = fill
+            return hidden
 
         whole = model.of_targets(images, target)
-        hidden = masking.evidence_of_copies(model, images, target, hide, len(corners))
+        hidden = copies.evidence_of_copies(model, images, target, hide, len(corners))
         maps, counts = np.zeros((len(images), height, width)), np.zeros((height, width))
         for (top, left), evidence in zip(corners, hidden, strict=True):
             maps[:, top : top + side, left : left + side] += (whole - evidence)[:, None, None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.evaluation import predictions
-from keras_transfer.evaluation.explain import base, explaining, masking
+from keras_transfer.evaluation.explain import base, copies, explaining
 from keras_transfer.evaluation.explain.subject import Subject
 from keras_transfer.pages import document, record
 
@@ -183,7 +183,7 @@ def _measure(
 ) -> dict[str, np.ndarray]:
     """Returns what the measures are made of, for each image of a batch."""
     count = len(pixels)
-    blank = masking.filling(pixels, "mean")
+    blank = copies.filling(pixels, "mean")
     order = np.argsort(-maps.reshape(count, -1), axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(order.shape[1])[None], axis=1)
@@ -195,8 +195,8 @@ def _measure(
     def hide(step: int) -> np.ndarray:
         return np.where(shares < step / STEPS, blank, pixels)
 
-    shown = masking.evidence_of_copies(subject, pixels, target, show, STEPS + 1)
-    hidden = masking.evidence_of_copies(subject, pixels, target, hide, STEPS + 1)
+    shown = copies.evidence_of_copies(subject, pixels, target, show, STEPS + 1)
+    hidden = copies.evidence_of_copies(subject, pixels, target, hide, STEPS + 1)
     start, whole = shown[0], shown[-1]
     positive = np.maximum(maps, 0)
     peaks = positive.max(axis=(1, 2), keepdims=True)

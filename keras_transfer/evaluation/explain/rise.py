@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks
-from keras_transfer.evaluation.explain import base, masking
+from keras_transfer.evaluation.explain import base, copies
 from keras_transfer.evaluation.explain.subject import Subject
 
 __all__ = ["RISE"]
@@ -41,18 +41,18 @@ class RISE(base.Explainer):
         self.masks = checks.integer(masks, name="masks")
         self.grid = checks.integer(grid, name="grid", minimum=2)
         self.shown = checks.number(shown, name="shown", above=0, below=1)
-        self.fill = masking.check_fill(fill)
+        self.fill = copies.check_fill(fill)
         self.seed = checks.integer(seed, name="seed", minimum=0, below=checks.SEEDS)
 
     def explain(self, model: Subject, images: np.ndarray, target: np.ndarray) -> np.ndarray:
         """See `Explainer`."""
-        fill = masking.filling(images, self.fill)
+        fill = copies.filling(images, self.fill)
 
         def hide(number: int) -> np.ndarray:
             mask = self.mask(number, images.shape[1:3])[..., None]
             return mask * images + (1 - mask) * fill
 
-        evidence = masking.evidence_of_copies(model, images, target, hide, self.masks)
+        evidence = copies.evidence_of_copies(model, images, target, hide, self.masks)
         evidence = evidence - evidence.mean(axis=0)
         weighted = np.zeros((len(images), *images.shape[1:3]))
         total = np.zeros(images.shape[1:3])

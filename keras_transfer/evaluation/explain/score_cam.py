@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_transfer.core import checks
-from keras_transfer.evaluation.explain import base, masking
+from keras_transfer.evaluation.explain import base, copies
 from keras_transfer.evaluation.explain.subject import Subject
 
 __all__ = ["ScoreCAM"]
@@ -40,7 +40,7 @@ class ScoreCAM(base.Explainer):
         enlarged = keras.ops.image.resize(masks, images.shape[1:3], interpolation="bilinear")
         masks = keras.ops.convert_to_numpy(enlarged)
 
-        scores = masking.evidence_of_copies(
+        scores = copies.evidence_of_copies(
             model,
             images,
             target,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_transfer.core import checks
-from keras_transfer.evaluation.explain import base
+from keras_transfer.evaluation.explain import base, copies
 from keras_transfer.evaluation.explain.subject import Subject
 
 __all__ = ["SmoothGrad"]
@@ -30,10 +30,11 @@ class SmoothGrad(base.Explainer):
     def explain(self, model: Subject, images: np.ndarray, target: np.ndarray) -> np.ndarray:
         """See `Explainer`."""
         pixels = np.asarray(images, "float32")
-        rng = np.random.default_rng(self.seed)
         deviation = self.noise * np.ptp(pixels, axis=(1, 2, 3), keepdims=True)
-        total = np.zeros_like(pixels)
-        for _ in range(self.samples):
-            noise = rng.standard_normal(pixels.shape[1:], "float32")
-            total += model.gradients_of_pixels(pixels + deviation * noise, target)
+
+        def disturb(number: int) -> np.ndarray:
+            rng = np.random.default_rng([self.seed, number])
+            return pixels + deviation * rng.standard_normal(pixels.shape[1:], "float32")
+
+        total = copies.gradients_of_copies(model, pixels, target, disturb, range(self.samples))
         return np.abs(total / self.samples).mean(axis=-1)

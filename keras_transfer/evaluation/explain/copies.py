@@ -1,15 +1,15 @@
 """Changed copies of images, asked about many at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.evaluation.explain.subject import Subject
 
-__all__ = ["check_fill", "evidence_of_copies", "filling"]
+__all__ = ["check_fill", "evidence_of_copies", "filling", "gradients_of_copies"]
 
-TOGETHER = 64  # changed copies in a pass through the model
+TOGETHER = 32  # changed copies in a pass through the model
 
 
 def evidence_of_copies(
@@ -28,14 +28,43 @@ def evidence_of_copies(
         change: Returns all images, changed in the way of a number from 0 to `count - 1`.
         count: How many ways there are.
     """
-    step = max(1, TOGETHER // len(images))
     found = []
-    for first in range(0, count, step):
-        ways = range(first, min(first + step, count))
-        copies = np.concatenate([change(way) for way in ways])
-        of_copies = model.of_targets(copies, np.tile(target, len(ways)))
+    for ways in _parts(range(count), len(images)):
+        changed = np.concatenate([change(way) for way in ways])
+        of_copies = model.of_targets(changed, np.tile(target, len(ways)))
         found.append(of_copies.reshape(len(ways), len(images)))
     return np.concatenate(found)
+
+
+def gradients_of_copies(
+    model: Subject,
+    images: np.ndarray,
+    target: np.ndarray,
+    change: Callable[[int], np.ndarray],
+    ways: Sequence[int],
+) -> np.ndarray:
+    """Returns the gradients of the targets' evidence by the pixels of changed copies, summed over the copies.
+
+    Args:
+        model: Is asked.
+        images: As the model takes them.
+        target: Of each image.
+        change: Returns all images, changed in the way of a number.
+        ways: The numbers.
+    """
+    total = np.zeros(images.shape, "float32")
+    for part in _parts(ways, len(images)):
+        changed = np.concatenate([change(way) for way in part])
+        found = model.gradients_of_pixels(changed, np.tile(target, len(part)))
+        total += found.reshape(len(part), *images.shape).sum(axis=0)
+    return total
+
+
+def _parts(ways: Sequence[int], images: int) -> Iterator[Sequence[int]]:
+    """Yields the ways in parts, so that a pass has about as many copies as is quick."""
+    step = max(1, TOGETHER // images)
+    for first in range(0, len(ways), step):
+        yield ways[first : first + step]
 
 
 def check_fill(fill: float | str) -> float | str:
