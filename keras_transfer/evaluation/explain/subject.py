@@ -275,13 +275,20 @@ def _find_place(
     mark = marks.representation(model, below=answer)
     end = next((node.inputs[0] for node in reversed(below) if node.operation is mark), answer)
     trunk = [order[position] for position in sorted(nodes.ancestors(order, [end]))]
-    maps = [node.outputs[0] for node in trunk if node.inputs and _has_places(node.outputs[0])]
-    maps = [tensor for tensor in maps if tensor is not answer]
-    if not maps:
+    found, has_tokens = None, False
+    for node in trunk:
+        tensor = node.outputs[0]
+        if node.inputs and tensor is not answer and _has_places(tensor):
+            found, has_tokens = tensor, False
+        elif len(tensor.shape) == 3 and getattr(node.operation, "weights", None):
+            has_tokens = True  # a transformer: the map below it is of patches that know nothing of each other
+    if found is None or has_tokens:
         where = "trunk" if mark else "network"
         given = f"{model.name!r}, whose {where} ends in a tensor of shape {tuple(end.shape)}"
+        if has_tokens:
+            given += ", made of tokens"
         raise checks.error("this method needs a layer with places", given=given, fix=ELSE)
-    return maps[-1]
+    return found
 
 
 def _has_places(tensor: keras.KerasTensor) -> bool:

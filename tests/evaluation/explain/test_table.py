@@ -183,4 +183,5 @@ def test_rollout_multiplies_what_layers_look_at():
     expected = flow[:, 0, 1:].reshape(2, 2, 2)
     np.testing.assert_allclose(found[:, ::31, ::31], expected, rtol=1e-4)
     assert not any("_compute_attention" in vars(layer) for layer in attending)
+    told(lambda: kt.explain(model, PIXELS), "places", "tokens", "'rollout'")
     told(lambda: kt.explain(nested()[0], PIXELS, method="rollout"), "attention", "'occlusion'")
