@@ -1,4 +1,4 @@
-"""The check as users call it. What the compiler finds is tested in tests/machine/test_tpu_programs.py."""
+"""The check as users call it. What the compiler finds is tested in tests/engine/test_tpu_programs.py."""
 
 import sys
 
@@ -45,8 +45,7 @@ def test_the_model_must_be_compiled(model):
 
 
 @pytest.mark.engine
-def test_a_model_is_checked_whatever_the_backend():
-    """Under TensorFlow it is saved and compiled in a process of its own."""
+def test_with_tensorflow_a_model_is_saved_and_compiled_in_a_process_of_its_own():
     pytest.importorskip("libtpu", reason="the TPU compiler is not installed: extra jax-tpu")
     found = kt.check_tpu(classifier(), IMAGES, topology="v5e-4")
     assert found.is_fine

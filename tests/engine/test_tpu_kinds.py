@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.machine import engine
 
 pytest.importorskip("libtpu", reason="the TPU compiler is not installed: extra jax-tpu")
-if not engine.is_jax():
-    pytest.skip("needs KERAS_BACKEND=jax", allow_module_level=True)
 
 pytestmark = pytest.mark.engine
 CLASSES = ["a", "b", "c"]
