@@ -60,6 +60,7 @@ def test_colab_gpu_with_a_folder_of_photos(tmp_path, monkeypatch):
 def test_colab_tpu_with_a_set_of_tensorflow_datasets(tmp_path, monkeypatch):
     pytest.importorskip("jax", reason="JAX is not installed: extra jax")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # the virtual devices of other tests
     settings = """
         import tensorflow_datasets as tfds
 

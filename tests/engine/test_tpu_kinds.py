@@ -70,7 +70,7 @@ PAIRS = [("category", "number"), ("tags", "boxes"), ("mask", "depth")]
     ("kinds", "balancing"),
     [
         *itertools.product(PAIRS, [None, "uncertainty", "pcgrad"]),
-        (("picture", "number"), None),
+        pytest.param(("picture", "number"), None, marks=pytest.mark.slow),
         (("sharp_picture", "number"), "uncertainty"),
         (("sharp_picture", "number"), "pcgrad"),
     ],
