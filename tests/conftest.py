@@ -11,8 +11,9 @@ import textwrap
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # what users get, on every processor
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # there is a process for each core already
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=3")  # for tests/engine
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
 
 import keras
 import pytest

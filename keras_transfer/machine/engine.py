@@ -13,6 +13,7 @@ from keras_transfer.core import checks
 __all__ = [
     "NAME",
     "PRECISE",
+    "call_with_tensors",
     "count_replicas",
     "describe",
     "devices",
@@ -53,6 +54,7 @@ else:
 PRECISE = _engine.PRECISE
 """The widest type of floats."""
 
+call_with_tensors = _engine.call_with_tensors
 count_replicas = _engine.count_replicas
 describe = _engine.describe
 devices = _engine.devices

@@ -16,8 +16,11 @@ import numpy as np
 import tensorflow as tf
 from jax.experimental.compilation_cache import compilation_cache
 
+from keras_transfer.machine import jax_strategy
+
 __all__ = [
     "PRECISE",
+    "call_with_tensors",
     "count_replicas",
     "describe",
     "devices",
@@ -94,8 +97,8 @@ def make_forward(
     @jax.jit
     def run(values: list, images: Any) -> Any:
         with _scope(variables, values):
-            outputs = model(images, training=False)
-            return outputs if then is None else then(outputs)
+            outputs = model(jax_strategy.divide(images), training=False)
+            return jax_strategy.gather(outputs if then is None else then(outputs))
 
     return fill_up(lambda images: run(_values(variables), images))
 
@@ -128,7 +131,8 @@ def fill_up(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def run_filled(images: Any) -> Any:
         nonlocal largest
-        largest = max(largest, len(images))
+        devices = jax_strategy.count_devices()
+        largest = max(largest, -(-len(images) // devices) * devices)
         return _run_filled(run, images, largest)
 
     return run_filled
@@ -145,6 +149,11 @@ def _run_filled(run: Callable[[Any], Any], images: Any, size: int) -> Any:
     if 0 < count < size:
         images = keras.tree.map_structure(fill, images)
     return jax.tree.map(lambda each: np.asarray(each)[:count], run(images))
+
+
+def call_with_tensors(model: keras.Model, images: Any) -> Any:
+    """Returns a model's outputs in inference mode for tensors of TensorFlow, as such tensors."""
+    return keras.tree.map_structure(tf.convert_to_tensor, predict_on_batch(model, images))
 
 
 def make_training_pass(model: keras.Model) -> Callable[[Any], None]:

@@ -1,13 +1,38 @@
-"""The strategies of `kt.strategy` under JAX."""
+"""The strategies of `kt.strategy` under JAX: every batch is divided among the devices of all processes."""
 
 from collections.abc import Sequence
-from typing import Any  # a keras.distribution.Distribution
+from typing import Any  # shardings, data sets
 
 import keras
 
-from keras_transfer.core import checks
+from keras_transfer.core import checks, optional, processes
+from keras_transfer.machine import shares
 
-__all__ = ["make"]
+__all__ = ["Spread", "count_devices", "divide", "gather", "make"]
+
+
+class Spread(keras.distribution.DataParallel):
+    """Several devices, of one process or of several, that divide every batch.
+
+    Every process reads all data and takes its rows. A batch that the devices do not divide is filled up with rows that
+    do not count.
+    """
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        """How many devices share a step."""
+        return self.device_mesh.devices.size
+
+    def distribute_dataset(self, dataset: Any) -> Any:
+        """Returns the rows of each batch that this process has."""
+        if self.num_replicas_in_sync == 1 or not shares.can_be_dealt(dataset):
+            return dataset
+        return shares.fill_up(
+            dataset,
+            devices=self.num_replicas_in_sync,
+            process=self._process_id,
+            processes=self.num_processes,
+        )
 
 
 def make(name: str, devices: int | Sequence[str] | None) -> tuple[Any, str]:
@@ -26,7 +51,39 @@ def make(name: str, devices: int | Sequence[str] | None) -> tuple[Any, str]:
             raise checks.error(f"`devices` must be at most {len(found)}", given=devices)
     else:
         chosen = list(devices)
-    made = keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False)
-    made.num_replicas_in_sync = len(chosen)
+    made = Spread(devices=chosen, auto_shard_dataset=False)
     keras.distribution.set_distribution(made)
+    if made.num_processes > 1:
+        processes.join(made._process_id)  # the first one writes files
     return made, f"every batch is shared among {', '.join(chosen)}"
+
+
+def count_devices() -> int:
+    """Returns how many devices share a step; 1 without a strategy.
+
+    Example:
+        >>> count_devices()
+        1
+    """
+    return getattr(keras.distribution.distribution(), "num_replicas_in_sync", 1)
+
+
+def divide(batch: Any) -> Any:
+    """Returns an array of a traced function with its rows divided among the devices, as many on each."""
+    shared = keras.distribution.distribution()
+    if shared is None:
+        return batch
+    jax = optional.require("jax", extra="jax", purpose="A strategy of JAX")
+    return jax.lax.with_sharding_constraint(
+        batch, shared.get_data_layout(batch.shape).backend_layout
+    )
+
+
+def gather(arrays: Any) -> Any:
+    """Returns arrays of a traced function that every device, so every process, has as a whole."""
+    shared = keras.distribution.distribution()
+    if shared is None:
+        return arrays
+    layout = keras.distribution.TensorLayout([], shared.device_mesh)
+    jax = optional.require("jax", extra="jax", purpose="A strategy of JAX")
+    return jax.lax.with_sharding_constraint(arrays, layout.backend_layout)

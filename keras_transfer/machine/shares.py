@@ -14,7 +14,15 @@ import tensorflow as tf
 
 from keras_transfer.machine import streams
 
-__all__ = ["Mirrored", "Share", "SeveralMachines", "marked", "unpack"]
+__all__ = [
+    "Mirrored",
+    "SeveralMachines",
+    "Share",
+    "can_be_dealt",
+    "fill_up",
+    "marked",
+    "unpack",
+]
 
 _is_marked: contextvars.ContextVar[bool] = contextvars.ContextVar("marked", default=False)
 
@@ -67,7 +75,7 @@ class Mirrored(tf.distribute.MirroredStrategy):
 
     def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
         """Deals the batches of a data set to the replicas."""
-        if not _can_be_dealt(dataset):
+        if not can_be_dealt(dataset):
             return super().experimental_distribute_dataset(dataset, options)
         count = self.num_replicas_in_sync
         dealt = deal(dataset, chunks=list(range(count)), replicas=count)
@@ -122,6 +130,38 @@ def deal(dataset: tf.data.Dataset, *, chunks: list[int], replicas: int) -> tf.da
     return dataset.map(streams.plain(divide)).unbatch().prefetch(len(chunks))
 
 
+def fill_up(
+    dataset: tf.data.Dataset, *, devices: int, process: int = 0, processes: int = 1
+) -> tf.data.Dataset:
+    """Returns batches that devices divide, of the rows that one process has; copies of rows fill a batch up.
+
+    Args:
+        dataset: Batches.
+        devices: Of all processes; each has as many rows.
+        process: Which process, from 0.
+        processes: How many.
+
+    Example:
+        >>> batches = tf.data.Dataset.from_tensors((tf.range(5), tf.range(5)))
+        >>> for images, targets, weights in fill_up(batches, devices=4, process=1, processes=2):
+        ...     print(images.numpy(), weights.numpy())
+        [4 0 1 2] [1. 0. 0. 0.]
+    """
+    is_marked = _is_marked.get()
+
+    def take_rows(*parts: Any) -> Any:
+        count = tf.shape(tf.nest.flatten(parts)[0])[0]
+        rows = -(-count // devices) * (devices // processes)
+        places = tf.range(process * rows, (process + 1) * rows)
+        real = places < count
+        taken = tf.nest.map_structure(lambda values: tf.gather(values, places % count), parts)
+        if is_marked:
+            return Share(_weighted(taken, real) if len(taken) > 2 else taken, real)
+        return _weighted(taken, real) if len(taken) > 1 else taken[0]
+
+    return dataset.map(streams.plain(take_rows)).prefetch(1)
+
+
 def _weighted(parts: tuple, real: tf.Tensor) -> tuple:
     """Returns the parts of a batch with weights that are 0 where a row does not count."""
     images, targets, *weights = parts
@@ -135,7 +175,7 @@ def _weighted(parts: tuple, real: tf.Tensor) -> tuple:
     return images, targets, tf.nest.map_structure(count, weights[0])
 
 
-def _can_be_dealt(dataset: Any) -> bool:
+def can_be_dealt(dataset: Any) -> bool:
     """Whether the rows of a data set can be taken apart; TensorFlow deals those without targets, and adds none."""
     if not isinstance(dataset, tf.data.Dataset):
         return False

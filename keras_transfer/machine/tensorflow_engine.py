@@ -8,6 +8,7 @@ import tensorflow as tf
 
 __all__ = [
     "PRECISE",
+    "call_with_tensors",
     "count_replicas",
     "describe",
     "devices",
@@ -77,6 +78,11 @@ def make_forward(
 def predict_on_batch(model: keras.Model, images: Any) -> Any:
     """Returns a model's answers for one batch as arrays; `predict` takes longer to start."""
     return model.predict_on_batch(images)
+
+
+def call_with_tensors(model: keras.Model, images: Any) -> Any:
+    """Returns a model's outputs in inference mode for tensors of TensorFlow, as such tensors."""
+    return model(images, training=False)
 
 
 def make_training_pass(model: keras.Model) -> Callable[[Any], None]:

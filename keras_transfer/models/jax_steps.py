@@ -35,12 +35,13 @@ def take(
         data: A batch.
     """
     balance = model.balance
-    if balance.looks_at_gradients and balance.on == "weights":
-        logs, state = _step_on_weights(model, state, data)
-    elif balance.combines_here:
-        logs, state = _step_on_representation(model, state, data)
-    else:
-        logs, state = plain_step(state, data)
+    with model.counting(data) as batch:
+        if balance.looks_at_gradients and balance.on == "weights":
+            logs, state = _step_on_weights(model, state, batch)
+        elif balance.combines_here:
+            logs, state = _step_on_representation(model, state, batch)
+        else:
+            logs, state = plain_step(state, batch)
     variables = dict(zip(map(id, model.non_trainable_variables), state[1], strict=True))
     return model.logs_with_factors(logs, variables[id(balance.factors)]), state
 
@@ -97,7 +98,7 @@ def _step_on_weights(model: JointModel, state: State, data: Any) -> tuple[dict, 
             *zip(model.metrics_variables, metrics, strict=True),
         ]
         with keras.StatelessScope(variables) as scope:
-            of_tasks, known = model.task_losses(y, y_pred, sample_weight)
+            of_tasks, known = model.task_losses(y, y_pred, sample_weight, model.rows)
             extra = sum(added, ops.zeros(()))
         with keras.StatelessScope(list(zip(model.optimizer.variables, slots, strict=True))):
             scaled = [model.optimizer.scale_loss(each) for each in (*of_tasks, extra)]

@@ -113,7 +113,8 @@ class JointModel(replicated.Replicated):
         training: bool = True,
     ) -> object:
         """Returns the balanced sum of the tasks' losses, and of what layers add."""
-        return self.total_loss(y, y_pred, sample_weight, training=training)
+        rows = getattr(self, "rows", None)
+        return self.total_loss(y, y_pred, sample_weight, rows=rows, training=training)
 
     def total_loss(
         self, y: Any, y_pred: Any, weights: Any, *, rows: Any = None, training: bool = True

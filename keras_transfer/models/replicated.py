@@ -25,7 +25,14 @@ SEVERAL_MACHINES = tf.distribute.MultiWorkerMirroredStrategy
 APART = 1_000_003  # between the seeds of replicas
 
 
-class Replicated(keras.Model):
+Base: type[keras.Model] = keras.Model
+if engine.is_jax():
+    from keras_transfer.models import sharded
+
+    Base = sharded.Sharded
+
+
+class Replicated(Base):
     """A model whose steps give the same under a strategy as without one.
 
     Losses are means over all examples of a batch, whichever replica has them; gradients are clipped when they have been
@@ -119,7 +126,7 @@ class Replicated(keras.Model):
     def predict_step(self, *arguments: Any) -> Any:
         """Returns the answers for one batch."""
         data = arguments[-1]
-        if not isinstance(data, shares.Share):
+        if engine.is_jax() or not isinstance(data, shares.Share):
             return super().predict_step(*arguments)
         answers = self(data.data[0], training=False)
         return keras.tree.map_structure(lambda each: tf.boolean_mask(each, data.real), answers)
@@ -182,7 +189,7 @@ def share_of_mean(
         weights: Of the examples, or None.
         rows: 1.0 for each row that counts; None for all.
     """
-    if count_replicas() == 1:
+    if count_replicas() == 1 and not engine.is_jax():
         rows = None
     if rows is not None:
         weights = _all_weights(weights, rows)
@@ -195,7 +202,8 @@ def share_of_mean(
 
     total = sum_over_replicas(counted)
     replicas = count_replicas()
-    if replicas > 1 and loss.reduction in MEANS:  # Keras takes the mean of the replicas' means
+    # Keras takes the mean of the replicas' means, or on JAX that of all rows.
+    if (replicas > 1 or rows is not None) and loss.reduction in MEANS:
         value = ops.divide_no_nan(value * replicas * own, total)
     return value, total
 
@@ -248,7 +256,8 @@ def _all_weights(weights: Any, rows: Any, targets: Any = None) -> Any:
 
 
 def _joint_statistics(model: Replicated) -> contextlib.AbstractContextManager:
-    return contextlib.nullcontext() if model.replicas == 1 else statistics.joined(model)
+    is_shared = model.replicas > 1 or engine.is_jax()  # JAX has statistics of all rows, too many
+    return statistics.joined(model) if is_shared else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

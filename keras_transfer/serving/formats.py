@@ -10,13 +10,15 @@ from collections.abc import Iterator
 import keras
 
 from keras_transfer.core import checks
-from keras_transfer.serving import interface, saved_model
+from keras_transfer.machine import engine
+from keras_transfer.serving import interface, process, saved_model
 from keras_transfer.storage import files
 
 __all__ = ["FORMATS", "export"]
 
 # suffix: (what it is, writer); a writer takes the model's interface and a path, and says what it wrote.
-FORMATS = {"": ("a folder, which is a SavedModel", saved_model.write)}
+WRITE = process.write if engine.is_jax() else saved_model.write
+FORMATS = {"": ("a folder, which is a SavedModel", WRITE)}
 # What Keras writes itself, by suffix: the model's outputs, so of a detection all candidates.
 ELSEWHERE = {
     ".tflite": "Leave out '.tflite', or write what model.predict returns: model.export(path, format='litert').",
@@ -48,7 +50,7 @@ def export(
     outputs by name, and with `probabilities` in the place of logits where its compiled loss says that they are logits.
     Labels, versions and a warm-up request for TensorFlow Serving lie in the folder.
 
-    `path` appears when it is complete. `model` stays as it is.
+    `path` appears when it is complete. `model` stays as it is. Under JAX a process with Keras on TensorFlow writes it.
 
     Args:
         model: From `build_model`, or any functional or sequential model with one image input.

@@ -13,6 +13,7 @@ from keras_transfer.evaluation.explain import tracing
 from keras_transfer.graphs import logits
 from keras_transfer.graphs import nodes as graph
 from keras_transfer.layers import marks
+from keras_transfer.machine import engine
 from keras_transfer.storage import images
 
 __all__ = ["ANSWER_SIZES", "Interface"]
@@ -138,7 +139,9 @@ class Interface:
         """
         image = tf.cast(pixels, self.image.dtype)
         structure = self.image if isinstance(self.model, keras.Sequential) else self.model.input
-        outputs = self.model(keras.tree.pack_sequence_as(structure, [image]), training=False)
+        outputs = engine.call_with_tensors(
+            self.model, keras.tree.pack_sequence_as(structure, [image])
+        )
         found: dict = {}
         for name, output in zip(self.names, keras.tree.flatten(outputs), strict=True):
             if name in self.tasks:
@@ -147,7 +150,9 @@ class Interface:
                 found |= {prefix + key: value for key, value in answers.items()}
             elif name in self.activations:
                 prefix = f"{name}/" if len(self.names) > 1 else ""
-                found[f"{prefix}probabilities"] = self.activations[name](output)
+                found[f"{prefix}probabilities"] = tf.convert_to_tensor(
+                    self.activations[name](output)
+                )
             else:
                 found[name] = tf.identity(output)
         return {
@@ -170,9 +175,8 @@ class Interface:
 
     def features(self, pixels: tf.Tensor) -> tf.Tensor:
         """The representation of a batch that fits, averaged over places: float32 (batch, features)."""
-        features = tf.cast(
-            self.trunk(tf.cast(pixels, self.image.dtype), training=False), tf.float32
-        )
+        image = tf.cast(pixels, self.image.dtype)
+        features = tf.cast(engine.call_with_tensors(self.trunk, image), tf.float32)
         return tf.reduce_mean(features, axis=list(range(1, features.shape.rank - 1)))
 
 

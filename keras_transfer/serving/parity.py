@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.core.checks import ParityError
 from keras_transfer.data import adapt
-from keras_transfer.machine import progress
+from keras_transfer.machine import engine, progress
 from keras_transfer.serving import interface, saved_model
 
 __all__ = ["ParityError", "verify"]
@@ -54,15 +54,7 @@ def verify(
     face = interface.Interface.of(model, answer_size=saved_model.answer_size(path))
     offered = saved_model.signatures(face)
     signatures = _load(path, offered).signatures
-    specification = tf.TensorSpec((None, *(face.size or (None, None)), face.channels), tf.uint8)
-    by_keras = tf.function(
-        lambda pixels, scales: (
-            face.answers(pixels, scales),
-            {"features": face.features(pixels)},
-        ),
-        input_signature=[specification, tf.TensorSpec((None, 2), tf.float32)],
-        autograph=False,
-    )
+    by_keras = _by_keras(face)
     comparison = _Comparison(face, tolerance)
     label = f"Comparing {path} with {model.name}"
     for pixels in progress.follow(_batches(dataset, face), label):
@@ -77,6 +69,19 @@ def verify(
         comparison.add("features", features, signatures["features"](images=tf.constant(pixels)))
         comparison.images += len(pixels)
     return comparison.result()
+
+
+def _by_keras(face: interface.Interface) -> Callable[[tf.Tensor, tf.Tensor], tuple]:
+    """Returns a function from pixels and scales to Keras's answers and features."""
+
+    def answer(pixels: tf.Tensor, scales: tf.Tensor) -> tuple:
+        return face.answers(pixels, scales), {"features": face.features(pixels)}
+
+    if engine.is_jax():  # nothing for TensorFlow to trace
+        return answer
+    specification = tf.TensorSpec((None, *(face.size or (None, None)), face.channels), tf.uint8)
+    signature = [specification, tf.TensorSpec((None, 2), tf.float32)]
+    return tf.function(answer, input_signature=signature, autograph=False)
 
 
 class _Comparison:
