@@ -13,6 +13,7 @@ One JSON line goes to standard output.
 """
 
 import argparse
+import csv
 import json
 import pathlib
 import platform
@@ -33,8 +34,18 @@ MOMENTUM = 0.9
 def load(root, name, count):
     if name == "scenes":
         return kt.data.scenes(count, image_size=SIZE, test=0.2, seed=0)
-    folder = root / "cifar10_small"
-    return kt.data.from_folder(folder / "train", test=folder / "test", image_size=SIZE, seed=0)
+    with (root / "cifar10_small" / "index.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rows = rows[:: max(1, len(rows) // count)]
+    return kt.data.from_csv(
+        rows,
+        image="file",
+        targets={"class": "category"},
+        root=root / "cifar10_small",
+        split="split",
+        image_size=SIZE,
+        seed=0,
+    )
 
 
 def network(root, *, pretrained):
@@ -79,8 +90,8 @@ def main():
     parser.add_argument("--sets", nargs="+", default=["scenes", "cifar10_small"])
     parser.add_argument("--ways", nargs="+", default=["noise", "grey"])
     parser.add_argument("--starts", nargs="+", default=["spoiled", "pretrained", "random"])
-    parser.add_argument("--images", type=int, default=800, help="how many scenes to render")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(4, 8))
+    parser.add_argument("--images", type=int, default=600, help="about how many of each set")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(3, 7))
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--rows", type=pathlib.Path)
     options = parser.parse_args()
