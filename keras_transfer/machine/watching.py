@@ -46,6 +46,7 @@ class Watch:
         self.depth = (
             1  # of blocks in which this worker may wait for others; building a model is the first
         )
+        self.is_stopping = False
         self._is_building = True
         self._ended = threading.Event()
         self._told = threading.Event()
@@ -55,7 +56,10 @@ class Watch:
             threading.Thread(target=self._listen, args=[index, link], daemon=True).start()
 
     def say(self, word: str, *, but: int | None = None) -> None:
-        """Tells the workers at the other ends a word."""
+        """Tells the workers at the other ends a word; see `processes.Bond`."""
+        if word == "stop":
+            self.is_stopping = True
+            self._ended.set()
         for index, link in self.links.items():
             if index != but:
                 with contextlib.suppress(OSError):
@@ -80,35 +84,29 @@ class Watch:
 
     def _listen(self, index: int, link: socket.socket) -> None:
         """Waits for the end of a worker."""
-        words = b""
-        while True:
-            try:
-                part = link.recv(64)
-            except OSError:
-                part = b""
-            if not part:
-                break
-            words += part
-            if words.endswith(b"\n"):
-                last = words.split()[-1].decode()
-                if last == "stop":
+        with (
+            link.makefile("r", encoding="ascii", errors="replace") as lines,
+            contextlib.suppress(OSError),
+        ):
+            for line in lines:
+                word = line.strip()
+                if word == "done":
+                    return
+                if word == "stop":
                     self._stop(index)
-                elif last.startswith("gone"):
-                    self._lose(int(last[4:]), index)
-        if not words.endswith(b"done\n"):
-            self._lose(index, index)
+                elif word.startswith("gone"):
+                    self._lose(int(word[4:]), index)
+        self._lose(index, index)
 
     def _stop(self, index: int) -> None:
         """Ends this process as the one that was told to stop."""
         with self._lock:
             if self._ended.is_set():
                 return
-            self._ended.set()
-        self.say("stop", but=index)
+            self.say("stop", but=index)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(
-            GRACE
-        )  # the main thread may wait for the other worker, where no signal reaches it
+        # The main thread may be waiting for the other worker, where no signal reaches it.
+        time.sleep(GRACE)
         _end(0)
 
     def _lose(self, lost: int, teller: int) -> None:
@@ -173,6 +171,8 @@ def explained() -> Iterator[None]:
     except tf.errors.OpError:
         if line := watch.why(GRACE):
             raise processes.WorkerLostError(line) from None
+        if watch.is_stopping:
+            time.sleep(GRACE)  # until the signal comes
         raise
     finally:
         watch.depth -= 1

@@ -1,0 +1,96 @@
+"""Workers that watch one another: a lost one ends the others, one that is told to stop stops all."""
+
+import signal
+import socket
+import time
+
+import pytest
+import tensorflow as tf
+
+from keras_transfer.core import processes
+from keras_transfer.machine import watching
+
+ADDRESSES = ("a:1", "b:1", "c:1")
+
+
+@pytest.fixture(autouse=True)
+def ends(monkeypatch):
+    """The exit codes with which the process would have ended."""
+    codes = []
+    monkeypatch.setattr(watching, "GRACE", 0.1)
+    monkeypatch.setattr(watching, "_end", lambda code: (codes.append(code), time.sleep(600)))
+    monkeypatch.setattr(watching.faulthandler, "dump_traceback_later", lambda *a, **k: None)
+    return codes
+
+
+@pytest.fixture
+def chief(monkeypatch):
+    """A chief's watch, and the other ends of its two links."""
+    pairs = {index: socket.socketpair() for index in (1, 2)}
+    watch = watching.Watch({index: pair[0] for index, pair in pairs.items()}, ADDRESSES)
+    monkeypatch.setattr(watching, "_watch", watch)
+    return watch, {index: pair[1] for index, pair in pairs.items()}
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_lost_worker_is_told_and_ends_all(chief, ends):
+    watch, links = chief
+    links[1].close()
+    assert watch.why(5).startswith("worker 1 of 3 (b:1) has ended, so this one ends: start all")
+    assert links[2].recv(64) == b"gone1\n"
+    time.sleep(0.3)
+    assert ends == []  # the main thread knows
+
+
+def test_a_process_that_hangs_is_ended(chief, ends, capfd):
+    _, links = chief
+    links[2].sendall(b"gone1\n")
+    until(lambda: ends)
+    assert ends == [1]
+    assert "keras_transfer: worker 1 of 3 (b:1) has ended" in capfd.readouterr().err
+
+
+def test_a_process_that_waits_for_nobody_goes_on(chief, ends):
+    watch, links = chief
+    with watching.explained():
+        pass
+    links[1].close()
+    time.sleep(0.4)
+    assert ends == []
+    with pytest.raises(processes.WorkerLostError, match="worker 1 of 3"), watching.explained():
+        pass
+
+
+def test_a_worker_that_is_done_is_not_lost(chief, ends):
+    watch, links = chief
+    links[1].sendall(b"done\n")
+    links[1].close()
+    assert watch.why(0.4) == ""
+    assert ends == []
+
+
+def test_a_worker_that_is_told_to_stop_stops_all(chief, ends, monkeypatch):
+    _, links = chief
+    signals = []
+    monkeypatch.setattr(watching.os, "kill", lambda process, number: signals.append(number))
+    links[1].sendall(b"stop\ndone\n")
+    until(lambda: ends)
+    assert signals == [signal.SIGTERM]
+    assert ends == [0]
+    assert links[2].recv(64) == b"stop\n"
+
+
+def test_only_the_end_of_a_worker_is_explained(chief):
+    _, links = chief
+    broken = tf.errors.UnavailableError(None, None, "Socket closed, and a page more")
+    with pytest.raises(tf.errors.UnavailableError), watching.explained():
+        raise broken
+    links[1].close()
+    with pytest.raises(processes.WorkerLostError, match="has ended"), watching.explained():
+        raise broken
