@@ -57,7 +57,7 @@ def test_a_process_that_hangs_is_ended(chief, ends, capfd):
 
 
 def test_a_process_that_waits_for_nobody_goes_on(chief, ends):
-    watch, links = chief
+    _, links = chief
     with watching.explained():
         pass
     links[1].close()
