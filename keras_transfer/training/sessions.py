@@ -15,7 +15,7 @@ from keras_transfer.training.rates import layer_rates
 from keras_transfer.training.recipes import Recipe
 from keras_transfer.training.run import criteria, state
 from keras_transfer.training.run.best import Best
-from keras_transfer.training.run.clock import Clock
+from keras_transfer.training.run.clock import Clock, without_pace
 from keras_transfer.training.run.engine import Position, Run
 from keras_transfer.training.run.record import Record
 
@@ -294,7 +294,8 @@ class Session:
     def _drop_rates_by_layer(self) -> None:
         """Gives the model an optimizer for whichever layers train next; one with rates by layer refuses others."""
         with compiling.scope(self.model):
-            optimizer = layer_rates.without_layers(self.model.optimizer)
+            unpaced = without_pace(self.model.optimizer)
+            optimizer = layer_rates.without_layers(unpaced or self.model.optimizer) or unpaced
         if optimizer is not None:
             compiling.recompile(self.model, optimizer)
 

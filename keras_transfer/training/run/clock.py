@@ -11,7 +11,7 @@ from keras_transfer.machine import engine
 from keras_transfer.optimizers import schedules
 from keras_transfer.training import inputs
 
-__all__ = ["Clock", "TimeLimit", "pace_of"]
+__all__ = ["Clock", "TimeLimit", "pace_of", "without_pace"]
 
 EVERY = 5  # batches between two looks at the clock that change the pace
 FIRST = 3  # batches before the first of them: the first one also pays for tracing
@@ -217,3 +217,19 @@ def pace_of(optimizer: Any) -> schedules.Paced | None:
         return None
     optimizer._track_variable(schedule.place)
     return schedule
+
+
+def without_pace(optimizer: Any) -> Any:
+    """Returns an optimizer with the schedule alone, as a saved model has it; None where its pace cannot be changed.
+
+    Example:
+        >>> without_pace(keras.optimizers.SGD(0.1)) is None
+        True
+    """
+    inner = getattr(optimizer, "inner_optimizer", None) or optimizer
+    schedule = getattr(inner, "_learning_rate", None)
+    if not isinstance(schedule, schedules.Paced):
+        return None
+    config = inner.get_config()
+    config["learning_rate"] = keras.saving.serialize_keras_object(schedule.schedule)
+    return type(inner).from_config(config)

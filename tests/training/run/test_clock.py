@@ -48,10 +48,12 @@ def model_of():
     return kt.build_model(small(), kt.tasks.Classification(3), seed=0)
 
 
-def test_a_stage_that_does_not_fit_ends_in_time_with_its_rate_at_its_end(data, clock, capsys):
-    ticking = Ticking(clock)
+def test_a_stage_that_does_not_fit_ends_in_time_with_its_rate_at_its_end(
+    data, clock, capsys, tmp_path
+):
+    ticking, model = Ticking(clock), model_of()
     history = kt.fine_tune(
-        model_of(), data, stages=[STAGE], callbacks=[ticking], time_limit=30, verbose=1
+        model, data, stages=[STAGE], callbacks=[ticking], time_limit=30, verbose=1
     )
     assert 27 <= len(ticking.rates) <= 30  # of 80
     assert ticking.rates[0] == pytest.approx(1e-3)
@@ -59,6 +61,9 @@ def test_a_stage_that_does_not_fit_ends_in_time_with_its_rate_at_its_end(data, c
     assert all(np.diff(ticking.rates) < 0)
     assert "This stage is cut short: `time_limit` leaves" in capsys.readouterr().out
     assert history.record["arguments"]["time_limit"] == 30
+    model.save(tmp_path / "model.keras")
+    loaded = kt.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer._learning_rate).__name__ == "CosineDecay"
 
 
 def test_with_time_enough_the_run_is_the_same_to_the_bit(data, clock):
