@@ -118,6 +118,7 @@ def evaluate(
             _paint_heat(model, collected, source, explain)
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
+    grouping.check_end(clock.examples)
     results = _results(collected, source)
     trained = _training_facts(model, history)
     if source.batches.split == "validation":

@@ -63,6 +63,14 @@ class Grouping:
             )
         return names
 
+    def check_end(self, examples: int) -> None:
+        """Raises an error if fewer images were measured, because files were left out, say: groups would be shifted."""
+        if self.names is not None and len(self.names) != examples:
+            raise checks.error(
+                f"`groups` must have a value for each of {examples:,} images",
+                given=f"{len(self.names):,}",
+            )
+
     def _of_target(self, targets: Any) -> np.ndarray:
         by_name = targets if isinstance(targets, Mapping) else {}
         if self.target not in by_name:

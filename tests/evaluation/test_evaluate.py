@@ -539,6 +539,11 @@ def test_operating_points_are_told_and_bad_ones_refused():
     ):
         with pytest.raises(checks.InputError, match=re.escape(message)):
             kt.evaluate(plain_classifier(), (images, labels), **options)
+    unknown = (
+        tf.data.Dataset.from_tensor_slices((images, labels)).batch(50).filter(lambda x, y: True)
+    )
+    with pytest.raises(checks.InputError, match="`groups` must have a value for each of 200 im"):
+        kt.evaluate(plain_classifier(), unknown, groups=np.arange(210) % 2)
     task = kt.tasks.Regression(3)
     with pytest.raises(checks.InputError, match="`at` needs a task with a probability"):
         kt.evaluate(plain_regressor(), (images, np.zeros((200, 3))), task=task, at="recall=0.9")
