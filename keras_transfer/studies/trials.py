@@ -18,7 +18,7 @@ from keras_transfer.studies.initial import InitialWeights
 from keras_transfer.studies.scores import Score
 from keras_transfer.training.methods import solved_head
 
-__all__ = ["Setting", "Trial", "train"]
+__all__ = ["Setting", "Trial", "train", "without_advice"]
 
 
 class Trial(NamedTuple):
@@ -119,13 +119,20 @@ def _make_random(source: Any, data: Any) -> keras.Model:
 
 def train(setting: Setting, trial: Trial) -> dict:
     """Trains and measures; returns the row of a training: scores by task, seconds, parameters."""
-    with _without_advice():
+    with without_advice():
         return _train(setting, trial)
 
 
 @contextlib.contextmanager
-def _without_advice() -> Iterator[None]:
-    """Silences TensorFlow's advice against many traces: a study has many models."""
+def without_advice() -> Iterator[None]:
+    """Silences TensorFlow's advice against many traces: a study has many models.
+
+    Example:
+        >>> with without_advice():
+        ...     level = logging.getLogger("tensorflow").level
+        >>> level == logging.ERROR
+        True
+    """
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -16,7 +16,7 @@ from keras_transfer import evaluation, models, tasks, training
 from keras_transfer.core import checks, lookup
 from keras_transfer.graphs import paths
 from keras_transfer.layers import marks
-from keras_transfer.studies import rows, scores
+from keras_transfer.studies import rows, scores, trials
 from keras_transfer.studies.best_in_time.leaderboard import Leaderboard, rank
 from keras_transfer.studies.best_in_time.networks import Network, read
 from keras_transfer.studies.best_in_time.variations import PRESETS, VARIATIONS, Preset
@@ -28,7 +28,7 @@ from keras_transfer.training.run import arrays, criteria
 __all__ = ["auto"]
 
 # Shares of the time that is left: of all heads, of short runs of several networks, of short runs of several ways.
-HEADS, NETWORKS, WAYS = 0.3, 0.25, 0.3
+HEADS, NETWORKS, WAYS = 0.4, 0.25, 0.3
 RESERVE = 0.03  # of the limit, for what comes after the last run
 SCREENED = 6000  # images; of more, so many are drawn for all rounds but the last
 HEAD, SHORT, FULL, SOUP = "head", "short", "full", "soup"  # rounds
@@ -92,7 +92,8 @@ def auto(
         if folder is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
         search.open(folder, about={"preset": preset})
-        return search.find()
+        with trials.without_advice():
+            return search.find()
 
 
 def _noter(verbose: int) -> Callable[[str], object]:
@@ -227,7 +228,10 @@ class _Search:
         return model, Leaderboard(self.lines, self.score, skipped=self.skipped, about=about)
 
     def _fit_heads(self) -> list[_Entry]:
-        """Fits a head for each network, the smallest first; returns the networks, best first."""
+        """Fits a head for each network; returns the networks, best first.
+
+        The largest comes first: it is the best more often than not, and the time may not be enough for all.
+        """
         found: dict[str, _Entry] = {}
         budget = HEADS * self.left
         end = self.spent + budget
@@ -250,7 +254,7 @@ class _Search:
         return [found[line["arm"]] for line in ranked]
 
     def _by_size(self) -> list[_Entry]:
-        """Returns the entries that can be built, the smallest first."""
+        """Returns the entries that can be built, the one with the most work for an image first."""
         costs: dict[_Entry, float] = {}
         for entry in self.entries:
             try:
@@ -259,7 +263,7 @@ class _Search:
                 self._skip(entry.name, checks.first_line(refused))
                 continue
             costs[entry] = parameters * float(np.prod(entry.size))
-        return sorted(costs, key=lambda entry: costs[entry])
+        return sorted(costs, key=lambda entry: -costs[entry])
 
     def _compare_networks(self, leaders: Sequence[_Entry]) -> _Entry:
         """Fine-tunes several networks for a short time, and returns the best."""
