@@ -29,6 +29,8 @@ __all__ = ["auto"]
 
 # Shares of the time that is left: of all heads, of short runs of several networks, of short runs of several ways.
 HEADS, NETWORKS, WAYS = 0.4, 0.25, 0.3
+# Networks whose heads are further behind the best are not fine-tuned: in points of a hundred, or as a factor of errors.
+GAP, FACTOR = 0.15, 1.5
 RESERVE = 0.03  # of the limit, for what comes after the last run
 SCREENED = 6000  # images; of more, so many are drawn for all rounds but the last
 HEAD, SHORT, FULL, SOUP = "head", "short", "full", "soup"  # rounds
@@ -251,7 +253,16 @@ class _Search:
                 given="; ".join(f"{each['name']}: {each['why']}" for each in self.skipped),
             )
         ranked = rank([line for line in self.lines if line["arm"] in found], self.score)
-        return [found[line["arm"]] for line in ranked]
+        best = ranked[0]["score"]
+        return [found[line["arm"]] for line in ranked if self._is_near(line["score"], best)]
+
+    def _is_near(self, score: float, best: float) -> bool:
+        """Whether fine-tuning might still make a network the best whose head has such a score."""
+        if self.score.is_share:
+            return self.score.sign * (best - score) <= GAP
+        if self.score.higher_is_better:
+            return score >= best - abs(best)
+        return score <= best * FACTOR
 
     def _by_size(self) -> list[_Entry]:
         """Returns the entries that can be built, the one with the most work for an image first."""
