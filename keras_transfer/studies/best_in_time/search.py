@@ -282,6 +282,8 @@ class _Search:
             return leaders[0]
         found: dict[str, _Entry] = {}
         budget = NETWORKS * self.left / len(leaders)
+        if not self._is_worth(leaders, budget):
+            return leaders[0]
         for entry in leaders:
             line = self._run(entry, "default", SHORT, budget)
             if line is not None:
@@ -291,12 +293,24 @@ class _Search:
         best = rank([line for line in self.lines if line["arm"] in found], self.score)[0]
         return found[best["arm"]]
 
+    def _is_worth(self, entries: Sequence[_Entry], seconds: float) -> bool:
+        """Whether runs of so many seconds say something: a head alone, one pass over the images, takes half as long."""
+        names = {f"{entry.name}: head only ({HEAD})" for entry in entries}
+        needed = 2 * max(line["seconds"] for line in self.lines if line["arm"] in names)
+        if needed > seconds:
+            self.note(
+                f"no short runs: they would need {needed:.0f} s each, and have {seconds:.0f} s"
+            )
+        return needed <= seconds
+
     def _compare_ways(self, entry: _Entry) -> str:
         """Trains the best network in several ways for a short time, and returns the best way."""
         ways = list(self.preset.variations)
         if len(ways) == 1:
             return ways[0]
         budget = WAYS * self.left / len(ways)
+        if not self._is_worth([entry], budget):
+            return ways[0]
         found: dict[str, str] = {}
         for way in ways:
             line = self._run(entry, way, SHORT, budget)
