@@ -19,7 +19,16 @@ from keras_transfer.features import scores
 from keras_transfer.graphs import nodes, pixel_range
 from keras_transfer.layers import marks
 
-__all__ = ["Candidate", "build", "latency", "name_all", "score", "trunk_of", "working_memory"]
+__all__ = [
+    "Candidate",
+    "build",
+    "check_sizes",
+    "latency",
+    "name_all",
+    "score",
+    "trunk_of",
+    "working_memory",
+]
 
 RUNS = 11  # of one image, for the latency
 BYTES = 4
@@ -106,11 +115,18 @@ def _check_source(name: str, source: Any) -> None:
         )
 
 
+def check_sizes(named: Mapping[str, Any], data: Any) -> None:
+    """Raises an error where the images are not those that a model takes."""
+    images = (None, *data.image_size, data.channels)
+    for source in named.values():
+        if isinstance(source, keras.Model):
+            taken = tuple(source.inputs[0].shape)
+            pixel_range.check_shape(taken, images, name="`data`'s images")
+
+
 def build(name: str, source: Any, data: Any) -> Candidate:
     """Returns a candidate for the images of some data; one that cannot be built says why."""
     if isinstance(source, keras.Model):
-        wanted = (None, *data.image_size, data.channels)
-        pixel_range.check_shape(tuple(source.inputs[0].shape), wanted, name="`data`'s images")
         is_classifier = bool(_source_classes(source))
         return Candidate(name, trunk_of(source), source if is_classifier else None)
     options = {} if data.channels == 3 else {"channels": data.channels}

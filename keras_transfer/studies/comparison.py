@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.pages import document, plots, record
+from keras_transfer.pages import columns, document, plots, record
 from keras_transfer.studies import pictures, statistics
 from keras_transfer.studies.scores import Score
 
@@ -134,12 +134,7 @@ class Comparison(record.Record):
     def __str__(self) -> str:
         blocks = []
         for task in self._scores:
-            rows = [self._heading(task), *self._table(task)]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            for row in rows:
-                cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-                cells[0] = row[0].ljust(widths[0])
-                blocks.append("  ".join(cells).rstrip())
+            blocks += columns.align([self._heading(task), *self._table(task)])
         return "\n".join([*blocks, "", *self["conclusions"]])
 
     def conclusions(self) -> list[str]:
@@ -286,8 +281,8 @@ def _sentence(name: str, reference: str, cell: Mapping, score: Score, seconds: f
         shown = f" [{score.number(-bounds[1])}, {score.number(-bounds[0])}]"
     number, _, unit = size.partition(" ")
     amount = f"{number} {unit}{shown}"
-    if not gain:
-        return f"{name} is as good as {reference}{shown}{DOUBTS.get(cell['verdict'], '')}, {cost}"
+    if not gain and (bounds is None or not any(bounds)):
+        return f"{name} is as good as {reference}, {cost}"
     if cell["verdict"] in DOUBTS:
         side = "better" if gain > 0 else "worse"
         return f"{name} is {amount} {side} than {reference}{DOUBTS[cell['verdict']]}, {cost}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from keras_transfer.pages import plots
@@ -105,6 +106,9 @@ def against_size(
             place = (parameters, factor * value)
             axes.annotate(name, place, xytext=(6, 4), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.minorticks_off()
     axes.margins(0.15)
     axes.grid(linewidth=0.8)
     axes.set_axisbelow(True)

@@ -10,13 +10,15 @@ import numpy as np
 from scipy import stats
 
 from keras_transfer.features import SCORES
-from keras_transfer.pages import document, plots, record
+from keras_transfer.pages import columns, document, plots, record
 from keras_transfer.studies import pictures
 from keras_transfer.studies.scores import Score
 
 __all__ = ["Ranking", "agreement"]
 
 LEAST = 3  # finalists from which agreement says something
+CLOSE = 0.03  # a network that is behind by less than this share is told of if it is much quicker
+QUICK = 0.7
 
 
 class Ranking(record.Record):
@@ -54,6 +56,7 @@ class Ranking(record.Record):
         usable = [dict(row) for row in rows if not row["reason"]]
         # LEEP and NCE rank only where all have them.
         self._names = [name for name in names if all(name in row["scores"] for row in usable)]
+        shown = [name for name in names if any(name in row["scores"] for row in usable)]
         _place(usable, "place_by_size", [-row["parameters"] for row in usable])
         ranks = []
         for name in self._names:
@@ -76,7 +79,7 @@ class Ranking(record.Record):
             "score": score.name,
             "rows": [*usable, *left_out],
             "agreement": _agree(usable, score),
-            "about": {"seed": seed, "created": created, "scores": list(names)},
+            "about": {"seed": seed, "created": created, "scores": shown},
         }
         super().__init__(values)
         self._values["conclusions"] = self.conclusions()
@@ -105,13 +108,7 @@ class Ranking(record.Record):
         return f"Ranking({', '.join(row['name'] for row in self['rows'])})"
 
     def __str__(self) -> str:
-        rows = [self._heading(), *self._table()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-            cells[1] = row[1].ljust(widths[1])
-            lines.append("  ".join(cells).rstrip())
+        lines = columns.align([self._heading(), *self._table()])
         for row in self["rows"]:
             if row["reason"]:
                 lines.append(f"left out: {row['name']}: {row['reason']}")
@@ -133,7 +130,10 @@ class Ranking(record.Record):
         for row in smaller:
             shared = min(len(row["rounds"]), len(best["rounds"])) - 1
             behind = self._score.sign * (best["rounds"][shared] - row["rounds"][shared])
-            if row["latency_ms"] < 0.7 * best["latency_ms"] and behind >= 0:
+            is_close = (
+                0 <= behind <= CLOSE * (1 if self._score.is_share else abs(best["rounds"][-1]))
+            )
+            if is_close and row["latency_ms"] < QUICK * best["latency_ms"]:
                 share = row["latency_ms"] / best["latency_ms"]
                 lines.append(
                     f"{row['name']} takes {share:.2f} of its time an image and was "
@@ -162,7 +162,7 @@ class Ranking(record.Record):
     def _heading(self) -> tuple[str, ...]:
         unit = ", %" if self._score.is_share else ""
         return (
-            "place", "network", f"trained: {self._score.title}{unit}",
+            "network", "place", f"trained: {self._score.title}{unit}",
             *self["about"]["scores"], "by scores", "by size", "parameters", "ms an image", "MB",
         )  # fmt: skip
 
@@ -174,8 +174,8 @@ class Ranking(record.Record):
             cells = ["" if value is None else f"{value:.3f}" for value in values]
             rows.append(
                 (
-                    str(row["place"]),
                     row["name"] + (" (random)" if row["is_random"] else ""),
+                    str(row["place"]),
                     trained,
                     *cells,
                     str(row["place_by_scores"]),

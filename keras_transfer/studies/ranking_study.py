@@ -88,6 +88,7 @@ def rank_backbones(
     if images is not None:
         checks.integer(images, name="images", minimum=10)
     _check_data(data)
+    networks.check_sizes(named, data)
     chosen = tasks.for_data(data) if task is None else tasks.require(task)
     if isinstance(chosen, Mapping):
         fix = f"Choose one: data.only({next(iter(chosen))!r})."

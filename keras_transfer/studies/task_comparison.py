@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_transfer import tasks
-from keras_transfer.pages import document, plots, record
+from keras_transfer.pages import columns, document, plots, record
 from keras_transfer.studies import pictures, relatedness, statistics
 
 __all__ = ["TaskComparison"]
@@ -83,13 +83,7 @@ class TaskComparison(record.Record):
         return f"TaskComparison({verdicts})"
 
     def __str__(self) -> str:
-        rows = [HEADING, *self._rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-            cells[:2] = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-            lines.append("  ".join(cells))
+        lines = columns.align([HEADING, *self._rows()], left=(0, 1))
         return "\n".join([*lines, *self.conclusions()])
 
     def conclusions(self) -> list[str]:

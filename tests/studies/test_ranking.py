@@ -87,6 +87,14 @@ def test_a_quick_network_that_is_hardly_worse_is_told():
     assert line.startswith("quick takes 0.30 of its time an image and was 1.0 points behind")
 
 
+def test_columns_and_ranks_are_of_scores_that_candidates_have():
+    rows = [row("a", 0.9, 1), row("b", 0.8, 5)]
+    rows[0]["scores"] = {**rows[0]["scores"], "leep": -0.5}
+    ranking = Ranking(rows, ACCURACY, ["probe", "knn", "leep", "nce"])
+    assert ranking["about"]["scores"] == ["probe", "knn", "leep"]
+    assert ranking["best"] == "a"
+
+
 def test_what_is_left_out_has_no_place_and_is_told():
     rows = [row("a", 0.9, 1), row("b", 0.0, 5, reason="no weights")]
     ranking = make(rows)

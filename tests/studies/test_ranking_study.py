@@ -8,11 +8,11 @@ from keras_transfer.studies import candidates
 
 @pytest.fixture(scope="module")
 def data():
-    return kt.data.scenes(80, image_size=32, test=0.2)
+    return kt.data.scenes(56, image_size=32, test=0.2)
 
 
-def trunk(width, name):
-    x = image = keras.Input((32, 32, 3))
+def trunk(width, name, side=32):
+    x = image = keras.Input((side, side, 3))
     x = keras.layers.Conv2D(width, 3, strides=2, activation="relu", name=f"{name}_conv")(x)
     return kt.backbone(keras.Model(image, x, name=name), preprocess="tf")
 
@@ -104,6 +104,7 @@ WRONG = [
     (["tiny"], {"max_parameters": 1.5}, "`max_parameters` must be a whole number"),
     (["tiny"], {"finalists": -1}, "`finalists` must be a whole number of at least 0"),
     (["tiny"], {"data": np.zeros(3)}, "`data` must come from kt.data"),
+    ([trunk(4, "other", side=48)], {}, "`data`'s images must have shape (None, 48, 48, 3)"),
 ]  # fmt: skip
 
 

@@ -34,10 +34,10 @@ class Score(NamedTuple):
 
 
 SCORES = {
-    "probe": Score(probe, "cross-validated probe", takes_numbers=True),
+    "probe": Score(probe, "probe", takes_numbers=True),
     "logme": Score(logme, "LogME", takes_numbers=True),
     "h_score": Score(h_score, "H-score"),
-    "knn": Score(knn, "nearest neighbours", takes_numbers=True),
+    "knn": Score(knn, "kNN", takes_numbers=True),
     "leep": Score(leep, "LEEP", of_source=True),
     "nce": Score(nce, "NCE", of_source=True),
 }
