@@ -64,7 +64,7 @@ def compare(
         metric: A score of the task's report, or a dict of them by task; by default the one that sums it up.
         seeds: How many. Heads, orders, changes of images and random weights differ.
         level: Of the intervals; None for none, which one seed needs.
-        images: Learning curves: arms are trained on so many labelled images, too (shares of all, if below 1). An
+        images: Learning curves: arms are trained on so many labelled images, too (shares of all, up to 1). An
             arm that still gains at the end would gain from more photos.
         options: Further arguments of `kt.fine_tune`, for all arms that do not set them.
         reference: The arm that others are compared with; by default "probe", else the first.
@@ -231,7 +231,7 @@ def _check_sizes(images: Any, data: Any) -> list[int | None]:
     counts = set()
     for value in values:
         value = checks.number(value, name="images", above=0)
-        count = round(value * total) if value < 1 else round(value)
+        count = round(value * total) if value <= 1 else round(value)
         if count > total or count < 2:
             expected = f"`images` must be from 2 to {total}, the labelled images, or shares of them"
             raise checks.error(expected, given=value)

@@ -26,7 +26,8 @@ class Comparison(record.Record):
     """Several ways to a model: a mapping that prints as a table with conclusions, and saves as a page, JSON or CSV.
 
     - `["arms"][name]`: `seconds` (mean time of a training), `parameters`, `bytes` (of the weights), and `scores`, by
-      task: `mean`, `interval` (of the mean over seeds), `seeds`, `at_chance` (not better than one answer for all
+      task: `mean`, `interval` (of the mean over seeds), `images_interval` (the report's 95 %: where the score of other
+      images would lie, mean over seeds), `seeds`, `at_chance` (not better than one answer for all
       images); for all but the reference `gain` (positive is better, in the score's unit), `gain_interval`, `p` (of the
       paired test over seeds) and `verdict`: "positive" or "negative" where the interval leaves out 0, else "neutral".
     - `["curves"]`: by task and arm the `images`, `mean`, `interval` and `seeds` of each number of labelled images; None
@@ -83,9 +84,11 @@ class Comparison(record.Record):
         for task, score in self._scores.items():
             by_arm = {name: _by_seed(whole, name, task) for name in names}
             for name in names:
-                chance = [row["chance"].get(task) for row in whole if row["arm"] == name]
+                own = [row for row in whole if row["arm"] == name]
+                chance = [row["chance"].get(task) for row in own]
                 cell = {
                     **self._summarise(by_arm[name], score),
+                    "images_interval": _mean_bounds(own, task),
                     "at_chance": bool(chance) and all(chance),
                 }
                 if name != reference:
@@ -170,6 +173,7 @@ class Comparison(record.Record):
             "arm",
             f"{of}{score.title}{unit}",
             level,
+            "other images",
             f"gain over {self['reference']}",
             level,
             "p",
@@ -191,6 +195,7 @@ class Comparison(record.Record):
                     name,
                     score.number(cell["mean"]),
                     _bounds(cell["interval"], score),
+                    _bounds(cell["images_interval"], score),
                     gain,
                     _bounds(cell.get("gain_interval"), score, signed=True),
                     "" if p is None else f"{p:.2g}",
@@ -256,6 +261,13 @@ class Comparison(record.Record):
 def _by_seed(rows: Sequence[Mapping], arm: str, task: str) -> np.ndarray:
     own = sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["seed"])
     return np.array([row["scores"][task] for row in own], dtype="float64")
+
+
+def _mean_bounds(rows: Sequence[Mapping], task: str) -> list[float] | None:
+    """Returns the mean of the intervals that the reports gave, None where there are none."""
+    bounds = [row.get("intervals", {}).get(task) for row in rows]
+    known = [each for each in bounds if each]
+    return np.mean(known, axis=0).tolist() if known else None
 
 
 def _compare(score: Score, values: np.ndarray, others: np.ndarray, level: float | None) -> dict:

@@ -183,13 +183,14 @@ def _train_model(setting: Setting, arm: Arm, seed: int, data: Any) -> keras.Mode
 
 
 def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
-    """Returns scores by task, which tasks are at chance, and the size of the model."""
+    """Returns scores by task with the report's intervals, which tasks are at chance, and the size of the model."""
     if not isinstance(result, keras.Model):
-        return {"scores": _read_numbers(setting, arm, result), "chance": {}, "parameters": None}
+        own = _read_numbers(setting, arm, result)
+        return {"scores": own, "intervals": {}, "chance": {}, "parameters": None}
     task = setting.task if not marks.outputs(result) else None
     report = evaluation.evaluate(result, data, task=task, max_mistakes=0, verbose=0)
     is_single = not isinstance(setting.task, Mapping)
-    scores, chance = {}, {}
+    scores, intervals, chance = {}, {}, {}
     for name, score in setting.scores.items():
         part = report if is_single else report[name]
         value = part.get(score.name)
@@ -197,9 +198,12 @@ def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
             expected = f"`data` must have held-out images on which {name!r} can be measured"
             raise checks.error(expected, given=f"no {score.name}")
         scores[name] = float(value)
+        bounds = (part.get("intervals") or {}).get(score.name)
+        intervals[name] = None if bounds is None else [float(bound) for bound in bounds]
         baseline = part.get("baseline")
         chance[name] = None if not baseline else not baseline["is_beaten"]
-    return {"scores": scores, "chance": chance, "parameters": int(result.count_params())}
+    facts = {"scores": scores, "intervals": intervals, "chance": chance}
+    return {**facts, "parameters": int(result.count_params())}
 
 
 def _read_numbers(setting: Setting, arm: str, result: Any) -> dict[str, float]:

@@ -61,6 +61,15 @@ def test_sentences_answer_the_question():
     assert lines[3] == "scratch is at chance: no better than one answer for all images"
 
 
+def test_intervals_of_the_reports_are_averaged():
+    made = rows({"a": [0.5, 0.7], "b": [0.6, 0.6]})
+    for row in made[:2]:
+        row["intervals"] = {"kind": [row["scores"]["kind"] - 0.1, row["scores"]["kind"] + 0.2]}
+    found = Comparison({"kind": ACCURACY}, made, ["a", "b"])["arms"]
+    assert found["a"]["scores"]["kind"]["images_interval"] == pytest.approx([0.5, 0.8])
+    assert found["b"]["scores"]["kind"]["images_interval"] is None
+
+
 def test_less_error_is_a_gain():
     values = {"a": [2.0, 2.1], "b": [1.5, 1.61]}
     found = Comparison({"age": MAE}, rows(values, task="age"), ["a", "b"])
