@@ -215,6 +215,7 @@ def _several_machines(wait: float) -> tuple[Any, str]:
             given="a process that has computed",
             fix="Call kt.strategy right after the imports: stages and models come after it.",
         ) from started
+    watching.take_signal_back()
     replicas = made_now.num_replicas_in_sync
     which = f"worker {workers.index + 1} of {workers.count}"
     return made_now, f"{which}, {_shared_among('all workers', replicas)}"

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from keras_transfer.core import processes
 
-__all__ = ["Watch", "explained", "start"]
+__all__ = ["Watch", "explained", "start", "take_signal_back"]
 
 GRACE = 8.0  # seconds for the main thread to end by itself
 KEEPING_ALIVE = {
@@ -176,6 +176,13 @@ def explained() -> Iterator[None]:
         raise
     finally:
         watch.depth -= 1
+
+
+def take_signal_back() -> None:
+    """Gives SIGTERM back to whom it was for: TensorFlow takes it when machines are joined, and does nothing with it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _keep_alive(link: socket.socket) -> None:

@@ -23,10 +23,17 @@ def ends(monkeypatch):
     return codes
 
 
+def make_link():
+    """Two ends of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        other = socket.create_connection(server.getsockname())
+        return server.accept()[0], other
+
+
 @pytest.fixture
 def chief(monkeypatch):
     """A chief's watch, and the other ends of its two links."""
-    pairs = {index: socket.socketpair() for index in (1, 2)}
+    pairs = {index: make_link() for index in (1, 2)}
     watch = watching.Watch({index: pair[0] for index, pair in pairs.items()}, ADDRESSES)
     monkeypatch.setattr(watching, "_watch", watch)
     return watch, {index: pair[1] for index, pair in pairs.items()}
