@@ -99,7 +99,7 @@ def train_arrays():
 def train_dense(task, targets, labels):
     keras.utils.set_random_seed(0)
     model = kt.build_model(kt.backbone("tiny", image_size=64), task, seed=0)
-    images = RNG.integers(0, 256, (6, 64, 64, 3), dtype="uint8")
+    images = np.random.default_rng(1).integers(0, 256, (6, 64, 64, 3), dtype="uint8")
     data = kt.data.from_arrays(
         images, labels, targets=targets, class_names=["a", "b"], validation=1 / 6, batch_size=4
     )
