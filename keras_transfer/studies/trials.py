@@ -199,7 +199,10 @@ def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
             raise checks.error(expected, given=f"no {score.name}")
         scores[name] = float(value)
         bounds = (part.get("intervals") or {}).get(score.name)
-        intervals[name] = None if bounds is None else [float(bound) for bound in bounds]
+        is_known = (
+            bounds is not None and None not in bounds
+        )  # what is not finite is None in a report
+        intervals[name] = [float(bound) for bound in bounds] if is_known else None
         baseline = part.get("baseline")
         chance[name] = None if not baseline else not baseline["is_beaten"]
     facts = {"scores": scores, "intervals": intervals, "chance": chance}
