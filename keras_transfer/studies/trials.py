@@ -190,7 +190,9 @@ def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
     task = setting.task if not marks.outputs(result) else None
     report = evaluation.evaluate(result, data, task=task, max_mistakes=0, verbose=0)
     is_single = not isinstance(setting.task, Mapping)
-    scores, intervals, chance = {}, {}, {}
+    scores: dict[str, float] = {}
+    intervals: dict[str, list[float] | None] = {}
+    chance: dict[str, bool | None] = {}
     for name, score in setting.scores.items():
         part = report if is_single else report[name]
         value = part.get(score.name)
