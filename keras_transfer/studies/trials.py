@@ -200,11 +200,10 @@ def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
             expected = f"`data` must have held-out images on which {name!r} can be measured"
             raise checks.error(expected, given=f"no {score.name}")
         scores[name] = float(value)
-        bounds = (part.get("intervals") or {}).get(score.name)
-        is_known = (
-            bounds is not None and None not in bounds
-        )  # what is not finite is None in a report
-        intervals[name] = [float(bound) for bound in bounds] if is_known else None
+        bounds: list = list((part.get("intervals") or {}).get(score.name) or ())
+        intervals[name] = None
+        if bounds and None not in bounds:  # what is not finite is None in a report
+            intervals[name] = [float(bound) for bound in bounds]
         baseline = part.get("baseline")
         chance[name] = None if not baseline else not baseline["is_beaten"]
     facts = {"scores": scores, "intervals": intervals, "chance": chance}
