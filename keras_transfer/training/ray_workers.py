@@ -148,7 +148,11 @@ def ray_trainer(
     place = str(own) if storage is None else os.fspath(storage)
     trainer = flavour.TensorflowTrainer(
         _work,
-        train_loop_config={"train": train, "refusal": None if own is None else own / REFUSAL},
+        train_loop_config={
+            "train": train,
+            "name": folder.name,
+            "refusal": None if own is None else own / REFUSAL,
+        },
         scaling_config=ray_train.ScalingConfig(
             num_workers=workers,
             use_gpu=gpus > 0,
@@ -179,8 +183,9 @@ def _work(settings: dict[str, Any]) -> str | None:
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
     ray_train = optional.require("ray.train", extra="ray", purpose=ray_cluster.PURPOSE)
     context = ray_train.get_context()
-    with tempfile.TemporaryDirectory(prefix="run_") as name:
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory(prefix="run_") as place:
+        folder = pathlib.Path(place) / settings["name"]  # which the run's model card tells
+        folder.mkdir()
         checkpoint = ray_train.get_checkpoint()
         if checkpoint is not None:
             with checkpoint.as_directory() as earlier:
