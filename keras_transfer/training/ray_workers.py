@@ -140,6 +140,7 @@ def ray_trainer(
     )
     ray_cluster.load()
     folder = files.check_writable(run_dir, argument="run_dir")
+    name = folder.absolute().name or "run"
     own = folder.absolute() / STORAGE if storage is None else None
     ray_cluster.connect(cpus=workers * cpus, gpus=workers * gpus)
     ray_train = optional.require("ray.train", extra="ray", purpose=ray_cluster.PURPOSE)
@@ -150,7 +151,7 @@ def ray_trainer(
         _work,
         train_loop_config={
             "train": train,
-            "name": folder.name,
+            "name": name,
             "refusal": None if own is None else own / REFUSAL,
         },
         scaling_config=ray_train.ScalingConfig(
@@ -159,7 +160,7 @@ def ray_trainer(
             resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=ray_train.RunConfig(
-            name=folder.name,
+            name=name,
             storage_path=place if "://" in place else os.path.abspath(place),
             failure_config=ray_train.FailureConfig(max_failures=restarts),
             checkpoint_config=ray_train.CheckpointConfig(num_to_keep=1),
