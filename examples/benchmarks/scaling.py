@@ -132,7 +132,7 @@ def check(
     model = kt.build_model(backbone, task, balancing=balancing, balance_on=on)
     blocks = list(backbone.blocks)
     if unfreeze != "all":
-        kt.freeze(model, below="head" if unfreeze == "head" else blocks[len(blocks) // 2])
+        kt.freeze(model, below="head" if unfreeze == "head" else blocks[len(blocks) // 2][0])
     kt.compile(model)
     images = np.zeros((batch, *model.input_shape[1:]), np.uint8)
     weights = sum(int(np.prod(each.shape)) for each in model.trainable_weights)
