@@ -7,7 +7,7 @@ import keras
 
 from keras_transfer.core import checks
 
-__all__ = ["NAMES", "check", "made_in", "of_network", "scale_loss"]
+__all__ = ["NAMES", "check", "is_half", "made_in", "of_network", "scale_loss"]
 
 NAMES = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -45,6 +45,17 @@ def of_network(network: keras.Model) -> str | None:
     """
     name = network.dtype_policy.name
     return name if name in NAMES and name.startswith("mixed") else None
+
+
+def is_half(model: keras.Model) -> bool:
+    """Returns whether any layer computes in 16 bits.
+
+    Example:
+        >>> is_half(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, dtype="mixed_bfloat16")]))
+        True
+    """
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    return any(layer.compute_dtype in ("bfloat16", "float16") for layer in layers)
 
 
 def scale_loss(

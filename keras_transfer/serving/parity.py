@@ -12,14 +12,24 @@ import tensorflow as tf
 from keras_transfer.core import checks
 from keras_transfer.core.checks import ParityError
 from keras_transfer.data import adapt
+from keras_transfer.graphs import precision
 from keras_transfer.machine import engine, progress
 from keras_transfer.serving import interface, saved_model
 
 __all__ = ["ParityError", "verify"]
 
+EXACT, ROUNDED = (
+    1e-4,
+    0.05,
+)  # differences that are accepted: in full precision, and in half between two engines
+
 
 def verify(
-    path: str | os.PathLike, model: keras.Model, dataset: object = None, *, tolerance: float = 1e-4
+    path: str | os.PathLike,
+    model: keras.Model,
+    dataset: object = None,
+    *,
+    tolerance: float | None = None,
 ) -> dict[str, object]:
     """Checks on every image that an exported SavedModel gives the answers of `model`.
 
@@ -34,7 +44,8 @@ def verify(
         dataset: From `kt.data` (its test split, else validation, else training); what Keras's `fit` takes, with or
             without targets; or image files and folders. Values 0..255; other than whole numbers are rounded. None for
             random images, of the model's size and of another.
-        tolerance: The largest difference that is accepted.
+        tolerance: The largest difference that is accepted. By default 1e-4; 0.05 where Keras computes in half precision
+            on JAX, since TensorFlow, which runs the export, rounds its 8 to 11 bits at other places.
 
     Returns:
         `images` (how many), `signatures` (name to largest difference), `labels` (`agree` and `of`) and
@@ -50,6 +61,8 @@ def verify(
         Traceback (most recent call last):
         keras_transfer.core.checks.InputError: `path` must be a SavedModel folder. Given: 'absent'.
     """
+    if tolerance is None:
+        tolerance = ROUNDED if engine.is_jax() and precision.is_half(model) else EXACT
     tolerance = checks.number(tolerance, name="tolerance", minimum=0)
     face = interface.Interface.of(model, answer_size=saved_model.answer_size(path))
     offered = saved_model.signatures(face)
