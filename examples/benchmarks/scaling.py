@@ -136,7 +136,7 @@ def check(
     kt.compile(model)
     images = np.zeros((batch, *model.input_shape[1:]), np.uint8)
     weights = sum(int(np.prod(each.shape)) for each in model.trainable_weights)
-    found = kt.check_tpu(model, (images, labels), topology=topology)
+    found = kt.check_tpu(model, (images, labels), topology=topology, batch_size=batch)
     return found.to_dict() | {"trained_weights": weights}
 
 

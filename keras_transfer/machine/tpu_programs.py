@@ -35,7 +35,8 @@ class Program:
         problems: What does not run on a TPU, and where; in plain words.
         memory: Bytes of weights, batch, results and intermediate values.
         flops: Floating-point operations.
-        seconds: The compiler's estimate of the time, without the exchange between chips.
+        accessed: Bytes that are read and written in memory.
+        seconds: The compiler's estimate of the time, without the exchange between chips; below 0 where it has none.
         all_reduces: How often chips sum up something.
         exchanged: Bytes that are summed up.
         compile_seconds: How long tracing and compiling took here.
@@ -44,6 +45,7 @@ class Program:
     problems: tuple[str, ...] = ()
     memory: int | None = None
     flops: float | None = None
+    accessed: float = 0.0
     seconds: float | None = None
     all_reduces: int | None = None
     exchanged: int | None = None
@@ -169,7 +171,8 @@ def _read(compiled: Any) -> dict[str, Any]:
             + memory.generated_code_size_in_bytes
         ),
         "flops": float(costs.get("flops", math.nan)),
-        "seconds": float(costs.get("optimal_seconds", math.nan)),
+        "accessed": float(costs.get("bytes accessed", 0.0)),
+        "seconds": float(costs.get("optimal_seconds", -1.0)),
         "all_reduces": len(sizes),
         "exchanged": sum(sizes),
         "calls_host": "send(" in text,

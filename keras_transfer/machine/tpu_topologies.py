@@ -18,16 +18,20 @@ class Generation:
     Attributes:
         memory: Bytes a program may use, as the compiler counts them.
         exchange: Bytes that a chip sends to its neighbours in a second, all links together.
+        flops: Operations in a second, in bfloat16.
+        bandwidth: Bytes that it reads and writes in its memory in a second.
     """
 
     memory: int
     exchange: float
+    flops: float
+    bandwidth: float
 
 
-# Bandwidths are those of the public system descriptions, in bytes.
+# Speeds are those of the public system descriptions.
 GENERATIONS = {
-    "v5e": Generation(int(15.75 * GIB), 200e9),
-    "v6e": Generation(int(31.25 * GIB), 400e9),
+    "v5e": Generation(int(15.75 * GIB), 200e9, 197e12, 819e9),
+    "v6e": Generation(int(31.25 * GIB), 400e9, 918e12, 1640e9),
 }
 # Chips of a slice: its arrangement.
 SLICES = {
@@ -66,6 +70,16 @@ class Topology:
     def memory(self) -> int:
         """Bytes of memory of one chip."""
         return GENERATIONS[self.generation].memory
+
+    def least_seconds(self, flops: float, accessed: float) -> float:
+        """Returns the least time in which a chip does so many operations and moves so many bytes.
+
+        Example:
+            >>> Topology("v5e", (1, 1)).least_seconds(197e12, 0.0)
+            1.0
+        """
+        generation = GENERATIONS[self.generation]
+        return max(flops / generation.flops, accessed / generation.bandwidth)
 
     def exchange_seconds(self, size: int) -> float:
         """Returns the least time for summing `size` bytes over all chips.

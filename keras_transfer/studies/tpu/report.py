@@ -24,7 +24,8 @@ class TpuCheck:
         all_reduces: How often a step sums something over the chips.
         exchanged: Bytes that a step sums over the chips.
         flops: Floating-point operations of a step on each chip.
-        seconds: The least time of a step, as the compiler estimates it, with the exchange; without reading images.
+        seconds: The least time of a step, by the compiler's estimate or by what a chip can compute and move, the
+            larger of both, with the exchange; without reading images.
         compile_seconds: How long compiling took.
     """
 
@@ -94,7 +95,9 @@ def make(
 ) -> TpuCheck:
     """Returns the findings about a program; `problems` are those of the data."""
     seconds = program.seconds
-    if seconds is not None:
+    if seconds is not None and program.flops is not None:
+        # The compiler's estimates of large programs overflow.
+        seconds = max(seconds, topology.least_seconds(program.flops, program.accessed))
         seconds += topology.exchange_seconds(program.exchanged or 0)
     return TpuCheck(
         model=model,
