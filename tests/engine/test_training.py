@@ -13,7 +13,9 @@ pytestmark = pytest.mark.engine
 
 STAGES = [
     kt.Stage(epochs=2, train="head", learning_rate=1e-2),
-    kt.Stage(epochs=2, train="block3", learning_rate=1e-3, ema=0.9, schedule="cosine", warmup=0.2),
+    kt.Stage(
+        epochs=2, train="block3_conv", learning_rate=1e-3, ema=0.9, schedule="cosine", warmup=0.2
+    ),
 ]
 
 
@@ -55,7 +57,7 @@ def test_two_stages_in_one_fit_are_two_fits():
     one, _ = runs.one_task(dropout=0.2)
     two, _ = runs.one_task(dropout=0.2)
 
-    callback = kt.TwoStage(unfreeze_at=2, unfreeze="block3", learning_rate=1e-3, verbose=False)
+    callback = kt.TwoStage(unfreeze_at=2, unfreeze="block3_conv", learning_rate=1e-3, verbose=False)
     options = {
         "batch_size": 16,
         "shuffle": False,
@@ -67,7 +69,7 @@ def test_two_stages_in_one_fit_are_two_fits():
     kt.freeze(two, below="classification_logits")
     compiling.recompile(two, keras.optimizers.Adam(1e-3))
     two.fit(images, labels, epochs=2, **options)
-    kt.unfreeze(two, above="block3")
+    kt.unfreeze(two, above="block3_conv")
     compiling.recompile(two, keras.optimizers.Adam(1e-3))
     two.fit(images, labels, epochs=3, initial_epoch=2, **options)
     assert largest_difference(runs.weights(one), runs.weights(two)) == 0.0
@@ -102,8 +104,8 @@ def test_statistics_are_those_of_the_data():
     images, labels = runs.images(40)
     before = runs.weights(model)
     named = kt.training.recalibrate(model, (images, labels), norms=["block1_norm"])
-    below = keras.Model(model.inputs, model.get_layer("block1_conv").output)
-    maps = below.predict(images, verbose=0)
+    seen = kt.features.extract(model, images, layers="block1_conv", verbose=0)
+    maps = seen.arrays["block1_conv"]
     after = runs.weights(model)
     assert named == ["block1_norm"]
     np.testing.assert_allclose(
@@ -121,14 +123,14 @@ def test_methods_of_training_and_curves_by_block():
     stages = [
         kt.Stage(solve=True),
         kt.Stage(epochs=1, train="all", learning_rate=1e-3, lora=2),
-        kt.Stage(epochs=2, train="block3", learning_rate=1e-3, regulariser=kt.training.L2SP()),
+        kt.Stage(epochs=2, train="block3_conv", learning_rate=1e-3, regulariser=kt.training.L2SP()),
     ]
     watch = ("distance", "gradient")
     history = runs.train(model, data, stages=stages, watch=watch, seed=1)
     losses, insight = history.history["loss"], history.record["insight"]
     assert losses[-1] < losses[0] < 1.0
-    assert all(each["gradient"]["block3"] > 0 for each in insight[1:])
-    assert insight[-1]["distance"]["block3"] > 0
+    assert all(each["gradient"]["block3_conv"] > 0 for each in insight[1:])
+    assert insight[-1]["distance"]["block3_conv"] > 0
 
 
 def test_a_rate_is_found_and_the_model_is_as_before():
