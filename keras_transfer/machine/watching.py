@@ -166,6 +166,7 @@ def explained() -> Iterator[None]:
     if line := watch.why(0):
         raise processes.WorkerLostError(line)
     watch.enter()
+    take_signal_back()  # a thread of TensorFlow takes it, at a moment of its own
     try:
         yield
     except tf.errors.OpError:
