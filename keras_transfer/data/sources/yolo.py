@@ -182,7 +182,7 @@ def _folders_of(settings: Mapping[str, Any], root: Path) -> dict[str, list[Path]
     if isinstance(settings.get("path"), str):
         named = Path(settings["path"])
         # Many files name a folder of another machine; the folder of the file itself is meant then.
-        base_folder = root / named if (root / named).is_dir() else root
+        base_folder = root / named if os.path.isdir(root / named) else root
     folders: dict[str, list[Path]] = {}
     for key, split in SPLITS.items():
         value = settings.get(key)
@@ -202,7 +202,7 @@ def _folder_of(text: str, base_folder: Path, root: Path, key: str) -> Path:
             folder = listing.inside(base_folder, name)
         except ValueError:
             continue
-        if folder.exists():
+        if os.path.exists(folder):  # `Path.exists` fails for a name that is too long
             return folder
     given = f"{key}: {text!r}"
     expected = f"folders that data.yaml names must exist in '{root}'"
@@ -226,7 +226,7 @@ def _list_pictures(folders: Mapping[str, Sequence[Path]]) -> tuple[list[Path], l
     splits: list[str] = []
     for split, sources in folders.items():
         for source in sources:
-            if source.is_file():  # a list of pictures
+            if os.path.isfile(source):  # a list of pictures
                 text, _ = texts.read_text(source, argument="path", most=MOST_BYTES)
                 names = [line.strip() for line in text.splitlines() if line.strip()]
                 try:
@@ -251,10 +251,10 @@ def _label_file(picture: Path) -> Path | None:
     if places:
         parts[places[-1]] = "labels"
         file = Path(*parts).with_suffix(".txt")
-        if file.is_file():
+        if os.path.isfile(file):
             return file
     file = picture.with_suffix(".txt")
-    return file if file.is_file() else None
+    return file if os.path.isfile(file) else None
 
 
 def _read(

@@ -116,7 +116,8 @@ def encode(
             faults.add(place, reason)
             encoded.append(np.empty((0, COLUMNS)))
             continue
-        corners = _fitted(corners, size, sizes)
+        # As precise as they are kept: a box of 1e-9 pixels may be empty then.
+        corners = _fitted(corners, size, sizes).astype(np.float32)
         has_area = (corners[:, 2:] > corners[:, :2]).all(axis=1)
         empty += [(place, int(number)) for number in np.flatnonzero(~has_area)]
         class_ids = np.array([_id(label, ids) for label in labelled], np.float64)

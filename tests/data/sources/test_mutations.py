@@ -68,14 +68,14 @@ def coco():
     )
 
 
-TABLE = """file,breed,age,tags,x1,y1,x2,y2,mask,part
-a.png,cat,1.5,red;big,1,2,3,4,masks/a.png,train
-b.png,dog,,;,5,6,7,8,masks/b.png,train
-c.png,cat,2.5,,,,,,,val
+TABLE = """file,breed,age,tags,x1,y1,x2,y2,mask,depth,part
+a.png,cat,1.5,red;big,1,2,3,4,masks/a.png,depth/a.png,train
+b.png,dog,,;,5,6,7,8,masks/b.png,depth/b.png,train
+c.png,cat,2.5,,,,,,,,val
 """
 TARGETS = {
     "breed": "category", "age": "number", "tags": "tags", "mask": {"mask": "mask", "classes": ["ground", "sky"]},
-    "box": {"boxes": ["x1", "y1", "x2", "y2"], "label": "breed"},
+    "box": {"boxes": ["x1", "y1", "x2", "y2"], "label": "breed"}, "depth": "image",
 }  # fmt: skip
 
 
@@ -83,8 +83,10 @@ def write(root):
     """Writes a small set of each kind; returns its loader and the files that are mutated."""
     for name in NAMES:
         (root / f"{name}.png").write_bytes(picture(ord(name)))
-        for folder in ("masks", "images", "labels"):
+        for folder in ("masks", "images", "labels", "depth"):
             (root / folder).mkdir(exist_ok=True)
+        depths = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH)
+        (root / "depth" / f"{name}.png").write_bytes(png(depths * 300))
         (root / "masks" / f"{name}.png").write_bytes(mask(ord(name)))
         (root / "images" / f"{name}.png").write_bytes(picture(ord(name)))
         (root / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.25 0.5\n1 0.25 0.25 0.5 0.5\n")
@@ -111,6 +113,8 @@ def loaders(root):
         ("masks/b.png", lambda **more: kt.data.from_masks(pictures, masks, **names, **more)),
         ("masks/a.npy", lambda **more: kt.data.from_masks(pictures, masks, **names, **more)),
         ("images/b.png", lambda **more: kt.data.from_masks(pictures, masks, **names, **more)),
+        ("images/a.png", lambda **more: kt.data.from_voc(root / "images", **common, **more)),
+        ("depth/b.png", lambda **more: kt.data.from_csv(root / "labels.csv", **table, **more)),
     ]  # fmt: skip
 
 
@@ -163,7 +167,9 @@ def mutate_bytes(content, rng):
 
 
 def check_right(data):
-    """Asserts what every load must hold."""
+    """Asserts what every load, and every batch that training gets, must hold."""
+    for images, *_ in data.train:
+        assert images.shape[1:] == (8, 8, 3)
     for split, targets in data.targets.items():
         for key, column in labelled.by_task(targets).items():
             names = labelled.of_task(data.class_names, key) if key else data.class_names
@@ -202,7 +208,9 @@ def test_damaged_files_give_an_error_or_a_right_load(tmp_path):
         start = time.monotonic()
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                check_right(load(corrupt=("error", "skip")[number // len(sources) % 2]))
+                turn = number // len(sources)
+                cache = ("auto", "off")[turn // 2 % 2]  # in memory, or read in every pass
+                check_right(load(corrupt=("error", "skip")[turn % 2], cache=cache))
             loaded += 1
         except checks.InputError as told:
             lines += str(told).count("\n")

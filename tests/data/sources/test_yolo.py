@@ -112,6 +112,7 @@ GROWING = "a: &a [x, x]\n" + "".join(
             "classes in 'names' must be numbered from 0. Given: numbers [0, 2]",
         ),
         ("names: [cat]\ntrain: ../../elsewhere", "folders that data.yaml names must exist"),
+        (f"names: [cat]\ntrain: {'a' * 5000}", "folders that data.yaml names must exist"),
         ("names: [cat]\nval: images", "data.yaml must name a folder to train on"),
         ("names: !!python/object/apply:os.system ['false']", "which is no YAML"),
         (GROWING + "names: *i", "it has aliases, which are never followed"),

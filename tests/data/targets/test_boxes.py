@@ -87,7 +87,7 @@ def test_wrong_boxes_cost_their_image_and_those_without_area_only_themselves(cap
     labels = [
         *CELLS[:2],
         *one([10, 4, 2, 8])[:1],
-        {"boxes": [[1, 1, 1, 4], [0, 0, 4, 4]], "labels": ["red", "red"]},
+        {"boxes": [[1, 1, 1 + 1e-9, 4], [0, 0, 4, 4]], "labels": ["red", "red"]},
     ]
     data = kt.data.from_arrays(IMAGES, labels, validation=None, corrupt="skip")
     assert len(data.targets["train"]) == 3
