@@ -20,6 +20,7 @@ def main():
     parser.add_argument("--epochs", type=int, nargs=2, default=(4, 10))
     parser.add_argument("--balancing", default="uncertainty")
     parser.add_argument("--compare", action="store_true", help="train each task alone, too")
+    parser.add_argument("--seeds", type=int, default=3, help="how often, with --compare")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", default="runs/four_tasks.html")
     asked = parser.parse_args()
@@ -38,7 +39,7 @@ def main():
     if asked.compare:
         print(
             kt.compare_tasks(
-                backbone, tasks, data, balancing=asked.balancing, seeds=[asked.seed], **options
+                backbone, tasks, data, balancing=asked.balancing, seeds=asked.seeds, options=options
             )
         )
         return

@@ -33,6 +33,7 @@ class Example:
     picture: str | None  # a data URI; with the target drawn on it, where the task draws
     said_picture: str | None = None  # with the output drawn on it
     heat_picture: str | None = None  # with the places painted that the answer stands on
+    given_picture: str | None = None  # as it is, where drawing on it hides it
 
 
 class Kept:
@@ -113,10 +114,11 @@ class Kept:
         examples = []
         for _, place, error, target, output, picture, size, _ in highest_first:
             file = files[-place] if files else None
-            drawn = said = hot = None
+            drawn = said = hot = given = None
             if picture is not None:
                 drawn = task.draw(picture, target, image_size=size)
                 said = task.draw(picture, output, image_size=size)
+                given = picture if task.hides_picture else None
             if picture is not None and heat and -place in heat:
                 hot = overlays.paint_heat(picture, heat[-place])
             example = Example(
@@ -128,6 +130,7 @@ class Kept:
                 picture=data_uri(picture if drawn is None else drawn),
                 said_picture=data_uri(said),
                 heat_picture=data_uri(hot),
+                given_picture=data_uri(given),
             )
             examples.append(example)
         return examples

@@ -125,7 +125,8 @@ def _scores(results: answers.Result | Mapping[str, answers.Result]) -> dict:
         return {name: _scores(result) for name, result in results.items()}
     mistakes = [dict(vars(mistake)) for mistake in results.mistakes]
     for fields in mistakes:
-        del fields["picture"], fields["said_picture"], fields["heat_picture"]
+        for name in [name for name in fields if name.endswith("picture")]:
+            del fields[name]
     return _to_json({"kind": results.task.kind, **results.scores, "mistakes": mistakes})
 
 

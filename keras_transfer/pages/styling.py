@@ -84,6 +84,13 @@ svg image { image-rendering: pixelated; }
 .gallery img { width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--page); border-radius: 6px;
   display: block; margin-bottom: .35rem; }
 .gallery .quiet { font-size: inherit; }
+.gallery.drawn { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.2rem; }
+.gallery.drawn:has(figure:nth-child(3)) { grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr)); }
+.gallery .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(6rem, 1fr)); gap: .35rem; }
+.gallery .pictures img { margin: 0; }
+.gallery figcaption { margin: 0 0 .3rem; color: var(--muted); font-size: .74rem; }
+.swatch { display: inline-block; width: .9em; height: .9em; border-radius: 3px; vertical-align: -.1em; }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: 0; padding: 0; list-style: none; }
 .file { color: var(--muted); font-size: .74rem; line-height: 1.25; display: block; }
 .gallery .small { image-rendering: pixelated; }
 .said { color: var(--wrong); font-weight: 600; }
@@ -94,7 +101,8 @@ ul.notes, ol.notes { margin: 0; padding-left: 1.2rem; }
 @media (max-width: 36rem) { header, main, footer { padding-left: .8rem; padding-right: .8rem; } .box { padding: .8rem; }
   .facts th { width: auto; } .scores { grid-template-columns: 1fr 1fr; } th, td { padding: .3rem .35rem; }
   tbody th { min-width: 3.5rem; }
-  .gallery { grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)); } }
+  .gallery { grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)); }
+  .gallery.drawn { grid-template-columns: 1fr; } }
 @media print { .scroll { max-height: none; overflow: visible; } .box { break-inside: avoid; } nav { display: none; } }
 """
 SORT = """

@@ -109,6 +109,9 @@ class Task:
     mistakes_title = "Mistakes"
     target_title = "The target"
 
+    hides_picture = False
+    """Whether `draw` puts something in the place of the picture, which is shown beside it then."""
+
     picture_side = 96
     """Pixels of the longer side of pictures in the report."""
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from keras_transfer.metrics import classification
-from keras_transfer.pages import document
+from keras_transfer.pages import document, overlays
 
-__all__ = ["advice", "lines", "table"]
+__all__ = ["advice", "legend", "lines", "table"]
 
 ROWS = 30  # text tables of more classes show the weakest only
 NAMED = 5  # classes in a sentence
@@ -63,6 +63,21 @@ def table(
     body = f"{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     scroll = '<div class="scroll" tabindex="0" role="region" aria-label="Each class">'
     return document.box("Each class", f'{scroll}<table class="bars">{body}</table></div>')
+
+
+def legend(names: Sequence[str]) -> str:
+    """Returns the colours that classes are drawn in, as HTML.
+
+    Example:
+        >>> legend(["sky", "road"]).count("swatch")
+        2
+    """
+    items = []
+    for number, name in enumerate(names):
+        red, green, blue = overlays.colour(number)
+        swatch = f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>'
+        items.append(f"<li>{swatch} {document.escape(name)}</li>")
+    return document.box("Colours", f'<ul class="legend">{"".join(items)}</ul>')
 
 
 def advice(scores: Mapping, counts: Mapping[str, int]) -> list[str]:

@@ -13,7 +13,7 @@ from keras_transfer.metrics import depth as scoring
 from keras_transfer.pages import overlays
 from keras_transfer.tasks import dense
 
-__all__ = ["Depth"]
+__all__ = ["Depth", "DepthScorer"]
 
 HEADLINES = {  # score: (title, help)
     "abs_rel": ("Relative error", "|answer - truth| / truth, mean over pixels"),
@@ -23,6 +23,8 @@ HEADLINES = {  # score: (title, help)
     "delta_2": ("δ < 1.25²", ""),
     "delta_3": ("δ < 1.25³", ""),
 }
+
+STEPS = 32  # bins of depths within a factor of 2: neighbours differ by 2 %
 
 
 @keras.saving.register_keras_serializable("keras_transfer")
@@ -51,6 +53,7 @@ class Depth(dense.DenseTask):
     score = "abs_rel"
     higher_is_better = False
     has_unit = True
+    hides_picture = True
     headlines = HEADLINES
     mistakes_title = "Largest errors"
     target_title = "The true depths (near is bright)"
@@ -116,6 +119,10 @@ class Depth(dense.DenseTask):
             raise checks.error(f"maps must have the shape {outputs.shape}", given=maps.shape)
         return maps, outputs
 
+    def scorer(self) -> "DepthScorer":
+        """Returns what keeps the scores of each image, and how often each depth is true."""
+        return DepthScorer(self)
+
     def score_images(self, targets: np.ndarray, outputs: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the errors of each image."""
         return scoring.depth_scores(targets, outputs)
@@ -179,3 +186,53 @@ class Depth(dense.DenseTask):
         maps[2, :4] = 0
         maps[3, :, 7] = np.nan
         return cls(width=8, dropout=options.get("dropout", 0.0), unit="m"), maps
+
+
+class DepthScorer(dense.MeanScorer):
+    """Keeps the scores of each image, and counts depths; no map is kept.
+
+    Args:
+        task: A task of depths.
+
+    Example:
+        >>> scorer = DepthScorer(Depth(unit="m"))
+        >>> truth = np.array([[[[2.0], [2.0], [4.0]]]])
+        >>> scorer.add(truth, truth)
+        >>> scorer.baseline()["answer"]
+        '2 m'
+    """
+
+    task: Depth
+
+    def __init__(self, task: Depth) -> None:
+        super().__init__(task)
+        self.shares: dict[
+            int, float
+        ] = {}  # by bin: sum over images of the share of their known pixels
+
+    def add(self, targets: np.ndarray, outputs: np.ndarray) -> None:
+        """Adds a batch."""
+        super().add(targets, outputs)
+        for truth in targets:
+            known = truth[np.isfinite(truth) & (truth > 0)]
+            bins, counts = np.unique(np.rint(STEPS * np.log2(known)), return_counts=True)
+            for number, count in zip(bins.astype(int).tolist(), counts.tolist(), strict=True):
+                self.shares[number] = self.shares.get(number, 0.0) + count / known.size
+
+    def baseline(self) -> dict | None:
+        """Compares with the depth that has the lowest relative error everywhere; None where all is one depth."""
+        if len(self.shares) < 2:
+            return None
+        depths = 2.0 ** (np.array(sorted(self.shares)) / STEPS)
+        shares = np.array([self.shares[number] for number in sorted(self.shares)])
+        errors = np.abs(depths[:, None] / depths - 1) @ (shares / shares.sum())
+        best = int(errors.argmin())
+
+        own = self.scores()
+        _, highest = own["intervals"].get("abs_rel", (None, own["abs_rel"]))
+        unit = f" {self.task.unit}" if self.task.unit else ""
+        return {
+            "answer": f"{depths[best]:.3g}{unit}",
+            "scores": {"abs_rel": float(errors[best])},
+            "is_beaten": bool(highest < errors[best]),
+        }

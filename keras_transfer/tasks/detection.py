@@ -433,8 +433,9 @@ class Detection(base.Task):
         *,
         name: str,
     ) -> str:
-        """Returns the table of classes, and precision against recall for boxes that overlap by half."""
-        table = class_scores.table(scores["classes"], columns=COLUMNS, support="objects")
+        """Returns colours, the table of classes, and precision against recall for boxes that overlap by half."""
+        table = class_scores.legend(self.class_names)
+        table += class_scores.table(scores["classes"], columns=COLUMNS, support="objects")
         figures = self.figures(scores, targets, outputs)
         if not figures:
             return table

@@ -60,6 +60,7 @@ class ImageToImage(dense.DenseTask):
     kind = "image_to_image"
     pipeline = "image-to-image"
     score = "psnr"
+    hides_picture = True
     levels = ("P0", "P2", "P3", "P4", "P5")
     headlines = HEADLINES
     mistakes_title = "Pictures that differ most"

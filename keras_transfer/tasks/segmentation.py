@@ -235,23 +235,13 @@ class Segmentation(dense.DenseTask):
         figure = self.figures(scores, targets, outputs)["confusion"]
         picture = plots.svg(figure, name=f"confusion-{name}", label=label)
         return (
-            self._legend()
+            class_scores.legend(self.class_names)
             + class_scores.table(scores["classes"], columns=COLUMNS, support="pixels")
             + document.box(
                 "Confusion of pixels, in percent of the true class",
                 f'<figure class="scroll" tabindex="0">{picture}</figure>',
             )
         )
-
-    def _legend(self) -> str:
-        """Returns the colours of the classes, as HTML."""
-        items = []
-        for number, class_name in enumerate(self.class_names):
-            swatch = "background:rgb({},{},{})".format(*overlays.colour(number))
-            items.append(
-                f'<span class="swatch" style="{swatch}"></span> {document.escape(class_name)}'
-            )
-        return document.box("Colours", f"<p>{' &ensp; '.join(items)}</p>")
 
     def decode(self, outputs: Any) -> dict:
         """Returns `mask`, class ids; exports add `mask_png`, the same as a PNG file."""

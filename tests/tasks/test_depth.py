@@ -43,7 +43,13 @@ def test_class_and_depth_from_one_trunk(rendered):
     truth, answers = depths, model.predict(images, verbose=0)["depth"]
     expected = np.mean(np.abs(answers - truth) / truth, axis=(1, 2, 3)).mean()
     assert report["depth"]["abs_rel"] == pytest.approx(expected, rel=1e-4)
-    assert "wrong by" in report.to_html()
+    page = report.to_html()
+    assert "wrong by" in page
+    assert (
+        page.count("<figcaption>given</figcaption>")
+        == page.count("<figcaption>true</figcaption>")
+        > 0
+    )
 
 
 @pytest.mark.parametrize("task", [kt.tasks.Depth(width=4), kt.tasks.ImageToImage(scale=2, width=4)])
@@ -60,3 +66,26 @@ def test_bad_maps():
         kt.tasks.Depth().encode(np.zeros((2, 4, 4, 3)))
     with pytest.raises(kt.InputError, match="known depth"):
         kt.tasks.Depth().spread(np.zeros((2, 4, 4, 1)))
+
+
+def test_the_best_single_depth_is_what_chance_is():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 8, (5, 6, 6, 1)).astype("float32")
+    truth[1, :3], truth[2] = 0, np.nan  # half a map, and a whole one, that nobody knows
+    scorer = kt.tasks.Depth(unit="m").scorer()
+    scorer.add(truth, np.full_like(truth, 3.0))
+    maps = [each[np.isfinite(each) & (each > 0)] for each in truth]
+    constants = np.linspace(1, 8, 400)
+    errors = []
+    for constant in constants:
+        of_maps = [np.mean(abs(constant - known) / known) for known in maps if known.size]
+        errors.append(np.mean(of_maps))
+    found = scorer.baseline()
+    assert found["scores"]["abs_rel"] == pytest.approx(min(errors), rel=0.03)
+    assert float(found["answer"].removesuffix(" m")) == pytest.approx(
+        constants[np.argmin(errors)], rel=0.1
+    )
+    assert not found["is_beaten"]
+    right = kt.tasks.Depth().scorer()
+    right.add(truth, np.nan_to_num(truth, nan=1.0) + 0.01)
+    assert right.baseline()["is_beaten"]

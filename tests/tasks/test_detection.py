@@ -210,7 +210,11 @@ def test_report_draws_boxes(rendered):
     images, rows, _ = rendered
     report = kt.evaluate(build(), (images, rows), verbose=0)
     page = report.to_html()
-    assert "of the boxes are missed or wrong" in page
+    mistakes = page[page.index("Images with most missed") : page.index("Images drawn at random")]
+    assert mistakes.count("of the boxes are missed or wrong") == len(report["mistakes"])
+    for caption in ("true", "the model"):
+        assert mistakes.count(f"<figcaption>{caption}</figcaption>") == len(report["mistakes"])
+    assert mistakes.count('class="swatch"') == len(NAMES)
     assert report["mistakes"][0]["target"].endswith("shape")
 
 

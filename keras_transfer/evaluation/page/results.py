@@ -11,6 +11,7 @@ from keras_transfer.pages.document import escape
 __all__ = ["part"]
 
 ROWS = 50  # classes in the table of thresholds
+STANDS_ON = "what the answer stands on"
 
 
 def part(index: int, name: str, result: answers.Result, scores: Mapping) -> str:
@@ -124,23 +125,20 @@ def _gallery(
     items = "".join(_item(task, example) for example in shown)
     if not items:
         return ""
-    return document.box(title, f'<p class="quiet">{help_line}</p><ul class="gallery">{items}</ul>')
+    kind = "gallery drawn" if any(example.said_picture for example in shown) else "gallery"
+    return document.box(title, f'<p class="quiet">{help_line}</p><ul class="{kind}">{items}</ul>')
 
 
 def _item(task: tasks.Task, example: examples.Example) -> str:
     where = example.file or f"image {example.index}"
     is_right = example.target == example.predicted
-    picture = ""
-    if example.picture:
+    if example.said_picture:  # two boxes in place of two others read alike
+        is_right = example.score == 0
+        picture = _drawn(example, where)
+    else:
         taken = "" if is_right else f", taken for {example.predicted}"
         picture = _image(example.picture, f"{where}: {example.target}{taken}", title=where)
-    if example.said_picture:
-        said = f"{where}, the model: {example.predicted}"
-        picture += _image(example.said_picture, said, title="what the model said")
-
-    if example.heat_picture:
-        places = f"{where}: places that the answer {example.predicted} stands on"
-        picture += _image(example.heat_picture, places, title="what the answer stands on")
+        picture += _image(example.heat_picture, _places(example, where), title=STANDS_ON)
 
     lines = [document.breakable(example.target)]
     if not is_right:
@@ -153,6 +151,28 @@ def _item(task: tasks.Task, example: examples.Example) -> str:
     return f"<li>{picture}{'<br>'.join(lines)}</li>"
 
 
-def _image(source: str, alt: str, *, title: str) -> str:
+def _drawn(example: examples.Example, where: str) -> str:
+    """Returns the pictures of an answer that has places, each with what it is."""
+    pictures = (
+        (example.given_picture, f"{where}: the image", "given"),
+        (example.picture, f"{where}: {example.target}", "true"),
+        (example.said_picture, f"{where}, the model: {example.predicted}", "the model"),
+        (example.heat_picture, _places(example, where), STANDS_ON),
+    )
+    figures = []
+    for source, alt, caption in pictures:
+        if source:
+            image = _image(source, alt, title=caption)
+            figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def _places(example: examples.Example, where: str) -> str:
+    return f"{where}: places that the answer {example.predicted} stands on"
+
+
+def _image(source: str | None, alt: str, *, title: str) -> str:
+    if not source:
+        return ""
     small = ' class="small"' if source.startswith("data:image/png") else ""
     return f'<img{small} src="{source}" alt="{escape(alt)}" title="{escape(title)}">'
