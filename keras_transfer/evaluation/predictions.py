@@ -48,8 +48,8 @@ def predict(
         A list with a dict an image, that prints as a table: `{"file": "a.jpg", "label": "cat", "probabilities":
         {"cat": 0.9, "dog": 0.1}}`, or `"value"` where the answer is numbers; also `"boxes"` with `"labels"` and
         `"scores"`, `"mask"`, `"depth"` or `"picture"` where it has places, in pixels of the picture that was given.
-        With several tasks each has a dict of its own, under its name. `predictions.outputs` is what `model.predict` returns; of a detection the boxes that
-        are left, of masks the class ids.
+        With several tasks each has a dict of its own, under its name. `predictions.outputs` is what `model.predict`
+        returns; of a detection the boxes that are left, of masks the class ids.
 
     Raises:
         InputError: If there is no such file, or images are not what the model takes.
