@@ -22,6 +22,7 @@ from keras_transfer.core import checks, labelled
 
 COUNT = int(os.environ.get("KERAS_TRANSFER_MUTATIONS", "150"))
 SECONDS, MEMORY = 10.0, 300e6
+KEPT = 0.1e6  # of each load TensorFlow keeps what it traced
 HEIGHT, WIDTH = 12, 16
 NAMES = ("a", "b", "c")
 ODD = [
@@ -225,6 +226,6 @@ def test_damaged_files_give_an_error_or_a_right_load(tmp_path):
     print(f"{COUNT} mutations: {loaded} loaded, {refused} refused; {grown / 1e6:.0f} MB more")
     print(f"the longest took {longest[0]:.2f} s: {longest[1]}")
     assert longest[0] < SECONDS
-    assert grown < MEMORY
+    assert grown < MEMORY + COUNT * KEPT
     assert lines == 0  # every error is one line
     assert min(loaded, refused) > COUNT / 10
