@@ -61,7 +61,7 @@ def spoil(
     return base.from_examples(
         examples,
         class_names=None,
-        image_size=next(iter(examples.values())).pixels.shape[1:3],
+        image_size=tuple(next(iter(examples.values())).pixels.shape[1:3]),
         batch_size=data.batch_size,
         seed=data.seed,
         digest=f"{data.digest} {way} {amount:g} {seed}",

@@ -48,7 +48,7 @@ def test_small_pictures_are_means_and_train_an_enlarger():
     spoiled, clean, _ = pairs("small")
     mean = clean.reshape(len(clean), 16, 2, 16, 2, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(spoiled, mean, atol=0.51)
-    large = kt.data.spoil(kt.data.scenes(8, image_size=64), "small")
+    large = kt.data.spoil(kt.data.scenes(32, image_size=64), "small")
     model = kt.build_model("tiny", kt.tasks.ImageToImage(scale=2, width=8))
     kt.fine_tune(model, large, epochs=(1, 1), verbose=0)
     assert model.output_shape == (None, 64, 64, 3)
