@@ -39,9 +39,9 @@ def spoil(
 
     Example:
         >>> import keras_transfer as kt
-        >>> data = spoil(kt.data.scenes(20, image_size=32), "noise", amount=40)
+        >>> data = spoil(kt.data.scenes(80, image_size=32), "noise", amount=40)
         >>> data, data.targets["train"].shape
-        (Data(train=16, validation=4, image_size=32x32, batch_size=32), (16, 32, 32, 3))
+        (Data(train=64, validation=16, image_size=32x32, batch_size=32), (64, 32, 32, 3))
     """
     row = lookup.find(way, WAYS, argument="way")
     amount = row.amount if amount is None else checks.number(amount, name="amount", above=0)
