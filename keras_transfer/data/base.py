@@ -221,7 +221,8 @@ class Data:
 
         Example:
             >>> import keras_transfer as kt
-            >>> data = kt.data.from_arrays(np.zeros((4, 8, 8), "uint8"), ["a", "b"] * 2, validation=0.5)
+            >>> images = np.arange(256, dtype="uint8").reshape(4, 8, 8)
+            >>> data = kt.data.from_arrays(images, ["a", "b"] * 2, validation=0.5)
             >>> data.without("validation")
             Data(train=2, classes=2, image_size=8x8, batch_size=32)
         """

@@ -160,7 +160,10 @@ def restore(config: dict) -> dict:
 def _in_keras(layer: keras.layers.Layer, entry: dict) -> list[dict]:
     """Returns the entries of Keras's layers for one of the package's, which is beside the last of them."""
     replacement = plain.replacement(layer)
-    source = entry["inbound_nodes"][0]["args"][0]["config"]
+    (first_input, *_) = entry["inbound_nodes"][0]["args"]
+    if not isinstance(first_input, dict):
+        raise checks.error("a layer with an equal in Keras must take one tensor", given=layer.name)
+    source = first_input["config"]
     inputs = keras.Input(batch_shape=source["shape"], dtype=source["dtype"])
     twin = keras.Model(inputs, replacement(inputs))
 

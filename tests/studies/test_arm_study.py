@@ -1,5 +1,6 @@
 import csv
 import io
+import pathlib
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.studies import trials
 
+ROOT = str(pathlib.Path(__file__).parents[2])
 TWO = {"plan": "full", "epochs": 1}
 
 
@@ -162,7 +164,8 @@ def test_csv_has_every_training(found, tmp_path):
 
 @pytest.mark.compiled
 @pytest.mark.slow
-def test_processes_give_the_same_table_to_the_bit(data):
+def test_processes_give_the_same_table_to_the_bit(data, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)  # where other processes find this module
     options = {"backbone": trunk(), "seeds": 2, "verbose": 0}
     some = {**ARMS, "inline": lambda data, seed: seed / 4}
     alone = kt.compare(data, some, **options)

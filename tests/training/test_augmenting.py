@@ -58,7 +58,8 @@ def test_few_masks_get_light_changes(task, labels, options, views, monkeypatch):
         labels = {name: ids if column is None else column for name, column in labels.items()}
     everything = {"augment": "auto", "views": None, "cache": "auto", "plan": "two_stage"}
     everything |= dict.fromkeys((*recipes.PLANNING, "stages", "refit", "seed")) | {
-        "calibrate": True
+        "calibrate": True,
+        "rate_rule": "none",
     }
     model, data = model_of(task), arrays(COLOURED, labels)
     recipe = recipes.decide(model, data, everything | options)

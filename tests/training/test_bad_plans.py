@@ -162,7 +162,7 @@ def test_plans_that_do_not_fit_the_model(case, model):
         ),
         (
             {"batch_norm": "frozen"},
-            "`batch_norm` must be one of 'inference', 'train', 'recalibrate'. Given: 'frozen'",
+            "`batch_norm` must be one of 'inference', 'train', 'synchronized', 'recalibrate'. Given: 'frozen'",
         ),
         (
             {"early_stopping": {"metric": "loss"}},

@@ -11,7 +11,7 @@ def check(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Returns features as float64 `(images, features)`, and labels, a row for each image.
 
     Example:
-        >>> check([[1, 2]], [0])[0].dtype
+        >>> check([[1, 2], [3, 4]], [0, 1])[0].dtype
         dtype('float64')
     """
     values, answers = np.asarray(features, "float64"), np.asarray(labels)
