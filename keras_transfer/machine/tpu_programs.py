@@ -104,6 +104,8 @@ def compile_step(model: keras.Model, batch: Any, topology: tpu_topologies.Topolo
 def _shardings(topology: tpu_topologies.Topology) -> tuple[Any, Any]:
     """Returns how arrays lie on the slice: the same on every chip, and divided by rows."""
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # asks no server which TPU this machine has
+    # Nothing runs on chips here, so that several processes may compile at once.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "true")
     sharding = optional.require("jax.sharding", extra="jax-tpu", purpose=PURPOSE)
     topologies = optional.require("jax.experimental.topologies", extra="jax-tpu", purpose=PURPOSE)
     # Without it a slice has the four chips of a host at least.
