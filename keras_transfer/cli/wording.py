@@ -14,6 +14,7 @@ OPTIONS = {
     "dataset": ("images",),
     "output": ("backbone_output",),
     "annotations": ("folder",),
+    "folder": ("others",),
     "group": ("group_column",),
     "image": ("image_column",),
     "images": ("root", "folder"),

@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run beside its curves: the pictures of the report, and the projector's points."""
 
+import io
 import os
 import pathlib
 import tempfile
@@ -80,10 +81,11 @@ def _write_pictures(root: pathlib.Path, report: reports.Report) -> list[str]:
 
 def _write_points(root: pathlib.Path, name: str, seen: looking.Look) -> None:
     """Writes features, labels and a sheet of thumbnails as the projector reads them."""
-    rows = ["\t".join(f"{value:.5g}" for value in row) for row in seen.joined("")]
-    files.write_text(root / "features.tsv", "\n".join(rows) + "\n")
+    features = io.StringIO()
+    np.savetxt(features, seen.joined(""), fmt="%.5g", delimiter="\t")
+    files.write_text(root / "features.tsv", features.getvalue())
     lines = ["label\timage"]
-    for number in range(len(rows)):
+    for number in range(len(seen.indices)):
         cells = seen.label(number), seen.name(number)
         lines.append("\t".join(" ".join(cell.split()) for cell in cells))
     files.write_text(root / "labels.tsv", "\n".join(lines) + "\n")

@@ -13,7 +13,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from keras_transfer.core import checks
-from keras_transfer.pages import document, plots, record
+from keras_transfer.pages import columns, document, plots, record
 from keras_transfer.pages.document import escape
 
 __all__ = ["RunComparison", "compare_runs"]
@@ -96,13 +96,9 @@ class RunComparison(record.Record):
         rows = [["", *names]]
         for title, numbers in self["scores"].items():
             rows.append([title, *(document.number(numbers.get(name)) for name in names)])
-        for name, numbers in self["differences"].items():
-            rows.append([name, *(document.text(numbers.get(run)) for run in names)])
-        widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
-        lines = []
-        for row in rows:
-            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-            lines.append("  ".join(cells).rstrip())
+        for argument, values in self["differences"].items():
+            rows.append([argument, *(document.text(values.get(name)) for name in names)])
+        lines = columns.align(rows, left=range(len(names) + 1))
         return "\n".join([*lines, *self["notes"]])
 
     def to_html(self) -> str:

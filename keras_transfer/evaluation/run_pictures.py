@@ -84,14 +84,18 @@ def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
     """Returns pictures in rows of two, on white."""
     columns = min(COLUMNS, len(pictures))
     width = max(picture.width for picture in pictures)
-    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
-    heights = [max(picture.height for picture in row) for row in rows]
-    sheet = Image.new("RGB", (columns * width, sum(heights)), "white")
-    top = 0
-    for row, height in zip(rows, heights, strict=True):
-        for column, picture in enumerate(row):
-            sheet.paste(picture, (column * width, top))
-        top += height
+    places = []
+    top = bottom = 0
+    for number, picture in enumerate(pictures):
+        column = number % columns
+        if column == 0:
+            top = bottom
+        places.append((column * width, top))
+        bottom = max(bottom, top + picture.height)
+
+    sheet = Image.new("RGB", (columns * width, bottom), "white")
+    for picture, place in zip(pictures, places, strict=True):
+        sheet.paste(picture, place)
     return sheet
 
 

@@ -145,6 +145,7 @@ def test_report_is_written_again(run, capsys):
     content = image.read_bytes()
     image.unlink()
     assert "must be those that `train` read" in fails(capsys, "report", folder)
+    assert "RUN|FOLDER must be a folder that exists" in fails(capsys, "report", folder, "nope")
     image.write_bytes(content)
     assert main.main(["report", f"{folder}", f"{run}/train"]) == 0
     assert json.loads((folder / "report.json").read_text())["support"] == 24

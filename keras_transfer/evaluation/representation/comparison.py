@@ -8,7 +8,7 @@ import numpy as np
 from keras_transfer.core import checks
 from keras_transfer.evaluation.representation import looking
 from keras_transfer.features import block_probes, similarity
-from keras_transfer.pages import document, record
+from keras_transfer.pages import columns, document, record
 
 __all__ = ["BlockComparison", "compare_blocks"]
 
@@ -143,12 +143,7 @@ class BlockComparison(record.Record):
 
     def __str__(self) -> str:
         titles, table = self._table()
-        widths = [max(len(row[at]) for row in (titles, *table)) for at in range(len(titles))]
-        lines = []
-        for row in (titles, *table):
-            cells = [f"{row[0]:<{widths[0]}}"]
-            cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-            lines.append("  ".join(cells))
+        lines = columns.align([titles, *table])
         return "\n".join([*lines, self._sentence()])
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_transfer.pages import document, record
+from keras_transfer.pages import columns, document, record
 from keras_transfer.studies.scores import Score
 
 __all__ = ["Leaderboard", "rank"]
@@ -64,12 +64,8 @@ class Leaderboard(record.Record):
         return f"Leaderboard({len(self['lines'])} runs, best {self['best']['network']})"
 
     def __str__(self) -> str:
-        rows = [self._heading(), *self._rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        texts = []
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            texts.append("  ".join(cells).rstrip())
+        heading = self._heading()
+        texts = columns.align([heading, *self._rows()], left=range(len(heading)))
         return "\n".join([*texts, "", *self["conclusions"]])
 
     def _heading(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from typing import Any  # tensors of the engine
 
 import keras
 
+from keras_transfer.core import checks
 from keras_transfer.graphs import nodes
 
 __all__ = [
@@ -39,6 +40,9 @@ class Within(keras.layers.Layer):
 
 def start(model: keras.Model, images: Any) -> dict[int, Any]:
     """Returns the value of the model's input, converted as Keras converts it, by the id of its tensor."""
+    if len(model.inputs) != 1:
+        given = f"{len(model.inputs)} inputs"
+        raise checks.error("`model` must have one input, the images", given=given)
     (tensor,) = model.inputs
     return {id(tensor): keras.ops.convert_to_tensor(images, dtype=tensor.dtype)}
 

@@ -8,7 +8,6 @@ import tensorflow as tf
 from tensorflow.core.framework import function_pb2, graph_pb2
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from keras_transfer.core import checks
 from keras_transfer.graphs import nodes
 from keras_transfer.training.cache import calls, graph_key, keys
 
@@ -38,9 +37,6 @@ class Trace:
         changing: Iterable[keras.Variable] = (),
         inference: bool = False,
     ) -> None:
-        if len(model.inputs) != 1:
-            given = f"{len(model.inputs)} inputs"
-            raise checks.error("`model` must have one input, the images", given=given)
         self.model, self.images, self.inference = model, images, inference
         self.unstable: dict[int, str] = {}
         self._order = nodes.nodes(model)

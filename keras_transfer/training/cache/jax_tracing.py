@@ -12,7 +12,6 @@ import jax
 import keras
 import tensorflow as tf
 
-from keras_transfer.core import checks
 from keras_transfer.graphs import nodes
 from keras_transfer.machine import jax_engine
 from keras_transfer.training.cache import calls, jaxpr_key, keys
@@ -67,9 +66,6 @@ class Trace:
         changing: Iterable[keras.Variable] = (),
         inference: bool = False,
     ) -> None:
-        if len(model.inputs) != 1:
-            given = f"{len(model.inputs)} inputs"
-            raise checks.error("`model` must have one input, the images", given=given)
         self.model, self.inference = model, inference
         self.unstable: dict[int, str] = {}
         self._order = nodes.nodes(model)
