@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -17,8 +18,13 @@ ADDRESSES = ("a:1", "b:1", "c:1")
 def ends(monkeypatch):
     """The exit codes with which the process would have ended."""
     codes = []
+
+    def end(code):
+        codes.append(code)
+        watching._watch._told.set()  # the thread goes on, and has nothing more to do
+
     monkeypatch.setattr(watching, "GRACE", 0.1)
-    monkeypatch.setattr(watching, "_end", lambda code: (codes.append(code), time.sleep(600)))
+    monkeypatch.setattr(watching, "_end", end)
     monkeypatch.setattr(watching.faulthandler, "dump_traceback_later", lambda *a, **k: None)
     return codes
 
@@ -31,12 +37,22 @@ def make_link():
 
 
 @pytest.fixture
-def chief(monkeypatch):
+def chief(ends, monkeypatch):
     """A chief's watch, and the other ends of its two links."""
+    others = set(threading.enumerate())
     pairs = {index: make_link() for index in (1, 2)}
     watch = watching.Watch({index: pair[0] for index, pair in pairs.items()}, ADDRESSES)
     monkeypatch.setattr(watching, "_watch", watch)
-    return watch, {index: pair[1] for index, pair in pairs.items()}
+    yield watch, {index: pair[1] for index, pair in pairs.items()}
+
+    # A thread that outlives its test would end the process for good when a link is closed.
+    for _, theirs in pairs.values():
+        theirs.close()
+    for thread in set(threading.enumerate()) - others:
+        thread.join(10)
+        assert not thread.is_alive()
+    for ours, _ in pairs.values():
+        ours.close()
 
 
 def until(condition, seconds=10):
