@@ -74,7 +74,7 @@ class CrossStitch(keras.layers.Layer):
 
 def _mix(tensors: Sequence, matrix: Any) -> list:
     """Returns for each row of the matrix the sum of the tensors, each times its column's number."""
-    return [
-        sum(tensor * row[column] for column, tensor in enumerate(tensors))
-        for row in (matrix[index] for index in range(len(tensors)))
-    ]
+    mixed = []
+    for row in range(len(tensors)):
+        mixed.append(sum(tensor * matrix[row][column] for column, tensor in enumerate(tensors)))
+    return mixed

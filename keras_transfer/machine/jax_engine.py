@@ -211,7 +211,7 @@ def find_gradients(
 
         outputs, pull = jax.vjp(scalars, values)
         one_hot = np.eye(len(outputs), dtype="float32")
-        rows = [[jax.numpy.asarray(part) for part in row] for row in one_hot]
+        rows = [list(map(jax.numpy.asarray, row)) for row in one_hot]
         return [pull(row)[0] for row in rows]
 
     def run(*batch: Any) -> list[list]:

@@ -70,18 +70,17 @@ def compile_step(model: keras.Model, batch: Any, topology: tpu_topologies.Topolo
     try:
         model.optimizer.build(model.trainable_variables)
         model._symbolic_build(data_batch=batch)  # makes the metrics' variables, as `fit` does
-        state = tuple(
-            [_place(variable.value, replicated) for variable in variables]
-            for variables in (
-                model.trainable_variables,
-                model.non_trainable_variables,
-                model.optimizer.variables,
-                model.metrics_variables,
-            )
-        )
+        state = []
+        for variables in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        ):
+            state.append([_place(variable.value, replicated) for variable in variables])
         data = jax.tree.map(lambda part: _place(part, divided), batch)
         step = jax.jit(model.train_step, donate_argnums=0)
-        traced = step.trace(state, data)
+        traced = step.trace(tuple(state), data)
     except tpu_faults.FAILURES as failed:
         return Program(problems=(tpu_faults.explain_failure(failed),))
 

@@ -37,7 +37,9 @@ def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
     if not len(values):
         raise checks.error("there must be at least one example to score", given="none")
     outputs = [_scores(*pair) for pair in zip(targets.T, values.T, strict=True)]
-    scores: dict = {key: _mean([output[key] for output in outputs]) for key in outputs[0]}
+    scores: dict = {}
+    for key in outputs[0]:
+        scores[key] = _mean([output[key] for output in outputs])
     scores["support"] = len(values)
     scores["intervals"] = _intervals(targets, values)
     if len(outputs) > 1:

@@ -76,9 +76,11 @@ def _terms(column: Sequence[tf.Tensor | None], factors: tf.Tensor) -> list[tf.Te
 
 def _coefficients(model: JointModel, by_task: Sequence[Sequence]) -> tf.Tensor:
     """Returns the balancer's coefficients, by the gradients of the weights that several tasks reach."""
-    columns = list(zip(*by_task, strict=True))
-    reached = [sum(gradient is not None for gradient in column) for column in columns]
-    shared = [at for at, tasks in enumerate(reached) if tasks > 1]
+    shared = []
+    for at, column in enumerate(zip(*by_task, strict=True)):
+        tasks = sum(gradient is not None for gradient in column)
+        if tasks > 1:
+            shared.append(at)
     if not shared:
         return ops.ones(len(by_task))
 

@@ -55,8 +55,13 @@ class Ranking(record.Record):
         self._score = score
         usable = [dict(row) for row in rows if not row["reason"]]
         # LEEP and NCE rank only where all have them.
-        self._names = [name for name in names if all(name in row["scores"] for row in usable)]
-        shown = [name for name in names if any(name in row["scores"] for row in usable)]
+        self._names, shown = [], []
+        for name in names:
+            scored = [name in row["scores"] for row in usable]
+            if all(scored):
+                self._names.append(name)
+            if any(scored):
+                shown.append(name)
         _place(usable, "place_by_size", [-row["parameters"] for row in usable])
         ranks = []
         for name in self._names:

@@ -216,4 +216,7 @@ def _halve(
             left.sort(key=lambda name: -score.sign * rounds[name][-1])
             left = left[: math.ceil(len(left) / 2)]
             epochs *= 2
-    return {name: [round(value, 6) for value in values] for name, values in rounds.items()}
+    rounded = {}
+    for name, values in rounds.items():
+        rounded[name] = [round(value, 6) for value in values]
+    return rounded

@@ -65,9 +65,7 @@ class Rows:
     def has(self, arm: str, seed: int, **more: Any) -> bool:
         """Says whether a training has finished; `more` are further values of its row."""
         wanted = {"arm": arm, "seed": seed, **more}
-        return any(
-            all(row.get(name) == value for name, value in wanted.items()) for row in self.rows
-        )
+        return any(wanted.items() <= row.items() for row in self.rows)
 
     def add(self, row: dict) -> None:
         """Adds the row of a training that has finished."""

@@ -57,10 +57,10 @@ class TaskComparison(record.Record):
         mean_percents = np.mean(percents, axis=0)
         moved = max(values.pop("moved") for values in by_task.values())
         similarity = statistics.mean_table([row.get("similarity") for row in joint])
-        seconds_apart = [
-            sum(row["seconds"] for row in rows if row["seed"] == seed and row["arm"] in by_task)
-            for seed in seeds
-        ]
+        seconds_apart = []
+        for seed in seeds:
+            seconds = [by_arm[name, seed]["seconds"] for name in by_task]
+            seconds_apart.append(sum(seconds))
         created = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         values = {
             "tasks": by_task,

@@ -79,7 +79,7 @@ def load_stacks(
     else:
         told = value_range
     check_range(told, names)
-    paths = [[Path(path) for path in row] for row in rows]
+    paths = [list(map(Path, row)) for row in rows]
     decoded = decode_stacks(paths, size, names=names, value_range=told, cache="memory", notes=[])
     if decoded.failures:
         reasons = {str(paths[at][0]): why for at, why in decoded.failures.items()}
@@ -155,7 +155,8 @@ def decode_stacks(
         float32 pixels 0..255; the sizes are those of the first file of each image.
     """
     ranges = check_range(value_range, names)
-    bands = [_Band(name, [row[at] for row in stacks]) for at, name in enumerate(names)]
+    columns = zip(*stacks, strict=True)
+    bands = [_Band(name, list(column)) for name, column in zip(names, columns, strict=True)]
     channels = sum(band.channels for band in bands)
     _check_memory(len(stacks) * size[0] * size[1] * channels * 4, cache)
     result = decoding.Decoded(

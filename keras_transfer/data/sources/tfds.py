@@ -425,9 +425,10 @@ def _read(
             targets.append({key: values.numpy() for key, values in answers.items()})
     if not pixels:
         raise checks.error(f"{spec!r} must hold images", given="none")
-    return np.concatenate(pixels), {
-        key: _concatenate([part[key] for part in targets]) for key in plan.readers
-    }
+    joined: dict = {}
+    for key in plan.readers:
+        joined[key] = _concatenate([part[key] for part in targets])
+    return np.concatenate(pixels), joined
 
 
 def _paddings(dataset: tf.data.Dataset, paddings: Mapping[str, Any]) -> tuple:

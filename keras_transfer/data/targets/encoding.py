@@ -193,7 +193,10 @@ def join(parts: Sequence[Any]) -> Any:
         [1, 2, 3]
     """
     if isinstance(parts[0], Mapping):
-        return {key: join([part[key] for part in parts]) for key in parts[0]}
+        joined = {}
+        for key in parts[0]:
+            joined[key] = join([part[key] for part in parts])
+        return joined
     return kind_of(parts[0]).join(parts)
 
 

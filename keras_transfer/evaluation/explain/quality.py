@@ -85,7 +85,10 @@ def assess_explanation(
     for first in range(0, len(pixels), batch_size):
         rows = slice(first, first + batch_size)
         parts.append(_measure(subject, pixels[rows], maps.maps[rows], numbers[rows]))
-    sums = {name: sum(float(part[name].sum()) for part in parts) for name in parts[0]}
+    sums = dict.fromkeys(parts[0], 0.0)
+    for part in parts:
+        for name, numbers_of_part in part.items():
+            sums[name] += float(numbers_of_part.sum())
     span = sums["span"] or 1.0
     values["deletion"], values["insertion"] = sums["hidden"] / span, sums["shown"] / span
     values["average_drop"] = sums["drop"] / (sums["size"] or 1.0)

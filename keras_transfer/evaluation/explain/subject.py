@@ -237,11 +237,10 @@ def _numbers(answer: keras.KerasTensor) -> list[str]:
 
 def _below_mark(model: keras.Model, answer: keras.KerasTensor) -> keras.KerasTensor:
     """Returns what the task's mark takes: the head's last tensor."""
-    return next(
-        node.inputs[0]
-        for node in nodes.nodes(model)
-        if any(each is answer for each in node.outputs)
-    )
+    for node in nodes.nodes(model):
+        if any(tensor is answer for tensor in node.outputs):
+            return node.inputs[0]
+    raise AssertionError("a model makes its own outputs")
 
 
 def _activation(model: keras.Model, flat: keras.Model, answer: keras.KerasTensor) -> str | None:

@@ -99,10 +99,10 @@ class Neighbours(record.Saved):
         self._asked, self._pictures = list(files), list(pictures)
         self.similarity = similarity
         self.indices = seen.indices[places]
-        self.labels = [[seen.label(place) for place in row] for row in places]
+        self.labels = [list(map(seen.label, row)) for row in places]
         self.files = None
         if seen.files is not None:
-            self.files = [[seen.name(place) for place in row] for row in places]
+            self.files = [list(map(seen.name, row)) for row in places]
 
     def __str__(self) -> str:
         lines = []

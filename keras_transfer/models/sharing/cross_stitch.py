@@ -51,7 +51,8 @@ class CrossStitched(base.Sharing):
 
         names = base.Names(backbone, named)
         copies = {name: base.Copies(name, names) for name in named}
-        values = {name: {id(tensor): tensor for tensor in backbone.inputs} for name in named}
+        inputs = {id(tensor): tensor for tensor in backbone.inputs}
+        values = {name: dict(inputs) for name in named}
         order = nodes.nodes(backbone)
         end = backbone.outputs[0]
         stitches = 0

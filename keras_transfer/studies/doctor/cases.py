@@ -170,10 +170,11 @@ def _look(
     looks = pictures.look_at_batches(images(), split or "images", total=part.steps, verbose=verbose)
     if part.targets is not None:
         return looks, part.targets, part.weights
-    return looks, *(_joined([each[place] for each in gathered]) for place in (0, 1))
+    targets, weights = zip(*gathered, strict=True) if gathered else ((), ())
+    return looks, _joined(targets), _joined(weights)
 
 
-def _joined(values: list) -> Any:
+def _joined(values: Sequence) -> Any:
     """Joins the targets of all batches, an array or a dict of arrays; None where there are none."""
     if not values or values[0] is None:
         return None

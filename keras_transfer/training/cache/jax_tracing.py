@@ -249,9 +249,8 @@ def _unique(variables: Iterable[keras.Variable]) -> list[keras.Variable]:
 
 def _owner(variable: keras.Variable, operation: keras.Operation) -> keras.Operation:
     """The innermost layer that has a variable."""
-    inside = [
-        layer
-        for layer in operation._flatten_layers()
-        if any(each is variable for each in layer.variables)
-    ]
+    inside = []
+    for layer in operation._flatten_layers():
+        if any(each is variable for each in layer.variables):
+            inside.append(layer)
     return min(inside, key=lambda layer: len(layer.variables), default=operation)
