@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from PIL import JpegImagePlugin
 
-__all__ = ["MOST_PIXELS", "check_pixels", "size_of"]
+__all__ = ["MOST_PIXELS", "check_pixels", "is_short_png", "size_of"]
 
 MOST_PIXELS = 178_956_970  # as Pillow, whose limit stops decompression bombs
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture is stored on its side
 # Start-of-frame segments of a JPEG file, which hold its size; the numbers between them mean other segments.
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+PNG_CHANNELS = {2: 3, 4: 2, 6: 4}  # by the header's type of colour; one for the others
+MOST_PACKED = 1032  # bytes for which one byte of compressed data can stand, by the format of zlib
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
@@ -46,6 +48,26 @@ def check_pixels(size: tuple[int, int] | None) -> str:
         return ""
     height, width = size
     return f"{width}x{height} pixels are more than can be decoded safely"
+
+
+def is_short_png(content: bytes) -> bool:
+    r"""Says whether a PNG file is too short for the picture that its header announces.
+
+    Pillow would take memory for all of it, and leave the missing rows 0.
+
+    Args:
+        content: The whole file.
+
+    Example:
+        >>> header = struct.pack(">IIBB", 60_000, 2_000, 8, 2)
+        >>> is_short_png(b"\x89PNG".ljust(16) + header + bytes(100))
+        True
+    """
+    if not content.startswith(b"\x89PNG") or len(content) < 26:
+        return False
+    width, height, bits, colour = struct.unpack_from(">IIBB", content, 16)
+    announced = height * width * bits * PNG_CHANNELS.get(colour, 1) // 8
+    return announced > MOST_PACKED * len(content)
 
 
 def _of_png(content: bytes) -> tuple[int, int]:

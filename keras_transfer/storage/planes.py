@@ -75,6 +75,12 @@ def decode(content: bytes, *, size: tuple[int, int] | None = None) -> Planes:
         raise UnreadableError("the file is empty")
     if content.startswith(NPY):
         return Planes(_decode_array(content, size))
+    # Pillow decodes a whole PNG file when it is asked for its orientation, so this comes first.
+    why = headers.check_pixels(headers.size_of(content))
+    if why:
+        raise UnreadableError(why)
+    if headers.is_short_png(content):
+        raise UnreadableError("damaged or cut off")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, about sizes and damaged tags

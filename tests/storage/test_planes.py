@@ -68,9 +68,10 @@ def pickled_array():
     return stream.getvalue()
 
 
-def huge_picture():
+def picture_of(width, height):
+    """A whole and valid PNG file but for its header, which announces another size."""
     content = saved(Image.fromarray(IDS), "png")
-    head = b"IHDR" + struct.pack(">II", 50_000, 50_000) + content[24:29]
+    head = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
     return content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]
 
 
@@ -80,7 +81,8 @@ HOSTILE = {
     "cut off": (saved(Image.fromarray(IDS), "png")[:60], "damaged or cut off"),
     "huge array": (huge_array(), "more than can be decoded safely"),
     "pickle": (pickled_array(), "an array of object"),
-    "huge picture": (huge_picture(), "too large"),
+    "huge picture": (picture_of(50_000, 50_000), "more than can be decoded safely"),
+    "tall picture": (picture_of(17, 3_000_000), "damaged or cut off"),
     "wrong header": (b"\x93NUMPY\x01\0\x10\0{'descr': 1}    ", "damaged or cut off"),
 }  # fmt: skip
 
