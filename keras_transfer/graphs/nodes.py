@@ -17,7 +17,7 @@ from keras_transfer.graphs import paths
 
 __all__ = [
     "Node", "above", "ancestors", "below", "call", "check_functional", "crossing", "cut", "flatten", "is_functional",
-    "lanes", "mixes_lanes", "nodes", "replay", "tap",
+    "lanes", "mixes_lanes", "nodes", "part", "replay", "tap",
 ]  # fmt: skip
 
 Tensor: TypeAlias = keras.KerasTensor
@@ -211,8 +211,13 @@ def above(model: keras.Model, tensors: Sequence[Tensor]) -> keras.Model:
         (None, 2)
     """
     boundary = tuple(tensors) if len(tensors) > 1 else tensors[0]
+    return part(model, boundary, _functional(model)._outputs_struct)
+
+
+def part(model: keras.Model, inputs: Any, outputs: Any) -> keras.Model:
+    """Returns a model of other tensors that trains as `model` does; see `above`."""
     make = getattr(model, "part", keras.Model)
-    return make(boundary, _functional(model)._outputs_struct, name=f"{model.name}_upper")
+    return make(inputs, outputs, name=f"{model.name}_upper")
 
 
 def flatten(model: keras.Model) -> keras.Model:

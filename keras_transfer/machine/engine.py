@@ -18,6 +18,7 @@ __all__ = [
     "describe",
     "devices",
     "find_gradients",
+    "free_device_memory",
     "inner_products",
     "is_jax",
     "jit_compile",
@@ -59,6 +60,7 @@ count_replicas = _engine.count_replicas
 describe = _engine.describe
 devices = _engine.devices
 find_gradients = _engine.find_gradients
+free_device_memory = _engine.free_device_memory
 inner_products = _engine.inner_products
 jit_compile = _engine.jit_compile
 make_forward = _engine.make_forward

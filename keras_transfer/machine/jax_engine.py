@@ -25,6 +25,7 @@ __all__ = [
     "describe",
     "devices",
     "find_gradients",
+    "free_device_memory",
     "inner_products",
     "jit_compile",
     "make_forward",
@@ -67,6 +68,19 @@ def version() -> str:
 def devices() -> list[str]:
     """Returns the names of the accelerators, or of the CPU where there is none."""
     return keras.distribution.list_devices()
+
+
+def free_device_memory() -> int | None:
+    """Returns the free bytes of the accelerator that has least; None where none computes or nothing is known.
+
+    Several processes that train together might decide differently, so for them it is None, too.
+    """
+    if jax.process_count() > 1:
+        return None
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    if not all("bytes_limit" in each for each in stats):
+        return None
+    return min(each["bytes_limit"] - each["bytes_in_use"] for each in stats)
 
 
 def describe() -> list[str]:

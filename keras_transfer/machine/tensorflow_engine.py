@@ -6,6 +6,8 @@ from typing import Any  # tensors, and dicts of them
 import keras
 import tensorflow as tf
 
+from keras_transfer.core import processes
+
 __all__ = [
     "PRECISE",
     "call_with_tensors",
@@ -13,6 +15,7 @@ __all__ = [
     "describe",
     "devices",
     "find_gradients",
+    "free_device_memory",
     "inner_products",
     "jit_compile",
     "make_forward",
@@ -38,6 +41,25 @@ def devices() -> list[str]:
     found = [device.name for device in tf.config.list_logical_devices()]
     accelerators = [name for name in found if ":CPU:" not in name]
     return accelerators or found
+
+
+def free_device_memory() -> int | None:
+    """Returns the free bytes of the accelerator that has least; None where none computes or nothing is known.
+
+    Several processes that train together might decide differently, so for them it is None, too.
+    """
+    gpus = [device.name.partition("device:")[2] for device in tf.config.list_logical_devices("GPU")]
+    if not gpus or processes.are_several():
+        return None
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:  # nothing else tells the limit
+        limits = {
+            device.name.partition("device:")[2]: device.memory_limit_bytes
+            for device in session.list_devices()
+        }
+    if not all(name in limits for name in gpus):  # parts of a GPU, as the user has divided it
+        return None
+    used = {name: tf.config.experimental.get_memory_info(name)["current"] for name in gpus}
+    return min(limits[name] - used[name] for name in gpus)
 
 
 def describe() -> list[str]:

@@ -7,6 +7,7 @@ from engine import runs
 
 import keras_transfer as kt
 from keras_transfer.graphs import compiling
+from keras_transfer.machine import engine
 from keras_transfer.training.run import state
 
 pytestmark = pytest.mark.engine
@@ -24,16 +25,21 @@ def largest_difference(one, other):
     return max(float(np.abs(one[name] - other[name]).max(initial=0.0)) for name in one)
 
 
-def test_kept_outputs_of_frozen_layers_train_as_images_do():
+def test_kept_outputs_of_frozen_layers_train_as_images_do(monkeypatch):
     """With dropout above them, and a last batch that is smaller."""
     trained = {}
-    for cache in ("off", "memory"):
+    for place in ("off", "memory", "device"):
         model, data = runs.one_task(dropout=0.2)
+        if place == "device":
+            monkeypatch.setattr(engine, "free_device_memory", lambda: 10**9)
+        cache = "off" if place == "off" else "memory"
         history = runs.train(model, data, stages=STAGES, cache=cache)
-        trained[cache] = runs.weights(model)
-        kept = [line for line in history.record["notes"] if "frozen layers run once" in line]
-        assert len(kept) == (cache == "memory")
+        trained[place] = runs.weights(model)
+        notes = " ".join(history.record["notes"])
+        assert notes.count("frozen layers run once") == (place != "off")
+        assert notes.count("lie on the accelerator") == 2 * (place == "device")
     assert largest_difference(trained["off"], trained["memory"]) <= 1e-6
+    assert largest_difference(trained["device"], trained["memory"]) == 0.0
 
 
 @pytest.mark.parametrize("epoch", [1, 3])

@@ -18,7 +18,7 @@ from keras_transfer import features
 from keras_transfer.core import checks
 from keras_transfer.graphs import compiling, nodes
 from keras_transfer.training import augmenting, freezing, inputs
-from keras_transfer.training.cache import frozen, tracing
+from keras_transfer.training.cache import frozen, on_device, tracing
 from keras_transfer.training.cache.outputs import Outputs
 from keras_transfer.training.cache.rows import IMAGES, TRAIN, VALIDATION, VIEWS, Read, Rows
 from keras_transfer.training.cache.settings import Cache
@@ -70,6 +70,7 @@ class Keeper:
         self.passes = self.rows.passes
         self.outputs = Outputs(self.rows, self.cache, self.note, self.verbose)
         self._uppers: dict[int, keras.Model] = {}
+        self._on_device: set[int] = set()  # stages whose rows lie on the accelerator
         self._refused: set[int] = set()
         self._unstable: dict[int, str] = {}  # position of a call: why its output changes by itself
         self._order = nodes.nodes(self.model)
@@ -102,15 +103,16 @@ class Keeper:
         """
         if not self._fill(number):
             return Lent(model, self.given.train, self.given.validation)
-        tensors = self._frozen(number).crossing
+        kind, tensors = self.rows.kind_of_fit, self._frozen(number).crossing
         if number not in self._uppers:
             with compiling.scope(model):
-                self._uppers[number] = nodes.above(model, tensors)
+                self._uppers[number] = self._make_upper(number, model, tensors)
         upper = self._uppers[number]
         compiling.compile_like(upper, model, optimizer=model.optimizer)  # one set of slots for both
 
-        kind = self.rows.kind_of_fit
         reads = [self._read(kind, tensor) for tensor in tensors]
+        if number in self._on_device:
+            reads = [on_device.number]
         smooth = augmenting.make_smoother(self.model, self.given)
         train = self.rows.batches(TRAIN, kind, reads, smooth=smooth)
         if self.given.validation is None:
@@ -141,7 +143,25 @@ class Keeper:
         for kind, name in list(self.outputs.arrays):
             if (kind, name) not in needed or self._below(name) & changed:
                 del self.outputs.arrays[kind, name]
-        self._uppers.pop(number, None)
+        upper = self._uppers.pop(number, None)
+        if upper is not None:
+            on_device.release(upper)
+
+    def _make_upper(
+        self, number: int, model: keras.Model, tensors: Sequence[keras.KerasTensor]
+    ) -> keras.Model:
+        """Returns the part of a model that trains on cached rows, or on their numbers where the device has them."""
+        kind = self.rows.kind_of_fit
+        arrays = [self.outputs.arrays[kind, self._names[id(tensor)]] for tensor in tensors]
+        room = on_device.find_room(arrays)
+        if room is None:
+            return nodes.above(model, tensors)
+        self._on_device.add(number)
+        size, free = (f"{each / 1e6:,.1f} MB" for each in room)
+        self.note(
+            f"The kept outputs of stage {number + 1} lie on the accelerator: they take {size}, and {free} are free."
+        )
+        return on_device.feed(model, tensors, arrays)
 
     def _candidates_of(self, stage: Stage) -> frozen.Candidates:
         """What a stage whose flags are set leaves unchanged."""
