@@ -80,12 +80,14 @@ class Workers:
                 except TimeoutError:
                     break
                 index, digest = _read_greeting(connection)
-                if digest == self.digest and 0 < index < self.count:
-                    present[index] = (
-                        connection  # a worker that was started again replaces its first call
-                    )
-                elif digest:
-                    present[index], differing = connection, index
+                if not digest:
+                    connection.close()
+                    continue
+                if digest != self.digest or not 0 < index < self.count:
+                    differing = index
+                if index in present:  # a worker that was started again
+                    present[index].close()
+                present[index] = connection
         is_complete = len(present) == self.count - 1 and differing is None
         for connection in present.values():
             _send(connection, b"same" if is_complete else b"other")

@@ -124,7 +124,8 @@ class Watch:
                 print(f"keras_transfer: {self.line}", file=sys.stderr)
                 _end(1)
         # Told by the main thread, which may still wait for threads of TensorFlow when it ends.
-        faulthandler.dump_traceback_later(GRACE, exit=True, file=open(os.devnull, "w"))  # noqa: SIM115
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        faulthandler.dump_traceback_later(GRACE, exit=True, file=nowhere)
 
 
 def start(links: Mapping[int, socket.socket], addresses: Sequence[str], index: int) -> Watch:

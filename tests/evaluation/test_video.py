@@ -7,6 +7,9 @@ import pytest
 import keras_transfer as kt
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning"
+)  # its pipes to ffmpeg
 
 
 def build():

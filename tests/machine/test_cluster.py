@@ -57,13 +57,18 @@ def test_an_address_must_be_of_this_machine_and_free():
         told(cluster.Workers((taken, "b:1"), 0).check_own_address, taken, "port is in use")
 
 
+def close(links):
+    for link in links.values():
+        link.close()
+
+
 def meet(workers, wait=20):
     """Lets all workers meet, and returns what each of them was told."""
     heard = {}
 
     def run(worker):
         try:
-            worker.meet(wait)
+            close(worker.meet(wait))
             heard[worker.index] = "met"
         except checks.InputError as wrong:
             heard[worker.index] = str(wrong)
@@ -97,7 +102,7 @@ def test_a_worker_that_does_not_come_is_named():
 def test_strangers_are_not_workers():
     first, second = free_ports(2)
     workers = [cluster.Workers((first, second), index) for index in range(2)]
-    chief = threading.Thread(target=workers[0].meet, args=[20])
+    chief = threading.Thread(target=lambda: close(workers[0].meet(20)))
     chief.start()
     host, port = first.split(":")
     while True:
@@ -107,6 +112,6 @@ def test_strangers_are_not_workers():
             break
         except ConnectionRefusedError:
             pass
-    workers[1].meet(20)
+    close(workers[1].meet(20))
     chief.join(20)
     assert not chief.is_alive()
