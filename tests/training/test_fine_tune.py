@@ -10,6 +10,7 @@ from networks import small
 import keras_transfer as kt
 from keras_transfer.core import checks
 from keras_transfer.graphs import paths
+from keras_transfer.training.methods import solved_head
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (24, 32, 32, 3), dtype="uint8")
@@ -189,11 +190,15 @@ def test_a_head_that_is_solved_for_last_is_no_epoch():
     assert history.record["notes"][-1].startswith("The solved head is the best (val_accuracy 1.0")
 
 
-def test_a_head_alone_is_fitted_on_features_that_are_computed_once():
+def test_a_head_alone_is_fitted_on_features_that_are_computed_once(monkeypatch):
     colours = kt.data.from_arrays(PIXELS, LABELS, validation=0.25, batch_size=6, seed=0)
     solved = kt.fine_tune(model_of(), colours, plan="head_only", verbose=0)
     assert [stage.get("epochs") for stage in solved.record["stages"]] == [None]
-    assert "chosen_by" in solved.record["stages"][0]["solved"]
+    assert solved.record["stages"][0]["solved"]["chosen_by"] == "validation and 5 folds"
+
+    monkeypatch.setattr(solved_head, "FEW", 17)  # of 18 images
+    many = kt.fine_tune(model_of(), colours, plan="head_only", verbose=0)
+    assert many.record["stages"][0]["solved"]["chosen_by"] == "validation"
 
     hidden = model_of(kt.tasks.Classification(3, hidden=[4]))
     stop = keras.callbacks.LambdaCallback(

@@ -29,7 +29,7 @@ def solve_head(
     weights: object = None,
     val_weights: object = None,
     strengths: Sequence[float] | Mapping[str, float] = STRENGTHS,
-    folds: int = 5,
+    folds: int | None = None,
     seed: int = 0,
     label_smoothing: float | None = None,
 ) -> dict:
@@ -40,9 +40,9 @@ def solve_head(
     classification gets softmax regression with the task's class weights
     and label smoothing (shifted for its `LogitAdjusted` loss; a focal or foreign loss counts as cross-entropy), tags
     get a logistic regression each, a regression gets ridge regression. The strength of the L2 penalty is the one with
-    the lowest loss on the validation data, or in cross-validation where there are none; the head is then
-    solved on the training data. Its kernel and bias are in the features' own scale: nothing is added
-    to the model. A head with hidden layers has no such solution: an error, or with several tasks a note.
+    the lowest loss on the validation data, in cross-validation where there are none, or on both together where `folds`
+    is given; the head is then solved on the training data. Its kernel and bias are in the features' own scale: nothing
+    is added to the model. A head with hidden layers has no such solution: an error, or with several tasks a note.
 
     The unit of a regression is taken from the training targets where it is not known yet, as `kt.fine_tune` does.
 
@@ -58,12 +58,13 @@ def solve_head(
         val_weights: As `weights`, but all others than 0 count as 1. A task without a label there is cross-validated.
         strengths: Candidates; those of softmax regression are scikit-learn's 1 / C, for centred features with
             a mean variance of 1. A dict has one for each task, which is then not chosen.
-        folds: Of the cross-validation.
+        folds: Of the cross-validation, in which all training data count besides the validation data. None is 5, fewer
+            for less than 10 rows, where there are no validation data, and no cross-validation where there are.
         seed: Of the folds.
         label_smoothing: Of the training targets; None for that of the task.
 
     Returns:
-        What was found: `strength`, `losses` by strength, `chosen_by`, `accuracy` and `val_accuracy` (or
+        What was found: `strength`, `losses` by strength, `chosen_by`, `accuracy` and, on what chose, `val_accuracy` (or
         `mae` and `val_mae`), `seconds`; by task where there are several.
 
     Raises:
@@ -81,7 +82,8 @@ def solve_head(
     candidates = sorted(
         {checks.number(each, name="strengths", above=0) for each in given}, reverse=True
     )
-    checks.integer(folds, name="folds", minimum=2)
+    if folds is not None:
+        checks.integer(folds, name="folds", minimum=2)
     if not candidates:
         raise checks.error("`strengths` must hold a number", given="none")
     if (val_features is None) != (val_targets is None):
@@ -133,8 +135,7 @@ def solve_head(
         if isinstance(strengths, Mapping):
             tried, splits, chosen_by = [strengths[name]], [], "user"
         else:
-            tried, splits = candidates, _splits(rows, held_out, folds, seed)
-            chosen_by = f"{folds} folds" if held_out is None else "validation"
+            tried, splits, chosen_by = candidates, *_splits(rows, held_out, folds, seed)
         head, facts[name] = _fit(output, raw, rows, splits, tried, smoothing=label_smoothing)
         facts[name]["chosen_by"] = chosen_by
         linear[name].dense.kernel.assign(head.kernel)
@@ -236,23 +237,26 @@ def _rows(
 
 
 def _splits(
-    train: _Rows, held_out: _Rows | None, folds: int, seed: int
-) -> list[tuple[_Rows, _Rows]]:
-    """Returns pairs to fit and to measure on: the two given, or the others and each fold."""
-    if held_out is not None:
-        return [(train, held_out)]
+    train: _Rows, held_out: _Rows | None, folds: int | None, seed: int
+) -> tuple[list[tuple[_Rows, _Rows]], str]:
+    """Returns pairs to fit and to measure on, and how they are called: the two given, and the others and each fold."""
+    splits = [] if held_out is None else [(train, held_out)]
+    if splits and folds is None:
+        return splits, "validation"
+
+    folds = folds or max(2, min(5, len(train.features) // 2))
     if len(train.features) < 2 * folds:
         raise checks.error(
             f"there must be {2 * folds} rows for {folds} folds", given=len(train.features)
         )
     labels = train.targets if train.targets.dtype.kind == "i" else None
     fold_of = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
-    splits = []
     for fold in range(folds):
         inside = fold_of == fold
         others = _Rows(train.features[~inside], train.targets[~inside])
         splits.append((others, _Rows(train.features[inside], train.targets[inside])))
-    return splits
+    name = f"{folds} folds"
+    return splits, name if held_out is None else f"validation and {name}"
 
 
 def _fit(

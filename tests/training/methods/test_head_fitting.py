@@ -114,6 +114,23 @@ def test_without_validation_folds_choose():
     assert min(measured.values()) < 0.95 * np.log(CLASSES)
 
 
+def test_folds_count_besides_the_validation_data():
+    """Each row counts once: the losses are the mean of those of both ways, weighted by their rows."""
+    model = model_of()
+    maps = trunk(model)
+    both = solved(model, folds=4)
+    validation = solved(model)
+    folds = head_fitting.solve_head(model, maps[TRAIN], LABELS[TRAIN], folds=4)
+
+    assert both["chosen_by"] == "validation and 4 folds"
+    for strength, loss in both["losses"].items():
+        expected = (24 * validation["losses"][strength] + 56 * folds["losses"][strength]) / 80
+        assert loss == pytest.approx(expected, abs=2e-6)
+    assert both["strength"] == min(both["losses"], key=both["losses"].get)
+    with pytest.raises(checks.InputError, match="there must be 58 rows for 29 folds. Given: 56"):
+        solved(model, folds=29)
+
+
 def test_it_beats_the_head_that_the_model_had():
     model = model_of()
     before = model.evaluate(IMAGES[VALIDATION], LABELS[VALIDATION], verbose=0, return_dict=True)
@@ -299,7 +316,7 @@ def test_mixed_precision_keeps_the_head_in_float32():
             "must have features for 'classification'. Given: kind",
         ),
         (
-            {"train_features": np.zeros((6, 12)), "train_targets": LABELS[:6]},
+            {"train_features": np.zeros((6, 12)), "train_targets": LABELS[:6], "folds": 5},
             "10 rows for 5 folds. Given: 6",
         ),
         ({"train_targets": LABELS + 1}, r"`labels` must lie in \[0, 4\)"),
