@@ -6,7 +6,7 @@ There are two ways to make the result:
 
 - with all images in memory, `arrays.from_arrays(images, labels, ...)` checks, encodes and splits, as in `glyphs.py`;
 - with images in files, as in `folder.py`: make a `reading.Listed` of paths, labels and splits; `reading.read` reads
-  every file once, if they fit in memory, and `reading.make_data` encodes, splits and batches.
+  every file once, if they fit in memory, and `file_data.make_data` encodes, splits and batches.
 
 What the user should know goes through `checks.note` into `notes`; wrong arguments raise `checks.error`. Its import and
 its name in `data/__init__.py` make a source public; `cli/sources.py` says which sources `keras-transfer train` knows.

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import base
-from keras_transfer.data.sources import boxes, reading
+from keras_transfer.data.sources import boxes, file_data, reading
 from keras_transfer.data.sources.problems import Problems
 from keras_transfer.storage import listing, texts
 
@@ -98,8 +98,8 @@ def from_coco(
 
     listed = _list(parts)
     files = reading.read(listed, options, notes)
-    left = reading.shares_left(shares, listed.splits)
-    data = reading.make_data(files, shares=left, class_names=names, notes=notes)
+    left = file_data.shares_left(shares, listed.splits)
+    data = file_data.make_data(files, shares=left, class_names=names, notes=notes)
     data.folder = str(images)
     return data
 

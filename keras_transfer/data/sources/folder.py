@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import base, splits
-from keras_transfer.data.sources import reading, sensors
+from keras_transfer.data.sources import file_data, reading, sensors
 from keras_transfer.data.targets import encoding
 from keras_transfer.storage import listing
 from keras_transfer.storage.names import Names, Paths
@@ -130,7 +130,7 @@ def from_folder(
             fix="Repair or remove it.",
         )
     _check_disjoint(files)
-    data = reading.make_data(files, shares=shares, class_names=class_names, notes=notes)
+    data = file_data.make_data(files, shares=shares, class_names=class_names, notes=notes)
     data.folder = str(path)
     return data
 
@@ -191,7 +191,7 @@ def labelled_folder(
         raise checks.error(
             "`path` must hold a readable image", given=f"none in '{path}'", fix="Repair them."
         )
-    data = reading.make_data(files, shares={}, class_names=names, notes=notes)
+    data = file_data.make_data(files, shares={}, class_names=names, notes=notes)
     data.folder = str(path)
     return data
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 from keras_transfer.data import base
-from keras_transfer.data.sources import matching, reading
+from keras_transfer.data.sources import file_data, matching, reading
 from keras_transfer.storage import listing
 
 __all__ = ["from_masks"]
@@ -103,9 +103,9 @@ def from_masks(
         kinds="mask",
         ignored={"": ignored},
     )
-    left = reading.shares_left(shares, named)
+    left = file_data.shares_left(shares, named)
     files = reading.read(listed, options, notes)
-    data = reading.make_data(files, shares=left, class_names=classes, notes=notes)
+    data = file_data.make_data(files, shares=left, class_names=classes, notes=notes)
     data.folder = str(images)
     return data
 

@@ -2,37 +2,30 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any  # tensorflow-datasets has no types
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import json_format
 
-from keras_transfer.core import checks, lookup, optional
+from keras_transfer.core import checks, lookup
 from keras_transfer.data import base, splits
-from keras_transfer.data.sources import arrays, reading, tfds_features
+from keras_transfer.data.sources import arrays, reading, tfds_builders, tfds_features
 from keras_transfer.data.targets import encoding, pictures
 from keras_transfer.machine import memory, progress, streams
-from keras_transfer.storage import images, listing
+from keras_transfer.storage import images
 
 __all__ = ["from_tfds"]
 
 BATCH = 64  # images read at a time
-VALIDATION = 0.2  # the share by default
-# What tensorflow-datasets raises for names, versions and files that cannot be.
-FAILURES = (
-    AssertionError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError, json_format.Error,
-)  # fmt: skip
 
 
 def from_tfds(
     name: Any,
     *,
     train: str = "train",
-    validation: float | str | None = VALIDATION,
+    validation: float | str | None = tfds_builders.VALIDATION,
     test: float | str | None = None,
     targets: str | Mapping[str, str] | None = None,
     image: str | None = None,
@@ -89,11 +82,11 @@ def from_tfds(
     held: dict[str, Any] = {"validation": validation, "test": test}
     splits.check_shares({split: share for split, share in held.items() if _is_share(share)})
 
-    builder = _find_builder(name, data_dir)
+    builder = tfds_builders.find(name, data_dir)
     plan = _Plan.of(builder.info, image, targets, size, channels)
-    _prepare(builder, download)
-    specs, shares, notes = _choose_splits(builder, train, held)
-    _check_apart(builder, specs)
+    tfds_builders.prepare(builder, download)
+    specs, shares, notes = tfds_builders.choose_parts(builder, train, held)
+    tfds_builders.check_apart(builder, specs)
     _check_memory(builder, specs, plan)
     parts = {split: _read(builder, spec, plan) for split, spec in specs.items()}
     count = sum(len(pixels) for pixels, _ in parts.values())
@@ -192,7 +185,7 @@ class _Plan:
     @property
     def undecoded(self) -> dict[str, Any]:
         """The decoders that leave pictures as they are stored."""
-        tfds = _import_tfds()
+        tfds = tfds_builders.require()
         decoder: Any = tfds.decode.SkipDecoding()
         for part in reversed(self.picture):
             decoder = {part: decoder}
@@ -214,10 +207,6 @@ def _is_share(value: object) -> bool:
     return value is not None and not isinstance(value, str)
 
 
-def _import_tfds() -> Any:
-    return optional.require("tensorflow_datasets", purpose="Reading a set of tensorflow-datasets")
-
-
 def _kind_by_default(features: Mapping[str, Any], path: str) -> str:
     """Returns the first kind that a feature can be."""
     found = tfds_features.feature_at(features, path, name="targets")
@@ -235,150 +224,15 @@ def _value_at(example: Any, path: Sequence[str]) -> Any:
     return example
 
 
-def _find_builder(name: Any, data_dir: str | os.PathLike | None) -> Any:
-    """Returns the builder that a user's `name` means."""
-    if hasattr(name, "as_dataset") and hasattr(name, "info"):
-        if data_dir is not None:
-            fix = "A builder knows its folder."
-            raise checks.error(
-                "`data_dir` must not be given with a builder", given=data_dir, fix=fix
-            )
-        return name
-    if not isinstance(name, str) or not name:
-        raise checks.error("`name` must be the name of a set, or a builder", given=repr(name))
-    if re.match(r"\w+:[^\d*]", name):
-        fix = "Load other collections with their own library, and give kt.data.from_arrays what they hold."
-        raise checks.error(
-            "`name` must be a set of tensorflow-datasets itself", given=repr(name), fix=fix
-        )
-    tfds = _import_tfds()
-    folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
-    try:
-        return tfds.builder(name, data_dir=folder)
-    except tfds.core.DatasetNotFoundError as problem:
-        known = tfds.list_builders(with_community_datasets=False)
-        fix = lookup.hint(re.split("[/:]", name)[0], known)
-        raise checks.error(
-            "`name` must be a set of tensorflow-datasets", given=repr(name), fix=fix
-        ) from problem
-    except FAILURES as problem:
-        reason = re.sub(r"^Failed to construct dataset.*?}\": ", "", checks.first_line(problem))
-        raise checks.error(
-            "`name` must be a set that can be read", given=f"{name!r} ({reason})"
-        ) from problem
-
-
-def _prepare(builder: Any, download: bool) -> None:
-    """Downloads and prepares a set that is not there, or raises an error that says where it was looked for."""
-    if builder.is_prepared():
-        return
-    full_name, folder = builder.info.full_name, os.fspath(builder.data_dir)
-    fix = "Prepare it where there is a network (from_tfds with `download=True`), and give that folder as `data_dir`."
-    if not download:
-        raise checks.error(
-            f"`{full_name}` must be prepared where nothing is downloaded",
-            given=f"no files in '{folder}'",
-            fix=fix,
-        )
-    util = optional.require("tensorflow_datasets.core.download.util", purpose="Downloading a set")
-    manager = optional.require(
-        "tensorflow_datasets.core.download.download_manager", purpose="Downloading a set"
-    )
-    failures = (*FAILURES, util.DownloadError, manager.NonMatchingChecksumError)
-    checks.note(f"downloading and preparing {full_name} in '{folder}'")
-    try:
-        builder.download_and_prepare()
-    except failures as problem:
-        raise checks.error(
-            f"`{full_name}` must be prepared, or there must be a network to download it",
-            given=f"no files in '{folder}', and {type(problem).__name__}: {checks.first_line(problem)}",
-            fix=fix,
-        ) from problem
-
-
-def _choose_splits(
-    builder: Any, train: str, held: Mapping[str, Any]
-) -> tuple[dict[str, str], dict[str, float], list[str]]:
-    """Returns the parts of a set that are read, the shares that are taken of training images, and a line about them."""
-    own = {listing.SPLIT_NAMES.get(name.lower(), ""): name for name in builder.info.splits}
-    specs = {"train": _check_spec(builder, train, "train")}
-    shares: dict[str, float] = {}
-    defaults = {"validation": VALIDATION, "test": None}
-    texts = [f"training images from {train!r}"]
-    for split, value in held.items():
-        is_default = value == defaults[split]
-        if is_default and split in own and not _overlap(builder, train, own[split]):
-            specs[split] = own[split]
-        elif isinstance(value, str):
-            specs[split] = _check_spec(builder, value, split)
-        elif value is not None:
-            shares[split] = value
-        if split in specs:
-            texts.append(f"{split} images from {specs[split]!r}")
-    return specs, shares, [checks.note(f"{builder.info.full_name}: {', '.join(texts)}")]
-
-
-def _check_spec(builder: Any, spec: Any, argument: str) -> str:
-    """Returns a part of a set's splits if it can be one."""
-    names = list(builder.info.splits)
-    if not isinstance(spec, str):
-        expected = f"`{argument}` must be a split, such as 'train[:80%]'"
-        raise checks.error(expected, given=repr(spec))
-    if not names:  # a made-up set that does not say
-        return spec
-    try:
-        count = sum(last - first for _, first, last in _stretches(builder, spec))
-    except FAILURES as problem:
-        fix = f"The set has {lookup.some(names, most=12)}; a part of one is 'train[:80%]'."
-        raise checks.error(
-            f"`{argument}` must be a split of {builder.info.full_name}", given=repr(spec), fix=fix
-        ) from problem
-    if not count:
-        raise checks.error(f"`{argument}` must hold images", given=f"none in {spec!r}")
-    return spec
-
-
-def _stretches(builder: Any, spec: str) -> list[tuple[str, int, int]]:
-    """Returns the splits that a part is made of, each with its first place and the one after its last."""
-    tfds = _import_tfds()
-    own = builder.info.splits
-    stretches = []
-    for part in tfds.core.ReadInstruction.from_spec(spec).to_absolute(own):
-        last = own[part.splitname].num_examples if part.to is None else part.to
-        stretches.append((part.splitname, part.from_ or 0, last))
-    return stretches
-
-
-def _overlap(builder: Any, first: str, second: str) -> bool:
-    """Returns whether two parts share images."""
-    if not len(builder.info.splits):
-        return False
-    for name, start, end in _stretches(builder, first):
-        for other, other_start, other_end in _stretches(builder, second):
-            if name == other and max(start, other_start) < min(end, other_end):
-                return True
-    return False
-
-
-def _check_apart(builder: Any, specs: Mapping[str, str]) -> None:
-    names = list(specs)
-    for place, first in enumerate(names):
-        for second in names[place + 1 :]:
-            if _overlap(builder, specs[first], specs[second]):
-                given = f"{specs[first]!r} and {specs[second]!r}"
-                fix = "Known images would be measured: give parts that do not overlap."
-                raise checks.error(
-                    f"`{first}` and `{second}` must share no images", given=given, fix=fix
-                )
-
-
 def _check_memory(builder: Any, specs: Mapping[str, str], plan: _Plan) -> None:
     """Raises an error if what is read would take up more than a quarter of the free memory."""
     if not len(builder.info.splits):
         return
     counts = {}
     for split, spec in specs.items():
-        counts[split] = sum(last - first for _, first, last in _stretches(builder, spec))
+        counts[split] = sum(
+            last - first for _, first, last in tfds_builders.stretches(builder, spec)
+        )
     needed, free = sum(counts.values()) * plan.bytes_of_one, memory.free_memory()
     if needed <= free / 4:
         return
@@ -398,7 +252,7 @@ def _read(
     builder: Any, spec: str, plan: _Plan
 ) -> tuple[np.ndarray, dict[str, np.ndarray | list[np.ndarray]]]:
     """Returns the pixels of a part, and its targets as they were read."""
-    tfds = _import_tfds()
+    tfds = tfds_builders.require()
     decoders = tfds.decode.PartialDecoding(plan.wanted, decoders=plan.undecoded)
     label = f"Reading {spec!r} of {builder.info.full_name}"
     pixels, targets = [], []
@@ -457,7 +311,7 @@ def _told(builder: Any, spec: str) -> Iterator[None]:
     """Turns errors of files and images that cannot be read into one line."""
     try:
         yield
-    except (tf.errors.OpError, *FAILURES) as problem:
+    except (tf.errors.OpError, *tfds_builders.FAILURES) as problem:
         if isinstance(problem, checks.InputError):
             raise
         is_tensorflow = isinstance(problem, tf.errors.OpError)

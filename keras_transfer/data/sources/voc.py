@@ -12,7 +12,7 @@ from defusedxml.common import DefusedXmlException
 
 from keras_transfer.core import checks, lookup
 from keras_transfer.data import base
-from keras_transfer.data.sources import boxes, matching, reading
+from keras_transfer.data.sources import boxes, file_data, matching, reading
 from keras_transfer.data.sources.problems import Problems
 from keras_transfer.machine import progress
 from keras_transfer.storage import listing, texts
@@ -118,9 +118,9 @@ def from_voc(
         stated=np.array(stated, np.int64).reshape(-1, 2),
         kinds="boxes",
     )
-    shares = reading.shares_left({"test": test, "validation": validation}, named)
+    shares = file_data.shares_left({"test": test, "validation": validation}, named)
     files = reading.read(listed, options, notes)
-    data = reading.make_data(files, shares=shares, class_names=known, notes=notes)
+    data = file_data.make_data(files, shares=shares, class_names=known, notes=notes)
     data.folder = str(root)
     return data
 

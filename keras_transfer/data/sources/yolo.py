@@ -11,7 +11,7 @@ import yaml
 
 from keras_transfer.core import checks
 from keras_transfer.data import base
-from keras_transfer.data.sources import boxes, matching, reading
+from keras_transfer.data.sources import boxes, file_data, matching, reading
 from keras_transfer.data.sources.problems import Problems
 from keras_transfer.machine import progress
 from keras_transfer.storage import listing, texts
@@ -109,9 +109,9 @@ def from_yolo(
 
     rows = [at for at, picture in enumerate(pictures) if str(_label_file(picture)) not in problems]
     listed = _list(root, pictures, splits, gathered).pick(np.array(rows, np.int64))
-    shares = reading.shares_left({"test": test, "validation": validation}, listed.splits)
+    shares = file_data.shares_left({"test": test, "validation": validation}, listed.splits)
     files_read = reading.read(listed, options, notes)
-    data = reading.make_data(files_read, shares=shares, class_names=names, notes=notes)
+    data = file_data.make_data(files_read, shares=shares, class_names=names, notes=notes)
     data.folder = str(root)
     return data
 
