@@ -1,9 +1,7 @@
 """What every source of data returns."""
 
-import base64
 import contextlib
 import dataclasses
-import html
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled, lookup
-from keras_transfer.data import pipeline, sheets, splits
+from keras_transfer.data import overview, picking, pipeline, sheets, splits
 from keras_transfer.data.targets import encoding
 
 __all__ = ["SPLITS", "Data", "from_examples"]
@@ -270,41 +268,29 @@ class Data:
     def _picked(self, places: Mapping[str, np.ndarray], *, digest: str) -> "Data":
         """Returns the same data with fewer examples in some splits."""
 
-        def pick(by_split: Mapping[str, Any] | None, take: Callable) -> dict | None:
-            if by_split is None:
-                return None
-            parts = dict(by_split)
-            for split, rows in places.items():
-                if split in parts:
-                    parts[split] = take(parts[split], rows)
-            return parts
+        def pick(by_split: Mapping[str, Any] | None) -> dict | None:
+            return None if by_split is None else _pick(by_split, places)
 
         return self._of(
-            pick(self.examples, pipeline.Examples.pick) or {},
+            _pick(self.examples, places),
             digest=digest,
-            files=pick(self.files, lambda names, rows: [names[row] for row in rows]),
-            origins=pick(self.origins, lambda values, rows: values[rows]),
-            groups=pick(self.groups, lambda values, rows: values[rows]),
+            files=pick(self.files),
+            origins=pick(self.origins),
+            groups=pick(self.groups),
         )
 
     def _divided(self, places: Mapping[str, np.ndarray], *, digest: str) -> "Data":
         """Returns the same data with its training examples divided into splits."""
 
-        def divide(by_split: Mapping[str, Any] | None, pick: Callable) -> dict | None:
-            if by_split is None:
-                return None
-            parts = {split: pick(by_split["train"], rows) for split, rows in places.items()}
-            return {**by_split, **parts}
-
-        def pick_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return values[rows]
+        def divide(by_split: Mapping[str, Any] | None) -> dict | None:
+            return None if by_split is None else _divide(by_split, places)
 
         return self._of(
-            divide(self.examples, pipeline.Examples.pick) or {},
+            _divide(self.examples, places),
             digest=digest,
-            files=divide(self.files, lambda names, rows: [names[row] for row in rows]),
-            origins=divide(self.origins, pick_rows),
-            groups=divide(self.groups, pick_rows),
+            files=divide(self.files),
+            origins=divide(self.origins),
+            groups=divide(self.groups),
         )
 
     def only(self, name: str) -> "Data":
@@ -341,7 +327,7 @@ class Data:
             part = part.pick(rows)
             examples[split] = dataclasses.replace(part, targets=part.targets[name], weights=None)
             if self.files:
-                files[split] = [self.files[split][int(row)] for row in rows]
+                files[split] = picking.pick(self.files[split], rows)
             if self.groups:
                 groups[split] = self.groups[split][rows]
         return self._of(
@@ -387,23 +373,7 @@ class Data:
 
     def summary(self) -> str:
         """Returns a table of what each split holds."""
-        names = self.class_names
-        first = next(iter(self.targets.values()))
-        lines = []
-        if isinstance(first, Mapping):
-            for key in first:
-                columns = {split: targets[key] for split, targets in self.targets.items()}
-                own_names = (names or {}).get(key)
-                lines += _table(columns, own_names, self.weights, title=key)
-        else:
-            lines = _table(self.targets, names, self.weights, title="class" if names else "number")
-        height, width = self.image_size
-        where = "decoded once and kept in memory" if self.is_cached else "decoded in every pass"
-        planes = ""
-        if self.channels != 3:
-            planes = f" of {self.channels} channel{'s' if self.channels > 1 else ''}"
-        end = f"{height} x {width} pixels{planes}, batches of {self.batch_size}, seed {self.seed}, {where}"
-        return "\n".join([*lines, end])
+        return overview.summary(self)
 
     def show(
         self,
@@ -449,26 +419,10 @@ class Data:
         return sheets.draw(pictures, captions, marks=marks)
 
     def _repr_html_(self) -> str:
-        split = next(iter(self.examples))
-        picture = base64.b64encode(self.show(split, count=8)._repr_png_()).decode()
-        text = html.escape(self.summary())
-        return (
-            f'<pre>{text}</pre><img src="data:image/png;base64,{picture}" alt="Images of {split}">'
-        )
+        return overview.as_html(self)
 
     def __repr__(self) -> str:
-        parts = [f"{split}={len(examples)}" for split, examples in self.examples.items()]
-        if isinstance(self.class_names, dict):
-            parts += [f"{key}={len(names)} classes" for key, names in self.class_names.items()]
-        elif self.class_names is not None:
-            parts.append(f"classes={len(self.class_names)}")
-        if self.weights is not None:
-            missing = sum(int((part == 0).sum()) for part in tf.nest.flatten(self.weights))
-            parts.append(f"missing={missing}")
-        parts += [f"image_size={self.image_size[0]}x{self.image_size[1]}"]
-        parts += [f"channels={self.channels}"] if self.channels != 3 else []
-        parts += [f"batch_size={self.batch_size}"]
-        return f"Data({', '.join(parts)})"
+        return overview.one_line(self)
 
 
 def from_examples(
@@ -567,34 +521,22 @@ def _remake(
     return data
 
 
+def _pick(by_split: Mapping[str, Any], places: Mapping[str, np.ndarray]) -> dict:
+    """Returns the rows of `places` of the splits that it names, and the other splits as they are."""
+    parts = dict(by_split)
+    for split, rows in places.items():
+        if split in parts:
+            parts[split] = picking.pick(parts[split], rows)
+    return parts
+
+
+def _divide(by_split: Mapping[str, Any], places: Mapping[str, np.ndarray]) -> dict:
+    """Returns the training part divided into the splits of `places`, beside the other parts."""
+    train = by_split["train"]
+    return {**by_split, **{split: picking.pick(train, rows) for split, rows in places.items()}}
+
+
 def _join(by_split: Mapping[str, Any], together: Callable[[list], Any]) -> dict:
     """Returns training and validation parts as one training part, beside the test part."""
     parts = [part for split, part in by_split.items() if split != "test"]
     return {**by_split, "train": together(parts), "validation": ()}
-
-
-def _table(
-    columns: Mapping[str, np.ndarray],
-    names: list[str] | None,
-    weights: Mapping[str, pipeline.Columns] | None,
-    *,
-    title: str,
-) -> list[str]:
-    """Returns the lines of a table with a column a split; `title` is the name of the target, if it has one."""
-    known, missing = [], ["missing"]
-    for split, values in columns.items():
-        own = labelled.of_task(weights and weights[split], title)
-        known.append(labelled.known(values, own))
-        missing.append("0" if own is None else str(int((own == 0).sum())))
-
-    rows = [[title, *columns], *encoding.kind_of(known[0], names).tabulate(known, names)]
-    if weights is not None:
-        rows.append(missing)
-    rows.append(["all", *(str(len(values)) for values in columns.values())])
-
-    lines = [""] * len(rows)
-    for number, column in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, column))
-        for row, cell in enumerate(column):
-            lines[row] += f"  {cell:>{width}}" if number else f"{cell:<{width}}"
-    return lines

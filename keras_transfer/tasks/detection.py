@@ -9,11 +9,11 @@ import numpy as np
 
 from keras_transfer import layers, losses
 from keras_transfer.core import candidates, checks, lookup
-from keras_transfer.data.targets import boxes as box_labels
+from keras_transfer.data.targets import box_rows
 from keras_transfer.losses import boxes as box_losses
 from keras_transfer.metrics import detection as scoring
 from keras_transfer.pages import document, overlays
-from keras_transfer.tasks import base, class_scores, decoders, naming
+from keras_transfer.tasks import base, class_scores, naming, towers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,7 +138,13 @@ class Detection(base.Task):
         image_size: tuple[int, int] | None = None,
     ) -> keras.KerasTensor:
         """Puts a feature pyramid on the maps, and on each of its levels the same two towers."""
-        pyramid = self._join(features, name=name)
+        pyramid = towers.join_levels(
+            features,
+            width=self.width,
+            is_own=self.pyramid == "own",
+            levels=self.asked_levels or (),
+            name=name,
+        )
         scores = keras.layers.Conv2D(
             self.units,
             3,
@@ -153,8 +159,9 @@ class Detection(base.Task):
             bias_initializer=keras.initializers.Constant(0.0 if self.bins else NEAR),
             name=f"{name}_distances",
         )
-        scores_by_level = self._tower(pyramid, scores, name=f"{name}_class")
-        distances_by_level = self._tower(pyramid, distances, name=f"{name}_box")
+        sizes = {"width": self.width, "depth": self.depth}
+        scores_by_level = towers.put(pyramid, scores, name=f"{name}_class", **sizes)
+        distances_by_level = towers.put(pyramid, distances, name=f"{name}_box", **sizes)
 
         rows = []
         for level in pyramid:
@@ -170,25 +177,6 @@ class Detection(base.Task):
             candidates_of_all = join(rows)
         return layers.TaskOutput(self, name=name)(candidates_of_all)
 
-    def _join(
-        self, features: Mapping[str, keras.KerasTensor], *, name: str
-    ) -> dict[str, keras.KerasTensor]:
-        """Returns the maps of a feature pyramid, also those of levels that the backbone lacks."""
-        if self.pyramid == "own":
-            pyramid = {}
-            for level, level_map in features.items():
-                side = f"{name}_{level}_lateral"
-                pyramid[level] = decoders.convolve(level_map, self.width, size=1, name=side)
-        else:
-            pyramid = decoders.pyramid(features, width=self.width, name=name)
-        for level in self.asked_levels or ():
-            if level not in pyramid:
-                below = pyramid[list(pyramid)[-1]]
-                pyramid[level] = decoders.convolve(
-                    below, self.width, stride=2, name=f"{name}_{level}_made"
-                )
-        return pyramid
-
     def on_level_ends(self, ends: layers.LevelEnds) -> "Detection":
         """Returns a task whose towers stand on the levels of the trunk's own pyramid."""
         if ends.is_decoded:
@@ -202,22 +190,6 @@ class Detection(base.Task):
         if self.asked_levels is None:
             task.levels = tuple(ends.level_names)
         return task
-
-    def _tower(
-        self, pyramid: Mapping[str, keras.KerasTensor], last: keras.layers.Layer, *, name: str
-    ) -> dict[str, keras.KerasTensor]:
-        """Applies the same convolutions to all levels; each level has statistics of its own."""
-        maps = dict(pyramid)
-        for number in range(1, self.depth + 1):
-            convolution = keras.layers.Conv2D(
-                self.width, 3, padding="same", use_bias=False, name=f"{name}_conv_{number}"
-            )
-            for level, x in maps.items():
-                x = keras.layers.BatchNormalization(
-                    momentum=decoders.MOMENTUM, name=f"{name}_{level}_norm_{number}"
-                )(convolution(x))
-                maps[level] = keras.layers.ReLU(name=f"{name}_{level}_relu_{number}")(x)
-        return {level: last(x) for level, x in maps.items()}
 
     @property
     def limit(self) -> float:
@@ -251,45 +223,14 @@ class Detection(base.Task):
                 given=f"{rows.dtype} of shape {rows.shape}",
                 fix='Give a list with {"boxes": [...], "labels": [...]} for each image to kt.data.from_arrays.',
             )
-        self._check_rows(rows)
+        box_rows.check(rows, classes=self.units)
         return rows.astype("float32")
 
     def check_targets(self, targets: np.ndarray, image_size: Sequence[int | None]) -> None:
         """Raises an error for rows that are no boxes of images of this size, and guesses which format they have."""
         rows = np.asarray(targets)
-        hint = ""
-        if None not in image_size and rows.ndim == 3 and rows.shape[-1] == 6:
-            height, width = image_size
-            corners = rows[rows[..., 4] >= 0][:, :4]
-            hint = box_labels.other_format(corners, (width, height))
-            is_share = len(corners) > 0 and ((corners >= 0) & (corners <= 1)).all()
-            is_beyond = (corners[:, :2] >= [width, height]) | (corners[:, 2:] <= 0)
-            if is_share:
-                hint = "They look like shares of the picture: multiply x by its width and y by its height."
-            if is_share or is_beyond.any() or hint:
-                wrong = 0 if is_share else int(is_beyond.any(axis=1).argmax())
-                raise checks.error(
-                    f"boxes must be x1, y1, x2, y2 in pixels of images of {height} x {width}",
-                    given=corners[wrong].tolist(),
-                    fix=hint,
-                )
+        box_rows.check_places(rows, image_size)
         self.encode(rows)
-
-    def _check_rows(self, rows: np.ndarray, *, first: int = 0) -> None:
-        ids = rows[..., 4]
-        is_known = np.isfinite(rows).all(axis=-1)
-        is_object = ids >= 0
-        wrong = is_object & ((ids != np.rint(ids)) | (ids >= self.units))
-        is_empty = is_object & (rows[..., 2:4] <= rows[..., :2]).any(axis=-1)
-        for found, expected in (
-            (~is_known, "boxes must have finite numbers, also where a row is none"),
-            (wrong, f"boxes must have class ids from 0 to {self.units - 1}"),
-            (is_empty, "boxes must have x1 < x2 and y1 < y2"),
-        ):
-            if found.any():
-                image, place = np.argwhere(found)[0]
-                given = f"{rows[image, place].tolist()} in image {first + image}"
-                raise checks.error(expected, given=given)
 
     def check(
         self, targets: np.ndarray, outputs: np.ndarray, *, first: int = 0

@@ -9,7 +9,7 @@ from typing import Any  # labels may hold anything
 import numpy as np
 
 from keras_transfer.core import checks, labelled
-from keras_transfer.data import base, pipeline, splits
+from keras_transfer.data import base, picking, pipeline, splits
 from keras_transfer.data.sources import boxes, reading
 from keras_transfer.data.targets import columns, encoding, masks, missing, pictures
 from keras_transfer.storage.names import Paths
@@ -124,8 +124,8 @@ def _encode(
     if faults.reasons:
         rows = np.setdiff1d(np.arange(len(files.rows)), list(faults.reasons))
         notes.append(faults.note())
-        files, targets = files.pick(rows), reading.pick(targets, rows)
-        present = reading.pick(present, rows)
+        files, targets = files.pick(rows), picking.pick(targets, rows)
+        present = picking.pick(present, rows)
     if not isinstance(listed.labels, Mapping):
         return files, targets[""], names.get(""), present[""]
     return files, targets, names or None, None if missing.complete(present) else present
@@ -201,14 +201,14 @@ class _Units:
 
         groups = splits.groups_of(listed.groups, len(listed.names))
         by_split = {split: groups[chosen] for split, chosen in rows.items()}
-        shown = {split: reading.pick(listed.groups, chosen) for split, chosen in rows.items()}
+        shown = {split: picking.pick(listed.groups, chosen) for split, chosen in rows.items()}
         splits.check_apart(by_split, shown)
         return cls(splits.numbers_of(names), copies, groups)
 
     def pick(self, rows: np.ndarray) -> "_Units":
         """Returns the numbers of those files only."""
         return _Units(
-            self.keys[rows], reading.pick(self.copies, rows), reading.pick(self.groups, rows)
+            self.keys[rows], picking.pick(self.copies, rows), picking.pick(self.groups, rows)
         )
 
 
@@ -251,7 +251,7 @@ def _notes_on_mixed(listed: reading.Listed, ids: np.ndarray, copies: np.ndarray)
     mixed = np.unique(copies[order][1:][is_mixed])
     if not len(mixed):
         return []
-    names = reading.pick(listed.names, np.flatnonzero(copies == mixed[0]))
+    names = picking.pick(listed.names, np.flatnonzero(copies == mixed[0]))
     one = "1 image has copies" if len(mixed) == 1 else f"{len(mixed)} images have copies"
     text = f"{one} in several classes, such as {', '.join(names)}: all are trained on"
     return [checks.note(text)]
@@ -262,9 +262,9 @@ def _notes_on_known(files: reading.Read, rows: Mapping[str, np.ndarray]) -> list
     notes: list[str] = []
     if not files.is_checked:
         return notes
-    known = set(reading.pick(files.digests, rows["train"]))
+    known = set(picking.pick(files.digests, rows["train"]))
     for split in [split for split in rows if split != "train"]:
-        copies = sum(digest in known for digest in reading.pick(files.digests, rows[split]))
+        copies = sum(digest in known for digest in picking.pick(files.digests, rows[split]))
         if copies:
             text = (
                 f"{copies} of {len(rows[split])} {split} images are among the training images, too"

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, labelled
-from keras_transfer.data import pipeline, stores
+from keras_transfer.data import picking, pipeline, stores
 from keras_transfer.data.sources import decoding, keeping, sensors
 from keras_transfer.data.targets import encoding
 from keras_transfer.storage import images
@@ -23,7 +23,6 @@ __all__ = [
     "Options",
     "Read",
     "count_files",
-    "pick",
     "read",
 ]
 
@@ -92,7 +91,7 @@ class Listed:
         """Returns those files only."""
         entries = {}
         for name in ("paths", "names", "labels", "splits", "shown", "groups", "stated", "stacks"):
-            entries[name] = pick(getattr(self, name), rows)
+            entries[name] = picking.pick(getattr(self, name), rows)
         return dataclasses.replace(self, **entries)
 
 
@@ -137,23 +136,9 @@ class Read:
             self,
             listed=self.listed.pick(rows),
             rows=self.rows[rows],
-            digests=pick(self.digests, rows),
+            digests=picking.pick(self.digests, rows),
             sizes=self.sizes[rows],
         )
-
-
-def pick(values: Any, rows: np.ndarray) -> Any:
-    """Returns some rows of an array, of a list, or of each in a dict; None of None.
-
-    Example:
-        >>> pick({"kind": ["cat", "dog"]}, np.array([1]))
-        {'kind': ['dog']}
-    """
-    if isinstance(values, Mapping):
-        return {key: pick(column, rows) for key, column in values.items()}
-    if values is None or hasattr(values, "pick"):
-        return None if values is None else values.pick(rows)
-    return values[rows] if hasattr(values, "dtype") else [values[row] for row in rows]
 
 
 def read(listed: Listed, options: Options, notes: list[str]) -> Read:
@@ -190,7 +175,7 @@ def read(listed: Listed, options: Options, notes: list[str]) -> Read:
         listed.pick(rows),
         pipeline.on_cpu(decoded.pixels) if keep else stores.Files(paths),
         rows,
-        pick(decoded.digests, rows),
+        picking.pick(decoded.digests, rows),
         decoded.sizes[rows],
         keep,
         options,

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data import base, splits
-from keras_transfer.data.sources import arrays, reading, tfds_builders, tfds_features
+from keras_transfer.data import base, picking, splits
+from keras_transfer.data.sources import arrays, tfds_builders, tfds_features
 from keras_transfer.data.targets import encoding, pictures
 from keras_transfer.machine import memory, progress, streams
 from keras_transfer.storage import images
@@ -365,15 +365,13 @@ def _encode(
         rows = np.setdiff1d(np.arange(len(pixels)), list(faults.reasons))
         if faults.reasons:
             notes.append(faults.note())
-            pixels, answers, present = (_pick(part, rows) for part in (pixels, answers, present))
+            pixels, answers, present = (
+                picking.pick(part, rows) for part in (pixels, answers, present)
+            )
         columns[split] = (pixels, answers, present)
         if split == "train":
             like, names = answers, found
     return columns, names
-
-
-def _pick(values: Any, rows: np.ndarray) -> Any:
-    return None if values is None else reading.pick(values, rows)
 
 
 def _are_blank(labels: Mapping[str, Any]) -> bool:

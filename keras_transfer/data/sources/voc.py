@@ -11,7 +11,7 @@ from defusedxml import ElementTree as SafeTree
 from defusedxml.common import DefusedXmlException
 
 from keras_transfer.core import checks, lookup
-from keras_transfer.data import base
+from keras_transfer.data import base, picking
 from keras_transfer.data.sources import boxes, file_data, matching, reading
 from keras_transfer.data.sources.problems import Problems
 from keras_transfer.machine import progress
@@ -106,8 +106,8 @@ def from_voc(
     notes += problems.settle(corrupt, what="annotation", where=f"'{root}'")
     notes += gathered.note_flat()
 
-    pairs = reading.pick(pairs, rows)
-    named = reading.pick(split_names, rows)
+    pairs = picking.pick(pairs, rows)
+    named = picking.pick(split_names, rows)
     listed = reading.Listed(
         where=f"'{root}'",
         paths=[pair.image for pair in pairs],
@@ -134,7 +134,7 @@ def _find_files(
         pairs = matching.match(pictures, root / annotations, (".xml",), notes, what="annotation")
         splits = _listed_splits(root / "ImageSets" / "Main", [pair.name for pair in pairs], notes)
         rows = np.flatnonzero(splits != "")
-        return reading.pick(pairs, rows), splits[rows]
+        return picking.pick(pairs, rows), splits[rows]
     folders = matching.split_folders(root)
     if not any(folders.values()):
         folders = {"train": root}
