@@ -97,11 +97,7 @@ def from_coco(
     names = known or _used_classes(list(parts.values()), notes)
 
     listed = _list(parts)
-    files = reading.read(listed, options, notes)
-    left = file_data.shares_left(shares, listed.splits)
-    data = file_data.make_data(files, shares=left, class_names=names, notes=notes)
-    data.folder = str(images)
-    return data
+    return file_data.load(listed, options, shares, class_names=names, notes=notes, folder=images)
 
 
 def _check_pair(value: Sequence, name: str) -> Pair:

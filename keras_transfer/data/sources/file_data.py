@@ -1,6 +1,7 @@
 """From files that were read once to `Data`: what all sources of files share."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,33 @@ from keras_transfer.data.sources import boxes, reading
 from keras_transfer.data.targets import columns, encoding, masks, missing, pictures
 from keras_transfer.storage.names import Paths
 
-__all__ = ["make_data", "shares_left"]
+__all__ = ["load", "make_data", "shares_left"]
+
+
+def load(
+    listed: reading.Listed,
+    options: reading.Options,
+    held: Mapping[str, Any],
+    *,
+    class_names: Any,
+    notes: list[str],
+    folder: str | os.PathLike,
+) -> base.Data:
+    """Reads listed files and makes their data: the end of every source that lists files.
+
+    Args:
+        listed: Files and labels.
+        options: How they become batches.
+        held: What the user asked for, by held-out split: shares, or None.
+        class_names: As for `encoding.read`.
+        notes: What was decided before.
+        folder: Where the files were read from, as the user named it.
+    """
+    shares = shares_left(held, listed.splits)
+    files = reading.read(listed, options, notes)
+    data = make_data(files, shares=shares, class_names=class_names, notes=notes)
+    data.folder = str(folder)
+    return data
 
 
 def make_data(
@@ -29,7 +56,7 @@ def make_data(
     Files of equal content, and those of one group, stay in one split.
 
     Args:
-        files: From `read`.
+        files: From `reading.read`.
         shares: Held-out splits to their shares of the training images.
         class_names: As for `encoding.read`.
         notes: What was decided before.

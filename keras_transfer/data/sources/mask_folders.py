@@ -92,22 +92,17 @@ def from_masks(
             found = [pair._replace(name=f"{inside.name}/{pair.name}") for pair in found]
         pairs += found
         splits += [split] * len(found)
-    named = np.array(splits, object)
     listed = reading.Listed(
         where=f"'{images}'",
         paths=[pair.image for pair in pairs],
         names=[pair.name for pair in pairs],
         labels=[str(pair.annotation) for pair in pairs],
-        splits=named,
+        splits=np.array(splits, object),
         shown=[pair.name for pair in pairs],
         kinds="mask",
         ignored={"": ignored},
     )
-    left = file_data.shares_left(shares, named)
-    files = reading.read(listed, options, notes)
-    data = file_data.make_data(files, shares=left, class_names=classes, notes=notes)
-    data.folder = str(images)
-    return data
+    return file_data.load(listed, options, shares, class_names=classes, notes=notes, folder=images)
 
 
 def _find_folders(

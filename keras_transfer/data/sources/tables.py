@@ -134,14 +134,13 @@ def from_csv(
     if "train" not in listed.splits:
         given = f"none in the column {split!r}" if len(listed.splits) else "none that is whole"
         raise checks.error("`table` must have rows to train on", given=given)
-    shares = file_data.shares_left({"test": test, "validation": validation}, listed.splits)
     class_names = _class_names(found, listed.labels)
     if options.value_range is None and any(map(sensors.is_other, listed.paths)):
         options = dataclasses.replace(options, value_range=sensors.MEASURE)
-    files = reading.read(listed, options, notes)
-    data = file_data.make_data(files, shares=shares, class_names=class_names, notes=notes)
-    data.folder = str(folder)
-    return data
+    held = {"test": test, "validation": validation}
+    return file_data.load(
+        listed, options, held, class_names=class_names, notes=notes, folder=folder
+    )
 
 
 def _root_of(root: str | os.PathLike | None, table: Table) -> Path:

@@ -118,11 +118,8 @@ def from_voc(
         stated=np.array(stated, np.int64).reshape(-1, 2),
         kinds="boxes",
     )
-    shares = file_data.shares_left({"test": test, "validation": validation}, named)
-    files = reading.read(listed, options, notes)
-    data = file_data.make_data(files, shares=shares, class_names=known, notes=notes)
-    data.folder = str(root)
-    return data
+    held = {"test": test, "validation": validation}
+    return file_data.load(listed, options, held, class_names=known, notes=notes, folder=root)
 
 
 def _find_files(

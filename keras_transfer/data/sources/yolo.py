@@ -109,11 +109,8 @@ def from_yolo(
 
     rows = [at for at, picture in enumerate(pictures) if str(_label_file(picture)) not in problems]
     listed = _list(root, pictures, splits, gathered).pick(np.array(rows, np.int64))
-    shares = file_data.shares_left({"test": test, "validation": validation}, listed.splits)
-    files_read = reading.read(listed, options, notes)
-    data = file_data.make_data(files_read, shares=shares, class_names=names, notes=notes)
-    data.folder = str(root)
-    return data
+    held = {"test": test, "validation": validation}
+    return file_data.load(listed, options, held, class_names=names, notes=notes, folder=root)
 
 
 def _find_settings(path: Path) -> tuple[Path, dict[str, Any]]:
