@@ -314,7 +314,6 @@ def test_an_average_is_that_of_the_scaled_run():
         pytest.param("Adam", "float32", marks=pytest.mark.compiled),
         ("Muon", "float32"),
         ("SGD", "float32"),
-        ("Adam", "mixed_float16"),
         pytest.param("Nadam", "mixed_float16", marks=pytest.mark.compiled),
     ],
 )

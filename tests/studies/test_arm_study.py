@@ -167,7 +167,7 @@ def test_csv_has_every_training(found, tmp_path):
 def test_processes_give_the_same_table_to_the_bit(data, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)  # where other processes find this module
     options = {"backbone": trunk(), "seeds": 2, "verbose": 0}
-    some = {**ARMS, "inline": lambda data, seed: seed / 4}
+    some = {"probe": "probe", "full": TWO, "inline": lambda data, seed: seed / 4}
     alone = kt.compare(data, some, **options)
     together = kt.compare(data, some, jobs=2, **options)
     assert without_times(together) == without_times(alone)

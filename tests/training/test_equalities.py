@@ -126,8 +126,7 @@ def test_what_changes_something_does():
         assert np.abs(found["conv1/kernel"] - expected["conv1/kernel"]).max() > 1e-4
 
 
-@pytest.mark.parametrize("decay", [1.0, 0.5])
-def test_the_first_step_after_two_thousand_is_one_rate_long(decay):
+def test_the_first_step_after_two_thousand_is_one_rate_long():
     """Adam's bias correction starts anew with the stage; old counters would make it several rates."""
     before = {}
 
@@ -143,13 +142,13 @@ def test_the_first_step_after_two_thousand_is_one_rate_long(decay):
     model = build(traced=True)
     plan = [
         kt.Stage(epochs=1, train="head", learning_rate=1e-6),
-        kt.Stage(steps=1, learning_rate=1e-4, decay=decay),
+        kt.Stage(steps=1, learning_rate=1e-4, decay=0.5),
     ]
     kt.fine_tune(model, dataset(16).repeat(2000), stages=plan, callbacks=[Counters()], verbose=0)
     assert counters == [0, 2000, 0, 1]
     after = weights(model)
     for depth, path in enumerate(reversed(TRUNK), 1):
-        steps = np.abs(after[path] - before[path]) / (1e-4 * decay**depth)
+        steps = np.abs(after[path] - before[path]) / (1e-4 * 0.5**depth)
         assert np.median(steps) == pytest.approx(1.0, rel=0.05)
         assert steps.max() < 1.05
 
