@@ -29,6 +29,8 @@ import subprocess
 import sys
 import time
 
+import kept_rows
+
 ARMS = {
     "scratch": "scratch",
     "probe": "probe",
@@ -99,25 +101,12 @@ def run(asked, *arguments):
 
 def measure(asked):
     """Returns the rows of all processes, each measured once."""
-    known = {}
-    if asked.rows and asked.rows.exists():
-        for line in asked.rows.read_text().splitlines():
-            row = json.loads(line)
-            known[row["side"]] = row
+    kept = kept_rows.Rows(asked.rows, ("side",))
     sides = {"together": ("--side", "together")}
     for seed in range(asked.alone or asked.seeds):
         for arm in asked.arms:
             sides[f"{arm} {seed}"] = ("--side", arm, "--seed", str(seed))
-    for side, arguments in sides.items():
-        if side in known:
-            continue
-        known[side] = {"side": side, **run(asked, *arguments)}
-        line = json.dumps(known[side])
-        print(line, file=sys.stderr, flush=True)
-        if asked.rows:
-            with asked.rows.open("a") as file:
-                file.write(f"{line}\n")
-    return known
+    return {side: kept.get(run, asked, *arguments, side=side) for side, arguments in sides.items()}
 
 
 def main():

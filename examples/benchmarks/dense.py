@@ -17,9 +17,9 @@ import json
 import pathlib
 import platform
 import statistics
-import sys
 import time
 
+import kept_rows
 import keras
 import tensorflow as tf
 
@@ -107,30 +107,19 @@ def main():
     parser.add_argument("--rows", type=pathlib.Path)
     options = parser.parse_args()
 
-    known = {}
-    if options.rows and options.rows.exists():
-        for line in options.rows.read_text().splitlines():
-            row = json.loads(line)
-            known[row["set"], row["start"], row["seed"]] = row
+    kept = kept_rows.Rows(options.rows, ("set", "start", "seed"))
     table = {}
     for name in options.sets:
         for start in options.starts:
             rows = []
             for seed in range(options.seeds):
-                row = known.get((name, start, seed))
-                if row is None:
-                    row = {"set": name, "start": start, "seed": seed}
-                    row |= measure(options.data, name, start, seed)
-                    line = json.dumps(row)
-                    print(line, file=sys.stderr, flush=True)
-                    if options.rows:
-                        with options.rows.open("a") as file:
-                            file.write(f"{line}\n")
-                rows.append(row)
-            keys = [key for key in rows[0] if key not in ("set", "start", "seed")]
-            table[f"{name}, {start}"] = {
-                key: round(statistics.mean(row[key] for row in rows), 4) for key in keys
-            }
+                arguments = (options.data, name, start, seed)
+                rows.append(kept.get(measure, *arguments, set=name, start=start, seed=seed))
+            means = {}
+            for key in rows[0]:
+                if key not in kept.names:
+                    means[key] = round(statistics.mean(row[key] for row in rows), 4)
+            table[f"{name}, {start}"] = means
     versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
     print(json.dumps({"dense": table, **versions, "machine": platform.machine()}))
 

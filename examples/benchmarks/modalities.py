@@ -15,9 +15,9 @@ import argparse
 import json
 import pathlib
 import platform
-import sys
 import time
 
+import kept_rows
 import keras
 import numpy as np
 import tensorflow as tf
@@ -88,26 +88,16 @@ def main():
     parser.add_argument("--rows", type=pathlib.Path)
     options = parser.parse_args()
 
-    known = {}
-    if options.rows and options.rows.exists():
-        for line in options.rows.read_text().splitlines():
-            row = json.loads(line)
-            known[row["modality"], row["kind"], row["start"]] = row
+    kept = kept_rows.Rows(options.rows, ("modality", "kind", "start"))
     table = {}
     for kind in options.kinds:
         for modality in options.modalities:
             for start in options.starts:
-                row = known.get((modality, kind, start))
-                if row is None:
-                    row = {"modality": modality, "kind": kind, "start": start}
-                    row |= measure(modality, kind, start, options)
-                    line = json.dumps(row)
-                    print(line, file=sys.stderr, flush=True)
-                    if options.rows:
-                        with options.rows.open("a") as file:
-                            file.write(f"{line}\n")
+                arguments = (modality, kind, start, options)
+                row = kept.get(measure, *arguments, modality=modality, kind=kind, start=start)
+                numbers = {key: value for key, value in row.items() if isinstance(value, float)}
                 table[f"{kind}, {modality}, {start}"] = {
-                    key: round(value, 4) for key, value in row.items() if isinstance(value, float)
+                    key: round(value, 4) for key, value in numbers.items()
                 }
     versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
     print(json.dumps({"modalities": table, **versions, "machine": platform.machine()}))

@@ -17,9 +17,9 @@ import csv
 import json
 import pathlib
 import platform
-import sys
 import time
 
+import kept_rows
 import keras
 import numpy as np
 import tensorflow as tf
@@ -96,25 +96,14 @@ def main():
     parser.add_argument("--rows", type=pathlib.Path)
     options = parser.parse_args()
 
-    known = {}
-    if options.rows and options.rows.exists():
-        for line in options.rows.read_text().splitlines():
-            row = json.loads(line)
-            known[row["set"], row["way"], row["start"]] = row
+    kept = kept_rows.Rows(options.rows, ("set", "way", "start"))
     table = {}
     for name in options.sets:
         for way in options.ways:
             for start in options.starts:
-                row = known.get((name, way, start))
-                if row is None:
-                    row = {"set": name, "way": way, "start": start}
-                    row |= measure(options.data, name, way, start, options)
-                    line = json.dumps(row)
-                    print(line, file=sys.stderr, flush=True)
-                    if options.rows:
-                        with options.rows.open("a") as file:
-                            file.write(f"{line}\n")
-                numbers = {key: row[key] for key in row if key not in ("set", "way", "start")}
+                arguments = (options.data, name, way, start, options)
+                row = kept.get(measure, *arguments, set=name, way=way, start=start)
+                numbers = {key: row[key] for key in row if key not in kept.names}
                 table[f"{name}, {way}, {start}"] = {
                     key: round(value, 4) for key, value in numbers.items()
                 }

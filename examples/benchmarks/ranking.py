@@ -25,6 +25,7 @@ import platform
 import sys
 import tempfile
 
+import kept_rows
 import keras
 from scipy import stats
 
@@ -101,31 +102,21 @@ def train(root, data, name):
     return {"accuracy": kt.evaluate(model, data, verbose=0)["accuracy"]}
 
 
+def look(root, name, what, folder):
+    """Ranks the candidates, or trains one of them."""
+    keras.backend.clear_session()
+    data = load(root, name, folder)
+    return rank(root, data) if what == "ranking" else train(root, data, what)
+
+
 def measure(asked):
-    known = {}
-    if asked.rows and asked.rows.exists():
-        for line in asked.rows.read_text().splitlines():
-            row = json.loads(line)
-            known[row["set"], row["what"]] = row
+    kept = kept_rows.Rows(asked.rows, ("set", "what"))
     with tempfile.TemporaryDirectory() as scratch:
         for name in asked.sets:
             for what in ("ranking", *CANDIDATES):
-                if (name, what) in known:
-                    continue
-                keras.backend.clear_session()
-                data = load(asked.data, name, pathlib.Path(scratch) / what)
-                row = {"set": name, "what": what}
-                if what == "ranking":
-                    row |= rank(asked.data, data)
-                else:
-                    row |= train(asked.data, data, what)
-                known[name, what] = row
-                line = json.dumps(row)
-                print(line[:300], file=sys.stderr, flush=True)
-                if asked.rows:
-                    with asked.rows.open("a") as file:
-                        file.write(f"{line}\n")
-    return known
+                folder = pathlib.Path(scratch) / what
+                kept.get(look, asked.data, name, what, folder, set=name, what=what)
+    return kept.known
 
 
 def agree(known, name):

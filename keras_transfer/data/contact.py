@@ -1,4 +1,4 @@
-"""A contact sheet for reports: pictures of a batch as the network sees it, targets painted in, as one JPEG."""
+"""A contact sheet for reports: pictures of a batch as the network sees it, targets painted in, as one PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from keras_transfer.data.changes import boxes, places, planes
 from keras_transfer.data.targets import encoding
 from keras_transfer.pages import overlays
 
-__all__ = ["describe", "jpeg", "paint"]
+__all__ = ["describe", "paint", "png"]
 
 SIDE = 176  # pixels of a picture's longer side
 COLUMNS = 4
@@ -21,10 +21,10 @@ LONGEST = 28  # letters of a line
 SHOWN = 0.05  # a share of a class below this is not told
 
 
-def jpeg(
+def png(
     images: np.ndarray, targets: Any, names: Any = None, weights: Any = None, *, most: int = 16
 ) -> bytes:
-    """Returns a JPEG of the first images of a batch, with boxes, masks and target pictures, and labels below.
+    """Returns a PNG of the first images of a batch, with boxes, masks and target pictures, and labels below.
 
     Args:
         images: `(b, height, width, channels)` with values 0..255.
@@ -34,8 +34,8 @@ def jpeg(
         most: How many images at most.
 
     Example:
-        >>> jpeg(np.zeros((2, 8, 8, 3)), np.array([1, 0]), ["cat", "dog"])[:2].hex()
-        'ffd8'
+        >>> png(np.zeros((2, 8, 8, 3)), np.array([1, 0]), ["cat", "dog"])[1:4]
+        b'PNG'
     """
     rows = range(min(most, len(images)))
     pictures = [paint(images[row], targets, names, row) for row in rows]
@@ -58,7 +58,7 @@ def jpeg(
             shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
             pen.text((x, y + height + line * LINE), shown, fill="black", font=font)
     buffer = io.BytesIO()
-    sheet.save(buffer, "jpeg", quality=85)
+    sheet.save(buffer, "png")
     return buffer.getvalue()
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from keras_transfer.core import optional
 from keras_transfer.evaluation import report as reports
 from keras_transfer.evaluation.representation import looking
+from keras_transfer.pages import sprite
 from keras_transfer.storage import files
 
 __all__ = ["write_board"]
@@ -90,19 +91,18 @@ def _write_points(root: pathlib.Path, name: str, seen: looking.Look) -> None:
         lines.append("\t".join(" ".join(cell.split()) for cell in cells))
     files.write_text(root / "labels.tsv", "\n".join(lines) + "\n")
     with files.replacing(root / "sprite.png") as temporary:
-        _sprite(seen.thumbnails).save(temporary)
+        _join(seen.thumbnails).save(temporary)
     text = CONFIG.format(name=name.replace('"', "'").replace("\\", "/"), side=SPRITE)
     files.write_text(root / "projector_config.pbtxt", text)
 
 
-def _sprite(thumbnails: list[np.ndarray | None]) -> Image.Image:
-    """Returns thumbnails in a square of squares, row by row."""
-    columns = int(np.ceil(np.sqrt(len(thumbnails))))
-    sheet = Image.new("RGB", (columns * SPRITE, columns * SPRITE))
-    for place, thumbnail in enumerate(thumbnails):
-        if thumbnail is None:
-            continue
-        row, column = divmod(place, columns)
-        picture = Image.fromarray(thumbnail).resize((SPRITE, SPRITE))
-        sheet.paste(picture, (column * SPRITE, row * SPRITE))
-    return sheet
+def _join(thumbnails: list[np.ndarray | None]) -> Image.Image:
+    """Returns all thumbnails in one picture, each stretched to a square."""
+    squares: list[np.ndarray | None] = []
+    for thumbnail in thumbnails:
+        square = thumbnail
+        if thumbnail is not None:
+            square = np.asarray(Image.fromarray(thumbnail).resize((SPRITE, SPRITE)))
+        squares.append(square)
+    sheet, _ = sprite.join(squares, side=SPRITE)
+    return Image.fromarray(sheet)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import io
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -411,7 +412,7 @@ def _first_batch(model: keras.Model, history: Any) -> bytes | None:
         history = getattr(model, "history", None)
     if not isinstance(history, Mapping):
         draw = getattr(history, "draw_first_batch", None)
-        return None if draw is None else draw()
+        return None if draw is None else examples.read_sheet(io.BytesIO(draw()))
     if history.get("run_dir") is None:
         return None
     return examples.read_sheet(pathlib.Path(history["run_dir"]) / "train_batch0.png")

@@ -161,10 +161,10 @@ def data_uri(image: np.ndarray | None) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(data.numpy()).decode()}"
 
 
-def read_sheet(path: pathlib.Path) -> bytes | None:
-    """Returns a sheet of pictures that a run wrote, as a JPEG; None where there is none, or something else."""
+def read_sheet(source: pathlib.Path | io.BytesIO) -> bytes | None:
+    """Returns a sheet of pictures that a run drew, as a JPEG; None where there is none, or something else."""
     try:
-        with Image.open(path, formats=["PNG"]) as sheet:
+        with Image.open(source, formats=["PNG"]) as sheet:
             if max(sheet.size) > LARGEST_SHEET:
                 return None
             buffer = io.BytesIO()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.pages import document, overlays
+from keras_transfer.pages import document, overlays, sprite
 
 __all__ = ["part"]
 
@@ -99,14 +99,7 @@ def _sheet(thumbnails: Sequence[np.ndarray | None]) -> tuple[str, int, int]:
     from PIL import Image
 
     side = max(first.shape[:2])
-    columns = int(np.ceil(np.sqrt(len(thumbnails))))
-    rows = -(-len(thumbnails) // columns)
-    sheet = np.full((rows * side, columns * side, 3), 128, "uint8")
-    for number, picture in enumerate(thumbnails):
-        if picture is not None:
-            top, left = number // columns * side, number % columns * side
-            height, width = picture.shape[:2]
-            sheet[top : top + height, left : left + width] = picture
+    sheet, columns = sprite.join(thumbnails, side=side)
     data = io.BytesIO()
     Image.fromarray(sheet).save(data, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}", side, columns

@@ -1,7 +1,6 @@
 """What the network sees first: the first training batch, with its random changes, as a picture for the report."""
 
 import functools
-import io
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any  # names are a list, or a dict of lists
@@ -9,7 +8,6 @@ from typing import Any  # names are a list, or a dict of lists
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from keras_transfer.core import checks
 from keras_transfer.data import base, contact, distribution, pipeline
@@ -27,7 +25,7 @@ CHANNELS = (1, 3, 4)  # of pictures
 def drawer(
     model: keras.Model, given: inputs.Inputs, *, seed: int | None
 ) -> Callable[[], bytes] | None:
-    """Returns a function that draws the first training batch as a JPEG; it holds that batch only, not the data.
+    """Returns a function that draws the first training batch as a PNG; it holds that batch only, not the data.
 
     Args:
         model: To train.
@@ -58,11 +56,9 @@ def write(draw: Callable[[], bytes] | None, folder: pathlib.Path) -> None:
     path.unlink(missing_ok=True)
     if draw is None:
         return
-    picture = io.BytesIO()
-    Image.open(io.BytesIO(draw())).save(picture, "png")
     try:
         with files.replacing(path) as temporary:
-            temporary.write_bytes(picture.getvalue())
+            temporary.write_bytes(draw())
     except OSError as failed:
         checks.note(f"The picture {path} could not be written ({failed}); training goes on.")
 
@@ -111,4 +107,4 @@ def _draw(
 ) -> bytes:
     element = element if change is None else change(element)
     images, targets, *weights = tf.nest.map_structure(np.asarray, element)
-    return contact.jpeg(images, targets, class_names, weights[0] if weights else None)
+    return contact.png(images, targets, class_names, weights[0] if weights else None)

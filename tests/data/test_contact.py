@@ -63,5 +63,5 @@ def test_labels_are_told_in_words():
 def test_a_sheet_has_so_many_pictures_and_any_channels():
     for channels in (1, 3, 4):
         images = np.zeros((9, 8, 8, channels), "uint8")
-        sheet = Image.open(io.BytesIO(contact.jpeg(images, np.arange(9) / 2, most=6)))
+        sheet = Image.open(io.BytesIO(contact.png(images, np.arange(9) / 2, most=6)))
         assert sheet.size == (4 * 182 + 6, 2 * (176 + 14 + 6) + 6)
