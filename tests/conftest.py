@@ -23,6 +23,7 @@ from tensorflow.python.eager import context
 from keras_transfer.machine import progress
 
 reset_seed = tf.random.set_seed
+OPTIMIZED_LESS = "disable_meta_optimizer"
 
 
 def pytest_ignore_collect(collection_path):
@@ -41,7 +42,13 @@ def pytest_collection_finish():
 
 
 def _set_eager(node):
-    tf.config.run_functions_eagerly(node.get_closest_marker("compiled") is None)
+    """Runs functions eagerly where the mark `compiled` is missing, and optimizes no graph of a data set.
+
+    Such a graph lives for a few batches: optimizing it took half of the time of beginning a pass.
+    """
+    is_eager = node.get_closest_marker("compiled") is None
+    tf.config.run_functions_eagerly(is_eager)
+    tf.config.optimizer.set_experimental_options({OPTIMIZED_LESS: is_eager})
 
 
 @pytest.fixture(scope="module", autouse=True)
