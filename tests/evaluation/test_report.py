@@ -322,9 +322,15 @@ def test_most_confused_pairs_are_the_largest_cells_off_the_diagonal():
     assert "most confused: a as b (3), b as c (1)" in text.splitlines()
 
 
-def test_printed_table_of_many_classes_has_the_weakest():
-    names = [f"class {i}" for i in range(100)]
-    report = kt.evaluation.Report(classification(names, examples=400), {})
+@pytest.fixture(scope="module")
+def many_classes():
+    """What was measured of 100 classes, with large noisy pictures."""
+    names = [f"a rather long class name {i}" for i in range(100)]
+    return classification(names, examples=500, size=96)
+
+
+def test_printed_table_of_many_classes_has_the_weakest(many_classes):
+    report = kt.evaluation.Report(many_classes, {})
     lines = str(report).splitlines()
     assert "(the weakest 30 of 100 classes)" in lines
     weakest = min(row["f1"] for row in report["classes"].values() if row["support"])
@@ -350,9 +356,8 @@ def test_task_of_another_kind_shows_its_numbers():
     assert 'data-metric="mean_iou" data-value="0.625"' in report.to_html()
 
 
-def test_page_stays_small_with_large_noisy_pictures_and_many_classes():
-    names = [f"a rather long class name {i}" for i in range(100)]
-    report = kt.evaluation.Report(classification(names, examples=500, size=96), ABOUT)
+def test_page_stays_small_with_large_noisy_pictures_and_many_classes(many_classes):
+    report = kt.evaluation.Report(many_classes, ABOUT)
     assert len(report["mistakes"]) == 24
     assert len(report.to_html()) < 1_500_000
 
