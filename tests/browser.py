@@ -11,9 +11,9 @@ import subprocess
 import pytest
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-PROBLEMS = """axe.run(document, {resultTypes: ["violations"]}).then(found => tell(found.violations
+PROBLEMS = """axe.run(document, {resultTypes: ["violations"]}).then(found => tell([MEASURES, found.violations
   .filter(each => ["serious", "critical"].includes(each.impact))
-  .map(each => [each.id, each.nodes[0].html.slice(0, 200)])))"""
+  .map(each => [each.id, each.nodes[0].html.slice(0, 200)])]))"""
 
 
 def look(page, script, folder, *, width=1280, is_dark=False):
@@ -45,11 +45,15 @@ def look(page, script, folder, *, width=1280, is_dark=False):
     return json.loads(html.unescape(re.search("<title>(.*?)</title>", dom, re.DOTALL)[1]))
 
 
-def find_barriers(page, folder, **options):
-    """Returns what axe-core finds in a page that keeps people out, serious or worse: (rule, element)."""
+def find_barriers(page, folder, *, measures="null", **options):
+    """Returns what axe-core finds in a page that keeps people out, serious or worse: (rule, element).
+
+    `measures`, an expression of JavaScript, is evaluated before; with it the answer is a pair, its value first.
+    """
     package = importlib.util.find_spec("axe_core_python")
     if package is None:
         pytest.skip("axe-core-python is not installed")
     axe = (pathlib.Path(package.origin).parent / "axe.min.js").read_text("utf-8")
-    script = f"{axe.replace('</script>', '')};{PROBLEMS}"
-    return look(POLICY.sub("", page), script, folder, **options)
+    script = f"{axe.replace('</script>', '')};{PROBLEMS.replace('MEASURES', measures)}"
+    measured, barriers = look(POLICY.sub("", page), script, folder, **options)
+    return barriers if measured is None else (measured, barriers)
