@@ -3,7 +3,7 @@
 import base64
 import html
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any  # a `Data`, which shows itself by this
 
 import numpy as np
 import tensorflow as tf
@@ -12,13 +12,10 @@ from keras_transfer.core import labelled
 from keras_transfer.data import pipeline
 from keras_transfer.data.targets import encoding
 
-if TYPE_CHECKING:
-    from keras_transfer.data.base import Data
-
 __all__ = ["as_html", "one_line", "summary"]
 
 
-def summary(data: "Data") -> str:
+def summary(data: Any) -> str:
     """Returns a table of what each split holds."""
     names = data.class_names
     first = next(iter(data.targets.values()))
@@ -40,7 +37,7 @@ def summary(data: "Data") -> str:
     return "\n".join([*lines, end])
 
 
-def as_html(data: "Data") -> str:
+def as_html(data: Any) -> str:
     """Returns the table and a sheet of images, for notebooks."""
     split = next(iter(data.examples))
     picture = base64.b64encode(data.show(split, count=8)._repr_png_()).decode()
@@ -48,7 +45,7 @@ def as_html(data: "Data") -> str:
     return f'<pre>{text}</pre><img src="data:image/png;base64,{picture}" alt="Images of {split}">'
 
 
-def one_line(data: "Data") -> str:
+def one_line(data: Any) -> str:
     """Returns the sizes of the splits and of what is in them."""
     parts = [f"{split}={len(examples)}" for split, examples in data.examples.items()]
     if isinstance(data.class_names, dict):
