@@ -345,10 +345,10 @@ mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 missing = np.arange(20) % 5 == 1  # more on one device than on the other
 labels = {"kind": here.KIND[:20], "age": np.where(missing, np.nan, here.AGE[:20])}
 data = kt.data.from_arrays(here.PIXELS[:20], labels, validation=None, batch_size=8, seed=0)
-# Of each kind of state: none, a counter, by task, by pair; with a loop in the graph; and without a balancer.
-cases = [(name, "representation") for name in ("geometric_mean", "rlw", "uncertainty", "gradvac", "cagrad")]
-cases += [(name, "weights") for name in ("gradnorm", "mgda")]
-cases += [(None, "representation"), ({"age": 0.5}, "representation")]
+# Of each kind of state: none, a counter, by pair, by task; with a loop in the graph; and without a balancer.
+# tests/training/test_strategies.py has two more, in whole runs.
+cases = [(name, "representation") for name in ("geometric_mean", "rlw", "gradvac", "cagrad", None)]
+cases += [("gradnorm", "weights")]
 for name, on in cases:
     found, histories = [], []
     for strategy in (None, mirrored):
@@ -364,7 +364,7 @@ for name, on in cases:
         np.testing.assert_allclose(value, histories[1][key], rtol=2e-4, err_msg=f"{name} {key}")
     keras.backend.clear_session()
 print({key: value for key, value in worst.items() if not value < 2e-5})
-assert len(worst) == 9
+assert len(worst) == 6
 assert max(worst.values()) < 2e-5
 """
 

@@ -47,7 +47,7 @@ with open(out + ".txt", "w") as file:
 """
 
 
-KILLS = int(os.environ.get("KILLS", 20))
+KILLS = int(os.environ.get("KILLS", 10))
 
 
 def finish(process, out):
@@ -69,7 +69,7 @@ def unbroken(tmp_path_factory, fork):
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_bit_equal(unbroken, tmp_path, fork):
-    """One run after the other is killed at a random moment, taken up again, and killed again, 20 kills in all."""
+    """One run after the other is killed at a random moment, taken up again, and killed again, 10 kills in all."""
     expected, printed, seconds = unbroken
     moments = random.Random(0)
     kills, places = 0, set()
