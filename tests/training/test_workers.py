@@ -149,7 +149,7 @@ def start(fork, folder, mode):
     return [fork(SCRIPT, HERE, index, addresses, folder, mode) for index in range(2)]
 
 
-def wait(workers, folder, mode, codes=(0, 0), seconds=120):
+def wait(workers, folder, mode, codes=(0, 0), seconds=300):
     for worker in workers:
         worker.join(seconds)
     logs = "".join((folder / f"{mode}{index}.log").read_text()[-1500:] for index in range(2))
