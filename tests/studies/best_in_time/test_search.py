@@ -9,7 +9,7 @@ from networks import small
 
 import keras_transfer as kt
 from keras_transfer.core import checks
-from keras_transfer.studies.best_in_time import search as searching
+from keras_transfer.studies.best_in_time import runs as running
 
 RNG = np.random.default_rng(0)
 
@@ -46,7 +46,7 @@ def test_the_model_is_that_of_the_best_line_and_a_stopped_search_goes_on(
     data, tmp_path, monkeypatch
 ):
     runs = []
-    real = searching.training.fine_tune
+    real = running.training.fine_tune
 
     def counted(model, *arguments, **options):
         if len(runs) == 3:
@@ -58,11 +58,11 @@ def test_the_model_is_that_of_the_best_line_and_a_stopped_search_goes_on(
         "time_limit": 200, "preset": "high", "candidates": [first, second], "run_dir": tmp_path,
         "verbose": 0,
     }  # fmt: skip
-    monkeypatch.setattr(searching.training, "fine_tune", counted)
+    monkeypatch.setattr(running.training, "fine_tune", counted)
     with pytest.raises(KeyboardInterrupt):
         kt.auto(data, **options)
     assert len(json.loads((tmp_path / "comparison.json").read_text())["rows"]) == 3
-    monkeypatch.setattr(searching.training, "fine_tune", real)
+    monkeypatch.setattr(running.training, "fine_tune", real)
     model, board = kt.auto(data, **options)
 
     rounds = [line["round"] for line in board["lines"]]
@@ -97,7 +97,7 @@ def test_every_kind_of_target_has_a_best_model(kind, monkeypatch, capsys):
     }[kind]
     data = kt.data.from_arrays(images, targets, validation=0.25, batch_size=6)
     if kind == "number":
-        monkeypatch.setattr(searching, "SCREENED", 16)
+        monkeypatch.setattr(running, "SCREENED", 16)
     model, board = kt.auto(data, time_limit=9, preset="medium", candidates=[first], verbose=1)
     drawn = "16 of 24 images are drawn for all rounds but the last" in capsys.readouterr().out
     assert drawn == (kind == "number")
@@ -107,7 +107,7 @@ def test_every_kind_of_target_has_a_best_model(kind, monkeypatch, capsys):
 
 
 def test_bad_arguments_are_told_before_anything_runs(data, monkeypatch):
-    monkeypatch.setattr(searching.training, "fine_tune", None)
+    monkeypatch.setattr(running.training, "fine_tune", None)
     without = kt.data.from_arrays(*colours(12), validation=None)
     cases = [
         ({"candidates": ["tiny", "tiny"]}, "a candidate must come once. Given: 'tiny' twice"),
