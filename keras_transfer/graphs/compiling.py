@@ -15,6 +15,7 @@ __all__ = [
     "optimizers",
     "own_method",
     "recompile",
+    "renewed",
     "scope",
     "set_loss",
 ]
@@ -45,12 +46,31 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None
     with scope(model):
         optimizer = precision.scale_loss(model, optimizer)
         model.compile(**{**_arguments_to_repeat(model), "optimizer": optimizer})
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         for one in optimizers(model):
             if getattr(one, "use_ema", False):
                 averages = one._model_variables_moving_average
                 for variable, average in zip(one._trainable_variables, averages, strict=True):
                     average.assign(keras.ops.convert_to_numpy(variable))
+
+
+def renewed(
+    optimizer: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer, model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """Returns an optimizer that was used, its variables as those of a new one of the same settings.
+
+    Args:
+        optimizer: Of `model`; changed in place.
+        new: Is built for `model`.
+        model: With the flags of its layers set.
+    """
+    with scope(model):
+        new = precision.scale_loss(model, new)
+        new.build(model.trainable_variables)
+        for used, fresh in zip(optimizer.variables, new.variables, strict=True):
+            used.assign(fresh)
+    return optimizer
 
 
 def set_loss(model: keras.Model, loss: object) -> None:

@@ -42,8 +42,8 @@ def compare(
 
     Did the transfer help, and was it worth its time? Each arm is trained by `kt.fine_tune` on the same images and
     measured on the test images, or else on those for validation, which then nothing is trained on. What frozen layers
-    give is computed once for all arms and seeds of one backbone, images are decoded once, and a head that is solved for
-    is the same for all seeds, so it is solved once.
+    give is computed once for all arms and seeds of one backbone, images are decoded once, a head that is solved for
+    is the same for all seeds, so it is solved once, and what TensorFlow traces for an arm serves all its seeds.
 
     Args:
         data: From `kt.data`, or arrays `(images, labels)`, or a function of a seed that returns data from `kt.data`, so
@@ -172,9 +172,10 @@ def _train_all(
 
     missing: list[trials.Trial] = []
     copies: list[trials.Trial] = []
-    for seed in range(seeds):
+    # The seeds of an arm one after the other: they train one model, which TensorFlow traces once.
+    for name in setting.arms:
         for size in sizes:
-            for name in setting.arms:
+            for seed in range(seeds):
                 if record.has(name, seed, of=size):
                     continue
                 is_copy = seed > 0 and size is None and name in solved

@@ -15,6 +15,7 @@ from keras_transfer.core import checks
 from keras_transfer.layers import marks
 from keras_transfer.studies.arms import Arm
 from keras_transfer.studies.initial import InitialWeights
+from keras_transfer.studies.kept_model import KeptModel, can_be_kept
 from keras_transfer.studies.scores import Score
 from keras_transfer.training.methods import solved_head
 
@@ -53,10 +54,11 @@ class Setting:
 
     def __post_init__(self) -> None:
         self._trunks: dict[Any, InitialWeights] = {}
+        self._kept: dict[str, KeptModel] = {}  # of the arm that is trained
 
     def __getstate__(self) -> dict:
-        """Returns what another process needs: it builds backbones of its own."""
-        return {**self.__dict__, "_trunks": {}}
+        """Returns what another process needs: it builds backbones and models of its own."""
+        return {**self.__dict__, "_trunks": {}, "_kept": {}}
 
     def data_of(self, seed: int, images: int | None = None) -> Any:
         """Returns the data of a seed, with orders of its own, or some of its labelled images."""
@@ -91,6 +93,24 @@ class Setting:
         if key in self._trunks:
             return self._trunks[key].model
         return self.backbone_of(arm, data)
+
+    def model_of(
+        self, name: str, data: Any, seed: int
+    ) -> tuple[keras.Model, training.Traces | None]:
+        """Returns an arm's model as it is before any training, and where runs keep what they trace.
+
+        The seeds of an arm, if they come one after the other, get the same object, as `kt.build_model` makes it.
+        """
+        arm = self.arms[name]
+        backbone = self.backbone_of(arm, data)
+        new = models.build_model(backbone, self.task, seed=seed, **arm.scheme)
+        if arm.is_random or not can_be_kept(new):
+            return new, None
+        if name in self._kept:
+            self._kept[name].begin_as(new)
+        else:
+            self._kept = {name: KeptModel(new)}
+        return self._kept[name].model, self._kept[name].traces
 
     def restore(self) -> None:
         """Puts all backbones back to where they were."""
@@ -151,7 +171,7 @@ def _train(setting: Setting, trial: Trial) -> dict:
     if arm.function is not None:
         result = arm.function(data, trial.seed)
     else:
-        result = _train_model(setting, arm, trial.seed, data)
+        result = _train_model(setting, trial, data)
     times = {
         "seconds": round(time.perf_counter() - wall, 2),
         "cpu_seconds": round(time.process_time() - processors, 2),
@@ -160,12 +180,12 @@ def _train(setting: Setting, trial: Trial) -> dict:
     return {**row, **_measure(setting, trial.arm, result, data), **times}
 
 
-def _train_model(setting: Setting, arm: Arm, seed: int, data: Any) -> keras.Model:
-    backbone = setting.backbone_of(arm, data)
-    model = models.build_model(backbone, setting.task, seed=seed, **arm.scheme)
-    kept = training.Cache(where="disk", folder=setting.folder)
+def _train_model(setting: Setting, trial: Trial, data: Any) -> keras.Model:
+    arm = setting.arms[trial.arm]
+    model, traces = setting.model_of(trial.arm, data, trial.seed)
+    kept = training.Cache(where="disk", folder=setting.folder, traces=traces)
     common: dict[str, Any] = {"watch": (), "cache": kept, **setting.options}
-    ours: dict[str, Any] = {"seed": seed, "verbose": 0}
+    ours: dict[str, Any] = {"seed": trial.seed, "verbose": 0}
     has_test = data.test is not None
     if arm.needs_no_validation and has_test and data.validation is not None:
         data = data.joined()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_transfer.core import lookup
 from keras_transfer.optimizers.schedules import SCHEDULES, OneCycle, WarmUp
 from keras_transfer.training.cache.settings import Cache
+from keras_transfer.training.cache.traces import Traces
 from keras_transfer.training.calibrating import calibrate
 from keras_transfer.training.callbacks import GradualUnfreeze, TwoStage
 from keras_transfer.training.fine_tune import fine_tune
@@ -42,7 +43,7 @@ from keras_transfer.training.stages import Stage
 __all__ = [
     "BSS", "Cache", "Delta", "GradualUnfreeze", "L2SP", "LogRates", "LowRank", "METHODS", "Method", "OneCycle",
     "PLANS", "Penalty", "REGULARISERS", "RateSearch", "RayTrainer", "RayWorker", "Regulariser", "SCHEDULES",
-    "SolvedHead", "SoupResult", "Stage", "Trainee", "TwoStage", "WarmUp", "calibrate", "decayed",
+    "SolvedHead", "SoupResult", "Stage", "Traces", "Trainee", "TwoStage", "WarmUp", "calibrate", "decayed",
     "find_learning_rate", "fine_tune", "freeze", "layer_rates", "learning_rates", "load_best", "multi_optimizer",
     "ray_trainer", "recalibrate", "solve_head", "soup", "trainable_table", "unfreeze",
 ]  # fmt: skip

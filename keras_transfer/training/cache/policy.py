@@ -22,7 +22,8 @@ from keras_transfer.training.cache import frozen, on_device, tracing
 from keras_transfer.training.cache.outputs import Outputs
 from keras_transfer.training.cache.rows import IMAGES, TRAIN, VALIDATION, VIEWS, Read, Rows
 from keras_transfer.training.cache.settings import Cache
-from keras_transfer.training.methods import head_fitting
+from keras_transfer.training.cache.traces import Part, form_of
+from keras_transfer.training.methods import Method, head_fitting
 from keras_transfer.training.stages import Stage
 
 __all__ = ["Keeper", "Lent"]
@@ -69,7 +70,8 @@ class Keeper:
         self.rows = Rows(self.given, self.views, self.seed)
         self.passes = self.rows.passes
         self.outputs = Outputs(self.rows, self.cache, self.note, self.verbose)
-        self._uppers: dict[int, keras.Model] = {}
+        self._parts: dict[int, Part] = {}
+        self._forms: dict[int, tuple] = {}
         self._on_device: set[int] = set()  # stages whose rows lie on the accelerator
         self._refused: set[int] = set()
         self._unstable: dict[int, str] = {}  # position of a call: why its output changes by itself
@@ -94,6 +96,31 @@ class Keeper:
         """Whether cached outputs differ from those that training on images would have seen."""
         return self.outputs.is_rounded
 
+    def traced_optimizer(
+        self,
+        number: int,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        together: int,
+    ) -> keras.optimizers.Optimizer:
+        """Returns the optimizer of an upper part that an earlier run has traced, as new; `optimizer` without one.
+
+        Args:
+            number: Of the stage, from 0; the model has its `trainable` flags.
+            model: The compiled model of the stage.
+            optimizer: A new one, which nothing has used.
+            together: How many steps are executed together.
+        """
+        traces, is_plain = self.cache.traces, type(self.plan[number].applied_method) is Method
+        if traces is None or not is_plain:
+            return optimizer
+        self._forms[number] = form_of(model, optimizer, together)
+        part = traces.take(self._forms[number])
+        if part is None:
+            return optimizer
+        self._parts[number] = part
+        return compiling.renewed(part.model.optimizer, optimizer, part.model)
+
     def lend(self, number: int, model: keras.Model) -> Lent:
         """Returns what to fit in a stage: the upper part on cached rows, or `model` on the images.
 
@@ -104,11 +131,11 @@ class Keeper:
         if not self._fill(number):
             return Lent(model, self.given.train, self.given.validation)
         kind, tensors = self.rows.kind_of_fit, self._frozen(number).crossing
-        if number not in self._uppers:
-            with compiling.scope(model):
-                self._uppers[number] = self._make_upper(number, model, tensors)
-        upper = self._uppers[number]
-        compiling.compile_like(upper, model, optimizer=model.optimizer)  # one set of slots for both
+        upper = self._part(number, model, tensors).model
+        if getattr(upper, "optimizer", None) is model.optimizer:  # traced by an earlier run
+            upper.reset_metrics()
+        else:  # one set of slots for both
+            compiling.compile_like(upper, model, optimizer=model.optimizer)
 
         reads = [self._read(kind, tensor) for tensor in tensors]
         if number in self._on_device:
@@ -118,6 +145,15 @@ class Keeper:
         if self.given.validation is None:
             return Lent(upper, train, None)
         return Lent(upper, train, self.rows.batches(VALIDATION, kind, reads))
+
+    def _part(self, number: int, model: keras.Model, tensors: Sequence[keras.KerasTensor]) -> Part:
+        """Returns the part of the model above some tensors that trains in a stage."""
+        part = self._parts.get(number)
+        if part is None or list(map(id, part.tensors)) != list(map(id, tensors)):
+            with compiling.scope(model):
+                upper = self._make_upper(number, model, tensors)
+            part = self._parts[number] = Part(upper, tensors, self._forms.get(number, ()))
+        return part
 
     def heads(self, number: int) -> dict[str, dict[str, np.ndarray]] | None:
         """Returns, by split, the inputs of the heads that a stage solves for; None where they are not cached."""
@@ -143,9 +179,13 @@ class Keeper:
         for kind, name in list(self.outputs.arrays):
             if (kind, name) not in needed or self._below(name) & changed:
                 del self.outputs.arrays[kind, name]
-        upper = self._uppers.pop(number, None)
-        if upper is not None:
-            on_device.release(upper)
+        part = self._parts.pop(number, None)
+        if part is None:
+            return
+        if number in self._on_device:
+            on_device.release(part.model)
+        elif part.form and self.cache.traces is not None:
+            self.cache.traces.put(part)
 
     def _make_upper(
         self, number: int, model: keras.Model, tensors: Sequence[keras.KerasTensor]

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_transfer import features
 from keras_transfer.core import checks
+from keras_transfer.training.cache.traces import Traces
 
 __all__ = ["Cache"]
 
@@ -25,6 +26,8 @@ class Cache:
             much the accuracy differs is measured and printed in the end.
         folder: For "disk", see `kt.features.CacheFolder`.
         max_bytes: For "disk": beyond that size, what has not been used for longest is removed.
+        traces: For several runs of one model, such as one for each seed: `kt.training.Traces()`, so that they trace
+            the part above the frozen layers once.
 
     Example:
         >>> Cache.of("disk")
@@ -36,12 +39,16 @@ class Cache:
     precision: str = "float32"
     folder: str | os.PathLike | None = None
     max_bytes: int | None = 20_000_000_000
+    traces: Traces | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checks.choice(self.where, WHERE, name="cache")
         checks.choice(self.dtype, ("float32", "float16"), name="dtype")
         checks.choice(self.precision, ("float32", "mixed_bfloat16"), name="precision")
         features.CacheFolder(self.folder, max_bytes=self.max_bytes)
+        if self.traces is not None and not isinstance(self.traces, Traces):
+            fix = "Give kt.training.Traces()."
+            raise checks.error("`traces` must be traces or None", given=repr(self.traces), fix=fix)
 
     @classmethod
     def of(cls, value: Any) -> "Cache":

@@ -162,6 +162,11 @@ class Run:
                 rate=self.at.rate,
                 is_paced=self.clock.limit is not None,
             )
+            together = executions.choose(trainee.model, self.callbacks, steps=stage.steps)
+            if self.clock.limit is None and self.at.rate is None:
+                optimizer = self.keeper.traced_optimizer(
+                    self.at.stage, trainee.model, optimizer, together
+                )
             paced = pace_of(optimizer)
             compiling.recompile(trainee.model, optimizer)
 
@@ -181,7 +186,7 @@ class Run:
                 patience.resume(self._resumed.facts["patience"])
                 trainee.settle()
                 self._resumed = None
-            self._run_epochs(stage, trainee, patience, paced)
+            self._run_epochs(stage, trainee, patience, paced, together)
             trainee.settle()
             if isinstance(patience, Helping) and patience.stopped_epoch:
                 self._tell_stop(stage, patience)
@@ -199,6 +204,7 @@ class Run:
         trainee: Trainee,
         patience: Patience,
         paced: schedules.Paced | None,
+        together: int,
     ) -> None:
         """Calls `fit` for the epochs of a stage, on the upper part of the model where frozen outputs are cached."""
         lent = self.keeper.lend(self.at.stage, trainee.model)
@@ -232,12 +238,11 @@ class Run:
             patience,
             _EndEpoch(self, trainee.model, patience),
         ]
-        together = executions.choose(lent.model, self.callbacks, steps=stage.steps)
-        if together != lent.model.steps_per_execution:
-            lent.model.steps_per_execution = together
+        if together != trainee.model.steps_per_execution:
             self.note(
                 f"steps_per_execution={together} chosen: the accelerator waits less for Python."
             )
+        lent.model.steps_per_execution = together
         lent.model.fit(
             lent.train,
             validation_data=lent.validation,
