@@ -183,15 +183,20 @@ def run(
 
     if trained:
         checks.note(f"{out / 'model.keras'} is trained already: measuring it")
-        run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
-        model, _ = options.load_run(run)
+        model = _load_trained(arguments)
     else:
         with _scope(strategy):
             model = kt.build_model(backbone, _make_tasks(arguments, data))
         _train(model, data, arguments, callbacks)
 
+    # What several processes share under JAX, only all of them together compute with.
+    if strategy is not None and getattr(strategy, "num_processes", 1) > 1:
+        strategy.leave()
+        model = None
     if not processes.writes():  # the first of several workers does the rest
         return
+    if model is None:
+        model = _load_trained(arguments)
     record = _write_command(arguments)
     _measure(model, data, arguments, record)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
@@ -199,6 +204,11 @@ def run(
     _add_to_record(out / "run.json", verify=parity)
     resuming.delete_resume_files(out)
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _load_trained(arguments: argparse.Namespace) -> "keras.Model":
+    run = argparse.Namespace(run=arguments.out, trust=arguments.trust_backbone)
+    return options.load_run(run)[0]
 
 
 def _scope(strategy: Any) -> contextlib.AbstractContextManager:

@@ -6,7 +6,7 @@ from typing import Any  # shardings, data sets
 import keras
 
 from keras_transfer.core import checks, optional, processes
-from keras_transfer.machine import shares
+from keras_transfer.machine import cluster, shares, watching
 
 __all__ = ["Spread", "count_devices", "divide", "gather", "make"]
 
@@ -34,14 +34,27 @@ class Spread(keras.distribution.DataParallel):
             processes=self.num_processes,
         )
 
+    def leave(self) -> None:
+        """Ends the sharing: waits until every process has called this, and computes alone afterwards.
 
-def make(name: str, devices: int | Sequence[str] | None) -> tuple[Any, str]:
+        What was made before belongs to all of them: load the model again.
+        """
+        keras.distribution.set_distribution(None)
+        jax = optional.require("jax", extra="jax", purpose="A strategy of JAX")
+        if self.num_processes > 1:
+            jax.distributed.shutdown()
+
+
+def make(name: str, devices: int | Sequence[str] | None, wait: float) -> tuple[Any, str]:
     """Returns a `keras.distribution.DataParallel`, set for this process, and a line that says what it trains on.
 
     Args:
         name: As for `kt.strategy`.
         devices: As for `kt.strategy`.
+        wait: As for `kt.strategy`.
     """
+    if name == "multiworker" or (name == "auto" and cluster.is_given()):
+        _join_others(wait)
     found = keras.distribution.list_devices()
     if devices is None or name == "one":
         chosen = found[:1] if name == "one" else found
@@ -53,9 +66,41 @@ def make(name: str, devices: int | Sequence[str] | None) -> tuple[Any, str]:
         chosen = list(devices)
     made = Spread(devices=chosen, auto_shard_dataset=False)
     keras.distribution.set_distribution(made)
-    if made.num_processes > 1:
+    line = f"every batch is shared among {', '.join(chosen)}"
+    if made.num_processes == 1:
+        return made, line
+    if not processes.are_several():  # joined by the user's own code
         processes.join(made._process_id)  # the first one writes files
-    return made, f"every batch is shared among {', '.join(chosen)}"
+    return made, f"worker {made._process_id + 1} of {made.num_processes}, {line}"
+
+
+def _join_others(wait: float) -> None:
+    """Joins the processes of TF_CONFIG, the first of which is JAX's coordinator, before JAX looks for devices."""
+    jax = optional.require("jax", extra="jax", purpose="A strategy of JAX")
+    if jax.distributed.is_initialized():
+        return
+    workers = cluster.read()
+    if workers.count == 1:
+        return
+    workers.check_own_address()
+    links = workers.meet(wait)
+
+    def may_be_loss(failed: Exception) -> bool:
+        return isinstance(failed, jax.errors.JaxRuntimeError) or "Gloo" in str(failed)
+
+    watching.start(links, workers.addresses, workers.index, may_be_loss=may_be_loss)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        keras.distribution.initialize(",".join(workers.addresses), workers.count, workers.index)
+    except RuntimeError as started:
+        if "before any JAX" not in str(started):
+            raise
+        raise checks.error(
+            "several processes must be joined before JAX computes anything",
+            given="a process that has computed",
+            fix="Call kt.strategy right after the imports: stages and models come after it.",
+        ) from started
+    watching.take_signal_back()
 
 
 def count_devices() -> int:

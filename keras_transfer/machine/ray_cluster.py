@@ -19,6 +19,7 @@ PURPOSE = "Training with Ray"
 ADDRESS = "RAY_ADDRESS"
 # Ray imports TensorFlow in a worker before anything of ours, so what TensorFlow reads then must be set outside.
 HANDED_ON = (
+    "JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS", "XLA_FLAGS",
     kernels.SWITCH, "KERAS_BACKEND", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS",
     "TF_DETERMINISTIC_OPS", "PYTHONPATH",
 )  # fmt: skip

@@ -65,7 +65,7 @@ def strategy(
             fix="Keep the first one, and use its scope for every model.",
         )
     if engine.is_jax():
-        made_now, line = jax_strategy.make(name, devices)
+        made_now, line = jax_strategy.make(name, devices, wait)
     else:
         made_now, line = _make(name, devices, wait)
     checks.note(f"Strategy {name!r}: {line}.")

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 import tensorflow as tf
@@ -31,16 +31,27 @@ KEEPING_ALIVE = {
 _watch: "Watch | None" = None
 
 
+def _is_of_tensorflow(failed: Exception) -> bool:
+    return isinstance(failed, tf.errors.OpError)
+
+
 class Watch:
     """Connections to other workers.
 
     Args:
         links: A connection by the index of the worker at its other end.
         addresses: Of all workers.
+        may_be_loss: Whether an error of the engine may come from the end of another worker.
     """
 
-    def __init__(self, links: Mapping[int, socket.socket], addresses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        links: Mapping[int, socket.socket],
+        addresses: Sequence[str],
+        may_be_loss: Callable[[Exception], bool] = _is_of_tensorflow,
+    ) -> None:
         self.links, self.addresses = dict(links), list(addresses)
+        self.may_be_loss = may_be_loss
         self.line = ""
         self.has_failed = False
         self.depth = (
@@ -123,21 +134,26 @@ class Watch:
             if self.depth:
                 print(f"keras_transfer: {self.line}", file=sys.stderr)
                 _end(1)
-        # Told by the main thread, which may still wait for threads of TensorFlow when it ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        faulthandler.dump_traceback_later(GRACE, exit=True, file=nowhere)
+        _end_soon()  # told by the main thread, which may still wait for threads of TensorFlow when it ends
 
 
-def start(links: Mapping[int, socket.socket], addresses: Sequence[str], index: int) -> Watch:
+def start(
+    links: Mapping[int, socket.socket],
+    addresses: Sequence[str],
+    index: int,
+    *,
+    may_be_loss: Callable[[Exception], bool] = _is_of_tensorflow,
+) -> Watch:
     """Begins to watch the other workers.
 
     Args:
         links: As for `Watch`.
         addresses: As for `Watch`.
         index: Of this worker.
+        may_be_loss: As for `Watch`.
     """
     global _watch
-    _watch = watch = Watch(links, addresses)
+    _watch = watch = Watch(links, addresses, may_be_loss)
     processes.join(index, watch)
     former = sys.excepthook
 
@@ -146,6 +162,7 @@ def start(links: Mapping[int, socket.socket], addresses: Sequence[str], index: i
     ) -> None:
         watch.has_failed = True
         former(kind, problem, where)
+        _end_soon()  # JAX would wait for the others
 
     sys.excepthook = note_failure
     atexit.register(watch.close)
@@ -154,7 +171,7 @@ def start(links: Mapping[int, socket.socket], addresses: Sequence[str], index: i
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Raises as one line what TensorFlow says in the block when another worker has ended.
+    """Raises as one line what TensorFlow or JAX says in the block when another worker has ended.
 
     Example:
         >>> with explained():
@@ -170,7 +187,9 @@ def explained() -> Iterator[None]:
     take_signal_back()  # a thread of TensorFlow takes it, at a moment of its own
     try:
         yield
-    except tf.errors.OpError:
+    except Exception as failed:
+        if not watch.may_be_loss(failed):
+            raise
         if line := watch.why(GRACE):
             raise processes.WorkerLostError(line) from None
         if watch.is_stopping:
@@ -193,6 +212,12 @@ def _keep_alive(link: socket.socket) -> None:
     for name, value in KEEPING_ALIVE.items():
         if hasattr(socket, name):
             link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _end_soon() -> None:
+    """Ends this process in some seconds, unless it ends by itself."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    faulthandler.dump_traceback_later(GRACE, exit=True, file=nowhere)
 
 
 def _end(code: int) -> None:

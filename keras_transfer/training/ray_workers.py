@@ -12,7 +12,7 @@ from typing import Any  # a trainer and checkpoints of Ray, which is imported on
 import keras
 
 from keras_transfer.core import checks, optional
-from keras_transfer.machine import engine, ray_cluster
+from keras_transfer.machine import ray_cluster
 from keras_transfer.storage import files
 from keras_transfer.training.run import state
 
@@ -134,10 +134,6 @@ def ray_trainer(
     checks.integer(restarts, name="restarts", minimum=0)
     if not callable(train):
         raise checks.error("`train` must be a function of a RayWorker", given=repr(train))
-    engine.require_tensorflow(
-        "training with Ray",
-        fix="Under JAX start one process a machine, with `keras.distribution.initialize` in each.",
-    )
     ray_cluster.load()
     folder = files.check_writable(run_dir, argument="run_dir")
     name = folder.absolute().name or "run"

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from engine import runs
+from errors import told
 
 import keras_transfer as kt
 from keras_transfer.machine import engine, strategy
@@ -65,6 +66,18 @@ def test_several_devices_are_one(monkeypatch, count, spec, cache):
         assert len(model.weights[0].value.sharding.device_set) == count
         given = measured(spec, cache=cache)
     close(given, expected)
+
+
+def test_a_run_goes_on_with_as_many_devices_only(monkeypatch, tmp_path):
+    model, data = runs.one_task()
+    with on(2, monkeypatch):
+        shared, _ = runs.one_task()
+        with pytest.raises(runs.KilledError):
+            runs.train(shared, data, run_dir=tmp_path, callbacks=[runs.Kill(1)])
+    told(
+        lambda: runs.train(model, data, run_dir=tmp_path, resume=True),
+        "a run must be resumed with the same number of devices",
+    )
 
 
 def test_arrays_and_losses_of_keras_on_devices_that_do_not_divide_them(monkeypatch):

@@ -6,9 +6,12 @@ import jax
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_transfer as kt
+from keras_transfer.graphs import compiling, nodes
 from keras_transfer.machine import tpu_programs, tpu_topologies
+from keras_transfer.training.cache import on_device
 
 pytest.importorskip("libtpu", reason="the TPU compiler is not installed: extra jax-tpu")
 
@@ -79,6 +82,21 @@ def test_chips_share_the_work_and_sum_the_gradient_of_each_weight():
     )  # and a few numbers for the loss and the metrics
     assert 3.8 < one.flops / four.flops < 4.2
     assert 0 < four.seconds < one.seconds
+
+
+def test_kept_rows_lie_on_the_chip_once():
+    """What a step hands on unchanged is not copied."""
+    model = network()
+    outputs = {node.operation.name: node.outputs[0] for node in nodes.nodes(model)}
+    maps = outputs["relu"]
+    rows = tf.zeros((30_000, *maps.shape[1:]))
+    part = on_device.feed(model, [maps], [rows])
+    compiling.compile_like(part, model)
+    numbers = jax.ShapeDtypeStruct((32,), "int32")
+    program = tpu_programs.compile_step(part, (numbers, numbers), tpu_topologies.find("v5e-1"))
+    assert program.problems == ()
+    size = 4 * int(np.prod(rows.shape))
+    assert size < program.memory < 1.3 * size  # lanes of a chip are wider than 8 channels at times
 
 
 def test_a_batch_that_is_too_large_says_what_it_would_need():
