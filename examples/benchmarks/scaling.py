@@ -60,7 +60,7 @@ class Clock(keras.callbacks.Callback):
 
 def make_model():
     """A network whose step is neither nothing nor long."""
-    x = image = keras.Input((32, 32, 3))
+    x = image = keras.Input((64, 64, 3))
     for number, filters in enumerate((32, 64, 128), 1):
         name = f"block{number}_conv"
         x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu", name=name)(x)
@@ -71,7 +71,7 @@ def make_model():
 def train(strategy):
     """Prints the seconds of a step: the median over epochs after the first, which traces."""
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (STEPS * BATCH, 32, 32, 3), np.uint8)
+    images = random.integers(0, 256, (STEPS * BATCH, 64, 64, 3), np.uint8)
     data = kt.data.from_arrays(
         images, np.arange(len(images)) % 8, validation=None, batch_size=BATCH
     )

@@ -172,7 +172,7 @@ def run(
     from keras_transfer.core import checks, processes
 
     out = arguments.out
-    strategy = None
+    strategy: Any = None
     if arguments.strategy is not None:
         strategy = kt.strategy(arguments.strategy, devices=arguments.devices)
     keras.utils.set_random_seed(arguments.seed)
@@ -183,20 +183,22 @@ def run(
 
     if trained:
         checks.note(f"{out / 'model.keras'} is trained already: measuring it")
-        model = _load_trained(arguments)
     else:
         with _scope(strategy):
             model = kt.build_model(backbone, _make_tasks(arguments, data))
         _train(model, data, arguments, callbacks)
 
-    # What several processes share under JAX, only all of them together compute with.
-    if strategy is not None and getattr(strategy, "num_processes", 1) > 1:
+    # Under JAX only all processes together compute with what they share.
+    is_shared = strategy is not None and getattr(strategy, "num_processes", 1) > 1
+    if is_shared:
         strategy.leave()
-        model = None
     if not processes.writes():  # the first of several workers does the rest
         return
-    if model is None:
-        model = _load_trained(arguments)
+    if not trained:
+        _save(model, arguments)
+    if trained or is_shared:
+        run = argparse.Namespace(run=out, trust=arguments.trust_backbone)
+        model, _ = options.load_run(run)
     record = _write_command(arguments)
     _measure(model, data, arguments, record)
     kt.export(model, out / "export" / "1", overwrite=arguments.overwrite or arguments.resume)
@@ -204,11 +206,6 @@ def run(
     _add_to_record(out / "run.json", verify=parity)
     resuming.delete_resume_files(out)
     print(f"keras_transfer: {out} holds {', '.join(sorted(path.name for path in out.iterdir()))}")
-
-
-def _load_trained(arguments: argparse.Namespace) -> "keras.Model":
-    run = argparse.Namespace(run=arguments.out, trust=arguments.trust_backbone)
-    return options.load_run(run)[0]
 
 
 def _scope(strategy: Any) -> contextlib.AbstractContextManager:
@@ -236,12 +233,11 @@ def _train(
     arguments: argparse.Namespace,
     callbacks: Sequence["keras.callbacks.Callback"],
 ) -> None:
-    """Fine-tunes from the start, or from where the run was interrupted, and writes `model.keras`."""
+    """Fine-tunes from the start, or from where the run was interrupted."""
     import keras
 
     import keras_transfer as kt
     from keras_transfer.core import processes
-    from keras_transfer.storage import files
 
     out = arguments.out
     resume = arguments.resume and (out / resuming.STATE).is_file()
@@ -264,9 +260,13 @@ def _train(
         resume=resume,
         verbose=2 if arguments.quiet else "auto",
     )
-    if not processes.writes():
-        return
-    with files.replacing(out / "model.keras") as temporary:
+
+
+def _save(model: "keras.Model", arguments: argparse.Namespace) -> None:
+    """Writes `model.keras`, and that it is trained."""
+    from keras_transfer.storage import files
+
+    with files.replacing(arguments.out / "model.keras") as temporary:
         model.save(temporary)
     resuming.write(arguments, trained=True)
 

@@ -1,6 +1,7 @@
 """The strategies of `kt.strategy` under JAX: every batch is divided among the devices of all processes."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any  # shardings, data sets
 
 import keras
@@ -8,7 +9,7 @@ import keras
 from keras_transfer.core import checks, optional, processes
 from keras_transfer.machine import cluster, shares, watching
 
-__all__ = ["Spread", "count_devices", "divide", "gather", "make"]
+__all__ = ["Spread", "alone", "count_devices", "divide", "gather", "make"]
 
 
 class Spread(keras.distribution.DataParallel):
@@ -111,6 +112,23 @@ def count_devices() -> int:
         1
     """
     return getattr(keras.distribution.distribution(), "num_replicas_in_sync", 1)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Variables that are made in the block are this process's own: others need not make them at the same time.
+
+    Example:
+        >>> with alone():
+        ...     count_devices()
+        1
+    """
+    shared = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(shared)
 
 
 def divide(batch: Any) -> Any:

@@ -90,6 +90,11 @@ class Sharded(keras.Model):
             return answers
         return keras.tree.map_structure(lambda each: each[answers.real], answers.answers)
 
+    def save(self, *arguments: Any, **options: Any) -> None:
+        """Saves as Keras does; one of several processes may do so alone."""
+        with jax_strategy.alone():
+            super().save(*arguments, **options)
+
     def compute_loss(
         self,
         x: Any = None,

@@ -111,6 +111,9 @@ import keras_transfer as kt
 if count > 1:
     kt.strategy("auto")
 np.savez(out, **test_devices.measured("uncertainty"))
+model, _ = test_devices.runs.one_task()
+if rank == 0:  # one may save alone
+    model.save(out + ".keras")
 """
 
 

@@ -76,7 +76,7 @@ def test_a_killed_process_ends_the_other_and_both_go_on(tmp_path):
         assert "Traceback" not in lines(tmp_path, 0)
 
         processes = start(tmp_path, "--out", str(out), "--resume")
-        codes = [process.wait(120) for process in processes]
+        codes = [process.wait(200) for process in processes]
         assert codes == [0, 0], lines(tmp_path, 0)[-3000:] + lines(tmp_path, 1)[-3000:]
     finally:
         for process in processes:
