@@ -185,7 +185,7 @@ def test_with_the_weights_of_its_last_layer_the_answers_are_kerashubs(name, pres
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["retinanet", "segformer", "deeplab"])
+@pytest.mark.parametrize("name", ["retinanet", "deeplab"])
 def test_a_saved_model_answers_alike_and_keeps_its_decoder(name, preset, tmp_path):
     model = kt.build_model(preset(name)[0], task(name))
     model.save(tmp_path / "m.keras")
@@ -219,7 +219,7 @@ def test_data_stages_report_and_export_are_ours(name, preset, tmp_path):
         kind = kt.tasks.Detection(data.class_names, width=8, depth=1, bins=4)
     model = kt.build_model(preset(name)[0], kind)
     before = {weight.path: np.array(weight) for weight in model.weights}
-    history = kt.fine_tune(model, data, epochs=(1, 1), verbose=0)
+    history = kt.fine_tune(model, data, epochs=(1, 1), cache="off", watch=(), verbose=0)
     assert [stage["name"] for stage in history.record["stages"]] == ["head", "all"]
     part = "hybrid_encoder" if is_detector else "linear_"
     moved = [
@@ -229,7 +229,7 @@ def test_data_stages_report_and_export_are_ours(name, preset, tmp_path):
     ]
     assert moved
     assert max(moved) > 0
+    assert models.representation(model).source["name"] == f"kerashub:{name}"
     kt.evaluate(model, data, verbose=0).save(tmp_path / "report.html")
     kt.export(model, tmp_path / "1")
     kt.verify(tmp_path / "1", model, data.test)
-    assert models.representation(model).source["name"] == f"kerashub:{name}"

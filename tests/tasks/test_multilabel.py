@@ -180,7 +180,8 @@ def test_a_folder_of_pictures_with_two_made_up_tags(real_data, tmp_path, capsys)
     backbone = kt.backbone("MobileNetV2", weights=weights, image_size=96, alpha=0.35)
     model = kt.build_model(backbone, kt.tasks.MultiLabel(data.class_names))
     stages = [kt.Stage(solve=True, train="head")]
-    kt.fine_tune(model, data, stages=stages, seed=0, verbose=0, run_dir=tmp_path / "run")
+    run = {"run_dir": tmp_path / "run", "refit": False}
+    kt.fine_tune(model, data, stages=stages, seed=0, verbose=0, **run)
 
     report = kt.evaluate(model, data.test)
     print(report)
@@ -190,7 +191,7 @@ def test_a_folder_of_pictures_with_two_made_up_tags(real_data, tmp_path, capsys)
 
     model.save(tmp_path / "run" / "model.keras")
     kt.export(model, tmp_path / "export")
-    kt.verify(tmp_path / "export", model, data.test)
+    kt.verify(tmp_path / "export", model, pixels["test"][:16])
     capsys.readouterr()
     main(["predict", str(tmp_path / "run"), *map(str, files["test"][:3]), "--json"])
     lines = capsys.readouterr().out.splitlines()
