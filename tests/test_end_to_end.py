@@ -1,6 +1,7 @@
 """The main job on real photos and real weights, as a user runs it: the command, then a server without Keras code."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import keras_transfer as kt
 
+KINDS = 8  # of animals, some much alike: cougars and their faces, crabs and crayfish, crocodiles and their heads
 SERVER = """
 import sys
 import numpy as np
@@ -28,12 +30,15 @@ np.savez(out, **{key: np.concatenate([a[key] for a in answers]).astype("U" if ke
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_caltech_photos(real_data, tmp_path):
-    """At least 0.83 on 418 test photos; the SavedModel gives the same answers from the JPEG bytes.
+    """At least 0.88 on 144 test photos; the SavedModel gives the same answers from the JPEG bytes.
 
     The command has compared all photos with the model; the server's labels are compared with the report, and its
-    probabilities, for every eighth photo, with the model again.
+    probabilities, for every fourth photo, with the model again.
     """
-    photos = real_data / "caltech24"
+    photos = tmp_path / "photos"
+    for split in ("train", "test"):
+        for folder in sorted((real_data / "caltech24" / split).iterdir())[:KINDS]:
+            shutil.copytree(folder, photos / split / folder.name)
     weights = real_data / "weights" / "mobilenet_v2_1.0_224_no_top_from_int8.h5"
     command = (
         f"train {photos}/train --test {photos}/test --backbone MobileNetV2 --weights {weights} "
@@ -48,11 +53,11 @@ def test_caltech_photos(real_data, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads((tmp_path / "c24" / "report.json").read_text())
-    assert report["support"] == 418
-    assert report["accuracy"] >= 0.83
+    assert report["support"] == 144
+    assert report["accuracy"] >= 0.88
 
     record = json.loads((tmp_path / "c24" / "run.json").read_text())
-    assert record["verify"]["labels"] == {"agree": 418, "of": 418}
+    assert record["verify"]["labels"] == {"agree": 144, "of": 144}
     assert max(record["verify"]["signatures"].values()) <= 1e-4
 
     files = sorted(photos.glob("test/*/*.jpg"))
@@ -65,11 +70,11 @@ def test_caltech_photos(real_data, tmp_path):
     answers = np.load(tmp_path / "answers.npz")
     model = kt.load_model(tmp_path / "c24" / "model.keras")
     names = kt.models.outputs(model)["classification"].task.class_names
-    confusion = np.zeros((24, 24), int)
+    confusion = np.zeros((KINDS, KINDS), int)
     for file, label in zip(files, answers["label"], strict=True):
         confusion[names.index(file.parent.name), names.index(label)] += 1
     np.testing.assert_array_equal(confusion, report["confusion"])
 
-    expected = model.predict(kt.data.load_images(files[::8], 160), verbose=0)
-    np.testing.assert_allclose(answers["probabilities"][::8], expected, atol=1e-4)
-    assert (answers["label"][::8] == np.array(names)[expected.argmax(axis=1)]).all()
+    expected = model.predict(kt.data.load_images(files[::4], 160), verbose=0)
+    np.testing.assert_allclose(answers["probabilities"][::4], expected, atol=1e-4)
+    assert (answers["label"][::4] == np.array(names)[expected.argmax(axis=1)]).all()
