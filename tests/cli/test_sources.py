@@ -93,7 +93,7 @@ def test_a_table_is_trained_on_by_the_command(table, capsys):
     words = [
         "train", f"{table}/labels.csv", "--image-column", "file", "--targets", "size=category", "objects=number",
         "--split-column", "part", "--out", f"{out}", "--backbone", "tiny", "--image-size", "32", "--epochs", "1", "1",
-        "--quiet", "--batch-size", "12",
+        "--quiet", "--batch-size", "12", "--no-refit",
     ]  # fmt: skip
     assert main.main(words) == 0
     assert f"'{table}/labels.csv' is a table" in capsys.readouterr().out

@@ -106,7 +106,8 @@ def test_one_task_in_a_dict_is_that_task_alone(name):
     labels = {"boxes": boxes(), "mask": masks()}[name]
     alone = model_of(tasks()[name])
     within = model_of({name: tasks()[name]}, balancing="sum")
-    histories = train(alone, arrays(labels)), train(within, arrays({name: labels}))
+    plan = {"stages": [UPPER]}
+    histories = train(alone, arrays(labels), **plan), train(within, arrays({name: labels}), **plan)
     kind = tasks()[name].kind
     found = {
         path.replace(kind, name): value
