@@ -71,6 +71,7 @@ def test_a_killed_process_ends_the_other_and_both_go_on(tmp_path):
             assert processes[0].poll() is None, lines(tmp_path, 0)[-3000:]
             time.sleep(0.02)
         processes[1].send_signal(signal.SIGKILL)
+        processes[1].wait()
         assert processes[0].wait(30) == 1
         assert lines(tmp_path, 0).count(" has ended, so this one ends: start all") == 1
         assert "Traceback" not in lines(tmp_path, 0)
