@@ -66,8 +66,10 @@ class Answers:
         self._at = at
         self._scorer: tasks.Scorer | None = None
         self._group_scorers: dict[str, tasks.Scorer] = {}
+        self._added_to: dict[str, list[np.ndarray]] = {}
         self._mistakes = examples.Kept(keep, keeps_images=keeps_images)
         self._sample = examples.Kept(SAMPLE)
+        self._added: list[np.ndarray] = []  # indices of the measured examples
         self._heat: dict[int, np.ndarray] = {}
         self._unsure = examples.Kept(min(keep, UNSURE))
         self._rng = np.random.default_rng(0)
@@ -108,8 +110,9 @@ class Answers:
         if self._scorer is None:
             self._scorer = self.task.scorer()
         self._scorer.add(targets, outputs)
+        self._added.append(first + rows)
         if groups is not None:
-            self._add_by_group(groups[rows], targets, outputs)
+            self._add_by_group(first + rows, groups[rows], targets, outputs)
         errors = self.task.errors(targets, outputs)
         shown = (first + rows, images[rows], targets, outputs, errors)
         side = self.task.picture_side
@@ -120,13 +123,16 @@ class Answers:
         if doubts is not None:
             self._unsure.add(doubts, *shown, side=side)
 
-    def _add_by_group(self, groups: np.ndarray, targets: np.ndarray, outputs: np.ndarray) -> None:
+    def _add_by_group(
+        self, indices: np.ndarray, groups: np.ndarray, targets: np.ndarray, outputs: np.ndarray
+    ) -> None:
         task = cast(tasks.Task, self.task)
         for name in np.unique(groups).tolist():
             if name not in self._group_scorers:
                 self._group_scorers[name] = task.scorer()
             rows = np.flatnonzero(groups == name)
             self._group_scorers[name].add(targets[rows], outputs[rows])
+            self._added_to.setdefault(name, []).append(indices[rows])
 
     def paint_heat(self, explain: Callable[[np.ndarray], Sequence[np.ndarray]]) -> None:
         """Finds the places that the wrong answers stand on.
@@ -139,10 +145,21 @@ class Answers:
             maps = explain(np.stack(list(images.values())))
             self._heat = dict(zip(images, maps, strict=True))
 
-    def result(self, files: Sequence[str] | None = None) -> Result | None:
-        """Measures what was added, or returns None if nothing was; `files` are the names of all examples in order."""
+    def result(
+        self, files: Sequence[str] | None = None, *, together: np.ndarray | None = None
+    ) -> Result | None:
+        """Measures what was added, or returns None if nothing was.
+
+        Args:
+            files: The names of all examples, in order.
+            together: A number for each of them, equal for those that are not independent; None where all are.
+        """
         if self.task is None or self._scorer is None:
             return None
+        if together is not None:
+            self._scorer.groups = together[np.concatenate(self._added)]
+            for name, scorer in self._group_scorers.items():
+                scorer.groups = together[np.concatenate(self._added_to[name])]
         scores = self._scorer.scores()
         baseline = self._scorer.baseline()
         if baseline is not None:

@@ -120,7 +120,7 @@ def evaluate(
     if not clock.examples:
         raise checks.error("`data` must have at least one example", given="an empty dataset")
     grouping.check_end(clock.examples)
-    results = _results(collected, source)
+    results = _results(collected, source, _find_groups(data, source, clock.examples))
     trained = _training_facts(model, history)
     if source.batches.split == "validation":
         earlier_use = _earlier_use(source.facts, trained["training"], is_held_out=is_held_out)
@@ -364,8 +364,29 @@ def _check_points(collected: Mapping[str, answers.Answers]) -> None:
     )
 
 
-def _results(collected: dict[str, answers.Answers], source: _Source) -> dict[str, answers.Result]:
-    results = {name: each.result(source.batches.files) for name, each in collected.items()}
+def _find_groups(data: Any, source: _Source, examples: int) -> np.ndarray | None:
+    """Returns a number for each image, equal for those that belong together; None where each is by itself."""
+    split = source.batches.split
+    groups = (getattr(data, "groups", None) or {}).get(split)
+    if groups is None or len(groups) != examples:
+        return None
+    count = len(np.unique(groups))
+    if count == examples:
+        return None
+    source.note(
+        f"{examples:,} images are of {count:,} groups (a person, a video, copies of a file): intervals are those of "
+        "so many groups, not of independent images"
+    )
+    return np.asarray(groups)
+
+
+def _results(
+    collected: dict[str, answers.Answers], source: _Source, together: np.ndarray | None
+) -> dict[str, answers.Result]:
+    results = {
+        name: each.result(source.batches.files, together=together)
+        for name, each in collected.items()
+    }
     measured = {name: result for name, result in results.items() if result is not None}
     if not measured:
         raise checks.error(

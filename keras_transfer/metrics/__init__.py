@@ -13,6 +13,7 @@ from keras_transfer.metrics.intervals import (
     difference_interval,
     mean_interval,
     resampled_intervals,
+    share_interval,
     wilson_interval,
 )
 from keras_transfer.metrics.pictures import perceptual_distance, picture_scores
@@ -24,7 +25,7 @@ __all__ = [
     "Accuracy", "MeanIoU", "TagAccuracy", "bootstrap_interval", "bootstrap_intervals",
     "classification_scores", "depth_scores", "detection_scores", "difference_interval", "mean_interval",
     "perceptual_distance", "picture_scores", "regression_scores", "resampled_intervals", "segmentation_scores",
-    "tag_scores", "wilson_interval",
+    "share_interval", "tag_scores", "wilson_interval",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers know the names, and would take any other for one of them

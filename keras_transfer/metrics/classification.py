@@ -98,8 +98,12 @@ class ClassTally:
         cells = np.bincount(targets.astype("int64") * classes + answers, minlength=classes**2)
         return cells.reshape(classes, classes)
 
-    def scores(self) -> dict:
-        """Returns the scores of all that was added."""
+    def scores(self, *, groups: np.ndarray | None = None) -> dict:
+        """Returns the scores of all that was added.
+
+        Args:
+            groups: A value for each example, equal for those that belong together, as for `bootstrap_interval`.
+        """
         targets, answers, confidence, place = self._joined()
         if not len(targets):
             raise checks.error("there must be at least one example to score", given="none")
@@ -115,7 +119,7 @@ class ClassTally:
             **self.ranking.scores(),
             "ece": _distance(bins),
             "support": len(targets),
-            "intervals": self._intervals(targets, answers, place),
+            "intervals": self._intervals(targets, answers, place, groups),
             "classes": _class_rows(self.names, by_class, sums[2]),
             "confusion": counts.tolist(),
             "reliability": _reliability(bins),
@@ -124,19 +128,24 @@ class ClassTally:
             scores["top_5"] = float((place < TOP).mean())
         return scores
 
-    def _intervals(self, targets: np.ndarray, answers: np.ndarray, place: np.ndarray) -> dict:
-        examples, classes = len(targets), len(self.names)
-        right = int((answers == targets).sum())
-        found = {"accuracy": intervals.wilson_interval(right, examples)}
+    def _intervals(
+        self,
+        targets: np.ndarray,
+        answers: np.ndarray,
+        place: np.ndarray,
+        groups: np.ndarray | None,
+    ) -> dict:
+        classes = len(self.names)
+        found = {"accuracy": intervals.share_interval(answers == targets, groups=groups)}
         if classes > TOP:
-            among = int((place < TOP).sum())
-            found["top_5"] = intervals.wilson_interval(among, examples)
+            found["top_5"] = intervals.share_interval(place < TOP, groups=groups)
         if classes <= MOST_CLASSES:
-            rows = _rows(targets, answers, classes)
+            owners = intervals.units_of(groups, len(targets))
+            rows = _rows(targets, answers, classes, owners)
             found |= intervals.bootstrap_intervals(
                 lambda sums: _macro_scores(sums.reshape(-1, 3, classes)), rows
             )
-        found |= self.ranking.intervals()
+        found |= self.ranking.intervals(groups=groups)
         return {name: list(bounds) for name, bounds in found.items() if bounds is not None}
 
     def operating_points(self, measure: str, least: float) -> dict:
@@ -186,11 +195,8 @@ class ClassTally:
         return self._columns[0]
 
 
-def _rows(targets: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
-    """Returns for each example, or random group of them, counts by class: right, answered, true."""
-    owners = intervals.random_groups(len(targets))
-    if owners is None:
-        owners = np.arange(len(targets))
+def _rows(targets: np.ndarray, answers: np.ndarray, classes: int, owners: np.ndarray) -> np.ndarray:
+    """Returns for each example, or group of them, counts by class: right, answered, true."""
     units = int(owners.max()) + 1
     is_right = answers == targets
     cells = []

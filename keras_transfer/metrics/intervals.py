@@ -16,6 +16,8 @@ __all__ = [
     "mean_interval",
     "random_groups",
     "resampled_intervals",
+    "share_interval",
+    "units_of",
     "wilson_interval",
 ]
 
@@ -46,13 +48,48 @@ def wilson_interval(right: int, examples: int, *, level: float = LEVEL) -> Inter
     """
     examples = checks.integer(examples, name="examples", minimum=0)
     right = checks.integer(right, name="right", minimum=0, below=examples + 1)
-    z = _quantile(level)
-    if not examples:
+    _quantile(level)
+    return _wilson(right / examples, examples, level) if examples else None
+
+
+def share_interval(
+    is_right: np.ndarray, *, groups: Sequence | np.ndarray | None = None, level: float = LEVEL
+) -> Interval:
+    """Returns Wilson's interval for the share of images that are right.
+
+    Images of a group (a person, a video) are right and wrong together, so they say less than so many images by
+    themselves. With groups the interval is that of fewer images: of as many as would spread as much, after Korn and
+    Graubard (1998); of as many as there are groups where all are right, or none is.
+
+    Args:
+        is_right: One value an image.
+        groups: As for `bootstrap_interval`.
+        level: As for `bootstrap_interval`.
+
+    Example:
+        >>> is_right = np.repeat([True, True, False, True, True, True], 10)
+        >>> alone = share_interval(is_right)
+        >>> together = share_interval(is_right, groups=np.repeat(np.arange(6), 10))
+        >>> together[1] - together[0] > 2 * (alone[1] - alone[0])
+        True
+    """
+    is_right = np.asarray(is_right, bool)
+    right, examples = int(is_right.sum()), len(is_right)
+    if groups is None or not examples:
+        return wilson_interval(right, examples, level=level)
+    owners = units_of(groups, examples)
+    units = int(owners.max()) + 1
+    if units < 2:
         return None
-    share, spread = right / examples, z * z / examples
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * share * (1 - share) + spread * spread / 4) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    share = right / examples
+    size = float(units)
+    if 0 < right < examples:
+        gaps = np.bincount(owners, weights=is_right - share)
+        spread = units / (units - 1) * (gaps**2).sum() / examples**2
+        size = min(share * (1 - share) / float(spread), float(examples))
+    # Few groups: as wide as the quantile of Student's distribution asks for.
+    size *= float(_quantile(level) / special.stdtrit(units - 1, (1 + level) / 2)) ** 2
+    return _wilson(share, size, level)
 
 
 def mean_interval(
@@ -252,6 +289,18 @@ def random_groups(examples: int, *, seed: int = 0) -> np.ndarray | None:
     return np.random.default_rng(seed).permutation(examples) % UNITS
 
 
+def units_of(groups: Sequence | np.ndarray | None, examples: int, *, seed: int = 0) -> np.ndarray:
+    """Returns the number of what is drawn as a whole, for each example: itself, its group, or one of 4,000 bundles.
+
+    Example:
+        >>> units_of(["a", "b", "a"], 3).tolist(), units_of(None, 2).tolist()
+        ([0, 1, 0], [0, 1])
+    """
+    owners = np.arange(examples) if groups is None else _numbered(groups, examples)
+    bundles = random_groups(int(owners.max(initial=-1)) + 1, seed=seed)
+    return owners if bundles is None else bundles[owners]
+
+
 def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Returns `above / below`, NaN where that divides by 0.
 
@@ -263,19 +312,30 @@ def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
         return np.where(below == 0, np.nan, above / below)
 
 
+def _wilson(share: float, examples: float, level: float) -> tuple[float, float]:
+    z = _quantile(level)
+    spread = z * z / examples
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * share * (1 - share) + spread * spread / 4) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def _mean(sums: np.ndarray) -> np.ndarray:
     return divide(sums[:, 0], sums[:, 1])
 
 
 def _owners(groups: Sequence | np.ndarray | None, examples: int, seed: int) -> np.ndarray | None:
     """Returns the number of the group of each example; None where each is drawn by itself."""
-    if groups is not None:
-        if len(groups) != examples:
-            raise checks.error(
-                f"`groups` must have one value for each of {examples} images", given=len(groups)
-            )
-        return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
-    return random_groups(examples, seed=seed)
+    return random_groups(examples, seed=seed) if groups is None else _numbered(groups, examples)
+
+
+def _numbered(groups: Sequence | np.ndarray, examples: int) -> np.ndarray:
+    """Returns the number of the group of each example."""
+    if len(groups) != examples:
+        raise checks.error(
+            f"`groups` must have one value for each of {examples} images", given=len(groups)
+        )
+    return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1].reshape(examples)
 
 
 def _group_sums(rows: np.ndarray, owners: np.ndarray) -> np.ndarray:

@@ -109,10 +109,14 @@ class Ranking:
             found["average_precision"].append(float(precision))
         return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
-    def intervals(self) -> dict[str, intervals.Interval]:
+    def intervals(self, *, groups: np.ndarray | None = None) -> dict[str, intervals.Interval]:
         """Returns the 95 % interval of each score; {} where scores are not kept, or columns are many.
 
-        Of many examples, some are drawn at random: their interval is narrowed by the root of how many there are.
+        Of many examples, some are drawn at random: their interval is narrowed by the root of how many there are. With
+        groups there is none then, since those of a group would be apart.
+
+        Args:
+            groups: As for `bootstrap_interval`.
         """
         if self._counts is not None:
             return {}
@@ -120,6 +124,10 @@ class Ranking:
         count = min(len(truth), DRAWN // max(self.columns, 1))
         if count < min(FEWEST, len(truth)):
             return {}
+        if groups is not None:
+            if count < len(truth):
+                return {}
+            return intervals.resampled_intervals(_Curves(truth, scores), count, groups=groups)
         rng = np.random.default_rng(0)
         rows = np.sort(rng.choice(len(truth), count, replace=False))
         found = intervals.resampled_intervals(_Curves(truth[rows], scores[rows]), count)

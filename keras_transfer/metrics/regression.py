@@ -6,7 +6,7 @@ from sklearn import metrics
 from keras_transfer.core import checks
 from keras_transfer.metrics import intervals
 
-__all__ = ["number_rows", "regression_scores"]
+__all__ = ["number_rows", "regression_intervals", "regression_scores"]
 
 
 def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
@@ -41,10 +41,52 @@ def regression_scores(targets: np.ndarray, values: np.ndarray) -> dict:
     for key in outputs[0]:
         scores[key] = _mean([output[key] for output in outputs])
     scores["support"] = len(values)
-    scores["intervals"] = _intervals(targets, values)
+    scores["intervals"] = regression_intervals(targets, values)
     if len(outputs) > 1:
         scores["outputs"] = outputs
     return scores
+
+
+def regression_intervals(
+    targets: np.ndarray, values: np.ndarray, *, groups: np.ndarray | None = None
+) -> dict[str, list[float]]:
+    """Returns the 95 % interval of each score, by the bootstrap over examples, or over groups of them.
+
+    Args:
+        targets: As for `regression_scores`.
+        values: As for `regression_scores`.
+        groups: As for `bootstrap_interval`.
+
+    Example:
+        >>> sorted(regression_intervals([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]))
+        ['bias', 'mae', 'r2', 'rmse']
+    """
+    targets = number_rows(targets, name="targets")
+    values = number_rows(values, name="outputs")
+    centre = targets.mean(axis=0)  # squares of large numbers would lose digits
+    gaps, truth = values - targets, targets - centre
+    columns = [abs(gaps), gaps**2, gaps, truth, truth**2]
+    owners = intervals.units_of(groups, len(gaps))
+    columns = [_add_up(column, owners) for column in columns]
+    counts = np.bincount(owners).astype("float64")
+    outputs = targets.shape[1]
+
+    def score(sums: np.ndarray) -> dict[str, np.ndarray]:
+        size = sums[:, -1:, None]
+        means = sums[:, :-1].reshape(len(sums), len(columns), outputs)
+        errors, squares, bias, first, second = np.moveaxis(intervals.divide(means, size), 1, 0)
+        spread = second - first**2
+        found = {
+            "mae": errors,
+            "rmse": np.sqrt(squares),
+            "r2": 1 - intervals.divide(squares, np.where(spread > 1e-12 * second, spread, 0)),
+            "bias": bias,
+        }
+        return {name: each.mean(axis=1) for name, each in found.items()}
+
+    rows = np.concatenate([*columns, counts[:, None]], axis=1)
+    found = intervals.bootstrap_intervals(score, rows)
+    return {name: list(bounds) for name, bounds in found.items() if bounds is not None}
 
 
 def number_rows(values: np.ndarray, *, name: str, first: int = 0) -> np.ndarray:
@@ -79,37 +121,6 @@ def _scores(targets: np.ndarray, values: np.ndarray) -> dict:
         "r2": float(metrics.r2_score(targets, values)) if np.ptp(targets) else None,
         "bias": float((values - targets).mean()),
     }
-
-
-def _intervals(targets: np.ndarray, values: np.ndarray) -> dict[str, list[float]]:
-    """Returns the 95 % interval of each score, by the bootstrap over examples."""
-    centre = targets.mean(axis=0)  # squares of large numbers would lose digits
-    gaps, truth = values - targets, targets - centre
-    columns = [abs(gaps), gaps**2, gaps, truth, truth**2]
-    owners = intervals.random_groups(len(gaps))
-    if owners is not None:
-        columns = [_add_up(column, owners) for column in columns]
-        counts = np.bincount(owners).astype("float64")
-    else:
-        counts = np.ones(len(gaps))
-    outputs = targets.shape[1]
-
-    def score(sums: np.ndarray) -> dict[str, np.ndarray]:
-        size = sums[:, -1:, None]
-        means = sums[:, :-1].reshape(len(sums), len(columns), outputs)
-        errors, squares, bias, first, second = np.moveaxis(intervals.divide(means, size), 1, 0)
-        spread = second - first**2
-        found = {
-            "mae": errors,
-            "rmse": np.sqrt(squares),
-            "r2": 1 - intervals.divide(squares, np.where(spread > 1e-12 * second, spread, 0)),
-            "bias": bias,
-        }
-        return {name: each.mean(axis=1) for name, each in found.items()}
-
-    rows = np.concatenate([*columns, counts[:, None]], axis=1)
-    found = intervals.bootstrap_intervals(score, rows)
-    return {name: list(bounds) for name, bounds in found.items() if bounds is not None}
 
 
 def _add_up(columns: np.ndarray, owners: np.ndarray) -> np.ndarray:

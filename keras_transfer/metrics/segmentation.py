@@ -185,11 +185,14 @@ def segmentation_scores(
     return {**scores, "classes": classes, "confusion": counts.tolist()}
 
 
-def segmentation_intervals(counts: np.ndarray) -> dict[str, list[float]]:
+def segmentation_intervals(
+    counts: np.ndarray, *, groups: np.ndarray | None = None
+) -> dict[str, list[float]]:
     """Returns the 95 % interval of mean IoU, Dice and accuracy, by the bootstrap over images.
 
     Args:
         counts: Of each image and class the pixels that are right, answered and true, (images, 3, classes).
+        groups: As for `bootstrap_interval`.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -213,7 +216,7 @@ def segmentation_intervals(counts: np.ndarray) -> dict[str, list[float]]:
         found["accuracy"] = intervals.divide(right.sum(axis=1), true.sum(axis=1))
         return found
 
-    found = intervals.bootstrap_intervals(score, counts.reshape(len(counts), -1))
+    found = intervals.bootstrap_intervals(score, counts.reshape(len(counts), -1), groups=groups)
     return {name: list(bounds) for name, bounds in found.items() if bounds is not None}
 
 

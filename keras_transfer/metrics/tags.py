@@ -51,6 +51,7 @@ def tag_scores(
     names: Sequence[str],
     *,
     thresholds: Sequence[float] | np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> dict:
     """Scores of tags, as a dict that goes into JSON as it is.
 
@@ -66,6 +67,7 @@ def tag_scores(
         probabilities: Of each tag, (examples, tags).
         names: Of the tags.
         thresholds: From which probability on a tag is there; 0.5 by default.
+        groups: As for `bootstrap_interval`.
 
     Raises:
         InputError: If shapes disagree or values are out of range.
@@ -90,8 +92,8 @@ def tag_scores(
     curves = ranking.Ranking(len(names))
     curves.add(np.where(known, targets, -1), probabilities)
     has_tag = np.array([row["support"] > 0 for row in classes.values()])
-    bounds = _intervals(right, known, targets, probabilities >= limits)
-    found = curves.intervals()
+    bounds = _intervals(right, known, targets, probabilities >= limits, groups)
+    found = curves.intervals(groups=groups)
     bounds |= {"auc": found.get("auc"), "map": found.get("average_precision")}
 
     seen = [row for row in classes.values() if row["support"]]
@@ -112,7 +114,11 @@ def tag_scores(
 
 
 def _intervals(
-    right: np.ndarray, known: np.ndarray, targets: np.ndarray, answers: np.ndarray
+    right: np.ndarray,
+    known: np.ndarray,
+    targets: np.ndarray,
+    answers: np.ndarray,
+    groups: np.ndarray | None,
 ) -> dict[str, intervals.Interval]:
     """Returns the intervals of scores at the thresholds, by the bootstrap over examples."""
     tags = known.shape[1]
@@ -138,9 +144,8 @@ def _intervals(
         return found
 
     rows = np.concatenate([*columns, np.stack(shares, axis=1)], axis=1)
-    all_right = int((right | ~known).all(axis=1).sum())
-    exact = intervals.wilson_interval(all_right, len(known))
-    return {**intervals.bootstrap_intervals(score, rows), "exact": exact}
+    exact = intervals.share_interval((right | ~known).all(axis=1), groups=groups)
+    return {**intervals.bootstrap_intervals(score, rows, groups=groups), "exact": exact}
 
 
 def _scores(targets: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict:

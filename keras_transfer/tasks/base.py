@@ -373,6 +373,12 @@ class Task(reporting.Reporting):
 
     # Saving and checks.
 
+    def intervals_of_groups(
+        self, targets: np.ndarray, outputs: np.ndarray, groups: np.ndarray
+    ) -> dict[str, list[float]]:
+        """Returns the 95 % intervals of scores where images are not independent; none where the task cannot say."""
+        return {}
+
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         config = {"hidden": self.hidden, "dropout": self.dropout, "pooling": self.pooling}
@@ -406,6 +412,9 @@ class Scorer:
         True
     """
 
+    groups: np.ndarray | None = None
+    """A number for each image that was added, equal for those that belong together; None where each is by itself."""
+
     def __init__(self, task: Task) -> None:
         self.task = task
         self._targets: list[np.ndarray] = []
@@ -426,8 +435,11 @@ class Scorer:
         return np.concatenate(self._targets), np.concatenate(self._outputs)
 
     def scores(self) -> dict:
-        """Returns what `Task.measure` does."""
-        return dict(self.task.measure(*self.arrays()))
+        """Returns what `Task.measure` does, with the intervals of groups where there are any."""
+        scores = dict(self.task.measure(*self.arrays()))
+        if self.groups is not None:
+            scores["intervals"] = self.task.intervals_of_groups(*self.arrays(), self.groups)
+        return scores
 
     def baseline(self) -> dict | None:
         """Returns what `Task.baseline` does."""

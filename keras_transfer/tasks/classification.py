@@ -419,7 +419,7 @@ class ClassScorer(base.Scorer):
 
     def scores(self) -> dict:
         """Returns the scores of all images."""
-        return self.tally.scores()
+        return self.tally.scores(groups=self.groups)
 
     def operating_points(self, measure: str, least: float) -> dict:
         """Returns the thresholds of `ClassTally.operating_points`."""

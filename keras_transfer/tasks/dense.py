@@ -169,9 +169,12 @@ class MeanScorer(base.Scorer):
         found: dict[str, list[float]] = {}
         for name, parts in self.values.items():
             values = np.concatenate(parts)
-            known = values[np.isfinite(values)]
+            is_known = np.isfinite(values)
+            known, groups = values[is_known], None
             scores[name] = float(known.mean()) if len(known) else None
-            bounds = intervals.mean_interval(known)
+            if self.groups is not None:
+                groups = self.groups[is_known]
+            bounds = intervals.mean_interval(known, groups=groups)
             if bounds is not None:
                 found[name] = list(bounds)
         return {**scores, "support": self.images, "intervals": found}

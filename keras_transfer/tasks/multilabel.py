@@ -265,6 +265,13 @@ class MultiLabel(base.Task):
         there = [index for index in output.argsort()[::-1] if output[index] >= self.limits[index]]
         return {self.class_names[index]: round(float(output[index]), 6) for index in there}
 
+    def intervals_of_groups(
+        self, targets: np.ndarray, outputs: np.ndarray, groups: np.ndarray
+    ) -> dict[str, list[float]]:
+        """Returns the intervals of the scores."""
+        options = {"thresholds": self.limits, "groups": groups}
+        return metrics.tag_scores(targets, outputs, self.class_names, **options)["intervals"]
+
     def get_config(self) -> dict:
         """Returns what the constructor takes."""
         own = {"tags": self.class_names, "thresholds": self.thresholds, "chosen": self.chosen}

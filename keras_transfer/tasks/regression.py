@@ -208,6 +208,12 @@ class Regression(base.Task):
         scores = metrics.regression_scores(targets, outputs)
         return {**scores, "unit": self.unit} if self.unit else scores
 
+    def intervals_of_groups(
+        self, targets: np.ndarray, outputs: np.ndarray, groups: np.ndarray
+    ) -> dict[str, list[float]]:
+        """Returns the intervals of the scores."""
+        return scoring.regression_intervals(targets, outputs, groups=groups)
+
     def baseline(self, targets: np.ndarray, outputs: np.ndarray) -> dict | None:
         """Compares with always answering the mean of these targets; None where all are equal."""
         if not np.ptp(targets, axis=0).any():

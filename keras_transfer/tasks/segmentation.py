@@ -338,7 +338,7 @@ class PixelScorer(base.Scorer):
         scores = scoring.segmentation_scores(
             self.counts, self.task.class_names, borders=self.borders
         )
-        bounds = scoring.segmentation_intervals(np.stack(self._by_image))
+        bounds = scoring.segmentation_intervals(np.stack(self._by_image), groups=self.groups)
         return {**scores, "support": self.images, "intervals": bounds}
 
     def baseline(self) -> dict | None:

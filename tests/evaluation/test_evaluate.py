@@ -574,3 +574,50 @@ def test_a_method_that_does_not_fit_the_model_is_a_note():
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype("float32")
     report = kt.evaluate(model, (images, np.arange(8) % 2), explain="gradcam", verbose=0)
     assert any(note.startswith("no heat maps") for note in report["about"]["notes"])
+
+
+def test_intervals_are_those_of_groups_where_images_belong_together(capsys):
+    owners = np.arange(240) // 8
+    images, labels = colours(240)
+    rng = np.random.default_rng(1)
+    labels = (labels + np.repeat(rng.random(30) < 0.4, 8)) % 3  # wrong together
+    data = kt.data.from_arrays(
+        images, labels, group=owners, test=0.8, validation=None, class_names=NAMES
+    )
+    model = plain_classifier()
+    report = kt.evaluate(model, data, verbose=0)
+    groups = data.groups["test"]
+    answers = model.predict(data.test, verbose=0).argmax(1)
+    expected = kt.metrics.share_interval(answers == data.targets["test"], groups=groups)
+    assert report["intervals"]["accuracy"] == pytest.approx(expected)
+    images_alone = kt.metrics.share_interval(answers == data.targets["test"])
+    for name in ("accuracy", "f1", "auc"):
+        assert np.ptp(report["intervals"][name]) > 1.3 * np.ptp(images_alone)
+    assert any("intervals are those of so many groups" in line for line in report["about"]["notes"])
+
+
+def test_every_task_widens_the_intervals_of_groups():
+    owners = np.arange(160) // 8
+    rng = np.random.default_rng(0)
+    together = np.repeat(rng.normal(size=20), 8)
+    has = (rng.random((160, 2)) < 0.5).astype("float32")
+    is_wrong = np.stack([together > 0.5] * 2, axis=1)
+    masks = rng.integers(0, 2, (160, 4, 4))
+    wrong = (together > 0.5)[:, None, None]
+    cases = {
+        "mae": (kt.tasks.Regression(), np.zeros((160, 1)), together[:, None]),
+        "accuracy": (kt.tasks.MultiLabel(["a", "b"]), has, np.abs(has - 0.9 * is_wrong)),
+        "mean_iou": (
+            kt.tasks.Segmentation(["a", "b"]),
+            masks,
+            np.eye(2)[np.where(wrong, 1 - masks, masks)],
+        ),
+    }
+    for name, (task, targets, outputs) in cases.items():
+        widths = []
+        for groups in (None, owners):
+            scorer = task.scorer()
+            scorer.add(*task.check(targets, outputs))
+            scorer.groups = groups
+            widths.append(np.ptp(scorer.scores()["intervals"][name]))
+        assert widths[1] / widths[0] == pytest.approx(np.sqrt(8), rel=0.25), name

@@ -34,12 +34,17 @@ def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
         values = np.repeat(rng.normal(size=40), 4) + 0.5 * rng.normal(size=160)
         return metrics.mean_interval(values, groups=owners)
 
+    def right_together(rng):
+        chances = np.repeat(rng.beta(4, 1, size=40), 8)
+        return metrics.share_interval(rng.random(320) < chances, groups=np.repeat(range(40), 8))
+
     def not_linear(rng):
         squares = rng.normal(size=200) ** 2
         rows = np.stack([squares, np.ones(200)], axis=1)
         return metrics.bootstrap_interval(lambda sums: np.sqrt(sums[:, 0] / sums[:, 1]), rows)
 
     cases = {"skewed": (skewed, 1.0), "paired": (paired, 0.3 * 0.2), "grouped": (grouped, 0.0),
+             "right together": (right_together, 0.8),
              "not linear": (not_linear, 1.0)}  # fmt: skip
     shares = {name: coverage(*case) for name, case in cases.items()}
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
@@ -53,6 +58,20 @@ def test_groups_that_are_ignored_make_intervals_too_narrow():
         for groups in (None, np.repeat(np.arange(40), 25))
     )
     assert grouped / alone == pytest.approx(5, rel=0.15)  # sqrt(25) images that say the same
+
+
+def test_a_share_of_groups_that_are_right_as_a_whole_is_that_of_so_many_images():
+    is_right = np.arange(60) % 4 > 0
+    shares = np.repeat(is_right, 9), np.arange(540) // 9
+    low, high = metrics.share_interval(shares[0], groups=shares[1])
+    alone = metrics.share_interval(is_right)
+    assert (low, high) == pytest.approx(alone, abs=0.01)
+    assert low < alone[0]  # Student's quantile
+    all_right = metrics.share_interval(np.ones(540), groups=shares[1])
+    assert all_right[1] == 1
+    assert all_right[0] == pytest.approx(metrics.wilson_interval(60, 60)[0], abs=0.01)
+    assert metrics.share_interval(np.ones(9), groups=np.zeros(9)) is None
+    assert metrics.share_interval(is_right) == metrics.wilson_interval(45, 60)
 
 
 def test_the_interval_of_a_million_is_that_of_the_normal_distribution():
