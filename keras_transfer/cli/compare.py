@@ -58,7 +58,11 @@ def check(arguments: argparse.Namespace) -> None:
     if not names or twice:
         given = f"{twice[0]!r} twice" if twice else "none"
         raise checks.error("--arms must be different names", given=given)
-    _level(arguments.level)
+    if _level(arguments.level) is not None and arguments.seeds < 2:
+        fix = "Or set --level none to do without intervals."
+        raise checks.error(
+            "--seeds must be at least 2 for intervals", given=arguments.seeds, fix=fix
+        )
     _numbers(arguments.images)
     if arguments.out is not None:
         files.check_writable(arguments.out, argument="out")
@@ -68,6 +72,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Prints a line a training and the table, and writes the files."""
     import keras_transfer as kt
 
+    kt.studies.make_arms(_words(arguments.arms))  # before anything is read or downloaded
     backbone = options.load_backbone(arguments)
     data = sources.load(arguments, backbone.input_shape)
     print(data.summary())

@@ -40,6 +40,9 @@ def check(arguments: argparse.Namespace) -> None:
         is_word = name.replace("_", "").isalnum()  # no path, no address
         if is_word and not pathlib.Path(name).exists():
             lookup.find(name, kt.backbones.CATALOGUE, argument="backbones")
+    if arguments.max_latency is not None:
+        checks.number(arguments.max_latency, name="max_latency", above=0)
+    checks.integer(arguments.finalists, name="finalists", minimum=0)
     if not names:
         raise checks.error("--backbones must be names", given="none")
     if arguments.out is not None and arguments.out.suffix.lower() not in ENDINGS:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from keras_transfer.core import lookup
 from keras_transfer.studies.arm_study import compare
+from keras_transfer.studies.arms import make as make_arms
 from keras_transfer.studies.best_in_time.leaderboard import Leaderboard
 from keras_transfer.studies.best_in_time.search import auto
 from keras_transfer.studies.comparison import Comparison
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "compare_tasks",
     "doctor",
+    "make_arms",
     "rank_backbones",
 ]
 

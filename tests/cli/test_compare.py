@@ -45,12 +45,16 @@ def test_rank_prints_a_table_and_writes_a_page(photos, tmp_path, capsys):
 
 WRONG = [
     (["compare", "--arms", "probe,probe"], "--arms must be different names. Given: 'probe' twice"),
-    (["compare", "--arms", "probs", "--backbone", "tiny"], "Close names: 'probe'"),
-    (["compare", "--seeds", "1", "--backbone", "tiny"], "--seeds must be at least 2 for intervals"),
+    (["compare", "--arms", "probs"], "Close names: 'probe'"),
+    (["compare", "--seeds", "1"], "--seeds must be at least 2 for intervals"),
     (["compare", "--images", "half"], "--images must be numbers"),
     (["compare", "--level", "high"], "--level must be a number or none"),
     (["compare", "--metric", "mae", "--backbone", "tiny"], "--metric must be a score"),
     (["rank", "--backbones", "tiny,tiny"], "--backbones must be different. Given: 'tiny' twice"),
+    (
+        ["rank", "--backbones", "tiny", "--max-latency", "-1"],
+        "--max-latency must be a number above",
+    ),
     (["rank", "--backbones", "tinny"], "Close names: 'tiny'"),
     (["rank", "--backbones", "tiny", "--out", "a.txt"], "--out must end in .html"),
 ]

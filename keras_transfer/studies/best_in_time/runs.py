@@ -148,13 +148,23 @@ class Runs:
         """The runs that have finished."""
         return self.rows.rows
 
-    def train(self, entry: Entry, way: str, round_name: str, seconds: float) -> dict | None:
-        """Trains and measures one line, unless it is there already; returns None for one that cannot be."""
+    def train(
+        self, entry: Entry, way: str, round_name: str, seconds: float, *, least: float = 0.0
+    ) -> dict | None:
+        """Trains and measures one line, unless it is there already; returns None for one that cannot be.
+
+        Args:
+            entry: What to train.
+            way: One of `VARIATIONS`, or for a head any words.
+            round_name: Of the round.
+            seconds: That it may take.
+            least: Seconds below which it is not begun.
+        """
         name = f"{entry.name}: {way} ({round_name})"
         for line in self.lines:
             if line["arm"] == name:
                 return line
-        if seconds <= 0:
+        if seconds <= least:
             self.skip(name, "no time was left for it")
             return None
         data = few = self.few_of(entry.size)

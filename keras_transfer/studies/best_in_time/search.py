@@ -215,5 +215,7 @@ class _Search:
         own = [line for line in self.runs.lines if line["network"] == entry.network.name]
         seconds = max(line["measured_seconds"] for line in own)
         soup = 2 * (len(own) + 1) * seconds if self.preset.has_soup else 0.0
-        self.runs.train(entry, way, FULL, self.runs.left - seconds - soup)
+        # It begins with a head, too, which no limit ends.
+        head = min(line["seconds"] for line in own if line["round"] == HEAD)
+        self.runs.train(entry, way, FULL, self.runs.left - seconds - soup, least=head)
         return self.runs.fresh

@@ -129,3 +129,19 @@ def test_bad_arguments_are_told_before_anything_runs(data, monkeypatch):
 def test_a_limit_below_one_pass_is_one_line(data):
     with pytest.raises(checks.InputError, match="one pass over the images with one of the cand"):
         kt.auto(data, time_limit=1e-4, candidates=[first], verbose=0)
+
+
+def test_a_full_run_is_not_begun_that_cannot_end_in_time(data, monkeypatch):
+    """The head took 20 of 30 seconds, by a clock that a run of any kind moves on."""
+    now = [0.0]
+    real = running.training.fine_tune
+
+    def slow(model, *arguments, **options):
+        now[0] += 20
+        return real(model, *arguments, **{**options, "time_limit": None, "plan": "head_only"})
+
+    monkeypatch.setattr(running.training, "fine_tune", slow)
+    monkeypatch.setattr(running.time, "monotonic", lambda: now[0])
+    _, board = kt.auto(data, time_limit=30, preset="medium", candidates=[first], verbose=0)
+    assert [line["round"] for line in board["lines"]] == ["head"]
+    assert board["skipped"][0]["why"] == "no time was left for it"
