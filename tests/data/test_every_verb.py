@@ -155,7 +155,7 @@ def recalibrate(model, data, exported):
 
 
 def solve_head(model, data, exported):
-    kt.training.solve_head(model, data, folds=2)
+    kt.training.solve_head(model, data)
     return model.get_weights()
 
 

@@ -237,7 +237,7 @@ def test_bad_arguments(arguments):
 
 def test_importance_needs_a_compiled_model():
     model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(2, name="dense"), keras.layers.Dense(1)]
+        [keras.Input((3,)), keras.layers.Dense(2, name="dense"), keras.layers.Dense(1, name="top")]
     )
     with pytest.raises(checks.InputError, match="compiled"):
         methods.channel_importance(model, np.ones((2, 3)), np.ones(2), layers="dense")
