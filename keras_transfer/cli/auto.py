@@ -73,9 +73,11 @@ def main(arguments: argparse.Namespace) -> None:
         model.save(temporary)
     for name in RESULTS[1:]:
         leaderboard.save(arguments.out / name)
+    written = list(RESULTS)
     data = load(tuple(leaderboard["best"]["size"]))
     if data.test is not None:
         report = kt.evaluate(model, data)
         print(report)
         report.save(arguments.out / "report.html")
-    print(f"keras_transfer: {arguments.out} holds {', '.join(RESULTS)}")
+        written.append("report.html")
+    print(f"keras_transfer: {arguments.out} holds {', '.join(written)}")

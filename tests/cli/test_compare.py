@@ -1,4 +1,4 @@
-"""`keras-transfer compare` and `rank` as a user runs them."""
+"""`keras-transfer compare`, `rank` and `auto` as a user runs them."""
 
 import json
 
@@ -41,6 +41,18 @@ def test_rank_prints_a_table_and_writes_a_page(photos, tmp_path, capsys):
     assert main.main(["rank", str(photos), "--backbones", "tiny", *arguments]) == 0
     assert "tiny is the first by scores" in capsys.readouterr().out
     assert out.is_file()
+
+
+def test_auto_writes_the_model_and_tells_all_that_it_wrote(photos, tmp_path, capsys):
+    out = tmp_path / "best"
+    arguments = ["--time-limit", "30", "--preset", "medium", "--candidates", "tiny"]
+    arguments += ["--image-size", "32", "--test", "0.3", "--out", str(out)]
+    assert main.main(["auto", str(photos), *arguments]) == 0
+    told = capsys.readouterr().out.strip().splitlines()
+    files = {path.name for path in out.iterdir() if path.is_file()}
+    assert "report.html" in files
+    assert set(told[-1].partition(" holds ")[2].split(", ")) == files
+    assert kt.load_model(out / "model.keras").output_shape == (None, 2)
 
 
 WRONG = [
