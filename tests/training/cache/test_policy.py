@@ -180,6 +180,7 @@ def test_a_solved_head_and_the_stage_after_it_share_one_pass(data):
 def test_statistics_that_train_above_the_boundary(data):
     for batch_norm in ("train", "recalibrate"):
         plan = [
+            HEAD,
             kt.Stage(epochs=2, train="block4*", learning_rate=1e-3, batch_norm=batch_norm),
             HEAD,
         ]
