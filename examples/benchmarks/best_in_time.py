@@ -56,7 +56,12 @@ def search(asked, data, seed):
     candidates = {name: network(asked.data, name) for name in WEIGHTS}
     begin = time.perf_counter()
     model, board = kt.auto(
-        data, time_limit=asked.limit, preset=asked.preset, candidates=candidates, seed=seed
+        data,
+        time_limit=asked.limit,
+        preset=asked.preset,
+        candidates=candidates,
+        seed=seed,
+        verbose=0,
     )
     seconds = time.perf_counter() - begin
     print(board, file=sys.stderr, flush=True)

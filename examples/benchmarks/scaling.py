@@ -9,7 +9,7 @@
 processes, each in processes of its own. They share the same cores, so what a step takes longer than on one device is
 what sharing costs. `exchange` and `tpu` compile training steps with the TPU's own compiler (extra "jax-tpu") and read
 the program: how many bytes chips sum up, how much they compute, and the compiler's estimate of the time. Nothing runs
-on a TPU. `steps` takes three minutes on two cores, `tpu` ten minutes a network. One JSON line each.
+on a TPU. `steps` takes a minute or two on two cores, `tpu` ten minutes a network. One JSON line each.
 """
 
 import argparse
