@@ -348,7 +348,8 @@ data = kt.data.from_arrays(here.PIXELS[:20], labels, validation=None, batch_size
 # Of each kind of state: none, a counter, by pair, by task; with a loop in the graph; and without a balancer.
 # tests/training/test_strategies.py has two more, in whole runs.
 cases = [(name, "representation") for name in ("geometric_mean", "rlw", "gradvac", "cagrad", None)]
-cases += [("gradnorm", "weights")]
+cases += [(name, "weights") for name in ("gradnorm", "mgda")]
+cases += [({"age": 0.5}, "representation")]
 for name, on in cases:
     found, histories = [], []
     for strategy in (None, mirrored):
@@ -364,7 +365,7 @@ for name, on in cases:
         np.testing.assert_allclose(value, histories[1][key], rtol=2e-4, err_msg=f"{name} {key}")
     keras.backend.clear_session()
 print({key: value for key, value in worst.items() if not value < 2e-5})
-assert len(worst) == 6
+assert len(worst) == 8
 assert max(worst.values()) < 2e-5
 """
 

@@ -251,7 +251,9 @@ def pets_and_faces():
     )
 
 
-@pytest.mark.parametrize(("sampling", "smoothing"), [("proportional", 0.0), ("round_robin", 0.1)])
+@pytest.mark.parametrize(
+    ("sampling", "smoothing"), [("proportional", 0.1), ("equal", 0.0), ("round_robin", 0.1)]
+)
 def test_kept_rows_change_nothing_on_mixed_data(sampling, smoothing):
     found = []
     for cache in ("off", "memory"):
@@ -286,7 +288,8 @@ def test_kept_views_of_mixed_data_have_their_weights():
     assert all(np.isfinite(curve).all() for curve in history.history.values())
 
 
-def test_a_broken_run_on_mixed_data_goes_on_bit_equal(tmp_path):
+@pytest.mark.parametrize("sampling", ["equal", "round_robin"])
+def test_a_broken_run_on_mixed_data_goes_on_bit_equal(sampling, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
@@ -294,7 +297,7 @@ def test_a_broken_run_on_mixed_data_goes_on_bit_equal(tmp_path):
 
     def run(folder, callbacks=(), **options):
         model = pets_and_faces()
-        data = kt.data.mix(sets(), sampling="round_robin", seed=2)
+        data = kt.data.mix(sets(), sampling=sampling, seed=2)
         stage = kt.Stage(epochs=3, train="head", learning_rate=1e-2)
         kt.fine_tune(
             model,
