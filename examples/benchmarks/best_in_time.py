@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 
+import kept_rows
 import keras
 import numpy as np
 from default_recipe import folders
@@ -94,26 +95,14 @@ def score(model, data):
 
 def measure(asked):
     """Returns the rows by set, side and seed, each measured once."""
-    known = {}
-    if asked.rows and asked.rows.exists():
-        for line in asked.rows.read_text().splitlines():
-            row = json.loads(line)
-            known[row["set"], row["what"], row["seed"]] = row
+    kept = kept_rows.Rows(asked.rows, ("set", "what", "seed"))
     with tempfile.TemporaryDirectory() as scratch:
         for name in asked.sets:
             data = load(asked.data, name, pathlib.Path(scratch))
             for seed in range(asked.seeds):
                 for what in ("auto", *WEIGHTS):
-                    if (name, what, seed) in known:
-                        continue
-                    row = {"set": name, "what": what, "seed": seed, **run(asked, data, what, seed)}
-                    known[name, what, seed] = row
-                    line = json.dumps(row)
-                    print(line, file=sys.stderr, flush=True)
-                    if asked.rows:
-                        with asked.rows.open("a") as file:
-                            file.write(f"{line}\n")
-    return known
+                    kept.get(run, asked, data, what, seed, set=name, what=what, seed=seed)
+    return kept.known
 
 
 def main():

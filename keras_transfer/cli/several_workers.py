@@ -4,6 +4,7 @@ import argparse
 import functools
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_transfer.cli import resuming
@@ -35,8 +36,13 @@ def check(arguments: argparse.Namespace) -> None:
     optional.check("ray", extra="ray", purpose="--engine ray")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Runs the command on all workers, and puts what the first one wrote into --out."""
+def run(arguments: argparse.Namespace, train: Callable) -> None:
+    """Runs the command on all workers, and puts what the first one wrote into --out.
+
+    Args:
+        arguments: Of the command.
+        train: Runs it in one process, with callbacks.
+    """
     import keras_transfer as kt
 
     facts = {**vars(arguments), "engine": None, "workers": None, "strategy": "multiworker"}
@@ -46,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
             facts[name] = type(value)(os.path.abspath(value))
     resuming.write(arguments)
     trainer = kt.training.ray_trainer(
-        functools.partial(_work, facts), workers=arguments.workers, run_dir=arguments.out
+        functools.partial(_work, train, facts), workers=arguments.workers, run_dir=arguments.out
     )
     trainer.fit()
     resuming.delete_resume_files(arguments.out)
@@ -54,9 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"keras_transfer: {arguments.out} holds {names}")
 
 
-def _work(facts: dict[str, Any], worker: "kt.training.RayWorker") -> None:
+def _work(train: Callable, facts: dict[str, Any], worker: "kt.training.RayWorker") -> None:
     """Runs the command as one worker, from the start or from where the last group of workers was."""
-    from keras_transfer.cli import train
-
     facts = {**facts, "out": worker.run_dir, "resume": worker.resume}
-    train.run(argparse.Namespace(**facts), callbacks=worker.callbacks)
+    train(argparse.Namespace(**facts), callbacks=worker.callbacks)

@@ -155,7 +155,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments, trained = resuming.read(arguments, _parser())
     with resuming.telling_how_to_resume(arguments.out):
         if arguments.engine is not None:
-            several_workers.run(arguments)
+            several_workers.run(arguments, run)
         else:
             run(arguments, trained)
 
@@ -172,7 +172,7 @@ def run(
     from keras_transfer.core import checks, processes
 
     out = arguments.out
-    strategy: Any = None
+    strategy: Any = None  # of TensorFlow or of JAX
     if arguments.strategy is not None:
         strategy = kt.strategy(arguments.strategy, devices=arguments.devices)
     keras.utils.set_random_seed(arguments.seed)

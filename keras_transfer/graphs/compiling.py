@@ -15,7 +15,7 @@ __all__ = [
     "optimizers",
     "own_method",
     "recompile",
-    "renewed",
+    "renew",
     "scope",
     "set_loss",
 ]
@@ -55,10 +55,10 @@ def recompile(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None
                     average.assign(keras.ops.convert_to_numpy(variable))
 
 
-def renewed(
+def renew(
     optimizer: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer, model: keras.Model
 ) -> keras.optimizers.Optimizer:
-    """Returns an optimizer that was used, its variables as those of a new one of the same settings.
+    """Gives an optimizer that was used the variables of a new one of the same settings, and returns it.
 
     Args:
         optimizer: Of `model`; changed in place.

@@ -162,7 +162,8 @@ def start(
     ) -> None:
         watch.has_failed = True
         former(kind, problem, where)
-        _end_soon()  # JAX would wait for the others
+        if not hasattr(sys, "ps1"):  # an interactive session goes on after an error
+            _end_soon()  # JAX would wait for the others
 
     sys.excepthook = note_failure
     atexit.register(watch.close)

@@ -12,9 +12,9 @@ MOST_PIXELS = 178_956_970  # as Pillow, whose limit stops decompression bombs
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture is stored on its side
 # Start-of-frame segments of a JPEG file, which hold its size; the numbers between them mean other segments.
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 PNG_CHANNELS = {2: 3, 4: 2, 6: 4}  # by the header's type of colour; one for the others
 MOST_PACKED = 1032  # bytes for which one byte of compressed data can stand, by the format of zlib
-WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:

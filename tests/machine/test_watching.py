@@ -117,3 +117,19 @@ def test_only_the_end_of_a_worker_is_explained(chief):
     links[1].close()
     with pytest.raises(processes.WorkerLostError, match="has ended"), watching.explained():
         raise broken
+
+
+def test_a_failed_process_ends_but_not_a_session_that_goes_on(monkeypatch):
+    ended = []
+    monkeypatch.setattr(watching, "_end_soon", lambda: ended.append(True))
+    monkeypatch.setattr(watching, "_watch", None)
+    monkeypatch.setattr(watching.processes, "join", lambda index, watch: None)
+    monkeypatch.setattr(watching.sys, "excepthook", lambda *failed: None)
+    watch = watching.start({}, ADDRESSES, 0)
+    monkeypatch.setattr(watching.sys, "ps1", ">>> ", raising=False)
+    watching.sys.excepthook(ValueError, ValueError("a typo"), None)
+    assert watch.has_failed
+    assert not ended
+    monkeypatch.delattr(watching.sys, "ps1")
+    watching.sys.excepthook(ValueError, ValueError("the end"), None)
+    assert ended

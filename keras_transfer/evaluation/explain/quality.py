@@ -87,8 +87,8 @@ def assess_explanation(
         parts.append(_measure(subject, pixels[rows], maps.maps[rows], numbers[rows]))
     sums = dict.fromkeys(parts[0], 0.0)
     for part in parts:
-        for name, numbers_of_part in part.items():
-            sums[name] += float(numbers_of_part.sum())
+        for name, measured in part.items():
+            sums[name] += float(measured.sum())
     span = sums["span"] or 1.0
     values["deletion"], values["insertion"] = sums["hidden"] / span, sums["shown"] / span
     values["average_drop"] = sums["drop"] / (sums["size"] or 1.0)

@@ -119,7 +119,7 @@ class Keeper:
         if part is None:
             return optimizer
         self._parts[number] = part
-        return compiling.renewed(part.model.optimizer, optimizer, part.model)
+        return compiling.renew(part.model.optimizer, optimizer, part.model)
 
     def lend(self, number: int, model: keras.Model) -> Lent:
         """Returns what to fit in a stage: the upper part on cached rows, or `model` on the images.
