@@ -3,7 +3,7 @@
 import csv
 import datetime
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,15 @@ DOUBTS = {  # verdict: what is added to a difference
     "neutral": ", which may be chance",
     "one seed tells nothing": ", of one seed",
     "equal seeds tell nothing": ", the same at every seed",
+    "not judged": " on average",
+}
+SAYS = {  # verdict on the last photos of a learning curve: whether more would help
+    "positive": "more photos would help",
+    "negative": "more photos did not help",
+    "neutral": "whether more photos would help cannot be told",
+    "one seed tells nothing": "one seed does not say whether more photos would help",
+    "equal seeds tell nothing": "seeds that all gain the same do not say whether more photos would help",
+    "not judged": "without an interval it is not said whether more photos would help",
 }
 
 
@@ -29,7 +38,8 @@ class Comparison(record.Record):
       task: `mean`, `interval` (of the mean over seeds), `images_interval` (the report's 95 %: where the score of other
       images would lie, mean over seeds), `seeds`, `at_chance` (not better than one answer for all
       images); for all but the reference `gain` (positive is better, in the score's unit), `gain_interval`, `p` (of the
-      paired test over seeds) and `verdict`: "positive" or "negative" where the interval leaves out 0, else "neutral".
+      paired test over seeds) and `verdict`: "positive" or "negative" where the interval leaves out 0, else "neutral";
+      "one seed tells nothing", "equal seeds tell nothing" or "not judged" where there is no interval.
     - `["curves"]`: by task and arm the `images`, `mean`, `interval` and `seeds` of each number of labelled images; None
       where there is one number.
     - `["conclusions"]`: sentences.
@@ -228,7 +238,9 @@ class Comparison(record.Record):
         parts = [document.box("What it comes to", f'<ul class="notes">{items}</ul>')]
         for task in self._scores:
             of = f" of {task}" if len(self._scores) > 1 else ""
-            caption = f"Means over {len(self['about']['seeds'])} seeds; a positive gain is better."
+            caption = (
+                f"Means over {_count(self['about']['seeds'], 'seed')}; a positive gain is better."
+            )
             table = document.table(caption, self._heading(task), self._table(task))
             drawn = [_figure(self._draw_arms(task), f"arms-{task}", f"Each arm{of}")]
             if self["curves"]:
@@ -245,7 +257,7 @@ class Comparison(record.Record):
         return document.render(
             "Which way is better?",
             {"Result": "".join(parts), "Run": run},
-            subtitle=f"{len(self['arms'])} arms · {len(about['seeds'])} seeds · {created}",
+            subtitle=f"{_count(self['arms'], 'arm')} · {_count(about['seeds'], 'seed')} · {created}",
             values=self.to_dict(),
         )
 
@@ -256,6 +268,10 @@ class Comparison(record.Record):
 
     def _draw_curves(self, task: str) -> Any:
         return pictures.curves(self["curves"][task], self._scores[task])
+
+
+def _count(values: Collection, noun: str) -> str:
+    return f"{len(values)} {noun}{'' if len(values) == 1 else 's'}"
 
 
 def _by_seed(rows: Sequence[Mapping], arm: str, task: str) -> np.ndarray:
@@ -273,13 +289,13 @@ def _mean_bounds(rows: Sequence[Mapping], task: str) -> list[float] | None:
 def _compare(score: Score, values: np.ndarray, others: np.ndarray, level: float | None) -> dict:
     """Returns how much better values are than others at each seed, and what that allows to say."""
     gains = score.sign * (values - others)
-    moved = bool(np.ptp(values) or np.ptp(others))
-    facts: dict[str, Any] = {"gain": float(gains.mean())}
-    if level is None:
-        return {**facts, "gain_interval": None, "p": None, "verdict": "one seed tells nothing"}
-    found = statistics.judge(gains, moved=moved, level=level)
-    facts |= {"gain_interval": found["interval"], "p": statistics.paired_test(gains)}
-    return {**facts, "verdict": found["verdict"]}
+    found = statistics.judge(gains, level=level)
+    return {
+        "gain": float(gains.mean()),
+        "gain_interval": found["interval"],
+        "p": None if level is None else statistics.paired_test(gains),
+        "verdict": found["verdict"],
+    }
 
 
 def _sentence(name: str, reference: str, cell: Mapping, score: Score, seconds: float) -> str:
@@ -306,22 +322,13 @@ def _more_photos(name: str, points: Sequence[Mapping], score: Score, level: floa
     """Returns whether an arm would gain from more labelled images, by what the last ones gave."""
     before, last = points[-2], points[-1]
     gains = score.sign * (np.array(last["seeds"]) - np.array(before["seeds"]))
-    moved = bool(np.ptp(last["seeds"]) or np.ptp(before["seeds"]))
-    found: dict[str, Any] = {"interval": None, "verdict": "one seed tells nothing"}
-    if level is not None:
-        found = statistics.judge(gains, moved=moved, level=level)
+    found = statistics.judge(gains, level=level)
     bounds = found["interval"]
     shown = "" if bounds is None else f" [{score.number(bounds[0])}, {score.number(bounds[1])}]"
     change = (
         f"{score.number(gains.mean(), signed=True)}{' points' if score.is_share else ''}{shown}"
     )
-    says = {
-        "positive": "more photos would help",
-        "negative": "more photos did not help",
-        "neutral": "whether more photos would help cannot be told",
-    }.get(found["verdict"], "one seed does not say whether more photos would help")
-    if not gains.any():
-        says = "the last photos changed nothing"
+    says = SAYS[found["verdict"]] if gains.any() else "the last photos changed nothing"
     return f"{name}: {says}: from {before['images']} to {last['images']} images {change}"
 
 

@@ -18,11 +18,7 @@ def interval(values: np.ndarray, *, level: float = LEVEL) -> list[float] | None:
         >>> interval(np.array([1.0, 3.0]))  # 2 -+ 12.706 * 1
         [-10.7..., 14.7...]
     """
-    if len(values) < 2:
-        return None
-    quantile = stats.t.ppf((1 + level) / 2, len(values) - 1)
-    half = quantile * values.std(ddof=1) / math.sqrt(len(values))
-    return [float(values.mean() - half), float(values.mean() + half)]
+    return _student(values, level) if len(values) > 1 else None
 
 
 def paired_test(gains: np.ndarray) -> float | None:
@@ -34,28 +30,32 @@ def paired_test(gains: np.ndarray) -> float | None:
         >>> round(paired_test(np.array([1.0, 2.0, 3.0])), 4)  # t = 2 / (1 / sqrt(3)) with 2 degrees of freedom
         0.0742
     """
-    if len(gains) < 2 or np.ptp(gains) <= 1e-9 * np.abs(gains).max():  # equal but for rounding
+    if len(gains) < 2 or _are_equal(gains):
         return None
     return float(stats.ttest_1samp(gains, 0.0).pvalue)
 
 
-def judge(gains: np.ndarray, *, moved: bool, level: float = LEVEL) -> dict:
+def judge(gains: np.ndarray, *, level: float | None = LEVEL) -> dict:
     """Returns the interval of the gains and the verdict that follows from it.
+
+    Gains that are the same at every seed have none: on few test images, three seeds that each answer one more image
+    rightly would look certain.
 
     Args:
         gains: One a seed; positive is better.
-        moved: Whether scores differ from seed to seed at all.
-        level: Of the interval.
+        level: Of the interval; None for none.
 
     Example:
-        >>> judge(np.array([1.0, 1.1, 0.9]), moved=True)["verdict"]
-        'positive'
+        >>> judge(np.array([1.0, 1.1, 0.9]))["verdict"], judge(np.array([1.0, 1.0, 1.0]))["verdict"]
+        ('positive', 'equal seeds tell nothing')
     """
-    bounds = interval(gains, level=level)
-    if bounds is None:
+    if len(gains) < 2:
         return {"interval": None, "verdict": "one seed tells nothing"}
-    if not moved and gains.any():
+    if level is None:
+        return {"interval": None, "verdict": "not judged"}
+    if gains.any() and _are_equal(gains):
         return {"interval": None, "verdict": "equal seeds tell nothing"}
+    bounds = _student(gains, level)
     if bounds[0] > 0:
         verdict = "positive"
     elif bounds[1] < 0:
@@ -86,3 +86,14 @@ def mean_table(tables: Sequence[list | None]) -> list[list[float | None]] | None
     if not arrays:
         return None
     return np.ma.masked_invalid(np.stack(arrays)).mean(axis=0).tolist()
+
+
+def _student(values: np.ndarray, level: float) -> list[float]:
+    quantile = stats.t.ppf((1 + level) / 2, len(values) - 1)
+    half = quantile * values.std(ddof=1) / math.sqrt(len(values))
+    return [float(values.mean() - half), float(values.mean() + half)]
+
+
+def _are_equal(values: np.ndarray) -> bool:
+    """Whether values are the same, but for rounding."""
+    return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())

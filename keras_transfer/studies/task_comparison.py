@@ -55,7 +55,6 @@ class TaskComparison(record.Record):
             percents.append(percent)
 
         mean_percents = np.mean(percents, axis=0)
-        moved = max(values.pop("moved") for values in by_task.values())
         similarity = statistics.mean_table([row.get("similarity") for row in joint])
         seconds_apart = []
         for seed in seeds:
@@ -66,7 +65,7 @@ class TaskComparison(record.Record):
             "tasks": by_task,
             "delta": {
                 "percent": float(mean_percents.mean()),
-                **statistics.judge(mean_percents, moved=moved),
+                **statistics.judge(mean_percents),
             },
             "similarity": similarity and _name_cells(similarity, list(task)),
             "groups": _groups(by_task, similarity),
@@ -165,7 +164,6 @@ def _compare(task: tasks.Task, joint: np.ndarray, single: np.ndarray) -> tuple[d
     gains = (joint - single) * sign
     if_zero = np.where(gains == 0, 0.0, np.sign(gains))
     percents = 100 * np.divide(gains, np.abs(single), out=if_zero, where=single != 0)
-    moved = bool(np.ptp(joint) or np.ptp(single))
     values = {
         "score": task.score,
         "higher_is_better": task.higher_is_better,
@@ -173,8 +171,7 @@ def _compare(task: tasks.Task, joint: np.ndarray, single: np.ndarray) -> tuple[d
         "single": float(single.mean()),
         "seeds": {"joint": joint.tolist(), "single": single.tolist()},
         "gain": float(gains.mean()),
-        **statistics.judge(gains, moved=moved),
-        "moved": moved,
+        **statistics.judge(gains),
         "percent": float(percents.mean()),
         "percent_interval": statistics.interval(percents),
     }

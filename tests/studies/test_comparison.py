@@ -88,6 +88,26 @@ def test_one_seed_has_no_interval():
     assert found["conclusions"] == ["b is 10.0 points better than a, of one seed, for 0 s more"]
 
 
+def test_seeds_that_all_gain_the_same_are_no_proof():
+    """One more of 20 test images is right at each of three seeds, whatever else the seeds change."""
+    values = {"a": [0.80, 0.85, 0.70], "b": [0.85, 0.90, 0.75]}
+    found = Comparison({"kind": ACCURACY}, [*rows(values, of=50), *rows(values)], list(values))
+    cell = found["arms"]["b"]["scores"]["kind"]
+    assert (cell["gain_interval"], cell["p"]) == (None, None)
+    assert (
+        found["conclusions"][0]
+        == "b is 5.0 points better than a, the same at every seed, for 0 s more"
+    )
+
+
+def test_without_a_level_several_seeds_are_not_called_one():
+    values = {"a": [0.5, 0.6], "b": [0.6, 0.8]}
+    made = [*rows({name: [0.4, 0.4] for name in values}, of=50), *rows(values)]
+    found = Comparison({"kind": ACCURACY}, made, list(values), level=None)["conclusions"]
+    assert found[0] == "b is 15.0 points better than a on average, for 0 s more"
+    assert found[1].startswith("a: without an interval it is not said whether more photos")
+
+
 @pytest.mark.parametrize(
     ("last", "says"),
     [
@@ -95,6 +115,7 @@ def test_one_seed_has_no_interval():
         ([0.71, 0.72, 0.73], "cannot be told"),
         ([0.70, 0.72, 0.74], "changed nothing"),
         ([0.60, 0.61, 0.64], "did not help"),
+        ([0.75, 0.77, 0.79], "seeds that all gain the same do not say"),
     ],
 )
 def test_a_curve_says_whether_more_photos_help(last, says):

@@ -13,18 +13,21 @@ def test_the_interval_is_students():
 
 
 @pytest.mark.parametrize(
-    ("gains", "moved", "verdict"),
+    ("gains", "level", "verdict"),
     [
-        ([1.0, 1.1, 0.9], True, "positive"),
-        ([-1.0, -1.1, -0.9], True, "negative"),
-        ([1.0, -1.1, 0.9], True, "neutral"),
-        ([1.0], True, "one seed tells nothing"),
-        ([1.0, 1.0], False, "equal seeds tell nothing"),
-        ([0.0, 0.0], False, "neutral"),
+        ([1.0, 1.1, 0.9], 0.95, "positive"),
+        ([-1.0, -1.1, -0.9], 0.95, "negative"),
+        ([1.0, -1.1, 0.9], 0.95, "neutral"),
+        ([1.0], 0.95, "one seed tells nothing"),
+        ([0.3, 0.1 + 0.2, 0.3], 0.95, "equal seeds tell nothing"),
+        ([0.0, 0.0], 0.95, "neutral"),
+        ([1.0, 1.1, 0.9], None, "not judged"),
     ],
 )
-def test_verdicts(gains, moved, verdict):
-    assert statistics.judge(np.array(gains), moved=moved)["verdict"] == verdict
+def test_verdicts(gains, level, verdict):
+    found = statistics.judge(np.array(gains), level=level)
+    assert found["verdict"] == verdict
+    assert (found["interval"] is not None) == (verdict in ("positive", "negative", "neutral"))
 
 
 def test_the_mean_of_tables_leaves_out_what_is_not_known():
