@@ -241,7 +241,10 @@ def _check_sizes(images: Any, data: Any) -> list[int | None]:
 
 
 def _check_arms(setting: trials.Setting, data: Any) -> list[str]:
-    """Raises the errors of all arms before anything trains; returns those whose head is solved for, and no more."""
+    """Raises the errors of all arms before anything trains; returns those that are the same model for all seeds.
+
+    These solve for a head on pretrained weights, and train nothing.
+    """
     solved = []
     by_cost = sorted(setting.arms, key=lambda name: setting.arms[name].is_random)
     for name in by_cost:
@@ -252,11 +255,13 @@ def _check_arms(setting: trials.Setting, data: Any) -> list[str]:
             backbone = setting.backbone_for_checks(arm, data)
             model = models.build_model(backbone, setting.task, **arm.scheme)
             options = {**setting.options, **arm.options, "verbose": 0}
+            is_solved = solved_head.can_be_solved(model)
             if not arm.is_probe:
-                training_options.check_plan(model, data, options)
+                plan = training_options.plan(model, data, options)
+                is_solved = all(stage.applied_method.replaces_fit for stage in plan)
         except checks.InputError as wrong:
             raise checks.InputError(f"arm {name!r}: {wrong}") from wrong
-        if arm.is_head_only and solved_head.can_be_solved(model):
+        if is_solved and not arm.is_random:
             solved.append(name)
     return solved
 

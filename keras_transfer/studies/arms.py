@@ -42,13 +42,6 @@ class Arm:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     function: Callable | None = None
 
-    @property
-    def is_head_only(self) -> bool:
-        """Whether only a head is asked for, in a way that solves for it where it is linear."""
-        trains = ("epochs", "learning_rate", "batch_norm", "stages")
-        is_open = not any(self.options.get(name) is not None for name in trains)
-        return self.is_probe or (self.options.get("plan") == "head_only" and is_open)
-
 
 # name: the arm. All names of plans, of balancing and of sharing are arms, too.
 NAMED = {

@@ -11,7 +11,7 @@ from keras_transfer.training import recipes
 from keras_transfer.training.fine_tune import fine_tune
 from keras_transfer.training.stages import Stage
 
-__all__ = ["check", "check_plan", "plan"]
+__all__ = ["check", "plan"]
 
 
 def check(options: Any, *, verb: str) -> dict:
@@ -49,13 +49,8 @@ def check(options: Any, *, verb: str) -> dict:
 
 
 def plan(model: keras.Model, data: Any, options: Mapping[str, Any]) -> list[Stage]:
-    """Returns the stages that `kt.fine_tune` would train."""
+    """Returns the stages that `kt.fine_tune` would train; raises the errors that it would raise before training."""
     return recipes.decide(model, data, {**_defaults(), **options}).plan
-
-
-def check_plan(model: keras.Model, data: Any, options: Mapping[str, Any]) -> None:
-    """Raises the errors that `kt.fine_tune` would raise before training."""
-    plan(model, data, options)
 
 
 def _defaults() -> dict[str, Any]:

@@ -113,6 +113,27 @@ def test_a_solved_head_is_trained_once_for_all_seeds(found):
     assert all("repeats" not in row for row in rows if row["of"] is not None)
 
 
+@pytest.mark.parametrize(
+    ("options", "solved"), [({}, {"probe", "head_only"}), ({"epochs": 1}, {"probe"})]
+)
+def test_a_head_that_is_trained_or_stands_on_random_weights_has_its_own_model_for_each_seed(
+    options, solved, data, monkeypatch
+):
+    def train(setting, trial):
+        row = {"arm": trial.arm, "seed": trial.seed, "of": None, "images": 9, "seconds": 1.0}
+        scores = {"classification": 0.5 + trial.seed / 10}
+        return {**row, "scores": scores, "chance": {}, "parameters": 3}
+
+    monkeypatch.setattr(trials, "train", train)
+    arms = {
+        "probe": "probe",
+        "head_only": "head_only",
+        "random": {"plan": "head_only", "weights": None},
+    }
+    found = kt.compare(data, arms, backbone=trunk(), seeds=2, options=options, verbose=0)
+    assert {row["arm"] for row in found["rows"] if "repeats" in row} == solved
+
+
 def test_killed_at_five_moments_it_ends_with_the_same_table(found, data, tmp_path, monkeypatch):
     """The interruption comes after 1, 3, 5, ... trainings of each call; none is repeated."""
     train, trained = trials.train, []

@@ -19,7 +19,6 @@ def test_names_say_what_is_trained():
     assert made["scratch"].is_random
     assert made["scratch"].options["batch_norm"] == "train"
     assert made["probe"].is_probe
-    assert made["probe"].is_head_only
     assert made["two_stage"].options == {"plan": "two_stage"}
     assert made["uncertainty"].scheme == {"balancing": "uncertainty"}
     assert made["cross_stitch"].scheme == {"sharing": "cross_stitch"}
@@ -34,7 +33,6 @@ def test_a_dict_starts_from_an_arm_and_changes_it():
     assert made["long"].source == "tiny"
     assert made["long"].options == {**arms.NAMED["scratch"].options, "epochs": 9}
     assert made["random"].is_random
-    assert not arms.make({"a": {"plan": "head_only", "epochs": 2}})["a"].is_head_only
 
 
 MODEL = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="net")
