@@ -1,6 +1,8 @@
 """The record of a study: what each finished training gave, and what the study was about."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -78,6 +80,9 @@ class Rows:
 def describe(value: Any) -> Any:
     """Returns an argument as a value that JSON can hold; arguments that differ have descriptions that differ.
 
+    A description is the same in every process. That of a function or callable object has what it was made with, as far
+    as that is plain: not the weights of a model that it holds, since calling it may train the model.
+
     Example:
         >>> describe({"sharing": models.Experts(count=2)})["sharing"]["count"]
         2
@@ -88,6 +93,14 @@ def describe(value: Any) -> Any:
         return {str(name): describe(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [describe(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))  # in the same order in every process
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return f"array {value.dtype} {value.shape} {_digest(np.ascontiguousarray(value).tobytes())}"
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, models.Sharing):
         return {"scheme": type(value).__name__, **describe(vars(value))}
     if dataclasses.is_dataclass(value):
@@ -97,28 +110,61 @@ def describe(value: Any) -> Any:
     if isinstance(value, keras.Model):
         return f"{value.name} {describe_weights(value)}"
     if isinstance(value, types.FunctionType):
-        return f"{value.__qualname__} {_describe_code(value.__code__)}"
-    config = value.get_config() if callable(getattr(value, "get_config", None)) else {}
+        return f"{value.__qualname__} {_describe_function(value)}"
+    if isinstance(value, types.MethodType):
+        return [describe(value.__func__), describe(value.__self__)]
+    if isinstance(value, functools.partial):
+        return [describe(value.func), describe(value.args), describe(value.keywords)]
+    config: Mapping = {}
+    if callable(getattr(value, "get_config", None)):
+        config = value.get_config()
+    elif callable(value) and hasattr(value, "__dict__"):
+        config = {name: each for name, each in vars(value).items() if _is_plain(each)}
     arguments = ", ".join(f"{name}={each!r}" for name, each in config.items())
     return f"{type(value).__name__}({arguments})"
 
 
+def _describe_function(function: types.FunctionType) -> str:
+    """Returns a digest of what a function does, its defaults, and the plain values that it takes from around it."""
+    values = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # a name that has no value yet
+            values.append(cell.cell_contents)
+    plain = []
+    for value in values:
+        if isinstance(value, types.FunctionType):
+            plain.append(_describe_code(value.__code__))  # it may be the function itself
+        elif _is_plain(value):
+            plain.append(json.dumps(describe(value)))
+    return _digest("".join([_describe_code(function.__code__), *plain]).encode())
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number or text, or holds nothing else."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    kinds = str | int | float | np.generic | np.ndarray | os.PathLike
+    return value is None or isinstance(value, kinds)
+
+
 def _describe_code(code: types.CodeType) -> str:
     """Returns a digest of what a function does, without where it stands."""
-    digest = hashlib.blake2b(code.co_code, digest_size=8)
-    digest.update(repr(code.co_names).encode())
+    parts = [code.co_code.hex(), repr(code.co_names)]
     for value in code.co_consts:
-        inner = _describe_code(value) if isinstance(value, types.CodeType) else repr(value)
-        digest.update(inner.encode())
-    return digest.hexdigest()
+        is_code = isinstance(value, types.CodeType)
+        parts.append(_describe_code(value) if is_code else repr(describe(value)))
+    return _digest("".join(parts).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def describe_data(data: Any) -> dict:
     """Returns what tells data from `kt.data` apart from other data: its digest, splits, orders and sizes."""
-    rows = {
-        split: hashlib.blake2b(examples.rows.tobytes(), digest_size=8).hexdigest()
-        for split, examples in data.examples.items()
-    }
+    rows = {split: _digest(examples.rows.tobytes()) for split, examples in data.examples.items()}
     return {
         "digest": data.digest,
         "seed": data.seed,
