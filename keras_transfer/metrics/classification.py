@@ -29,8 +29,8 @@ def classification_scores(
     `precision`, `recall` and `f1` are unweighted means over the classes that occur among the targets or the answers
     (scikit-learn's "macro" with 0 where a class was never answered). `classes` holds the same by name, with `support`,
     the number of targets; a class without any has None for its scores. `confusion[i][j]` counts targets `i` answered
-    `j`. `top_5` is there from six classes on. `auc` and `average_precision` are means over classes, each against all
-    others; None where all targets are of one class.
+    `j`. `top_5` is there from six classes on; of equal probabilities that of the first class comes first. `auc` and
+    `average_precision` are means over classes, each against all others; None where all targets are of one class.
 
     `ece` is the expected calibration error: the mean distance between confidence and accuracy over 15 equal bins of
     confidence (Guo et al. 2017, arXiv:1706.04599), and `reliability` has these bins: `confidence` and `accuracy` are
@@ -85,7 +85,10 @@ class ClassTally:
         rows = probability_rows(probabilities, classes=len(self.names))
         ids = class_ids(targets, examples=len(rows), classes=len(self.names))
         own = rows[np.arange(len(ids)), ids][:, None]
-        place = (rows > own).sum(axis=1, dtype="int32")
+        is_earlier = (
+            np.arange(len(self.names)) < ids[:, None]
+        )  # counts among equals, as in `argmax`
+        place = ((rows > own) | ((rows == own) & is_earlier)).sum(axis=1, dtype="int32")
         answers = rows.argmax(axis=1).astype("int32")
         self._columns.append((ids.astype("int32"), answers, rows.max(axis=1), place))
         has_class = ids[:, None] == np.arange(len(self.names))
@@ -186,7 +189,7 @@ class ClassTally:
         }
 
     def _joined(self) -> tuple[np.ndarray, ...]:
-        """Returns targets, answers, confidences, and how many classes were taken for likelier than the target."""
+        """Returns targets, answers, confidences, and how many classes came before the target."""
         if not self._columns:
             return tuple(np.zeros(0, kind) for kind in ("int32", "int32", "float64", "int32"))
         if len(self._columns) > 1:

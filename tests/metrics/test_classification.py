@@ -48,6 +48,16 @@ def test_small_example_by_hand():
     assert "top_5" not in scores
 
 
+def test_of_equal_probabilities_the_first_classes_are_the_best_five():
+    """Answers of 8 bits, or a model that answers the same for all classes, have many equal ones."""
+    rows = np.array([[0.25] * 4 + [0.0] * 4, [0.125] * 8])
+    rows = np.repeat(rows, 8, axis=0)
+    targets = np.tile(np.arange(8), 2)
+    scores = metrics.classification_scores(targets, rows, list("abcdefgh"))
+    assert scores["top_5"] == 5 / 8
+    assert scores["accuracy"] == 1 / 8
+
+
 def test_scores_equal_a_slow_loop_over_the_definitions():
     targets, rows, names = random_case()
     scores = metrics.classification_scores(targets, rows, names)

@@ -191,10 +191,11 @@ class Runs:
         line = {**self._describe(entry, way), "arm": name, "round": round_name}
         line |= self._measure(model, few, history)
         line |= {"seconds": round(time.monotonic() - begin, 2), "is_refit": after_refit is not None}
-        self._keep(line, model)
+        self._write(line, model)
         if after_refit is not None:
             model.set_weights(after_refit)
             self._write(line, model, suffix="refit")
+        self._add(line)
         self.fresh = model if round_name == FULL else None
         return line
 
@@ -231,7 +232,8 @@ class Runs:
         line = {**self._describe(entry, way), "arm": name, "round": SOUP}
         line |= self._measure(model, data, _Logs(logs))
         line |= {"seconds": round(time.monotonic() - begin, 2), "is_refit": False}
-        self._keep(line, model)
+        self._write(line, model)
+        self._add(line)
 
     def deliver(self, best: Mapping, model: keras.Model | None) -> tuple[keras.Model, bool]:
         """Returns the model of the best line, and whether it was trained on all images in the end."""
@@ -294,9 +296,8 @@ class Runs:
             "measured_seconds": round(time.monotonic() - begin, 2),
         }
 
-    def _keep(self, line: dict, model: keras.Model) -> None:
-        """Adds a line, and writes its weights."""
-        self._write(line, model)
+    def _add(self, line: dict) -> None:
+        """Adds a line, all weights of which are written: a search that is stopped before does it again."""
         line["spent"] = round(self.spent, 2)
         self.rows.add(line)
         value = self.score.text(line["score"])

@@ -87,6 +87,23 @@ def test_the_model_is_that_of_the_best_line_and_a_stopped_search_goes_on(
         np.testing.assert_array_equal(before, after)
 
 
+def test_stopped_between_its_two_files_of_weights_a_run_has_no_line(data, tmp_path, monkeypatch):
+    """The full run is trained again on all images: weights before and after that are written."""
+    write = running.Runs._write
+
+    def stopped(self, line, model, *, suffix=""):
+        if suffix:
+            raise KeyboardInterrupt
+        write(self, line, model)
+
+    options = {"time_limit": 60, "preset": "medium", "candidates": [first], "run_dir": tmp_path}
+    monkeypatch.setattr(running.Runs, "_write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        kt.auto(data, **options, verbose=0)
+    lines = json.loads((tmp_path / "comparison.json").read_text())["rows"]
+    assert [line["round"] for line in lines] == ["head"]
+
+
 @pytest.mark.parametrize("kind", ["number", "tags", "mask"])
 def test_every_kind_of_target_has_a_best_model(kind, monkeypatch, capsys):
     images, labels = colours(24)
