@@ -5,7 +5,7 @@ import pathlib
 
 from keras_transfer.cli import options, sources
 
-__all__ = ["add_arguments", "add_data", "check", "main"]
+__all__ = ["add_arguments", "add_data", "check", "check_cluster", "main"]
 
 ARMS = ("scratch", "probe", "two_stage")
 FILES = ("comparison.html", "comparison.csv", "result.json")
@@ -48,7 +48,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Raises an error if the images, the backbone, a list or --out cannot be used."""
-    from keras_transfer.core import checks
+    from keras_transfer.core import checks, lookup
     from keras_transfer.storage import files
 
     sources.check(arguments)
@@ -58,14 +58,29 @@ def check(arguments: argparse.Namespace) -> None:
     if not names or twice:
         given = f"{twice[0]!r} twice" if twice else "none"
         raise checks.error("--arms must be different names", given=given)
-    if _level(arguments.level) is not None and arguments.seeds < 2:
+    if arguments.reference is not None:
+        lookup.find(arguments.reference, dict.fromkeys(names), argument="reference")
+    level = _level(arguments.level)
+    if level is not None:
+        checks.number(level, name="level", above=0, below=1)
+    if level is not None and arguments.seeds < 2:
         fix = "Or set --level none to do without intervals."
         raise checks.error(
             "--seeds must be at least 2 for intervals", given=arguments.seeds, fix=fix
         )
-    _numbers(arguments.images)
+    for number in _numbers(arguments.images) or ():
+        checks.number(number, name="images", above=0)
+    check_cluster(arguments)
     if arguments.out is not None:
         files.check_writable(arguments.out, argument="out")
+
+
+def check_cluster(arguments: argparse.Namespace) -> None:
+    """Raises an error if a Ray cluster is asked for and the package is absent, for this command and for `rank`."""
+    from keras_transfer.core import optional
+
+    if arguments.ray is not None:
+        optional.check("ray", extra="ray", purpose="A comparison on a Ray cluster")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -95,8 +95,13 @@ def _run(chosen: argparse.Namespace) -> int:
         _load_quietly()
         with checks.reworded(reword):
             code = command.main(chosen)
-    except (checks.InputError, optional.MissingExtraError) as wrong:
+    except checks.InputError as wrong:
         print(f"keras-transfer: {_one_line(reword(str(wrong)))}", file=sys.stderr)
+        return 2
+    except (
+        optional.MissingExtraError
+    ) as absent:  # it speaks of a package, not of an option of that name
+        print(f"keras-transfer: {_one_line(str(absent))}", file=sys.stderr)
         return 2
     except (OSError, checks.ParityError, processes.WorkerLostError) as failed:
         print(f"keras-transfer: {_one_line(reword(str(failed)))}", file=sys.stderr)

@@ -31,8 +31,10 @@ def check(arguments: argparse.Namespace) -> None:
     """Raises an error if the images, a name or --out cannot be used."""
     import keras_transfer as kt
     from keras_transfer.core import checks, lookup
+    from keras_transfer.storage import files
 
     sources.check(arguments)
+    compare.check_cluster(arguments)
     names = _names(arguments)
     for name in names:
         if names.count(name) > 1:
@@ -48,6 +50,8 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.out is not None and arguments.out.suffix.lower() not in ENDINGS:
         expected = f"--out must end in {', '.join(ENDINGS)}"
         raise checks.error(expected, given=repr(str(arguments.out)))
+    if arguments.out is not None:
+        files.check_writable(arguments.out.parent, argument="out")
 
 
 def main(arguments: argparse.Namespace) -> None:

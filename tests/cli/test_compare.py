@@ -1,5 +1,6 @@
 """`keras-transfer compare`, `rank` and `auto` as a user runs them."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -70,6 +71,28 @@ WRONG = [
     (["rank", "--backbones", "tinny"], "Close names: 'tiny'"),
     (["rank", "--backbones", "tiny", "--out", "a.txt"], "--out must end in .html"),
 ]
+
+
+EARLY = [
+    (["compare", "--level", "2"], "--level must be a number above 0 and below 1"),
+    (["compare", "--reference", "prob"], "Close names: 'probe'"),
+    (["compare", "--images", "0.5,-1"], "--images must be a number above 0. Given: -1"),
+    (["compare", "--ray", "auto"], "needs the package `ray`. Install it with"),
+    (["rank", "--backbones", "tiny", "--ray", "auto"], "needs the package `ray`"),
+    (["rank", "--backbones", "tiny", "--out", "/dev/null/a.html"], "--out must be a folder that can"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "message"), EARLY)
+def test_what_needs_no_images_is_told_before_they_are_read(
+    command, message, photos, monkeypatch, capsys
+):
+    monkeypatch.setattr(kt.data, "from_folder", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # of Ray
+    assert main.main([command[0], str(photos), *command[1:]]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert message in told[0]
 
 
 @pytest.mark.parametrize(("command", "message"), WRONG)
