@@ -57,7 +57,8 @@ def evaluate(
             model's own history if it was fine-tuned in this process.
         task: For a model of your own: the task, or a dict of tasks by output name, that measure its outputs.
         groups: A value for each image, in the order of the data, or the name of another target with classes: the report
-            then has the scores of each group, too, so that a model that is worse for some of them is seen.
+            then has the scores of each group, too, so that a model that is worse for some of them is seen. Images
+            without a label of that target are a group of their own.
         at: Operating points to tell, such as "precision=0.95" (then the default) or "recall=0.9": from which
             probability on a class is right so often. They are chosen on the images that are measured.
         max_mistakes: How many of the most confident mistakes of each task the report shows as pictures.
@@ -102,7 +103,7 @@ def evaluate(
         )
         for first, images, truth, weights, outputs in measured:
             names = list(outputs)
-            group_names = grouping.of_batch(first, len(images), truth)
+            group_names = grouping.of_batch(first, len(images), truth, weights)
             truth = _by_name(truth, names, "targets")
             weights = _by_name(weights, names, "weights")
             if not collected:

@@ -5,11 +5,12 @@ from typing import Any  # targets are tensors or dicts of them
 
 import numpy as np
 
-from keras_transfer.core import checks, lookup
+from keras_transfer.core import checks, labelled, lookup
 
 __all__ = ["Grouping"]
 
 MOST = 100  # different groups
+UNKNOWN = "(no label)"  # group of images whose target is missing
 
 
 class Grouping:
@@ -24,7 +25,7 @@ class Grouping:
         InputError: If there are fewer or more values than images, or too many different ones.
 
     Example:
-        >>> Grouping(["day", "night", "day"], 3, None).of_batch(1, 2, None).tolist()
+        >>> Grouping(["day", "night", "day"], 3, None).of_batch(1, 2, None, None).tolist()
         ['night', 'day']
     """
 
@@ -44,16 +45,17 @@ class Grouping:
             )
         self._check_count(self.names)
 
-    def of_batch(self, first: int, size: int, targets: Any) -> np.ndarray | None:
+    def of_batch(self, first: int, size: int, targets: Any, weights: Any) -> np.ndarray | None:
         """Returns the group of each image of a batch; None where there are no groups.
 
         Args:
             first: Index of the first image in the data.
             size: Number of images.
             targets: Of the batch, as the data gives them.
+            weights: Of the batch, as the data gives them: 0 where a target is missing.
         """
         if self.target is not None:
-            return self._of_target(targets)
+            return self._of_target(targets, weights)
         if self.names is None:
             return None
         names = self.names[first : first + size]
@@ -71,7 +73,7 @@ class Grouping:
                 given=f"{len(self.names):,}",
             )
 
-    def _of_target(self, targets: Any) -> np.ndarray:
+    def _of_target(self, targets: Any, weights: Any) -> np.ndarray:
         by_name = targets if isinstance(targets, Mapping) else {}
         if self.target not in by_name:
             known = lookup.some(list(by_name)) if by_name else "one target without a name"
@@ -86,9 +88,12 @@ class Grouping:
                 given=f"{self.target!r}, {values.dtype} of shape {values.shape}",
             )
         names = self.class_names.get(self.target)
-        if names is None:
-            return values.astype(str)
-        return np.array([names[value] for value in values])
+        found = [str(value) if names is None else names[value] for value in values]
+        own = weights.get(self.target) if isinstance(weights, Mapping) else None
+        if own is not None:
+            is_known = labelled.rows(own)
+            found = [name if is_known[at] else UNKNOWN for at, name in enumerate(found)]
+        return np.array(found)
 
     def _check_count(self, names: np.ndarray) -> None:
         count = len(np.unique(names))

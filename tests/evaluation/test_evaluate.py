@@ -519,8 +519,10 @@ def test_groups_have_the_scores_of_their_images_streamed_in_odd_batches(several)
     assert lines[0].startswith(f"{worst}: accuracy 0.")
     assert "Each group, the worst first" in report.to_html()
 
-    by_target = kt.evaluate(several, data, groups="colour")
-    assert set(by_target["age"]["groups"]) == {"0", "1", "2"}
+    by_target = kt.evaluate(several, data, groups="colour")["age"]["groups"]
+    supports = {name: found["support"] for name, found in by_target.items()}
+    known_of = [int(((labels == label) & (known == 1)).sum()) for label in range(3)]
+    assert supports == {**dict(zip("012", known_of, strict=True)), "(no label)": (known == 0).sum()}
 
 
 def test_operating_points_are_told_and_bad_ones_refused():
