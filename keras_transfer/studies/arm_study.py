@@ -12,7 +12,7 @@ from keras_transfer import models, tasks
 from keras_transfer.core import checks, lookup
 from keras_transfer.studies import arms as ways
 from keras_transfer.studies import pool, rows, scores, training_options, trials
-from keras_transfer.studies.comparison import Comparison
+from keras_transfer.studies.comparison import VALIDATION, Comparison
 from keras_transfer.studies.statistics import LEVEL
 from keras_transfer.training.methods import solved_head
 
@@ -135,6 +135,7 @@ def compare(
     ]
     # Processes finish in any order.
     wanted.sort(key=lambda row: (row["seed"], row["images"], names.index(row["arm"])))
+    about["measured_on"] = VALIDATION if first.test is None else "test images"
     return Comparison(chosen, wanted, names, reference=reference, level=level, about=about)
 
 

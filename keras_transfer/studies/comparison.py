@@ -12,9 +12,10 @@ from keras_transfer.pages import columns, document, plots, record
 from keras_transfer.studies import pictures, statistics
 from keras_transfer.studies.scores import Score
 
-__all__ = ["Comparison"]
+__all__ = ["VALIDATION", "Comparison"]
 
 BYTES = 4  # of a parameter
+VALIDATION = "validation images"
 DOUBTS = {  # verdict: what is added to a difference
     "neutral": ", which may be chance",
     "one seed tells nothing": ", of one seed",
@@ -53,7 +54,8 @@ class Comparison(record.Record):
         names: Of the arms, in order.
         reference: Arm that others are compared with; None for the first.
         level: Of the intervals, None for none.
-        about: What else the record should hold, as values that JSON knows.
+        about: What else the record should hold, as values that JSON knows; `measured_on` is "test images" or
+            `VALIDATION`.
 
     Example:
         >>> accuracy = {"kind": Score("accuracy", "accuracy", True, True)}
@@ -122,8 +124,7 @@ class Comparison(record.Record):
         interval = None
         if self._level is not None and np.ptp(values):
             interval = statistics.interval(values, level=self._level)
-        if interval is not None and score.is_share:  # of few seeds it may be wider
-            interval = [max(0.0, interval[0]), min(1.0, interval[1])]
+        interval = _possible(interval, score, least=0.0)
         return {"mean": float(values.mean()), "interval": interval, "seeds": values.tolist()}
 
     def _curves(self, rows: Sequence[Mapping], names: Sequence[str]) -> dict | None:
@@ -156,6 +157,10 @@ class Comparison(record.Record):
         for task, score in self._scores.items():
             of = f"{task}: " if len(self._scores) > 1 else ""
             lines += [f"{of}{line}" for line in self._conclude(task, score)]
+        if self["about"].get("measured_on") == VALIDATION:
+            lines.append(
+                "all was measured on the validation images, which may also have chosen epochs and penalties: optimistic"
+            )
         return lines
 
     def _conclude(self, task: str, score: Score) -> list[str]:
@@ -239,7 +244,8 @@ class Comparison(record.Record):
         for task in self._scores:
             of = f" of {task}" if len(self._scores) > 1 else ""
             caption = (
-                f"Means over {_count(self['about']['seeds'], 'seed')}; a positive gain is better."
+                f"Means over {_count(self['about']['seeds'], 'seed')}; a positive gain is better. "
+                "Other images: where the score on new images is to be expected."
             )
             table = document.table(caption, self._heading(task), self._table(task))
             drawn = [_figure(self._draw_arms(task), f"arms-{task}", f"Each arm{of}")]
@@ -286,13 +292,20 @@ def _mean_bounds(rows: Sequence[Mapping], task: str) -> list[float] | None:
     return np.mean(known, axis=0).tolist() if known else None
 
 
+def _possible(bounds: list[float] | None, score: Score, *, least: float) -> list[float] | None:
+    """Returns an interval without what no share, or difference of shares, can be: that of few seeds may be wider."""
+    if bounds is None or not score.is_share:
+        return bounds
+    return [max(least, bounds[0]), min(1.0, bounds[1])]
+
+
 def _compare(score: Score, values: np.ndarray, others: np.ndarray, level: float | None) -> dict:
     """Returns how much better values are than others at each seed, and what that allows to say."""
     gains = score.sign * (values - others)
     found = statistics.judge(gains, level=level)
     return {
         "gain": float(gains.mean()),
-        "gain_interval": found["interval"],
+        "gain_interval": _possible(found["interval"], score, least=-1.0),
         "p": None if level is None else statistics.paired_test(gains),
         "verdict": found["verdict"],
     }
@@ -323,7 +336,7 @@ def _more_photos(name: str, points: Sequence[Mapping], score: Score, level: floa
     before, last = points[-2], points[-1]
     gains = score.sign * (np.array(last["seeds"]) - np.array(before["seeds"]))
     found = statistics.judge(gains, level=level)
-    bounds = found["interval"]
+    bounds = _possible(found["interval"], score, least=-1.0)
     shown = "" if bounds is None else f" [{score.number(bounds[0])}, {score.number(bounds[1])}]"
     change = (
         f"{score.number(gains.mean(), signed=True)}{' points' if score.is_share else ''}{shown}"

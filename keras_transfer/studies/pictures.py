@@ -139,7 +139,7 @@ def curves(points: Mapping[str, Sequence[Mapping]], score: Score) -> Figure:
         sizes = [point["images"] for point in own]
         means = [factor * point["mean"] for point in own]
         axes.plot(sizes, means, "o-", color=colour, markersize=5, label=name)
-        bounds = [point["interval"] or [point["mean"]] * 2 for point in own]
+        bounds = [point["interval"] or [np.nan, np.nan] for point in own]  # no band there
         low, high = factor * np.array(bounds).T
         axes.fill_between(sizes, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.set_xscale("log", base=2)

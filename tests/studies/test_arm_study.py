@@ -132,6 +132,11 @@ def test_a_head_that_is_trained_or_stands_on_random_weights_has_its_own_model_fo
     }
     found = kt.compare(data, arms, backbone=trunk(), seeds=2, options=options, verbose=0)
     assert {row["arm"] for row in found["rows"] if "repeats" in row} == solved
+    assert found["about"]["measured_on"] == "test images"
+    assert "optimistic" not in found["conclusions"][-1]
+    without = data.without("test")
+    found = kt.compare(without, arms, backbone=trunk(), seeds=2, options=options, verbose=0)
+    assert found["conclusions"][-1].startswith("all was measured on the validation images")
 
 
 def test_killed_at_five_moments_it_ends_with_the_same_table(found, data, tmp_path, monkeypatch):

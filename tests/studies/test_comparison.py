@@ -100,6 +100,17 @@ def test_seeds_that_all_gain_the_same_are_no_proof():
     )
 
 
+def test_intervals_hold_nothing_that_cannot_be():
+    """Gains -0.5 and -0.2: mean -0.35, and 12.706 * 0.2121 / sqrt(2) = 1.906 to both sides."""
+    values = {"a": [0.9, 0.9], "b": [0.4, 0.7]}
+    made = [*rows({name: [0.1, 0.1] for name in values}, of=50), *rows(values)]
+    found = Comparison({"kind": ACCURACY}, made, list(values))
+    cell = found["arms"]["b"]["scores"]["kind"]
+    assert (cell["interval"], cell["gain_interval"]) == ([0.0, 1.0], [-1.0, 1.0])
+    assert found["conclusions"][0].startswith("b is 35.0 points [-100.0, 100.0] worse than a")
+    assert found["conclusions"][2].endswith("+45.0 points [-100.0, 100.0]")
+
+
 def test_without_a_level_several_seeds_are_not_called_one():
     values = {"a": [0.5, 0.6], "b": [0.6, 0.8]}
     made = [*rows({name: [0.4, 0.4] for name in values}, of=50), *rows(values)]

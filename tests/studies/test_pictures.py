@@ -2,6 +2,7 @@ import pytest
 
 from keras_transfer.pages import plots
 from keras_transfer.studies import pictures
+from keras_transfer.studies.scores import Score
 
 
 def task(percent, interval, verdict):
@@ -40,3 +41,15 @@ def test_a_matrix_has_its_numbers_and_says_where_there_is_none():
     assert pixels[0, 1, 3] == pytest.approx(0.5)
     assert pixels[1, 0, 3] == 0
     assert axes.get_xticklabels()[1].get_text() == "a name of more …"
+
+
+def test_a_curve_has_a_band_only_where_there_are_intervals():
+    def point(images, mean, interval):
+        return {"images": images, "mean": mean, "interval": interval, "seeds": [mean]}
+
+    known = [point(10, 0.5, [0.25, 0.75]), point(20, 0.5, [0.375, 0.625])]
+    points = {"a": [*known, point(40, 0.5, None)]}
+    axes = pictures.curves(points, Score("accuracy", "accuracy", True, True)).axes[0]
+    (band,) = axes.collections
+    (corners,) = [path.vertices.tolist() for path in band.get_paths()]
+    assert {tuple(corner) for corner in corners} == {(10, 25), (10, 75), (20, 37.5), (20, 62.5)}
