@@ -98,8 +98,9 @@ def compare(
         lookup.find(reference, by_name, argument="reference")
     elif "probe" in by_name:
         reference = "probe"
-    data = _check_data(data)
-    first = data(0) if callable(data) else data
+    first = _check_data(data(0) if callable(data) else data)
+    if not callable(data):
+        data = first
     task = tasks.for_data(first) if task is None else task
     chosen = scores.by_task(task, metric)
     sizes = _check_sizes(images, first)
@@ -206,8 +207,6 @@ def _check_seeds(seeds: Any, level: Any) -> tuple[int, float | None]:
 
 
 def _check_data(data: Any) -> Any:
-    if callable(data):
-        return data
     if isinstance(data, tuple) and len(data) == 2:
         return data_room.from_arrays(*data)
     if not hasattr(data, "with_orders"):
@@ -256,6 +255,10 @@ def _check_arms(setting: trials.Setting, data: Any) -> list[str]:
             backbone = setting.backbone_for_checks(arm, data)
             model = models.build_model(backbone, setting.task, **arm.scheme)
             options = {**setting.options, **arm.options, "verbose": 0}
+            if data.test is None and options.get("refit"):
+                fix = "Set `test=0.2` where `data` is made, so that they do not measure what was trained on them."
+                expected = "`refit` must be left out where validation images measure"
+                raise checks.error(expected, given=True, fix=fix)
             is_solved = solved_head.can_be_solved(model)
             if not arm.is_probe:
                 plan = training_options.plan(model, data, options)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -140,7 +141,10 @@ def _make_random(source: Any, data: Any) -> keras.Model:
 def train(setting: Setting, trial: Trial) -> dict:
     """Trains and measures; returns the row of a training: scores by task, seconds, parameters."""
     with without_advice():
-        return _train(setting, trial)
+        try:
+            return _train(setting, trial)
+        except checks.InputError as wrong:
+            raise checks.InputError(f"arm {trial.arm!r}, seed {trial.seed}: {wrong}") from wrong
 
 
 @contextlib.contextmanager
@@ -177,7 +181,7 @@ def _train(setting: Setting, trial: Trial) -> dict:
         "cpu_seconds": round(time.process_time() - processors, 2),
     }
     row = {"arm": trial.arm, "seed": trial.seed, "of": trial.images, "images": _count(data)}
-    return {**row, **_measure(setting, trial.arm, result, data), **times}
+    return {**row, **_measure(setting, result, data), **times}
 
 
 def _train_model(setting: Setting, trial: Trial, data: Any) -> keras.Model:
@@ -202,10 +206,10 @@ def _train_model(setting: Setting, trial: Trial, data: Any) -> keras.Model:
     return model
 
 
-def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
+def _measure(setting: Setting, result: Any, data: Any) -> dict:
     """Returns scores by task with the report's intervals, which tasks are at chance, and the size of the model."""
     if not isinstance(result, keras.Model):
-        own = _read_numbers(setting, arm, result)
+        own = _read_numbers(setting, result)
         return {"scores": own, "intervals": {}, "chance": {}, "parameters": None}
     task = setting.task if not marks.outputs(result) else None
     report = evaluation.evaluate(result, data, task=task, max_mistakes=0, verbose=0)
@@ -230,16 +234,18 @@ def _measure(setting: Setting, arm: str, result: Any, data: Any) -> dict:
     return {**facts, "parameters": int(result.count_params())}
 
 
-def _read_numbers(setting: Setting, arm: str, result: Any) -> dict[str, float]:
+def _read_numbers(setting: Setting, result: Any) -> dict[str, float]:
     """Returns what a user's function measured itself."""
     if not isinstance(result, Mapping) and len(setting.scores) == 1:
         result = {next(iter(setting.scores)): result}
-    try:
-        return {name: float(result[name]) for name in setting.scores}
-    except (TypeError, ValueError, KeyError):
+    found: dict[str, float] = {}
+    with contextlib.suppress(TypeError, ValueError, KeyError):
+        found = {name: float(result[name]) for name in setting.scores}
+    if not found or not all(map(math.isfinite, found.values())):
         wanted = "a score" if len(setting.scores) == 1 else "a dict of scores by task"
-        expected = f"arm {arm!r} must return a Keras model, or {wanted}"
-        raise checks.error(expected, given=repr(result)) from None
+        expected = f"a function must return a Keras model, or {wanted}"
+        raise checks.error(expected, given=repr(result))
+    return found
 
 
 def _count(data: Any) -> int:

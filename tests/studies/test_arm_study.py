@@ -224,6 +224,10 @@ WRONG = [
     ({"arms": {"a": {"plan": "two_stages"}}}, "arm 'a': `plan` must be a known name"),
     ({"arms": ["cross_stitch"]}, "arm 'cross_stitch': `sharing` must be left out for a single task"),
     ({"data": np.zeros(3)}, "`data` must come from kt.data, be arrays"),
+    ({"data": lambda seed: np.zeros(3)}, "`data` must come from kt.data, be arrays"),
+    ({"data": lambda seed: scenes().without("test").without("validation")}, "to measure on"),
+    ({"data": scenes().without("test"), "options": {"refit": True}}, "`refit` must be left out"),
+    ({"data": scenes().without("test"), "arms": {"a": {"refit": True}}}, "`refit` must be left out"),
     ({"backbone": "Mobilnet"}, "arm 'probe': `source` must be a known name"),
 ]  # fmt: skip
 
@@ -238,9 +242,22 @@ def test_wrong_input_is_one_line_before_anything_trains(changed, message, data, 
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_function_returns_must_be_a_model_or_a_score(data):
-    with pytest.raises(kt.InputError, match="arm 'odd' must return a Keras model, or a score"):
-        kt.compare(data, {"odd": lambda data, seed: "good"}, seeds=2, verbose=0)
+@pytest.mark.parametrize("result", ["good", None, float("nan")])
+def test_what_a_function_returns_must_be_a_model_or_a_score(result, data):
+    with pytest.raises(
+        kt.InputError, match="arm 'odd', seed 0: a function must return a Keras model, or a"
+    ):
+        kt.compare(data, {"odd": lambda data, seed: result}, seeds=2, verbose=0)
+
+
+def test_what_goes_wrong_later_says_in_which_training(data):
+    def diverged(data, seed):
+        model = kt.build_model(trunk(), kt.tasks.Classification(data.class_names))
+        model.set_weights([np.full(value.shape, np.nan) for value in model.get_weights()])
+        return model
+
+    with pytest.raises(kt.InputError, match="arm 'diverged', seed 0: .* Training diverged"):
+        kt.compare(data, {"diverged": diverged}, seeds=2, verbose=0)
 
 
 def test_every_kind_of_task_is_compared_by_its_own_score():
