@@ -2,8 +2,8 @@
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from keras_transfer.pages import columns, document, record
 from keras_transfer.studies.scores import Score
@@ -17,7 +17,8 @@ class Leaderboard(record.Record):
     """The runs of `kt.auto`, best first: a mapping that prints as a table, and saves as a page, JSON or CSV.
 
     - `["lines"]`: of each run `network`, `size` (height and width of the images), `way` (how it was trained), `round`,
-      `score` and `interval` (95 %) on the validation images, `loss`, `seconds` and `parameters`.
+      `score` (None where it could not be measured) and `interval` (95 %) on the validation images, `loss`, `seconds`
+      and `parameters`.
     - `["best"]`: the line of the model that was returned.
     - `["skipped"]`: what was not tried, and why.
     - `["conclusions"]`: sentences.
@@ -80,7 +81,8 @@ class Leaderboard(record.Record):
             if bounds:
                 within = " to ".join(self._score.number(bound) for bound in bounds)
             size = "x".join(map(str, dict.fromkeys(line["size"])))
-            numbers = self._score.number(line["score"]), within, f"{line['seconds']:.0f}"
+            value = "" if line["score"] is None else self._score.number(line["score"])
+            numbers = value, within, f"{line['seconds']:.0f}"
             names = line["network"], size, line["way"], line["round"]
             rows.append((*names, *numbers, f"{line['parameters']:,}"))
         return rows
@@ -92,7 +94,7 @@ class Leaderboard(record.Record):
             f"{len(self['lines'])} runs of {networks} network{'' if networks == 1 else 's'} in "
             f"{about.get('seconds', 0):.0f} of {about.get('time_limit', 0):.0f} s"
         )
-        value = self._score.text(best["score"])
+        value = "not known" if best["score"] is None else self._score.text(best["score"])
         line = (
             f"The best is {best['network']}, {best['way']}: {self._score.title} {value} on the validation images, "
             "which chose it: optimistic"
@@ -137,7 +139,7 @@ class Leaderboard(record.Record):
 
 
 def rank(lines: Sequence[Mapping], score: Score) -> list[Mapping]:
-    """Returns lines, best first: by the score, among equals by the loss.
+    """Returns lines, best first: by the score, among equals by the loss; those without a score are the last.
 
     Example:
         >>> lines = [{"score": 0.5, "loss": 1.0}, {"score": 0.5, "loss": 0.5}]
@@ -146,7 +148,10 @@ def rank(lines: Sequence[Mapping], score: Score) -> list[Mapping]:
     """
 
     def key(line: Mapping) -> tuple[float, float]:
-        loss: Any = line["loss"]
-        return -score.sign * line["score"], float("inf") if loss is None else loss
+        value, loss = line["score"], line["loss"]
+        return (
+            math.inf if value is None else -score.sign * value,
+            math.inf if loss is None else loss,
+        )
 
     return sorted(lines, key=key)

@@ -181,15 +181,15 @@ class Runs:
                 watch=(),
                 verbose=0,
             )
+            after_refit = None
+            if getattr(history, "before_refit", None) is not None:
+                after_refit = model.get_weights()
+                model.set_weights(history.before_refit)
+            measured = self._measure(model, few, history)
         except checks.InputError as refused:
             self.skip(name, checks.first_line(refused))
             return None
-        after_refit = None
-        if getattr(history, "before_refit", None) is not None:
-            after_refit = model.get_weights()
-            model.set_weights(history.before_refit)
-        line = {**self._describe(entry, way), "arm": name, "round": round_name}
-        line |= self._measure(model, few, history)
+        line = {**self._describe(entry, way), "arm": name, "round": round_name, **measured}
         line |= {"seconds": round(time.monotonic() - begin, 2), "is_refit": after_refit is not None}
         self._write(line, model)
         if after_refit is not None:
@@ -287,9 +287,8 @@ class Runs:
             )
             value = report[self.score.name]
             bounds = report.to_dict().get("intervals", {}).get(self.score.name)
-        worst = -self.score.sign * float("inf")
         return {
-            "score": worst if value is None or not np.isfinite(value) else float(value),
+            "score": _finite(value),
             "interval": bounds,
             "loss": _finite(logs.get("val_loss")),
             "parameters": int(model.count_params()),
@@ -300,7 +299,7 @@ class Runs:
         """Adds a line, all weights of which are written: a search that is stopped before does it again."""
         line["spent"] = round(self.spent, 2)
         self.rows.add(line)
-        value = self.score.text(line["score"])
+        value = "not known" if line["score"] is None else self.score.text(line["score"])
         self.note(f"{line['arm']}: {self.score.title} {value}, {line['seconds']:.0f} s")
 
     def _file(self, line: Mapping, suffix: str = "") -> pathlib.Path:

@@ -138,15 +138,17 @@ class _Search:
                 found[line["arm"]] = entry
         if not found:
             raise checks.error(
-                "`time_limit` must be enough for one pass over the images with one of the candidates",
+                "`candidates` must have one that can be built, and `time_limit` be enough for one pass with it",
                 given="; ".join(f"{each['name']}: {each['why']}" for each in runs.skipped),
             )
         ranked = rank([line for line in runs.lines if line["arm"] in found], self.score)
         best = ranked[0]["score"]
         return [found[line["arm"]] for line in ranked if self._is_near(line["score"], best)]
 
-    def _is_near(self, score: float, best: float) -> bool:
+    def _is_near(self, score: float | None, best: float | None) -> bool:
         """Whether fine-tuning might still make a network the best whose head has such a score."""
+        if score is None or best is None:
+            return best is None
         if self.score.is_share:
             return self.score.sign * (best - score) <= GAP
         if self.score.higher_is_better:

@@ -104,6 +104,23 @@ def test_stopped_between_its_two_files_of_weights_a_run_has_no_line(data, tmp_pa
     assert [line["round"] for line in lines] == ["head"]
 
 
+def test_a_run_that_cannot_be_measured_does_not_end_the_search(data, monkeypatch):
+    real, calls = running.evaluation.evaluate, []
+
+    def diverged(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise checks.InputError("Training diverged: lower the learning rate.")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(running.evaluation, "evaluate", diverged)
+    _, board = kt.auto(data, time_limit=60, preset="medium", candidates=[first], verbose=0)
+    assert [line["round"] for line in board["lines"]] == ["head"]
+    assert board["skipped"] == [
+        {"name": "first at 32: default (full)", "why": "Training diverged: lower the learning rate"}
+    ]
+
+
 @pytest.mark.parametrize("kind", ["number", "tags", "mask"])
 def test_every_kind_of_target_has_a_best_model(kind, monkeypatch, capsys):
     images, labels = colours(24)
@@ -144,8 +161,16 @@ def test_bad_arguments_are_told_before_anything_runs(data, monkeypatch):
 
 
 def test_a_limit_below_one_pass_is_one_line(data):
-    with pytest.raises(checks.InputError, match="one pass over the images with one of the cand"):
+    with pytest.raises(checks.InputError, match="`time_limit` be enough for one pass with it"):
         kt.auto(data, time_limit=1e-4, candidates=[first], verbose=0)
+
+
+def test_candidates_that_cannot_be_built_are_told_as_such(data):
+    wide = kt.backbone("tiny", image_size=64, weights=None)
+    with pytest.raises(
+        checks.InputError, match="`candidates` must have one that can be built.*must take images"
+    ):
+        kt.auto(data, time_limit=60, candidates={"wide": wide}, verbose=0)
 
 
 def test_a_full_run_is_not_begun_that_cannot_end_in_time(data, monkeypatch):
