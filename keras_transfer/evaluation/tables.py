@@ -123,12 +123,21 @@ def _parquet(path: pathlib.Path) -> Iterator[Write]:
 
         def append(rows: Sequence[Mapping]) -> None:
             nonlocal writer
-            table = pyarrow.Table.from_pylist(list(rows))
+            table = pyarrow.Table.from_pylist([_escape(row) for row in rows])
             if writer is None:
                 writer = stack.enter_context(parquet.ParquetWriter(path, table.schema))
             writer.write_table(table)
 
         yield append
+
+
+def _escape(row: Mapping) -> dict[str, Any]:
+    """Returns a row whose texts have escapes where file names are no UTF-8, as in `_csv`."""
+    cells = dict(row)
+    for name, value in row.items():
+        if isinstance(value, str):
+            cells[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return cells
 
 
 ENDINGS = {".csv": _csv, ".parquet": _parquet, ".jsonl": _lines}

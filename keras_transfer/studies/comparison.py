@@ -35,12 +35,13 @@ SAYS = {  # verdict on the last photos of a learning curve: whether more would h
 class Comparison(record.Record):
     """Several ways to a model: a mapping that prints as a table with conclusions, and saves as a page, JSON or CSV.
 
-    - `["arms"][name]`: `seconds` (mean time of a training), `parameters`, `bytes` (of the weights), and `scores`, by
-      task: `mean`, `interval` (of the mean over seeds), `images_interval` (the report's 95 %: where the score of other
-      images would lie, mean over seeds), `seeds`, `at_chance` (not better than one answer for all
-      images); for all but the reference `gain` (positive is better, in the score's unit), `gain_interval`, `p` (of the
-      paired test over seeds) and `verdict`: "positive" or "negative" where the interval leaves out 0, else "neutral";
-      "one seed tells nothing", "equal seeds tell nothing" or "not judged" where there is no interval.
+    - `["arms"][name]`: `seconds` (mean time of a training; what arms share counts for the first), `parameters`, `bytes`
+      (of the weights), and `scores`, by task: `mean`, `interval` (of the mean over seeds), `images_interval` (the
+      report's 95 %: where the score of other images would lie, mean over seeds), `seeds`, `at_chance` (not better than
+      one answer for all images); for all but the reference `gain` (positive is better, in the score's unit),
+      `gain_interval`, `p` (of the paired test over seeds) and `verdict`: "positive" or "negative" where the interval
+      leaves out 0, else "neutral"; "one seed tells nothing", "equal seeds tell nothing" or "not judged" where there is
+      no interval.
     - `["curves"]`: by task and arm the `images`, `mean`, `interval` and `seeds` of each number of labelled images; None
       where there is one number.
     - `["conclusions"]`: sentences.
@@ -130,14 +131,16 @@ class Comparison(record.Record):
     def _curves(self, rows: Sequence[Mapping], names: Sequence[str]) -> dict | None:
         if all(row["of"] is None for row in rows):
             return None
+        sizes = sorted({row["of"] for row in rows if row["of"] is not None})
         curves: dict[str, dict] = {}
         for task, score in self._scores.items():
             curves[task] = {}
             for name in names:
-                own = [row for row in rows if row["arm"] == name]
                 points = []
-                for images in sorted({row["images"] for row in own}):
-                    values = _by_seed([row for row in own if row["images"] == images], name, task)
+                for size in [*sizes, None]:
+                    own = [row for row in rows if row["arm"] == name and row["of"] == size]
+                    images = round(float(np.mean([row["images"] for row in own])))
+                    values = _by_seed(own, name, task)
                     points.append({"images": images, **self._summarise(values, score)})
                 curves[task][name] = points
         return curves
@@ -245,7 +248,8 @@ class Comparison(record.Record):
             of = f" of {task}" if len(self._scores) > 1 else ""
             caption = (
                 f"Means over {_count(self['about']['seeds'], 'seed')}; a positive gain is better. "
-                "Other images: where the score on new images is to be expected."
+                "Other images: where the score on new images is to be expected. "
+                "Seconds: what arms share counts for the first that needed it."
             )
             table = document.table(caption, self._heading(task), self._table(task))
             drawn = [_figure(self._draw_arms(task), f"arms-{task}", f"Each arm{of}")]

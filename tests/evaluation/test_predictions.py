@@ -1,6 +1,7 @@
 """`kt.predict`: from files and arrays to labels."""
 
 import json
+import os
 
 import keras
 import networks
@@ -135,6 +136,18 @@ def test_answers_go_into_tables_alike_at_once_and_batch_by_batch(model, folder, 
     assert whole["probability"].tolist() == pytest.approx(best)
     assert parts["probability"].tolist() == pytest.approx(best, abs=1e-5)
     assert json.loads(whole["probabilities"][0]) == predictions[0]["probabilities"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_names_that_are_no_utf_8_have_escapes(tmp_path, ending):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    name = os.fsdecode(b"caf\xe9")
+    rows = [{"file": name, "label": name, "probabilities": {name: 1.0}}]
+    kt.evaluation.Predictions(rows, tasks=["kind"]).save(tmp_path / f"a{ending}")
+    read = {".csv": pandas.read_csv, ".parquet": pandas.read_parquet}[ending]
+    table = read(tmp_path / f"a{ending}")
+    assert table["file"][0] == table["label"][0] == "caf\\udce9"
 
 
 def test_tables_of_several_tasks_have_the_name_before_each_column(tmp_path):

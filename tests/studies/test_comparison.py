@@ -136,6 +136,17 @@ def test_a_curve_says_whether_more_photos_help(last, says):
     assert "from 50 to 100 images" in found["conclusions"][-1]
 
 
+def test_a_curve_pairs_seeds_whose_splits_have_other_numbers_of_images():
+    few = [{**row, "images": 50 + row["seed"]} for row in rows({"a": [0.70, 0.60, 0.50]}, of=50)]
+    whole = [{**row, "images": 100 + row["seed"]} for row in rows({"a": [0.80, 0.71, 0.59]})]
+    found = Comparison({"kind": ACCURACY}, [*few, *whole], ["a"])
+    points = found["curves"]["kind"]["a"]
+    assert [point["images"] for point in points] == [51, 101]
+    assert [point["seeds"] for point in points] == [[0.70, 0.60, 0.50], [0.80, 0.71, 0.59]]
+    line = found["conclusions"][-1]
+    assert line.startswith("a: more photos would help: from 51 to 101 images +10.0 points")
+
+
 def test_the_page_holds_everything_and_escapes_names():
     values = {"<b>": [0.5, 0.6], "b": [0.7, 0.8]}
     made = [*rows(values, of=50), *rows(values)]
