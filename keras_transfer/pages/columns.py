@@ -1,8 +1,8 @@
-"""Tables as plain text."""
+"""Tables and numbers of things as plain text."""
 
 from collections.abc import Collection, Sequence
 
-__all__ = ["align"]
+__all__ = ["align", "count"]
 
 
 def align(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
@@ -24,3 +24,13 @@ def align(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> lis
             cells.append(cell.ljust(width) if place in left else cell.rjust(width))
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def count(things: Collection, noun: str) -> str:
+    """Returns how many there are, in words.
+
+    Example:
+        >>> count(["a"], "seed"), count(["a", "b"], "seed")
+        ('1 seed', '2 seeds')
+    """
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

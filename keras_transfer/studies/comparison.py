@@ -3,7 +3,7 @@
 import csv
 import datetime
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -242,12 +242,13 @@ class Comparison(record.Record):
 
     def to_html(self) -> str:
         """Returns a page that needs nothing outside itself."""
+        about = self["about"]
         items = "".join(f"<li>{document.escape(line)}</li>" for line in self["conclusions"])
         parts = [document.box("What it comes to", f'<ul class="notes">{items}</ul>')]
         for task in self._scores:
             of = f" of {task}" if len(self._scores) > 1 else ""
             caption = (
-                f"Means over {_count(self['about']['seeds'], 'seed')}; a positive gain is better. "
+                f"Means over {columns.count(about['seeds'], 'seed')}; a positive gain is better. "
                 "Other images: where the score on new images is to be expected. "
                 "Seconds: what arms share counts for the first that needed it."
             )
@@ -260,14 +261,13 @@ class Comparison(record.Record):
                 f'<div class="pair">{"".join(drawn)}</div>',
             ]
 
-        about = self["about"]
         settings = [(name.replace("_", " "), each) for name, each in about.items() if each]
         run = document.box("How it was done", document.table("", ("", ""), settings))
         created = about["created"][:16].replace("T", " ")
         return document.render(
             "Which way is better?",
             {"Result": "".join(parts), "Run": run},
-            subtitle=f"{_count(self['arms'], 'arm')} · {_count(about['seeds'], 'seed')} · {created}",
+            subtitle=f"{columns.count(self['arms'], 'arm')} · {columns.count(about['seeds'], 'seed')} · {created}",
             values=self.to_dict(),
         )
 
@@ -278,10 +278,6 @@ class Comparison(record.Record):
 
     def _draw_curves(self, task: str) -> Any:
         return pictures.curves(self["curves"][task], self._scores[task])
-
-
-def _count(values: Collection, noun: str) -> str:
-    return f"{len(values)} {noun}{'' if len(values) == 1 else 's'}"
 
 
 def _by_seed(rows: Sequence[Mapping], arm: str, task: str) -> np.ndarray:

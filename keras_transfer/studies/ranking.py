@@ -232,7 +232,7 @@ class Ranking(record.Record):
         return document.render(
             "Which network?",
             {"Ranking": "".join(parts)},
-            subtitle=f"{len(self.usable)} networks · {created}",
+            subtitle=f"{columns.count(self.usable, 'network')} · {created}",
             values=self.to_dict(),
         )
 

@@ -128,7 +128,7 @@ class TaskComparison(record.Record):
         return document.render(
             "Together or apart?",
             {"Transfer": "".join(transfer), "Run": run},
-            subtitle=f"{len(self['tasks'])} tasks · {len(about['seeds'])} seeds · {created}",
+            subtitle=f"{len(self['tasks'])} tasks · {columns.count(about['seeds'], 'seed')} · {created}",
             values=self.to_dict(),
         )
 

@@ -86,6 +86,7 @@ def test_one_seed_has_no_interval():
     cell = found["arms"]["b"]["scores"]["kind"]
     assert (cell["interval"], cell["gain_interval"], cell["p"]) == (None, None, None)
     assert found["conclusions"] == ["b is 10.0 points better than a, of one seed, for 0 s more"]
+    assert "2 arms · 1 seed · " in found.to_html()
 
 
 def test_seeds_that_all_gain_the_same_are_no_proof():

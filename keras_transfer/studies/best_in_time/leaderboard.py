@@ -89,9 +89,9 @@ class Leaderboard(record.Record):
 
     def _conclude(self) -> list[str]:
         best, about = self["best"], self["about"]
-        networks = len({line["network"] for line in self["lines"]})
+        networks = {line["network"] for line in self["lines"]}
         tried = (
-            f"{len(self['lines'])} runs of {networks} network{'' if networks == 1 else 's'} in "
+            f"{columns.count(self['lines'], 'run')} of {columns.count(networks, 'network')} in "
             f"{about.get('seconds', 0):.0f} of {about.get('time_limit', 0):.0f} s"
         )
         value = "not known" if best["score"] is None else self._score.text(best["score"])
@@ -133,7 +133,7 @@ class Leaderboard(record.Record):
         return document.render(
             "The best model in the time",
             {"Result": answer + document.box("Leaderboard", table), "Run": run},
-            subtitle=f"{len(self['lines'])} runs · {self['about'].get('seconds', 0):.0f} s",
+            subtitle=f"{columns.count(self['lines'], 'run')} · {self['about'].get('seconds', 0):.0f} s",
             values=self.to_dict(),
         )
 
