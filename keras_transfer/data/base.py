@@ -227,7 +227,9 @@ class Data:
         checks.choice(split, SPLITS, name="split")
         return self._of({name: part for name, part in self.examples.items() if name != split})
 
-    def sample(self, count: int, *, seed: int | None = None) -> "Data":
+    def sample(
+        self, count: int, *, seed: int | None = None, among: Sequence[str] | None = None
+    ) -> "Data":
         """Returns data with fewer labelled images: would more photos help?
 
         Labels keep their shares, every class its first image where there is room, and of one seed the images of a
@@ -235,11 +237,12 @@ class Data:
         same proportion, but all of them stay where there are no test images to measure on.
 
         Args:
-            count: How many images for training, and for validation where these become fewer.
+            count: How many images, of the splits that become fewer together.
             seed: Of the draw; by default that of the data.
+            among: The splits that become fewer; by default "train" and, where there are test images, "validation".
 
         Raises:
-            InputError: If there are not so many.
+            InputError: If there are not so many, or no such split.
 
         Example:
             >>> import keras_transfer as kt
@@ -250,7 +253,11 @@ class Data:
         seed = self.seed if seed is None else checks.integer(seed, name="seed", minimum=0)
         if "train" not in self.examples:
             raise checks.error("`data` must have training images", given="none")
-        drawn = list(SPLITS[: 2 if "test" in self.examples else 1])
+        drawn = SPLITS[: 2 if "test" in self.examples else 1]
+        if among is not None:
+            drawn = tuple(among)
+            for split in drawn:
+                lookup.find(split, self.examples, argument="among")
         sizes = {split: len(self.examples[split]) for split in drawn if split in self.examples}
         total = sum(sizes.values())
         count = checks.integer(count, name="count", minimum=len(sizes))

@@ -46,6 +46,10 @@ def test_validation_stays_where_nothing_else_measures():
     assert rows(small)["validation"] == rows(data)["validation"]
     with pytest.raises(kt.InputError, match="`count` must be at most 16"):
         data.sample(17)
+    few = data.sample(10, among=("train", "validation"))
+    assert [len(few.targets[split]) for split in ("train", "validation")] == [8, 2]
+    with pytest.raises(kt.InputError, match="`among` must be a known name. Given: 'test'"):
+        data.sample(10, among=["test"])
 
 
 def test_tags_and_missing_labels_are_sampled():

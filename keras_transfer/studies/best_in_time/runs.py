@@ -111,10 +111,11 @@ class Runs:
         """Returns what all rounds but the last train on, and what every line is measured on."""
         if size not in self._few:
             data = self.data_of(size)
-            total = sum(len(data.examples[split]) for split in ("train", "validation"))
+            drawn = ("train", "validation")  # test images are not looked at
+            total = sum(len(data.examples[split]) for split in drawn)
             if total > SCREENED:
                 self.note(f"{SCREENED:,} of {total:,} images are drawn for all rounds but the last")
-                data = data.sample(SCREENED, seed=self.seed)
+                data = data.sample(SCREENED, seed=self.seed, among=drawn)
             self._few[size] = data
         return self._few[size]
 
