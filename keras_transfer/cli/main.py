@@ -98,9 +98,8 @@ def _run(chosen: argparse.Namespace) -> int:
     except checks.InputError as wrong:
         print(f"keras-transfer: {_one_line(reword(str(wrong)))}", file=sys.stderr)
         return 2
-    except (
-        optional.MissingExtraError
-    ) as absent:  # it speaks of a package, not of an option of that name
+    except optional.MissingExtraError as absent:
+        # Not reworded: it speaks of a package, not of an option of that name.
         print(f"keras-transfer: {_one_line(str(absent))}", file=sys.stderr)
         return 2
     except (OSError, checks.ParityError, processes.WorkerLostError) as failed:

@@ -85,9 +85,8 @@ class ClassTally:
         rows = probability_rows(probabilities, classes=len(self.names))
         ids = class_ids(targets, examples=len(rows), classes=len(self.names))
         own = rows[np.arange(len(ids)), ids][:, None]
-        is_earlier = (
-            np.arange(len(self.names)) < ids[:, None]
-        )  # counts among equals, as in `argmax`
+        # Among equals the earlier class counts, as in `argmax`.
+        is_earlier = np.arange(len(self.names)) < ids[:, None]
         place = ((rows > own) | ((rows == own) & is_earlier)).sum(axis=1, dtype="int32")
         answers = rows.argmax(axis=1).astype("int32")
         self._columns.append((ids.astype("int32"), answers, rows.max(axis=1), place))
