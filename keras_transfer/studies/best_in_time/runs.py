@@ -186,7 +186,11 @@ class Runs:
             if getattr(history, "before_refit", None) is not None:
                 after_refit = model.get_weights()
                 model.set_weights(history.before_refit)
-            measured = self._measure(model, few, history)
+            # Those of the run are of all validation images: lines are compared on the same ones.
+            logs = (
+                _logs_of_best(history) if data is few else criteria.evaluate(model, few.validation)
+            )
+            measured = self._measure(model, few, logs)
         except checks.InputError as refused:
             self.skip(name, checks.first_line(refused))
             return None
@@ -231,7 +235,7 @@ class Runs:
         logs = criteria.evaluate(model, data.validation)
         way = f"soup of {len(result.used)} runs"
         line = {**self._describe(entry, way), "arm": name, "round": SOUP}
-        line |= self._measure(model, data, _Logs(logs))
+        line |= self._measure(model, data, logs)
         line |= {"seconds": round(time.monotonic() - begin, 2), "is_refit": False}
         self._write(line, model)
         self._add(line)
@@ -277,10 +281,9 @@ class Runs:
             options["refit"] = _is_small(data)
         return options
 
-    def _measure(self, model: keras.Model, data: Any, history: Any) -> dict:
+    def _measure(self, model: keras.Model, data: Any, logs: Mapping[str, float]) -> dict:
         """Returns score, interval, loss, size, and how long measuring took."""
         begin = time.monotonic()
-        logs = _logs_of_best(history)
         value, bounds = logs.get(criteria.ERROR), None
         if not isinstance(self.task, Mapping):
             report = evaluation.evaluate(
@@ -325,15 +328,6 @@ class Runs:
         """Chooses what a task keeps beside its weights."""
         if any(output.task.calibrates for output in marks.outputs(model).values()):
             calibrating.choose(model, data.validation)
-
-
-class _Logs:
-    """The logs of a model that no run trained, in the form of a history."""
-
-    def __init__(self, logs: Mapping[str, float]) -> None:
-        self.history = {name: [value] for name, value in logs.items()}
-        self.epoch = [0]
-        self.record = {"best_epoch": 0, "best_stage": 0, "stages": []}
 
 
 def _check_data(data: Any) -> Any:

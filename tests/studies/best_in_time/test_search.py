@@ -132,9 +132,19 @@ def test_every_kind_of_target_has_a_best_model(kind, monkeypatch, capsys):
     data = kt.data.from_arrays(images, targets, validation=0.25, batch_size=6)
     if kind == "number":
         monkeypatch.setattr(running, "SCREENED", 20)  # 18 of them train
+    real, losses = running.criteria.evaluate, []
+
+    def evaluate(model, dataset):
+        logs = real(model, dataset)
+        losses.append(logs["val_loss"])
+        return logs
+
+    monkeypatch.setattr(running.criteria, "evaluate", evaluate)
     model, board = kt.auto(data, time_limit=9, preset="medium", candidates=[first], verbose=1)
     drawn = "20 of 24 images are drawn for all rounds but the last" in capsys.readouterr().out
     assert drawn == (kind == "number")
+    if drawn:  # the full run saw others, too
+        assert {line["round"]: line["loss"] for line in board["lines"]}["full"] == losses[-1]
     assert board["score"] == {"number": "mae", "tags": "map", "mask": "mean_iou"}[kind]
     assert np.isfinite(board["best"]["score"])
     assert len(kt.predict(model, images[:2], verbose=0)) == 2
