@@ -183,6 +183,11 @@ def _train_all(
                 is_copy = seed > 0 and size is None and name in solved
                 (copies if is_copy else missing).append(trials.Trial(name, seed, size))
 
+    total = len(setting.arms) * len(sizes) * seeds
+    finished = total - len(missing) - len(copies)
+    if finished and verbose != 0:
+        checks.note(f"going on after {finished} of {total} trainings")
+
     def add(row: dict) -> None:
         record.add({**row, "made_by": made_by[row["arm"]]})
 

@@ -180,6 +180,11 @@ def test_an_arm_may_be_added_and_none_changed(found, data, monkeypatch):
         kt.compare(scenes(3), ARMS, **found["options"])
 
 
+def test_going_on_says_how_much_was_finished(found, data, capsys):
+    kt.compare(data, {"mine": mine}, **{**found["options"], "seeds": 3, "verbose": 1})
+    assert "going on after 4 of 6 trainings" in capsys.readouterr().out
+
+
 def test_csv_has_every_training(found, tmp_path):
     found["comparison"].save(tmp_path / "table.csv")
     lines = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
