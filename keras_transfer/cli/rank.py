@@ -9,6 +9,11 @@ __all__ = ["add_arguments", "check", "main"]
 
 SIZE = 224
 ENDINGS = (".html", ".json", ".csv")
+FILES = (
+    "ranking.html",
+    "ranking.csv",
+    "result.json",
+)  # in a folder, beside the record of what has finished
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=options.positive, default=2, metavar="N", help="of their first round (2)")
     add("--jobs", type=options.positive, default=1, metavar="N", help="processes that train (1)")
     add("--ray", metavar="ADDRESS", help="a Ray cluster whose machines train")
-    add("--out", type=pathlib.Path, help="file to write: .html, .json or .csv")
+    out = "file to write: .html, .json or .csv; or a folder for all of them and what has finished: the same command "
+    add("--out", type=pathlib.Path, help=out + "goes on there")
 
 
 def check(arguments: argparse.Namespace) -> None:
     """Raises an error if the images, a name or --out cannot be used."""
     import keras_transfer as kt
-    from keras_transfer.core import checks, lookup
+    from keras_transfer.core import checks
     from keras_transfer.storage import files
 
     sources.check(arguments)
@@ -39,19 +45,19 @@ def check(arguments: argparse.Namespace) -> None:
     for name in names:
         if names.count(name) > 1:
             raise checks.error("--backbones must be different", given=f"{name!r} twice")
-        is_word = name.replace("_", "").isalnum()  # no path, no address
-        if is_word and not pathlib.Path(name).exists():
-            lookup.find(name, kt.backbones.CATALOGUE, argument="backbones")
     if arguments.max_latency is not None:
         checks.number(arguments.max_latency, name="max_latency", above=0)
     checks.integer(arguments.finalists, name="finalists", minimum=0)
     if not names:
         raise checks.error("--backbones must be names", given="none")
-    if arguments.out is not None and arguments.out.suffix.lower() not in ENDINGS:
-        expected = f"--out must end in {', '.join(ENDINGS)}"
-        raise checks.error(expected, given=repr(str(arguments.out)))
-    if arguments.out is not None:
-        files.check_writable(arguments.out.parent, argument="out")
+    kt.studies.name_candidates(names)
+    out = arguments.out
+    if out is None:
+        return
+    if _is_file(out) and out.suffix.lower() not in ENDINGS:
+        expected = f"--out must end in {', '.join(ENDINGS)}, or be a folder"
+        raise checks.error(expected, given=repr(str(out)))
+    files.check_writable(out.parent if _is_file(out) else out, argument="out")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -59,6 +65,8 @@ def main(arguments: argparse.Namespace) -> None:
     import keras_transfer as kt
     from keras_transfer.core import checks
 
+    out = arguments.out
+    folder = None if out is None or _is_file(out) else out
     data = sources.load(arguments, (None, *checks.image_size(arguments.image_size), 3))
     ranking = kt.rank_backbones(
         _names(arguments),
@@ -70,11 +78,21 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         jobs=arguments.jobs,
         ray=arguments.ray,
+        run_dir=folder,
     )
     print(ranking)
-    if arguments.out is not None:
-        ranking.save(arguments.out)
-        print(f"keras_transfer: wrote {arguments.out}")
+    if folder is not None:
+        for name in FILES:
+            ranking.save(folder / name)
+        print(f"keras_transfer: {folder} holds {', '.join(FILES)}")
+    elif out is not None:
+        ranking.save(out)
+        print(f"keras_transfer: wrote {out}")
+
+
+def _is_file(path: pathlib.Path) -> bool:
+    """Whether a path that is to be written is that of a file; others are folders."""
+    return bool(path.suffix) and not path.is_dir()
 
 
 def _names(arguments: argparse.Namespace) -> list[str]:

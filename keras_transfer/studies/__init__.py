@@ -7,6 +7,7 @@ from keras_transfer.studies.arm_study import compare
 from keras_transfer.studies.arms import make as make_arms
 from keras_transfer.studies.best_in_time.leaderboard import Leaderboard
 from keras_transfer.studies.best_in_time.search import auto
+from keras_transfer.studies.candidates import name_all as name_candidates
 from keras_transfer.studies.comparison import Comparison
 from keras_transfer.studies.doctor import CHECKS
 from keras_transfer.studies.doctor.base import Finding
@@ -34,6 +35,7 @@ __all__ = [
     "compare_tasks",
     "doctor",
     "make_arms",
+    "name_candidates",
     "rank_backbones",
 ]
 

@@ -164,13 +164,7 @@ def _train_all(
         verbose: As for `compare`.
     """
     made_by = {name: rows.describe(arm) for name, arm in setting.arms.items()}
-    for row in record.rows:
-        if row["arm"] in made_by and row.get("made_by") != made_by[row["arm"]]:
-            raise checks.error(
-                "`run_dir` must hold a comparison of the same arms",
-                given=f"another arm of the name {row['arm']!r}",
-                fix="Give the arm another name, or choose another folder.",
-            )
+    record.check_makers(made_by, called="arm")
 
     missing: list[trials.Trial] = []
     copies: list[trials.Trial] = []

@@ -16,12 +16,15 @@ from keras_transfer import backbones, features, tasks
 from keras_transfer.backbones import sources
 from keras_transfer.core import checks, labelled, lookup, optional
 from keras_transfer.features import scores
+from keras_transfer.features.scores import labels
 from keras_transfer.graphs import nodes, pixel_range
 from keras_transfer.layers import marks
 
 __all__ = [
+    "FAILURES",
     "Candidate",
     "build",
+    "check_labels",
     "check_sizes",
     "latency",
     "name_all",
@@ -32,6 +35,8 @@ __all__ = [
 
 RUNS = 11  # of one image, for the latency
 BYTES = 4
+# What a network may raise that does not suit the images, or this machine.
+FAILURES = (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError, tf.errors.OpError)
 
 
 @dataclasses.dataclass
@@ -197,6 +202,22 @@ def working_memory(backbone: keras.Model) -> int:
     return BYTES * (backbone.count_params() + most)
 
 
+def check_labels(data: Any, split: str) -> None:
+    """Raises an error where no features could be scored with the labels of a split."""
+    targets, _ = _labelled(data, split)
+    labels.check(np.zeros((len(targets), 1)), targets)
+    labels.outputs(targets)
+
+
+def _labelled(data: Any, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the labels of a split, and which images have one; None for all."""
+    targets = np.asarray(data.targets[split])
+    if data.weights is None:
+        return targets, None
+    known = labelled.rows(data.weights[split])
+    return targets[known], known
+
+
 def score(candidate: Candidate, data: Any, split: str, names: Sequence[str]) -> dict[str, float]:
     """Returns the scores of a candidate's features, from one pass over the images of a split.
 
@@ -216,11 +237,9 @@ def score(candidate: Candidate, data: Any, split: str, names: Sequence[str]) -> 
     layers = [place for place in places.values() if place is not None]
     seen = features.extract(model, data, layers=layers, pooling="avg", split=split, verbose=0)
     by_name = {path.rpartition("/")[2]: np.asarray(array) for path, array in seen.items()}
-    targets = np.asarray(data.targets[split])
-    if data.weights is not None:
-        known = labelled.rows(data.weights[split])
+    targets, known = _labelled(data, split)
+    if known is not None:
         by_name = {name: array[known] for name, array in by_name.items()}
-        targets = targets[known]
 
     found = {}
     for name in names:

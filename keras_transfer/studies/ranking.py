@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ class Ranking(record.Record):
     - `["best"]`: the name of the first.
     - `["rows"]`: a dict a candidate: `name`, `place` (None for one that is left out), `reason` (why it is), `scores`,
       `place_by_scores` (mean rank), `place_by_size`, `rounds` (validation scores of short trainings, one more a round
-      that it was in), `parameters`, `latency_ms`, `memory` (bytes for one image), `is_random`.
+      that it was in), `intervals` (of these scores; None for one that has none), `parameters`, `latency_ms`, `memory`
+      (bytes for one image), `is_random`.
     - `["agreement"]`: Kendall's tau of the order by `scores` and by `size` with the first round's scores; None with
       fewer than three finalists.
     - `["conclusions"]`: sentences.
@@ -37,6 +39,7 @@ class Ranking(record.Record):
         score: Of the short trainings.
         names: The scores of features that were asked for.
         seed: Of what was drawn.
+        images: How many validation images the short trainings were measured on.
 
     Example:
         >>> rows = [
@@ -50,7 +53,13 @@ class Ranking(record.Record):
     """
 
     def __init__(
-        self, rows: Sequence[Mapping], score: Score, names: Sequence[str], *, seed: int = 0
+        self,
+        rows: Sequence[Mapping],
+        score: Score,
+        names: Sequence[str],
+        *,
+        seed: int = 0,
+        images: int | None = None,
     ) -> None:
         self._score = score
         usable = [dict(row) for row in rows if not row["reason"]]
@@ -84,7 +93,12 @@ class Ranking(record.Record):
             "score": score.name,
             "rows": [*usable, *left_out],
             "agreement": _agree(usable, score),
-            "about": {"seed": seed, "created": created, "scores": shown},
+            "about": {
+                "seed": seed,
+                "created": created,
+                "scores": shown,
+                "validation_images": images,
+            },
         }
         super().__init__(values)
         self._values["conclusions"] = self.conclusions()
@@ -125,10 +139,12 @@ class Ranking(record.Record):
         if not usable:
             return ["no candidate can be used"]
         best, lines = usable[0], []
-        how = (
-            f"by {len(best['rounds'])} rounds of short trainings" if best["rounds"] else "by scores"
-        )
+        how = "by scores"
+        if best["rounds"]:
+            how = f"by {columns.count(best['rounds'], 'round')} of short trainings, from one seed"
         lines.append(f"{best['name']} is the first {how}")
+        if len(usable) > 1 and usable[1]["rounds"]:
+            lines += self._doubt(best, usable[1])
         if len(usable) > 1:
             lines.append(self._compare_with_size(usable, found))
         smaller = [row for row in usable[1:] if row["rounds"] and best["rounds"]]
@@ -145,6 +161,30 @@ class Ranking(record.Record):
                     f"{self._score.difference(behind)} behind when both were last trained alike"
                 )
         return lines
+
+    def _doubt(self, best: Mapping, second: Mapping) -> list[str]:
+        """Returns a sentence where chance alone may have put one trained network before the other.
+
+        The interval of their difference is Newcombe's, from those of both scores. He takes them as measured on
+        different images; as these are the same, it is rather too wide than too narrow.
+        """
+        last = min(len(best["rounds"]), len(second["rounds"])) - 1
+        score, one, other = self._score, best["rounds"][last], second["rounds"][last]
+        bounds = [row["intervals"][last] for row in (best, second) if row.get("intervals")]
+        chance = 0.0
+        if len(bounds) == 2 and None not in bounds:
+            # How much worse the first may be, and how much better the second.
+            worse, better = (0, 1) if score.higher_is_better else (1, 0)
+            chance = math.hypot(one - bounds[0][worse], other - bounds[1][better])
+        if score.sign * (one - other) > chance:
+            return []
+        images = self["about"]["validation_images"]
+        where = f"on {images:,} validation images" if images else "on the validation images"
+        names = f"{best['name']} and {second['name']} cannot be told apart {where}"
+        line = f"{names}: their {score.title} is {score.text(one)} and {score.text(other)}"
+        if chance:
+            line += f", and chance alone makes differences of up to {score.difference(chance)}"
+        return [line]
 
     def _compare_with_size(self, usable: Sequence[Mapping], found: Mapping | None) -> str:
         if found is not None:

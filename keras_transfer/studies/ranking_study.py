@@ -1,21 +1,24 @@
 """`kt.rank_backbones`: which pretrained network to take, by scores of frozen features and short trainings."""
 
+import dataclasses
 import math
-import tempfile
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_transfer import tasks
+from keras_transfer import backbones, models, tasks
 from keras_transfer.core import checks
 from keras_transfer.features import SCORES
 from keras_transfer.machine import progress
-from keras_transfer.studies import arms, pool, trials
 from keras_transfer.studies import candidates as networks
+from keras_transfer.studies import pool, rows, training_options
 from keras_transfer.studies import scores as task_scores
+from keras_transfer.studies.halving import Halving
 from keras_transfer.studies.ranking import Ranking
 
 __all__ = ["rank_backbones"]
 
+STEP = "scores"  # of the rows in the record; trainings have another
 KINDS = {"classification": False, "regression": True, "multi_label": True}  # is the label a number?
 
 
@@ -32,6 +35,7 @@ def rank_backbones(
     seed: int = 0,
     jobs: int = 1,
     ray: str | None = None,
+    run_dir: str | os.PathLike | None = None,
     verbose: str | int = "auto",
 ) -> Ranking:
     """Ranks networks by how well they suit the data, without training all of them.
@@ -42,8 +46,11 @@ def rank_backbones(
     halving). Test images are not looked at.
 
     A score is evidence, not the answer. The order by size is a column beside it, and the conclusions say where the
-    scores are no better than that. Candidates whose weights are neither on this machine nor can be downloaded are
-    listed with the reason, and so are those that a limit leaves out.
+    scores are no better than that. All networks are trained from one seed and measured on the same validation images:
+    where chance alone may have put the first before the second, a conclusion says so.
+
+    Candidates whose weights are neither on this machine nor can be downloaded are listed with the reason, and so are
+    those that a limit leaves out, and those whose features cannot be scored or whose training fails.
 
     Args:
         candidates: A list, or a dict by name: names of `kt.backbones.names()`, anything else that `kt.backbone` takes
@@ -59,6 +66,8 @@ def rank_backbones(
         seed: Of what is drawn.
         jobs: How many processes fine-tune, as for `kt.compare`.
         ray: As for `kt.compare`.
+        run_dir: Folder for what has finished. The same call, also with more candidates, continues where an earlier one
+            was stopped, without scoring or training anything again that had finished.
         verbose: 0 prints nothing; otherwise there is a line for each candidate.
 
     Returns:
@@ -66,7 +75,7 @@ def rank_backbones(
         name of the first.
 
     Raises:
-        InputError: If something cannot work, before a network is built.
+        InputError: If something cannot work, before a candidate is built; and if every candidate or finalist fails.
 
     Example:
         >>> import keras_transfer as kt
@@ -105,14 +114,43 @@ def rank_backbones(
         if verbose != 0:
             checks.note(text)
 
-    rows = _score_all(named, data, names, limits, images, seed, tell, verbose=verbose)
-    ranking = Ranking(rows, score, names, seed=seed)
+    part = data.without("test")
+    if part.validation is None:
+        part = part.folds(5, seed=seed)[0]
+    _check_task(chosen, part)
+    about = {
+        "task": rows.describe(chosen),
+        "data": rows.describe_data(data),
+        "images": images,
+        "limits": {"max_latency": max_latency, "max_parameters": max_parameters},
+    }
+    record = rows.Rows(run_dir, about, study="ranking")
+    made_by = {name: rows.describe(source) for name, source in named.items()}
+    record.check_makers(made_by, called="candidate")
+    if record.rows:
+        scored = sum(row["step"] == STEP for row in record.rows)
+        trained = len(record.rows) - scored
+        tell(f"going on after {scored} scored candidates and {trained} short trainings")
+
+    labelled = _draw(data, images, seed, tell)
+    if names:
+        networks.check_labels(labelled, "train")
+    scoring = _Scoring(labelled, names, limits, record, made_by, seed, tell)
+    table = scoring.run(named, verbose=verbose)
+    ranking = Ranking(table, score, names, seed=seed)
     chosen_names = ranking.finalists(finalists)
     if len(chosen_names) > 1:
-        rounds = _halve(named, chosen_names, data, chosen, epochs, seed, tell, jobs=jobs, ray=ray)
-        for row in rows:
-            row["rounds"] = rounds.get(row["name"], [])
-        ranking = Ranking(rows, score, names, seed=seed)
+        halving = Halving(
+            named, made_by, part, chosen, score, record, seed, tell, jobs=jobs, ray=ray
+        )
+        rounds, failed = halving.run(chosen_names, epochs, run_dir=run_dir)
+        for row in table:
+            trained = rounds.get(row["name"], [])
+            row["rounds"] = [round(each["value"], 6) for each in trained]
+            row["intervals"] = [each["interval"] for each in trained]
+            row["reason"] = failed.get(row["name"], row["reason"])
+        count = len(part.examples["validation"])
+        ranking = Ranking(table, score, names, seed=seed, images=count)
     return ranking
 
 
@@ -123,46 +161,86 @@ def _check_data(data: Any) -> None:
         raise checks.error("`data` must have training images", given="none")
 
 
-def _score_all(
-    named: Mapping[str, Any],
-    data: Any,
-    names: Sequence[str],
-    limits: Mapping[str, float],
-    images: int | None,
-    seed: int,
-    tell: Callable[[str], None],
-    *,
-    verbose: str | int,
-) -> list[dict]:
-    """Returns a row for each candidate: what it is and takes, and its scores."""
+def _check_task(task: tasks.Task, data: Any) -> None:
+    """Raises an error if the task does not fit the data, whatever the network."""
+    trunk = backbones.backbone(
+        "tiny", weights=None, image_size=data.image_size, channels=data.channels
+    )
+    training_options.plan(models.build_model(trunk, task), data, {"calibrate": False})
+
+
+def _draw(data: Any, images: int | None, seed: int, tell: Callable[[str], None]) -> Any:
+    """Returns data whose training images are those that features are scored on."""
     labelled = data.without("test").joined() if data.validation is not None else data
     if images is not None and images < len(labelled.examples["train"]):
         labelled = labelled.without("test").sample(images, seed=seed)
         tell(f"scores are those of {images:,} labelled images, drawn at random")
-    rows = []
-    for name, source in progress.follow(
-        named.items(), "Scoring candidates", total=len(named), unit="candidate", verbose=verbose
-    ):
-        candidate = networks.build(name, source, data)
-        row: dict[str, Any] = {"name": name, "reason": candidate.reason, "scores": {}, "rounds": []}
-        row |= {"parameters": None, "latency_ms": None, "memory": None}
-        row["is_random"] = candidate.is_random
-        rows.append(row)
+    return labelled
+
+
+@dataclasses.dataclass
+class _Scoring:
+    """What the scoring of all candidates has in common."""
+
+    data: Any
+    names: Sequence[str]
+    limits: Mapping[str, float]
+    record: rows.Rows
+    made_by: Mapping[str, Any]
+    seed: int
+    tell: Callable[[str], None]
+
+    def run(self, named: Mapping[str, Any], *, verbose: str | int) -> list[dict]:
+        """Returns a row for each candidate: what it is and takes, and its scores; or why it is left out."""
+        table, failed = [], []
+        for name, source in progress.follow(
+            named.items(), "Scoring candidates", total=len(named), unit="candidate", verbose=verbose
+        ):
+            finished = self.record.find(name, self.seed, step=STEP)
+            if finished is not None:
+                table.append(dict(finished["row"]))
+                continue
+            row: dict[str, Any] = {"name": name, "reason": "", "scores": {}, "rounds": []}
+            row |= {"parameters": None, "latency_ms": None, "memory": None, "is_random": False}
+            table.append(row)
+            try:
+                is_built = self._fill(row, source)
+            except networks.FAILURES as problem:
+                row["reason"] = f"it cannot be scored: {checks.first_line(problem)}"
+                failed.append(f"{name}: {row['reason']}")
+                is_built = False
+            if (
+                is_built
+            ):  # one that is not may be built by another call, which finds weights or memory
+                step = {"step": STEP, "made_by": self.made_by[name]}
+                self.record.add({"arm": name, "seed": self.seed, **step, "row": dict(row)})
+            self._tell_row(row)
+        if failed and all(row["reason"] for row in table):
+            raise checks.error("a candidate must be usable with `data`", given="; ".join(failed))
+        return table
+
+    def _fill(self, row: dict[str, Any], source: Any) -> bool:
+        """Puts into a row what a candidate is and takes, and its scores; returns whether it could be built."""
+        candidate = networks.build(row["name"], source, self.data)
+        row |= {"reason": candidate.reason, "is_random": candidate.is_random}
         if candidate.backbone is None:
-            tell(f"{name} is left out: {candidate.reason}")
-            continue
+            return False
         row["parameters"] = int(candidate.backbone.count_params())
         row["memory"] = networks.working_memory(candidate.backbone)
-        if row["parameters"] <= limits["parameters"]:
+        if row["parameters"] <= self.limits["parameters"]:
             row["latency_ms"] = round(networks.latency(candidate.backbone), 2)
-        row["reason"] = _beyond(row, limits)
+        row["reason"] = _beyond(row, self.limits)
+        if self.names and not row["reason"]:
+            row["scores"] = networks.score(candidate, self.data, "train", self.names)
+        return True
+
+    def _tell_row(self, row: Mapping) -> None:
         if row["reason"]:
-            tell(f"{name} is left out: {row['reason']}")
-            continue
-        row["scores"] = networks.score(candidate, labelled, "train", names)
+            self.tell(f"{row['name']} is left out: {row['reason']}")
+            return
         shown = ", ".join(f"{key} {value:.3f}" for key, value in row["scores"].items())
-        tell(f"{name}: {row['parameters']:,} parameters, {row['latency_ms']:.0f} ms; {shown}")
-    return rows
+        size = f"{row['parameters']:,} parameters, {row['latency_ms']:.0f} ms"
+        self.tell(f"{row['name']}: {size}; {shown}")
 
 
 def _beyond(row: Mapping, limits: Mapping[str, float]) -> str:
@@ -172,51 +250,3 @@ def _beyond(row: Mapping, limits: Mapping[str, float]) -> str:
     if row["latency_ms"] > limits["latency_ms"]:
         return f"{row['latency_ms']:.0f} ms an image, more than {limits['latency_ms']:g}"
     return ""
-
-
-def _halve(
-    named: Mapping[str, Any],
-    left: Sequence[str],
-    data: Any,
-    task: tasks.Task,
-    epochs: int,
-    seed: int,
-    tell: Callable[[str], None],
-    *,
-    jobs: int,
-    ray: str | None,
-) -> dict[str, list[float]]:
-    """Fine-tunes candidates in rounds, the better half of each for twice as many epochs in the next.
-
-    Returns:
-        By name the validation scores of the rounds that a candidate was in.
-    """
-    part = data.without("test")
-    if part.validation is None:
-        part = part.folds(5, seed=seed)[0]
-    score = task_scores.choose(task)
-    rounds: dict[str, list[float]] = {name: [] for name in left}
-    left = list(left)
-    with tempfile.TemporaryDirectory() as folder:
-        while len(left) > 1:
-            ways = {}
-            for name in left:
-                options = {"epochs": epochs, "calibrate": False}
-                ways[name] = arms.Arm(source=networks.trunk_of(named[name]), options=options)
-            setting = trials.Setting(part, task, None, ways, {task.kind: score}, {}, folder)
-            items = [trials.Trial(name, seed) for name in left]
-            try:
-                for row in pool.run(trials.train, setting, items, jobs=jobs, ray=ray):
-                    value = row["scores"][task.kind]
-                    rounds[row["arm"]].append(value)
-                    tell(f"{row['arm']}, {epochs} epochs: {score.title} {score.text(value)}")
-            finally:
-                setting.restore()
-            # Of equals the one that the scores put first.
-            left.sort(key=lambda name: -score.sign * rounds[name][-1])
-            left = left[: math.ceil(len(left) / 2)]
-            epochs *= 2
-    rounded = {}
-    for name, values in rounds.items():
-        rounded[name] = [round(value, 6) for value in values]
-    return rounded

@@ -20,7 +20,7 @@ from keras_transfer.storage import files
 
 __all__ = ["Rows", "describe", "describe_data", "describe_weights"]
 
-FILE = "comparison.json"
+STUDIES = ("comparison", "ranking")  # each has a file of its name
 
 
 class Rows:
@@ -29,6 +29,7 @@ class Rows:
     Args:
         folder: Where the file is or will be; None keeps the rows in memory.
         about: What the study is about, as values that JSON can hold. A file of another study is refused.
+        study: What kind it is, one of `STUDIES`. A folder that holds another kind is refused.
 
     Example:
         >>> rows = Rows(None, {"seeds": 1})
@@ -37,14 +38,27 @@ class Rows:
         (True, False)
     """
 
-    def __init__(self, folder: str | os.PathLike | None, about: Mapping) -> None:
+    def __init__(
+        self, folder: str | os.PathLike | None, about: Mapping, *, study: str = STUDIES[0]
+    ) -> None:
         self.about = json.loads(json.dumps(about))
+        self.study = study
         self.file: pathlib.Path | None = None
         self.rows: list[dict] = []
-        if folder is not None:
-            self.file = pathlib.Path(files.check_writable(folder, argument="run_dir")) / FILE
-            if self.file.is_file():
-                self.rows = self._read(self.file)
+        if folder is None:
+            return
+        folder = pathlib.Path(files.check_writable(folder, argument="run_dir"))
+        for other in STUDIES:
+            if other != study and (folder / f"{other}.json").is_file():
+                given = f"'{folder}', which holds a {other}"
+                raise checks.error(
+                    f"`run_dir` must hold a {study} or none",
+                    given=given,
+                    fix="Choose another folder.",
+                )
+        self.file = folder / f"{study}.json"
+        if self.file.is_file():
+            self.rows = self._read(self.file)
 
     def _read(self, file: pathlib.Path) -> list[dict]:
         try:
@@ -54,11 +68,11 @@ class Rows:
             rows = list(record["rows"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as failed:
             raise checks.error(
-                "`run_dir` must hold a comparison or none", given=f"'{file}' ({failed})"
+                f"`run_dir` must hold a {self.study} or none", given=f"'{file}' ({failed})"
             ) from None
         if changed:
             raise checks.error(
-                f"`run_dir` must hold a comparison with the same {', '.join(changed)}",
+                f"`run_dir` must hold a {self.study} with the same {', '.join(changed)}",
                 given=f"'{file.parent}', of another",
                 fix="Choose another folder.",
             )
@@ -66,8 +80,30 @@ class Rows:
 
     def has(self, arm: str, seed: int, **more: Any) -> bool:
         """Says whether a training has finished; `more` are further values of its row."""
+        return self.find(arm, seed, **more) is not None
+
+    def find(self, arm: str, seed: int, **more: Any) -> dict | None:
+        """Returns the row of a training that has finished, None for others; `more` are further values of it."""
         wanted = {"arm": arm, "seed": seed, **more}
-        return any(wanted.items() <= row.items() for row in self.rows)
+        for row in self.rows:
+            if all(name in row and row[name] == value for name, value in wanted.items()):
+                return row
+        return None
+
+    def check_makers(self, made_by: Mapping[str, Any], *, called: str) -> None:
+        """Raises an error if a row is of something else that had the same name.
+
+        Args:
+            made_by: What is trained under each name, as of `describe`; rows have it as `made_by`.
+            called: What errors call it.
+        """
+        for row in self.rows:
+            if row["arm"] in made_by and row.get("made_by") != made_by[row["arm"]]:
+                raise checks.error(
+                    f"`run_dir` must hold a {self.study} of the same {called}s",
+                    given=f"another {called} of the name {row['arm']!r}",
+                    fix=f"Give the {called} another name, or choose another folder.",
+                )
 
     def add(self, row: dict) -> None:
         """Adds the row of a training that has finished."""

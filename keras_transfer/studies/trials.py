@@ -20,7 +20,7 @@ from keras_transfer.studies.kept_model import KeptModel, can_be_kept
 from keras_transfer.studies.scores import Score
 from keras_transfer.training.methods import solved_head
 
-__all__ = ["Setting", "Trial", "train", "without_advice"]
+__all__ = ["Setting", "Trial", "measure", "train", "without_advice"]
 
 
 class Trial(NamedTuple):
@@ -139,12 +139,11 @@ def _make_random(source: Any, data: Any) -> keras.Model:
 
 
 def train(setting: Setting, trial: Trial) -> dict:
-    """Trains and measures; returns the row of a training: scores by task, seconds, parameters."""
-    with without_advice():
-        try:
-            return _train(setting, trial)
-        except checks.InputError as wrong:
-            raise checks.InputError(f"arm {trial.arm!r}, seed {trial.seed}: {wrong}") from wrong
+    """Trains and measures as `measure` does; errors begin with the arm and the seed."""
+    try:
+        return measure(setting, trial)
+    except checks.InputError as wrong:
+        raise checks.InputError(f"arm {trial.arm!r}, seed {trial.seed}: {wrong}") from wrong
 
 
 @contextlib.contextmanager
@@ -166,7 +165,13 @@ def without_advice() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _train(setting: Setting, trial: Trial) -> dict:
+def measure(setting: Setting, trial: Trial) -> dict:
+    """Trains and measures; returns the row of a training: scores by task, their intervals, seconds, parameters."""
+    with without_advice():
+        return _measure_trained(setting, trial)
+
+
+def _measure_trained(setting: Setting, trial: Trial) -> dict:
     arm = setting.arms[trial.arm]
     data = setting.data_of(trial.seed, trial.images)
     keras.utils.set_random_seed(trial.seed)

@@ -44,6 +44,18 @@ def test_rank_prints_a_table_and_writes_a_page(photos, tmp_path, capsys):
     assert out.is_file()
 
 
+def test_rank_goes_on_in_a_folder(photos, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "ranked"
+    command = ["rank", str(photos), "--backbones", "tiny", "--image-size", "32"]
+    command += ["--finalists", "0", "--out", str(out)]
+    assert main.main(command) == 0
+    names = ["ranking.csv", "ranking.html", "ranking.json", "result.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    capsys.readouterr()
+    assert main.main(command) == 0
+    assert "going on after 1 scored candidates" in capsys.readouterr().out
+
+
 def test_auto_writes_the_model_and_tells_all_that_it_wrote(photos, tmp_path, capsys):
     out = tmp_path / "best"
     arguments = ["--time-limit", "30", "--preset", "medium", "--candidates", "tiny"]
@@ -79,6 +91,7 @@ EARLY = [
     (["compare", "--images", "0.5,-1"], "--images must be a number above 0. Given: -1"),
     (["compare", "--ray", "auto"], "needs the package `ray`. Install it with"),
     (["rank", "--backbones", "tiny", "--ray", "auto"], "needs the package `ray`"),
+    (["rank", "--backbones", "tiny,nix:abc"], "an existing file or folder. Given: 'nix:abc'"),
     (["rank", "--backbones", "tiny", "--out", "/dev/null/a.html"], "--out must be a folder that can"),
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 import csv
 import io
+import math
 
 import pytest
 
@@ -7,6 +8,7 @@ from keras_transfer.studies.ranking import Ranking, agreement
 from keras_transfer.studies.scores import Score
 
 ACCURACY = Score("accuracy", "accuracy", True, True)
+ERROR = Score("mae", "mean error", False, False)
 
 
 def row(name, probe, parameters, rounds=(), *, knn=None, random=False, reason="", latency=10.0):
@@ -85,6 +87,48 @@ def test_a_quick_network_that_is_hardly_worse_is_told():
     rows = [row("large", 0.9, 9, [0.8, 0.90]), row("quick", 0.8, 2, [0.7, 0.89], latency=3.0)]
     line = make(rows)["conclusions"][-1]
     assert line.startswith("quick takes 0.30 of its time an image and was 1.0 points behind")
+
+
+def test_it_says_where_chance_alone_may_have_decided():
+    """Newcombe's interval of 38 - 37 of 46 is that of Wilson's bounds: sqrt((p - l)^2 + (u - q)^2) on each side."""
+    p, q = 38 / 46, 37 / 46
+    wilson = {p: [0.6928, 0.9091], q: [0.6683, 0.8917]}
+    rows = [row("a", 0.9, 9, [0.5, p]), row("b", 0.8, 2, [0.6, q])]
+    for each in rows:
+        each["intervals"] = [[0.0, 1.0], wilson[each["rounds"][1]]]
+    ranking = Ranking(rows, ACCURACY, ["probe"], images=46)
+    chance = math.hypot(p - 0.6928, 0.8917 - q)
+    said = (
+        "a and b cannot be told apart on 46 validation images: their accuracy is 82.6 % and 80.4 %, "
+        f"and chance alone makes differences of up to {100 * chance:.1f} points"
+    )
+    assert ranking["conclusions"][:2] == [
+        "a is the first by 2 rounds of short trainings, from one seed",
+        said,
+    ]
+    for text in (str(ranking), ranking.to_html(), ranking.to_json()):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("score", "values", "bounds", "is_said"),
+    [
+        (ACCURACY, (0.9, 0.5), ([0.8, 0.95], [0.4, 0.6]), False),
+        (ACCURACY, (0.9, 0.8), ([0.8, 0.95], [0.77, 0.86]), True),  # sqrt(0.1^2 + 0.06^2)
+        (ERROR, (2.0, 5.0), ([1.0, 4.5], [4.0, 9.0]), False),  # sqrt(2.5^2 + 1^2) = 2.7
+        (ERROR, (2.0, 5.0), ([0.0, 5.0], [4.0, 5.5]), True),  # sqrt(3^2 + 1^2) = 3.2
+        (ACCURACY, (0.9, 0.8), (None, None), False),
+        (ACCURACY, (0.9, 0.9), (None, None), True),
+    ],
+)
+def test_chance_is_that_of_both_scores_on_the_sides_that_face_each_other(
+    score, values, bounds, is_said
+):
+    rows = []
+    for name, value, bound in zip("ab", values, bounds, strict=True):
+        rows.append({**row(name, 0.5, 1, [value]), "intervals": [bound]})
+    conclusions = Ranking(rows, score, ["probe"], images=9)["conclusions"]
+    assert any("cannot be told apart" in line for line in conclusions) == is_said
 
 
 def test_columns_and_ranks_are_of_scores_that_candidates_have():

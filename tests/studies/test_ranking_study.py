@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.studies import candidates
+from keras_transfer.studies import candidates, trials
 
 
 @pytest.fixture(scope="module")
@@ -17,18 +18,25 @@ def trunk(width, name, side=32):
     return kt.backbone(keras.Model(image, x, name=name), preprocess="tf")
 
 
+OPTIONS = {"finalists": 3, "epochs": 1, "max_parameters": 10**6, "verbose": 0}
+
+
 @pytest.fixture(scope="module")
-def ranking(data):
+def named():
     keras.utils.set_random_seed(0)
     own = kt.build_model(kt.backbone("tiny"), kt.tasks.Classification(["left", "right", "up"]))
-    named = {
+    return {
         "tiny": "tiny",
         "random": kt.backbone("tiny", weights=None),
         "own": own,
         "wide": trunk(8, "wide"),
         "absent": "kerashub:no_such_preset",
     }
-    return kt.rank_backbones(named, data, finalists=3, epochs=1, max_parameters=10**6, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def ranking(named, data):
+    return kt.rank_backbones(named, data, **OPTIONS)
 
 
 def test_the_pretrained_network_is_before_the_random_one(ranking):
@@ -94,6 +102,107 @@ def test_numbers_are_ranked_by_the_scores_that_take_them():
     assert ranking["score"] == "mae"
 
 
+def broken(side=32):
+    """A network whose features are not finite."""
+    image = keras.Input((side, side, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, name="broken_conv")(image)
+    model = keras.Model(image, keras.ops.log(-1.0 - keras.ops.abs(x)), name="broken")
+    return kt.backbone(model, preprocess="tf")
+
+
+def test_a_candidate_that_fails_is_listed_and_the_others_go_on(data, capsys):
+    named = {"broken": broken(), "tiny": "tiny"}
+    ranking = kt.rank_backbones(named, data, finalists=0)
+    reason = "it cannot be scored: `features` must be finite. Given: row 0, which is not."
+    assert ranking["best"] == "tiny"
+    assert ranking["rows"][-1]["reason"] == reason
+    assert f"broken is left out: {reason}" in capsys.readouterr().out
+    with pytest.raises(kt.InputError) as caught:
+        kt.rank_backbones({"broken": named["broken"]}, data, finalists=0, verbose=0)
+    assert str(caught.value).startswith(
+        "a candidate must be usable with `data`. Given: broken: it cannot"
+    )
+
+
+@pytest.mark.parametrize("left", [["tiny", "wide"], []])
+def test_a_finalist_whose_training_fails_is_listed_and_the_others_go_on(left, data, monkeypatch):
+    measure = trials.measure
+
+    def fail(setting, trial):
+        if not left:
+            raise kt.InputError("no memory")
+        if trial.arm not in left:
+            raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+        return measure(setting, trial)
+
+    monkeypatch.setattr(trials, "measure", fail)
+    named = {"other": trunk(6, "other"), "tiny": "tiny", "wide": trunk(8, "wide")}
+    options = {"finalists": 3, "epochs": 1, "verbose": 0}
+    if not left:
+        with pytest.raises(kt.InputError, match="other: its short training failed: no memory"):
+            kt.rank_backbones(named, data, **options)
+        return
+    ranking = kt.rank_backbones(named, data, **options)
+    assert [len(row["rounds"]) for row in ranking["rows"]] == [1, 1, 0]
+    assert ranking["rows"][-1]["name"] == "other"
+    assert ranking["rows"][-1]["reason"] == "its short training failed: no memory"
+    assert ranking["about"]["validation_images"] == len(data.targets["validation"])
+    low, high = ranking["rows"][0]["intervals"][0]
+    assert low < ranking["rows"][0]["rounds"][0] < high
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_ranking(
+    named, ranking, data, tmp_path, monkeypatch
+):
+    """The interruption comes after 0, 1, ... further steps of each call; none is repeated."""
+    begun, score, measure = [], candidates.score, trials.measure
+
+    def count(key):
+        if len(begun) >= count.limit:
+            raise KeyboardInterrupt
+        begun.append(key)
+
+    def scored(candidate, *arguments):
+        count(candidate.name)
+        return score(candidate, *arguments)
+
+    def measured(setting, trial):
+        epochs = setting.arms[trial.arm].options["epochs"]
+        count((trial.arm, epochs))
+        return measure(setting, trial)
+
+    monkeypatch.setattr(candidates, "score", scored)
+    monkeypatch.setattr(trials, "measure", measured)
+    for limit in (0, 2, 4, 6, 8):
+        count.limit = limit
+        with pytest.raises(KeyboardInterrupt):
+            kt.rank_backbones(named, data, run_dir=tmp_path, **OPTIONS)
+    count.limit = 99
+    again = kt.rank_backbones(named, data, run_dir=tmp_path, **OPTIONS)
+    assert len(begun) == len(set(begun)) == 4 + 3 + 2
+    assert without_times(again) == without_times(ranking)
+    assert [path.name for path in tmp_path.iterdir()] == ["ranking.json"]
+
+    monkeypatch.setattr(candidates, "score", None)
+    monkeypatch.setattr(trials, "measure", None)
+    same = kt.rank_backbones(named, data, run_dir=tmp_path, **OPTIONS)
+    assert same["rows"] == again["rows"]
+    with pytest.raises(kt.InputError, match="another candidate of the name 'wide'"):
+        kt.rank_backbones({**named, "wide": "tiny"}, data, run_dir=tmp_path, **OPTIONS)
+    other = kt.data.scenes(56, image_size=32, test=0.2, seed=3)
+    with pytest.raises(kt.InputError, match="a ranking with the same data"):
+        kt.rank_backbones(named, other, run_dir=tmp_path, **OPTIONS)
+    with pytest.raises(kt.InputError, match="`run_dir` must hold a comparison or none"):
+        kt.compare(data, ["probe"], backbone="tiny", run_dir=tmp_path)
+
+
+def without_times(ranking):
+    rows = []
+    for row in ranking["rows"]:
+        rows.append({name: value for name, value in row.items() if name != "latency_ms"})
+    return rows, ranking["agreement"], ranking["best"]
+
+
 WRONG = [
     ([], {}, "`candidates` must be a list of backbones"),
     (["tiny", "tiny"], {}, "a candidate must come once. Given: 'tiny' twice"),
@@ -104,6 +213,7 @@ WRONG = [
     (["tiny"], {"max_parameters": 1.5}, "`max_parameters` must be a whole number"),
     (["tiny"], {"finalists": -1}, "`finalists` must be a whole number of at least 0"),
     (["tiny"], {"data": np.zeros(3)}, "`data` must come from kt.data"),
+    (["tiny"], {"task": kt.tasks.Classification(["a", "b"])}, "`labels` must lie in [0, 2)"),
     ([trunk(4, "other", side=48)], {}, "`data`'s images must have shape (None, 48, 48, 3)"),
 ]  # fmt: skip
 
