@@ -9,11 +9,7 @@ __all__ = ["add_arguments", "check", "main"]
 
 SIZE = 224
 ENDINGS = (".html", ".json", ".csv")
-FILES = (
-    "ranking.html",
-    "ranking.csv",
-    "result.json",
-)  # in a folder, beside the record of what has finished
+FILES = ("ranking.html", "ranking.csv", "result.json")  # beside the record of what has finished
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -238,13 +238,16 @@ def score(candidate: Candidate, data: Any, split: str, names: Sequence[str]) -> 
     seen = features.extract(model, data, layers=layers, pooling="avg", split=split, verbose=0)
     by_name = {path.rpartition("/")[2]: np.asarray(array) for path, array in seen.items()}
     targets, known = _labelled(data, split)
+    groups = None if data.groups is None else data.groups[split]
     if known is not None:
         by_name = {name: array[known] for name, array in by_name.items()}
+        groups = None if groups is None else groups[known]
 
     found = {}
     for name in names:
         row = scores.SCORES[name]
         place = places[row.of_source]
         if place is not None:
-            found[name] = round(row.function(by_name[place], targets), 6)
+            options = {"groups": groups} if row.takes_groups else {}
+            found[name] = round(row.function(by_name[place], targets, **options), 6)
     return found

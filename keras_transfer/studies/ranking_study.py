@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_transfer import backbones, models, tasks
-from keras_transfer.core import checks
+from keras_transfer.core import checks, labelled
 from keras_transfer.features import SCORES
 from keras_transfer.machine import progress
 from keras_transfer.studies import candidates as networks
@@ -115,7 +115,7 @@ def rank_backbones(
             checks.note(text)
 
     part = data.without("test")
-    if part.validation is None:
+    if part.validation is None and min(finalists, len(named)) > 1:
         part = part.folds(5, seed=seed)[0]
     _check_task(chosen, part)
     about = {
@@ -132,10 +132,10 @@ def rank_backbones(
         trained = len(record.rows) - scored
         tell(f"going on after {scored} scored candidates and {trained} short trainings")
 
-    labelled = _draw(data, images, seed, tell)
+    seen = _draw(data, images, seed, tell)
     if names:
-        networks.check_labels(labelled, "train")
-    scoring = _Scoring(labelled, names, limits, record, made_by, seed, tell)
+        networks.check_labels(seen, "train")
+    scoring = _Scoring(seen, names, limits, record, made_by, seed, tell)
     table = scoring.run(named, verbose=verbose)
     ranking = Ranking(table, score, names, seed=seed)
     chosen_names = ranking.finalists(finalists)
@@ -149,7 +149,7 @@ def rank_backbones(
             row["rounds"] = [round(each["value"], 6) for each in trained]
             row["intervals"] = [each["interval"] for each in trained]
             row["reason"] = failed.get(row["name"], row["reason"])
-        count = len(part.examples["validation"])
+        count = _count(part, "validation")
         ranking = Ranking(table, score, names, seed=seed, images=count)
     return ranking
 
@@ -169,13 +169,20 @@ def _check_task(task: tasks.Task, data: Any) -> None:
     training_options.plan(models.build_model(trunk, task), data, {"calibrate": False})
 
 
+def _count(data: Any, split: str) -> int:
+    """Returns how many images of a split have a label."""
+    if data.weights is None:
+        return len(data.examples[split])
+    return int(labelled.rows(data.weights[split]).sum())
+
+
 def _draw(data: Any, images: int | None, seed: int, tell: Callable[[str], None]) -> Any:
     """Returns data whose training images are those that features are scored on."""
-    labelled = data.without("test").joined() if data.validation is not None else data
-    if images is not None and images < len(labelled.examples["train"]):
-        labelled = labelled.without("test").sample(images, seed=seed)
+    seen = data.without("test").joined() if data.validation is not None else data
+    if images is not None and images < len(seen.examples["train"]):
+        seen = seen.without("test").sample(images, seed=seed)
         tell(f"scores are those of {images:,} labelled images, drawn at random")
-    return labelled
+    return seen
 
 
 @dataclasses.dataclass
@@ -209,9 +216,7 @@ class _Scoring:
                 row["reason"] = f"it cannot be scored: {checks.first_line(problem)}"
                 failed.append(f"{name}: {row['reason']}")
                 is_built = False
-            if (
-                is_built
-            ):  # one that is not may be built by another call, which finds weights or memory
+            if is_built:  # if not, another call may find weights or memory
                 step = {"step": STEP, "made_by": self.made_by[name]}
                 self.record.add({"arm": name, "seed": self.seed, **step, "row": dict(row)})
             self._tell_row(row)

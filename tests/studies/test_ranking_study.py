@@ -68,6 +68,22 @@ def test_scores_are_those_of_all_labelled_images(ranking, data):
     assert by_name["tiny"]["parameters"] == kt.backbone("tiny").count_params()
 
 
+def test_images_of_one_group_are_not_on_both_sides_of_a_score():
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    labels = ["a", "b", None, "b"] * 10
+    data = kt.data.from_arrays(images, labels, group=np.arange(40) // 4, validation=None)
+    ranking = kt.rank_backbones(["tiny"], data, finalists=0, verbose=0)
+    known = np.arange(40) % 4 != 2
+    seen = kt.features.extract(kt.backbone("tiny"), images, pooling="avg", verbose=0)
+    ids = np.array([0, 1, 0, 1] * 10)[known]
+    for name in ("probe", "knn"):
+        score = kt.features.SCORES[name].function
+        values = np.asarray(seen)[known]
+        expected = score(values, ids, groups=(np.arange(40) // 4)[known])
+        assert ranking["rows"][0]["scores"][name] == pytest.approx(expected, abs=1e-6)
+        assert abs(expected - score(values, ids)) > 1e-6
+
+
 def test_limits_leave_candidates_out_before_they_are_scored(data, monkeypatch):
     monkeypatch.setattr(candidates, "score", lambda *arguments: {"probe": 0.5})
     named = {"tiny": "tiny", "wide": trunk(8, "wide")}

@@ -10,8 +10,6 @@ No score is the answer: a report of 2026 (arXiv:2510.06448) finds that an order 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from keras_transfer.features.scores.h_score import h_score
 from keras_transfer.features.scores.knn import knn
 from keras_transfer.features.scores.leep import leep
@@ -25,19 +23,21 @@ __all__ = ["SCORES", "Score", "h_score", "knn", "leep", "logme", "nce", "probe"]
 class Score(NamedTuple):
     """A row of `SCORES`."""
 
-    function: Callable[[np.ndarray, np.ndarray], float]
+    function: Callable[..., float]
     title: str
     of_source: bool = False
     """Whether it takes the probabilities of source classes instead of features."""
     takes_numbers: bool = False
     """Whether labels may be numbers or tags."""
+    takes_groups: bool = False
+    """Whether it takes `groups=`: a group for each image, such as its video, that is not on both sides of a split."""
 
 
 SCORES = {
-    "probe": Score(probe, "probe", takes_numbers=True),
+    "probe": Score(probe, "probe", takes_numbers=True, takes_groups=True),
     "logme": Score(logme, "LogME", takes_numbers=True),
     "h_score": Score(h_score, "H-score"),
-    "knn": Score(knn, "kNN", takes_numbers=True),
+    "knn": Score(knn, "kNN", takes_numbers=True, takes_groups=True),
     "leep": Score(leep, "LEEP", of_source=True),
     "nce": Score(nce, "NCE", of_source=True),
 }

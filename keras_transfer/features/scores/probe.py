@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_transfer.data import splits
 from keras_transfer.features.scores import labels as checking
 
 __all__ = ["probe"]
@@ -10,7 +11,13 @@ FOLDS = 5
 STRENGTHS = tuple(10.0**power for power in range(-4, 2))  # times the mean variance, for each image
 
 
-def probe(features: np.ndarray, labels: np.ndarray, *, folds: int = FOLDS) -> float:
+def probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    folds: int = FOLDS,
+    groups: np.ndarray | None = None,
+) -> float:
     """Returns the accuracy of ridge regression on one column for each class, on folds that it was not fitted to.
 
     The strength of the penalty is the best one of a few, the same for all folds. For numbers and tags it is the
@@ -19,7 +26,8 @@ def probe(features: np.ndarray, labels: np.ndarray, *, folds: int = FOLDS) -> fl
     Args:
         features: `(images, features)`.
         labels: Class ids `(images,)`; numbers or tags `(images, outputs)`.
-        folds: How many; fewer where there are fewer images.
+        folds: How many; fewer where there are fewer images or groups.
+        groups: A group for each image, such as its video: none is in two folds. None: each is by itself.
 
     Returns:
         At most 1; more is better.
@@ -32,7 +40,11 @@ def probe(features: np.ndarray, labels: np.ndarray, *, folds: int = FOLDS) -> fl
     values, answers = checking.check(features, labels)
     is_classes = answers.ndim == 1 and answers.dtype.kind != "f"
     wanted = checking.outputs(answers)
-    fold_of = _deal(wanted, min(folds, len(values)), is_classes=is_classes)
+    groups = checking.check_groups(groups, len(values))
+    if groups is None:
+        fold_of = _deal(wanted, min(folds, len(values)), is_classes=is_classes)
+    else:
+        fold_of = _deal_groups(wanted, groups, folds, is_classes=is_classes)
     predicted = np.zeros((len(STRENGTHS), *wanted.shape))
     for fold in np.unique(fold_of):
         held = fold_of == fold
@@ -50,6 +62,18 @@ def _deal(wanted: np.ndarray, folds: int, *, is_classes: bool) -> np.ndarray:
         order = order[np.argsort(wanted.argmax(axis=1)[order], kind="stable")]
     fold_of = np.empty(len(wanted), int)
     fold_of[order] = np.arange(len(wanted)) % folds
+    return fold_of
+
+
+def _deal_groups(
+    wanted: np.ndarray, groups: np.ndarray, folds: int, *, is_classes: bool
+) -> np.ndarray:
+    """Returns the fold of each image, the same for all of one group; classes have about the same share in all."""
+    ids = wanted.argmax(axis=1) if is_classes else np.zeros(len(wanted), int)
+    count = min(folds, int(groups.max()) + 1)
+    fold_of = np.empty(len(wanted), int)
+    for fold, rows in enumerate(splits.fold(ids, count, seed=0, groups=groups)):
+        fold_of[rows] = fold
     return fold_of
 
 

@@ -86,19 +86,21 @@ def test_nce_is_a_loop_over_pairs_of_classes():
     assert scores.nce(shares, labels) == pytest.approx(total, abs=1e-6)
 
 
-def test_knn_is_a_loop_over_neighbours():
+@pytest.mark.parametrize("groups", [None, np.arange(40) // 6])
+def test_knn_is_a_loop_over_neighbours(groups):
     x, labels = draw(seed=3)
+    of = np.arange(40) if groups is None else groups
     right = 0
     for image in range(len(x)):
         cosines = []
         for other in range(len(x)):
-            if other != image:
+            if of[other] != of[image]:
                 cosine = x[image] @ x[other] / np.linalg.norm(x[image]) / np.linalg.norm(x[other])
                 cosines.append((-cosine, other))
         near = [labels[other] for _, other in sorted(cosines)[:5]]
         most = max(near.count(label) for label in near)
         right += next(label for label in near if near.count(label) == most) == labels[image]
-    assert scores.knn(x, labels) == pytest.approx(right / len(x), abs=1e-6)
+    assert scores.knn(x, labels, groups=groups) == pytest.approx(right / len(x), abs=1e-6)
 
 
 def test_probe_is_ridge_regression_on_each_fold():
@@ -123,6 +125,24 @@ def test_probe_is_ridge_regression_on_each_fold():
                     right += np.argmax((x[row] - mean) @ kernel + target) == labels[row]
         best = max(best, right / 50)
     assert scores.probe(x, labels) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["probe", "knn"])
+def test_what_tells_groups_and_not_classes_scores_as_chance(name):
+    """Features name the video of a frame: a score that sees frames of it beside the frame is all but perfect."""
+    rng = np.random.default_rng(8)
+    groups = np.repeat(np.arange(30), 6)
+    labels = rng.integers(0, 2, 30)[groups]
+    x = rng.normal(size=(30, 40))[groups] + 0.01 * rng.normal(size=(180, 40))
+    score = scores.SCORES[name].function
+    assert score(x, labels) > 0.99
+    assert score(x, labels, groups=groups + 9) < 0.7
+    for none_shared in (np.arange(180), np.zeros(180)):
+        assert score(x, labels, groups=none_shared) == score(x, labels)
+    with pytest.raises(kt.InputError, match="`groups` must have a group for each image"):
+        score(x, labels, groups=groups[1:])
+    numbers = rng.normal(size=(30, 1))[groups]
+    assert score(x, numbers, groups=groups) < 0.3 < score(x, numbers)
 
 
 def test_better_features_have_higher_scores():
