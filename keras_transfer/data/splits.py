@@ -14,8 +14,8 @@ from keras_transfer.data.targets import encoding, missing
 from keras_transfer.storage import listing
 
 __all__ = [
-    "assign", "by_column", "check_apart", "check_shares", "fold", "groups_of", "labels_of", "note_empty", "numbers_of",
-    "spread", "units_of",
+    "assign", "by_column", "check_apart", "check_shares", "fold", "fold_groups", "groups_of", "labels_of",
+    "note_empty", "numbers_of", "shared_groups", "spread", "units_of",
 ]  # fmt: skip
 
 ABSENT = balanced.ABSENT
@@ -299,6 +299,43 @@ def fold(
     shares = np.full(count, 1 / count)
     owners = balanced.deal(labels, shares, order=order, together=groups)
     return [np.flatnonzero(owners == at) for at in range(count)]
+
+
+def shared_groups(groups: Sequence[Any] | np.ndarray | None, count: int) -> np.ndarray | None:
+    """Returns a number from 0 for the group of each example; None where no two share one, or all do.
+
+    Example:
+        >>> shared_groups([7, 3, 7], 3).tolist(), shared_groups([7, 3, 1], 3)
+        ([1, 0, 1], None)
+    """
+    if groups is None:
+        return None
+    if np.shape(groups) != (count,):
+        given = f"shape {np.shape(groups)}, {count} images"
+        raise checks.error("`groups` must have a group for each image", given=given)
+    names, numbers = np.unique(groups, return_inverse=True)
+    return numbers if 1 < len(names) < count else None
+
+
+def fold_groups(labels: np.ndarray, groups: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Returns the fold of each example, the same for all of one group; there are no more folds than groups.
+
+    Args:
+        labels: As for `assign`.
+        groups: As of `shared_groups`.
+        count: How many folds.
+        seed: As for `assign`.
+
+    Example:
+        >>> folds = fold_groups(np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]), 5)
+        >>> sorted(folds.tolist()), folds[0] == folds[1]
+        ([0, 0, 1, 1], np.True_)
+    """
+    count = min(count, int(groups.max()) + 1)
+    fold_of = np.empty(len(labels), np.int64)
+    for number, rows in enumerate(fold(labels, count, seed=seed, groups=groups)):
+        fold_of[rows] = number
+    return fold_of
 
 
 def spread(labels: np.ndarray, *, seed: int) -> np.ndarray:

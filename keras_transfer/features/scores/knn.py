@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_transfer.data import splits
 from keras_transfer.features.scores import labels as checking
 
 __all__ = ["knn"]
@@ -41,7 +42,7 @@ def knn(
     wanted = checking.outputs(answers)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     values = values / np.where(lengths > 0, lengths, 1.0)
-    groups = checking.check_groups(groups, len(values))
+    groups = splits.shared_groups(groups, len(values))
     largest = 1 if groups is None else int(np.bincount(groups).max())
     count = min(neighbours, len(values) - largest)
     # Nearer neighbours have slightly more weight, which decides between classes with as many votes.

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_transfer.core import checks
 
-__all__ = ["check", "check_groups", "class_ids", "explained", "one_hot", "outputs", "probabilities"]
+__all__ = ["check", "class_ids", "explained", "one_hot", "outputs", "probabilities"]
 
 
 def check(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,22 +26,6 @@ def check(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
         at = int(np.argmax(~np.isfinite(values).all(axis=1)))
         raise checks.error("`features` must be finite", given=f"row {at}, which is not")
     return values, answers
-
-
-def check_groups(groups: np.ndarray | None, count: int) -> np.ndarray | None:
-    """Returns a number from 0 for the group of each image; None where none is shared, or all images are of one.
-
-    Example:
-        >>> check_groups([7, 3, 7], 3).tolist(), check_groups([7, 3, 1], 3)
-        ([1, 0, 1], None)
-    """
-    if groups is None:
-        return None
-    if np.shape(groups) != (count,):
-        given = f"shape {np.shape(groups)}, {count} images"
-        raise checks.error("`groups` must have a group for each image", given=given)
-    names, numbers = np.unique(groups, return_inverse=True)
-    return numbers if 1 < len(names) < count else None
 
 
 def class_ids(labels: np.ndarray) -> np.ndarray:

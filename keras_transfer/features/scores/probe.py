@@ -40,11 +40,12 @@ def probe(
     values, answers = checking.check(features, labels)
     is_classes = answers.ndim == 1 and answers.dtype.kind != "f"
     wanted = checking.outputs(answers)
-    groups = checking.check_groups(groups, len(values))
+    groups = splits.shared_groups(groups, len(values))
     if groups is None:
         fold_of = _deal(wanted, min(folds, len(values)), is_classes=is_classes)
     else:
-        fold_of = _deal_groups(wanted, groups, folds, is_classes=is_classes)
+        ids = wanted.argmax(axis=1) if is_classes else np.zeros(len(wanted), int)
+        fold_of = splits.fold_groups(ids, groups, folds)
     predicted = np.zeros((len(STRENGTHS), *wanted.shape))
     for fold in np.unique(fold_of):
         held = fold_of == fold
@@ -62,18 +63,6 @@ def _deal(wanted: np.ndarray, folds: int, *, is_classes: bool) -> np.ndarray:
         order = order[np.argsort(wanted.argmax(axis=1)[order], kind="stable")]
     fold_of = np.empty(len(wanted), int)
     fold_of[order] = np.arange(len(wanted)) % folds
-    return fold_of
-
-
-def _deal_groups(
-    wanted: np.ndarray, groups: np.ndarray, folds: int, *, is_classes: bool
-) -> np.ndarray:
-    """Returns the fold of each image, the same for all of one group; classes have about the same share in all."""
-    ids = wanted.argmax(axis=1) if is_classes else np.zeros(len(wanted), int)
-    count = min(folds, int(groups.max()) + 1)
-    fold_of = np.empty(len(wanted), int)
-    for fold, rows in enumerate(splits.fold(ids, count, seed=0, groups=groups)):
-        fold_of[rows] = fold
     return fold_of
 
 

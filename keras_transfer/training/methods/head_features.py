@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_transfer import features
 from keras_transfer.training import inputs
 
-__all__ = ["Part", "read"]
+__all__ = ["Part", "groups_of", "read"]
 
 
 class Part(NamedTuple):
@@ -49,6 +49,13 @@ def read(
             part = _extract(model, images, layers)
         parts.append(part)
     return parts[0], parts[1]
+
+
+def groups_of(data: inputs.Inputs) -> np.ndarray | None:
+    """Returns the groups of the training examples in the order of `read`; None where they are not known."""
+    if data.source is None or data.source.groups is None:
+        return None
+    return data.source.groups["train"]
 
 
 def _extract(model: keras.Model, images: tf.data.Dataset, layers: Mapping[str, str]) -> Part:

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_transfer import layers
 from keras_transfer.core import checks, labelled
+from keras_transfer.data import splits
 from keras_transfer.graphs import nodes
 from keras_transfer.layers import marks
 from keras_transfer.training import inputs
@@ -31,6 +32,7 @@ def solve_head(
     strengths: Sequence[float] | Mapping[str, float] = STRENGTHS,
     folds: int | None = None,
     seed: int = 0,
+    groups: object = None,
     label_smoothing: float | None = None,
 ) -> dict:
     """Puts the best linear head on frozen features into `model`.
@@ -61,6 +63,8 @@ def solve_head(
         folds: Of the cross-validation, in which all training data count besides the validation data. None is 5, fewer
             for less than 10 rows, where there are no validation data, and no cross-validation where there are.
         seed: Of the folds.
+        groups: A group for each training example, such as its video: none is in two folds, of which there may then be
+            fewer. For features only: data know their groups.
         label_smoothing: Of the training targets; None for that of the task.
 
     Returns:
@@ -104,6 +108,7 @@ def solve_head(
         pooled_at = {name: head.below for name, head in linear.items()}
         train, validation = head_features.read(model, data, pooled_at)
         train_features, train_targets, weights = train
+        groups = head_features.groups_of(data)
         val_features, val_targets, val_weights = validation
     if weights is not None and not labelled.are_masks(weights):
         raise checks.error(
@@ -132,11 +137,14 @@ def solve_head(
                 encoded = output.task.encode(others[name])
                 held_out = _rows(linear[name], name, val_features, encoded, own, "val_features")
         started = time.perf_counter()
+        pairs: list[tuple[_Rows, _Rows]] = []
         if isinstance(strengths, Mapping):
-            tried, splits, chosen_by = [strengths[name]], [], "user"
+            tried, chosen_by = [strengths[name]], "user"
         else:
-            tried, splits, chosen_by = candidates, *_splits(rows, held_out, folds, seed)
-        head, facts[name] = _fit(output, raw, rows, splits, tried, smoothing=label_smoothing)
+            tried = candidates
+            of_rows = _groups_of_rows(groups, targets[name], labelled.of_task(weights, name))
+            pairs, chosen_by = _splits(rows, held_out, folds, seed, of_rows)
+        head, facts[name] = _fit(output, raw, rows, pairs, tried, smoothing=label_smoothing)
         facts[name]["chosen_by"] = chosen_by
         linear[name].dense.kernel.assign(head.kernel)
         linear[name].dense.bias.assign(head.bias)
@@ -236,13 +244,27 @@ def _rows(
     return _Rows(values.astype("float64"), targets)
 
 
+def _groups_of_rows(groups: Any, targets: np.ndarray, weights: Any) -> np.ndarray | None:
+    """Returns the groups of the rows that have a label; None where no two rows share one."""
+    if groups is None:
+        return None
+    groups = np.asarray(groups)
+    if weights is not None and len(groups) == len(targets):
+        groups = groups[labelled.rows(weights)]
+    return splits.shared_groups(groups, len(labelled.known(targets, weights)))
+
+
 def _splits(
-    train: _Rows, held_out: _Rows | None, folds: int | None, seed: int
+    train: _Rows,
+    held_out: _Rows | None,
+    folds: int | None,
+    seed: int,
+    groups: np.ndarray | None,
 ) -> tuple[list[tuple[_Rows, _Rows]], str]:
     """Returns pairs to fit and to measure on, and how they are called: the two given, and the others and each fold."""
-    splits = [] if held_out is None else [(train, held_out)]
-    if splits and folds is None:
-        return splits, "validation"
+    pairs = [] if held_out is None else [(train, held_out)]
+    if pairs and folds is None:
+        return pairs, "validation"
 
     folds = folds or max(2, min(5, len(train.features) // 2))
     if len(train.features) < 2 * folds:
@@ -250,20 +272,26 @@ def _splits(
             f"there must be {2 * folds} rows for {folds} folds", given=len(train.features)
         )
     labels = train.targets if train.targets.dtype.kind == "i" else None
-    fold_of = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
-    for fold in range(folds):
+    if groups is None:
+        fold_of = linear_models.folds(len(train.features), folds, seed=seed, labels=labels)
+    else:
+        if labels is None:
+            labels = np.zeros(len(train.features), int)
+        fold_of = splits.fold_groups(labels, groups, folds, seed=seed)
+        folds = len(np.unique(fold_of))
+    for fold in np.unique(fold_of):
         inside = fold_of == fold
         others = _Rows(train.features[~inside], train.targets[~inside])
-        splits.append((others, _Rows(train.features[inside], train.targets[inside])))
+        pairs.append((others, _Rows(train.features[inside], train.targets[inside])))
     name = f"{folds} folds"
-    return splits, name if held_out is None else f"validation and {name}"
+    return pairs, name if held_out is None else f"validation and {name}"
 
 
 def _fit(
     output: layers.TaskOutput,
     raw: object,
     train: _Rows,
-    splits: list[tuple[_Rows, _Rows]],
+    pairs: list[tuple[_Rows, _Rows]],
     strengths: list[float],
     *,
     smoothing: float | None,
@@ -274,7 +302,7 @@ def _fit(
         output: Of the task; its unit is taken from the targets.
         raw: All labelled training targets, as the user gave them.
         train: The labelled training examples.
-        splits: Pairs of examples to fit and to measure on; none where there is one candidate.
+        pairs: Pairs of examples to fit and to measure on; none where there is one candidate.
         strengths: Candidates, strongest first.
         smoothing: Of the labels; None for that of the task's loss.
     """
@@ -298,7 +326,7 @@ def _fit(
         return family.score_sum((outputs - shift) * unit + offset, targets)
 
     measured, scores, entries = np.zeros(len(strengths)), np.zeros(len(strengths)), 0
-    for fit, rest in splits:
+    for fit, rest in pairs:
         scale = linear_models.scaling(fit.features)
         x, y = scale(fit.features), scale(rest.features)
         wanted = rows(rest.targets, 0.0)
@@ -310,7 +338,7 @@ def _fit(
 
     best = int(np.argmin(measured))  # of equals the strongest
     facts: dict[str, Any] = {"strength": strengths[best], "chosen_by": ""}
-    if splits:
+    if pairs:
         facts["losses"] = {
             strength: round(float(value), 6)
             for strength, value in zip(strengths, measured / entries, strict=True)

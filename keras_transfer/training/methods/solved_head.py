@@ -131,6 +131,7 @@ def solve_heads(
         strengths=head_fitting.STRENGTHS if strengths is None else strengths,
         folds=_choose_folds(model, train, validation),
         seed=seed,
+        groups=head_features.groups_of(data),
         label_smoothing=getattr(data.changes, "label_smoothing", 0.0) or None,
     )
 

@@ -131,6 +131,49 @@ def test_folds_count_besides_the_validation_data():
         solved(model, folds=29)
 
 
+def test_examples_of_one_group_are_in_one_fold():
+    """Features name the group and nothing else: with its examples in other folds, the weakest penalty is the best."""
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(16), 5)
+    features = rng.normal(size=(16, 12))[groups] + 0.01 * rng.normal(size=(80, 12))
+    labels = rng.integers(0, CLASSES, 16)[groups]
+    model, seen = model_of(), np.arange(80) != 7
+    alone = head_fitting.solve_head(model, features, labels)
+    together = head_fitting.solve_head(model, features, labels, groups=groups)
+    assert alone["val_accuracy"] > 0.8
+    assert together["val_accuracy"] < 0.5
+    assert together["strength"] > alone["strength"]
+    unique = head_fitting.solve_head(model, features, labels, groups=np.arange(80) + 5)
+    assert unique["losses"] == alone["losses"]
+
+    halves = head_fitting.solve_head(model, features, labels, groups=groups % 2, weights=seen)
+    assert halves["chosen_by"] == "2 folds"
+    pair = (seen & (groups % 2 == 0), seen & (groups % 2 == 1))
+    both = []
+    for one, other in (pair, pair[::-1]):
+        held_out = head_fitting.solve_head(
+            model, features[one], labels[one], features[other], labels[other]
+        )
+        both.append((other.sum(), held_out["losses"]))
+    for strength, loss in halves["losses"].items():
+        expected = sum(count * losses[strength] for count, losses in both) / seen.sum()
+        assert loss == pytest.approx(expected, abs=2e-6)
+
+
+def test_data_tell_the_groups_of_their_examples():
+    def choose(**options):
+        data = kt.data.from_arrays(IMAGES, LABELS, validation=None, **options)
+        return head_fitting.solve_head(model, data)
+
+    model, groups = model_of(), np.arange(80) // 40
+    features = trunk(model)
+    assert choose(group=groups)["losses"] == pytest.approx(
+        head_fitting.solve_head(model, features, LABELS, groups=groups)["losses"], abs=1e-5
+    )
+    assert choose(group=groups)["chosen_by"] == "2 folds"
+    assert choose()["chosen_by"] == "5 folds"
+
+
 def test_it_beats_the_head_that_the_model_had():
     model = model_of()
     before = model.evaluate(IMAGES[VALIDATION], LABELS[VALIDATION], verbose=0, return_dict=True)
