@@ -163,9 +163,12 @@ def _check_data(data: Any) -> None:
 
 def _check_task(task: tasks.Task, data: Any) -> None:
     """Raises an error if the task does not fit the data, whatever the network."""
-    trunk = backbones.backbone(
-        "tiny", weights=None, image_size=data.image_size, channels=data.channels
-    )
+    try:
+        trunk = backbones.backbone(
+            "tiny", weights=None, image_size=data.image_size, channels=data.channels
+        )
+    except checks.InputError:  # the images are too small for it: the candidates will tell
+        return
     training_options.plan(models.build_model(trunk, task), data, {"calibrate": False})
 
 

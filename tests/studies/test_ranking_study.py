@@ -68,6 +68,14 @@ def test_scores_are_those_of_all_labelled_images(ranking, data):
     assert by_name["tiny"]["parameters"] == kt.backbone("tiny").count_params()
 
 
+def test_images_may_be_smaller_than_a_known_network_takes():
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), np.uint8)
+    data = kt.data.from_arrays(images, ["a", "b"] * 12)
+    ranking = kt.rank_backbones([trunk(4, "small", side=8), "tiny"], data, verbose=0)
+    assert ranking["best"] == "small"
+    assert "at least 32 for tiny" in ranking["rows"][1]["reason"]
+
+
 def test_images_of_one_group_are_not_on_both_sides_of_a_score():
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
     labels = ["a", "b", None, "b"] * 10
