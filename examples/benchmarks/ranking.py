@@ -73,8 +73,8 @@ def network(root, name):
     return kt.backbone("MobileNetV2", weights=file, image_size=SIZE, alpha=width)
 
 
-def load(root, name, scratch):
-    """Returns the data of a set; one that is a list becomes folders of links."""
+def load(root, name, seed, scratch):
+    """Returns the data of a set, split by a seed; a set that is a list becomes folders of links."""
     folder = root / name
     if not (folder / "train").is_dir():
         for row in csv.DictReader((folder / "index.csv").open()):
@@ -83,7 +83,7 @@ def load(root, name, scratch):
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(file.resolve())
         folder = scratch / name
-    return kt.data.from_folder(folder / "train", test=folder / "test", image_size=SIZE)
+    return kt.data.from_folder(folder / "train", test=folder / "test", image_size=SIZE, seed=seed)
 
 
 def rank(root, data):
@@ -107,7 +107,7 @@ def train(root, data, name, seed):
 def look(root, name, what, seed, folder):
     """Ranks the candidates, or trains one of them."""
     keras.backend.clear_session()
-    data = load(root, name, folder)
+    data = load(root, name, seed, folder)
     return rank(root, data) if what == "ranking" else train(root, data, what, seed)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_transfer import tasks
 from keras_transfer.core import checks
-from keras_transfer.studies import arms, candidates, pool, rows, trials
+from keras_transfer.studies import arms, candidates, chance, pool, rows, trials
 from keras_transfer.studies.scores import Score
 
 __all__ = ["Halving"]
@@ -54,7 +54,7 @@ class Halving:
         """Trains the networks in rounds until one is left.
 
         Args:
-            finalists: Their names, best first; of equals the earlier one goes on.
+            finalists: Their names, best first; a later one goes on where it is better by more than chance.
             epochs: Of the first round.
             run_dir: Where outputs of frozen layers are kept as long as this runs; None for a temporary folder.
 
@@ -77,7 +77,8 @@ class Halving:
                     else:
                         rounds[row["arm"]].append(row)
                 left = [name for name in left if name not in failed]
-                left.sort(key=lambda name: -self.score.sign * rounds[name][-1]["value"])
+                last = {name: _measured(rounds[name][-1]) for name in left}
+                left = chance.pass_by(left, self.score, last.__getitem__)
                 left = left[: math.ceil(len(left) / 2)]
                 epochs *= 2
             if run_dir is not None:
@@ -116,6 +117,10 @@ class Halving:
                 yield row
         finally:
             setting.restore()
+
+
+def _measured(row: Mapping) -> chance.Measured:
+    return chance.Measured(row["value"], row["interval"])
 
 
 def try_to_train(setting: trials.Setting, trial: trials.Trial) -> dict:

@@ -2,8 +2,8 @@
 
 import csv
 import datetime
+import functools
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from scipy import stats
 
 from keras_transfer.features import SCORES
 from keras_transfer.pages import columns, document, plots, record
-from keras_transfer.studies import pictures
+from keras_transfer.studies import chance, pictures
 from keras_transfer.studies.scores import Score
 
 __all__ = ["Ranking", "agreement"]
@@ -78,11 +78,12 @@ class Ranking(record.Record):
         means = np.mean(ranks, axis=0) if ranks else [row["place_by_size"] for row in usable]
         _place(usable, "place_by_scores", list(means))
 
-        def merit(row: Mapping) -> tuple:
-            last = row["rounds"][-1] if row["rounds"] else 0.0
-            return -len(row["rounds"]), -score.sign * last, row["place_by_scores"]
-
-        usable.sort(key=merit)
+        usable.sort(key=lambda row: row["place_by_scores"])
+        for at in range(max((len(row["rounds"]) for row in usable), default=0)):
+            trained = [row for row in usable if len(row["rounds"]) > at]
+            others = [row for row in usable if len(row["rounds"]) <= at]
+            of_round = functools.partial(_measured, at=at)
+            usable = [*chance.pass_by(trained, score, of_round), *others]
         for place, row in enumerate(usable, start=1):
             row["place"] = place
         absent = {"place": None, "place_by_scores": None, "place_by_size": None}
@@ -163,28 +164,22 @@ class Ranking(record.Record):
         return lines
 
     def _doubt(self, best: Mapping, second: Mapping) -> list[str]:
-        """Returns a sentence where chance alone may have put one trained network before the other.
-
-        The interval of their difference is Newcombe's, from those of both scores. He takes them as measured on
-        different images; as these are the same, it is rather too wide than too narrow.
-        """
+        """Returns a sentence where chance alone may have made the difference of two trained networks."""
         last = min(len(best["rounds"]), len(second["rounds"])) - 1
-        score, one, other = self._score, best["rounds"][last], second["rounds"][last]
-        bounds = [row["intervals"][last] for row in (best, second) if row.get("intervals")]
-        chance = 0.0
-        if len(bounds) == 2 and None not in bounds:
-            # How much worse the first may be, and how much better the second.
-            worse, better = (0, 1) if score.higher_is_better else (1, 0)
-            chance = math.hypot(one - bounds[0][worse], other - bounds[1][better])
-        if score.sign * (one - other) > chance:
+        score, one, other = self._score, _measured(best, last), _measured(second, last)
+        better, worse = (one, other) if score.sign * (one.value - other.value) > 0 else (other, one)
+        possible = chance.largest_difference(score, better, worse)
+        if score.sign * (one.value - other.value) > possible:
             return []
         images = self["about"]["validation_images"]
         where = f"on {images:,} validation images" if images else "on the validation images"
         names = f"{best['name']} and {second['name']} cannot be told apart {where}"
-        line = f"{names}: their {score.title} is {score.text(one)} and {score.text(other)}"
-        if chance:
-            line += f", and chance alone makes differences of up to {score.difference(chance)}"
-        return [line]
+        line = (
+            f"{names}: their {score.title} is {score.text(one.value)} and {score.text(other.value)}"
+        )
+        if possible:
+            line += f", and chance alone makes differences of up to {score.difference(possible)}"
+        return [f"{line}; so they keep the order that they had before"]
 
     def _compare_with_size(self, usable: Sequence[Mapping], found: Mapping | None) -> str:
         if found is not None:
@@ -297,6 +292,12 @@ def agreement(one: Sequence[float], other: Sequence[float]) -> float:
     """
     tau = stats.kendalltau(one, other).statistic
     return float(tau) if np.isfinite(tau) else 0.0
+
+
+def _measured(row: Mapping, at: int) -> chance.Measured:
+    """Returns what a round of short trainings gave."""
+    intervals = row.get("intervals") or [None] * len(row["rounds"])
+    return chance.Measured(row["rounds"][at], intervals[at])
 
 
 def _place(rows: list[dict], key: str, values: Sequence[float]) -> None:

@@ -43,11 +43,12 @@ def rank_backbones(
     Each candidate sees the labelled images once, frozen, and its features get the scores of `kt.features.SCORES`. The
     best by their mean rank, and the largest pretrained one, are then fine-tuned for a few epochs on the training images
     and measured on validation images; the better half goes on for twice as many, until one is left (successive
-    halving). Test images are not looked at.
+    halving). One that the scores put behind another passes it where its training is better by more than chance makes
+    on so many images. Test images are not looked at.
 
     A score is evidence, not the answer. The order by size is a column beside it, and the conclusions say where the
     scores are no better than that. All networks are trained from one seed and measured on the same validation images:
-    where chance alone may have put the first before the second, a conclusion says so.
+    where these cannot tell the first two apart, a conclusion says so.
 
     Candidates whose weights are neither on this machine nor can be downloaded are listed with the reason, and so are
     those that a limit leaves out, and those whose features cannot be scored or whose training fails.

@@ -48,6 +48,19 @@ def test_who_was_in_more_rounds_comes_first():
     assert [each["name"] for each in make(rows)["rows"]] == ["c", "b", "a", "d"]
 
 
+@pytest.mark.parametrize(("half", "expected"), [(0.3, "abcd"), (0.06, "bcad"), (0.01, "cbad")])
+def test_chance_does_not_overrule_the_order_before_a_round(half, expected):
+    """Of scores a, b, c, d; by the first round b, c and a; by the second one c before b."""
+    trained = {"a": [0.5], "b": [0.6, 0.7], "c": [0.55, 0.75], "d": []}
+    if expected == "abcd":
+        trained = {"a": [0.5, 0.6], "b": [0.6, 0.7], "c": [0.55], "d": []}
+    rows = []
+    for place, (name, rounds) in enumerate(trained.items()):
+        intervals = [[value - half, value + half] for value in rounds]
+        rows.append({**row(name, 0.9 - place / 10, 1, rounds), "intervals": intervals})
+    assert "".join(each["name"] for each in make(rows)["rows"]) == expected
+
+
 def test_finalists_are_the_best_by_scores_and_the_largest_that_was_trained():
     rows = [
         row("a", 0.9, 10),
@@ -100,7 +113,8 @@ def test_it_says_where_chance_alone_may_have_decided():
     chance = math.hypot(p - 0.6928, 0.8917 - q)
     said = (
         "a and b cannot be told apart on 46 validation images: their accuracy is 82.6 % and 80.4 %, "
-        f"and chance alone makes differences of up to {100 * chance:.1f} points"
+        f"and chance alone makes differences of up to {100 * chance:.1f} points; "
+        "so they keep the order that they had before"
     )
     assert ranking["conclusions"][:2] == [
         "a is the first by 2 rounds of short trainings, from one seed",

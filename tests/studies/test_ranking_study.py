@@ -175,6 +175,27 @@ def test_a_finalist_whose_training_fails_is_listed_and_the_others_go_on(left, da
     assert low < ranking["rows"][0]["rounds"][0] < high
 
 
+@pytest.mark.parametrize(("half", "best"), [(0.2, "a"), (0.01, "c")])
+def test_the_half_that_goes_on_is_not_chosen_by_chance(half, best, data, monkeypatch):
+    """By scores a comes before b, and b before c; the short trainings say the opposite."""
+    found = {"a": 0.5, "b": 0.6, "c": 0.7}
+
+    def measure(setting, trial):
+        value = found[trial.arm]
+        intervals = {"classification": [value - half, value + half]}
+        facts = {"arm": trial.arm, "seed": trial.seed, "scores": {"classification": value}}
+        return {**facts, "intervals": intervals}
+
+    monkeypatch.setattr(trials, "measure", measure)
+    monkeypatch.setattr(
+        candidates, "score", lambda candidate, *arguments: {"probe": 1 - found[candidate.name]}
+    )
+    named = {name: trunk(2, name) for name in "cba"}
+    ranking = kt.rank_backbones(named, data, finalists=3, verbose=0)
+    assert ranking["best"] == best
+    assert len(ranking["rows"][0]["rounds"]) == 2
+
+
 def test_killed_at_any_moment_it_ends_with_the_same_ranking(
     named, ranking, data, tmp_path, monkeypatch
 ):
