@@ -10,6 +10,7 @@ from keras_transfer import backbones, models, tasks
 from keras_transfer.core import checks, labelled
 from keras_transfer.features import SCORES
 from keras_transfer.machine import progress
+from keras_transfer.pages import columns
 from keras_transfer.studies import candidates as networks
 from keras_transfer.studies import pool, rows, training_options
 from keras_transfer.studies import scores as task_scores
@@ -129,9 +130,10 @@ def rank_backbones(
     made_by = {name: rows.describe(source) for name, source in named.items()}
     record.check_makers(made_by, called="candidate")
     if record.rows:
-        scored = sum(row["step"] == STEP for row in record.rows)
-        trained = len(record.rows) - scored
-        tell(f"going on after {scored} scored candidates and {trained} short trainings")
+        scored = [row for row in record.rows if row["step"] == STEP]
+        trained = [row for row in record.rows if row["step"] != STEP]
+        both = columns.count(scored, "scored candidate"), columns.count(trained, "short training")
+        tell(f"going on after {' and '.join(both)}")
 
     seen = _draw(data, images, seed, tell)
     if names:
@@ -146,9 +148,9 @@ def rank_backbones(
         )
         rounds, failed = halving.run(chosen_names, epochs, run_dir=run_dir)
         for row in table:
-            trained = rounds.get(row["name"], [])
-            row["rounds"] = [round(each["value"], 6) for each in trained]
-            row["intervals"] = [each["interval"] for each in trained]
+            own = rounds.get(row["name"], [])
+            row["rounds"] = [round(each["value"], 6) for each in own]
+            row["intervals"] = [each["interval"] for each in own]
             row["reason"] = failed.get(row["name"], row["reason"])
         count = _count(part, "validation")
         ranking = Ranking(table, score, names, seed=seed, images=count)

@@ -53,7 +53,7 @@ def test_rank_goes_on_in_a_folder(photos, tmp_path, capsys, monkeypatch):
     assert sorted(path.name for path in out.iterdir()) == names
     capsys.readouterr()
     assert main.main(command) == 0
-    assert "going on after 1 scored candidates" in capsys.readouterr().out
+    assert "going on after 1 scored candidate and 0 short trainings" in capsys.readouterr().out
 
 
 def test_auto_writes_the_model_and_tells_all_that_it_wrote(photos, tmp_path, capsys):
