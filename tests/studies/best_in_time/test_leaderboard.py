@@ -18,7 +18,8 @@ def test_a_run_without_a_score_is_the_last_and_goes_into_every_file(tmp_path):
     for ending in ("html", "json", "csv"):
         board.save(tmp_path / f"board.{ending}")
     assert json.loads((tmp_path / "board.json").read_text())["lines"][2]["score"] is None
-    rows = list(csv.DictReader((tmp_path / "board.csv").open()))
+    with (tmp_path / "board.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert [row["score"] for row in rows] == ["2.0", "3.0", ""]
     alone = Leaderboard(lines[:1], error)
     assert "joint error not known on the validation images" in str(alone)
