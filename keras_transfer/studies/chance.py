@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from keras_transfer.studies.scores import Score
 
-__all__ = ["Measured", "largest_difference", "pass_by"]
+__all__ = ["Measured", "beats", "largest_difference", "pass_by"]
 
 T = TypeVar("T")
 
@@ -18,22 +18,22 @@ class Measured(NamedTuple):
     interval: Sequence[float] | None = None
 
 
-def largest_difference(score: Score, better: Measured, worse: Measured) -> float:
+def largest_difference(one: Measured, other: Measured) -> float:
     """Returns by how much two that are equally good may differ by chance; 0 where intervals are not known.
 
     The interval of their difference is Newcombe's, from those of both values. He takes them as measured on different
     images; where these are the same, it is rather too wide than too narrow.
 
     Example:
-        >>> accuracy = Score("accuracy", "accuracy", True, True)
-        >>> round(largest_difference(accuracy, Measured(0.8, (0.77, 0.84)), Measured(0.7, (0.65, 0.74))), 6)
+        >>> round(largest_difference(Measured(0.8, (0.77, 0.84)), Measured(0.7, (0.65, 0.74))), 6)
         0.05
     """
-    if better.interval is None or worse.interval is None:
+    if one.interval is None or other.interval is None:
         return 0.0
-    # How much worse the better one may be, and how much better the worse one.
-    low, high = (0, 1) if score.higher_is_better else (1, 0)
-    return math.hypot(better.value - better.interval[low], worse.value - worse.interval[high])
+    # How much smaller the larger one may be, and how much larger the smaller one.
+    if one.value > other.value:
+        return math.hypot(one.value - one.interval[0], other.interval[1] - other.value)
+    return math.hypot(one.interval[1] - one.value, other.value - other.interval[0])
 
 
 def pass_by(order: Sequence[T], score: Score, measured: Callable[[T], Measured]) -> list[T]:
@@ -53,12 +53,18 @@ def pass_by(order: Sequence[T], score: Score, measured: Callable[[T], Measured])
     result: list[T] = []
     for each in order:
         place = len(result)
-        while place and _beats(score, measured(each), measured(result[place - 1])):
+        while place and beats(score, measured(each), measured(result[place - 1])):
             place -= 1
         result.insert(place, each)
     return result
 
 
-def _beats(score: Score, one: Measured, other: Measured) -> bool:
+def beats(score: Score, one: Measured, other: Measured) -> bool:
+    """Returns whether one is better than another by more than chance.
+
+    Example:
+        >>> beats(Score("accuracy", "accuracy", True, True), Measured(0.8, (0.7, 0.9)), Measured(0.7, (0.6, 0.8)))
+        False
+    """
     ahead = score.sign * (one.value - other.value)
-    return ahead > 0 and ahead > largest_difference(score, one, other)
+    return ahead > 0 and ahead > largest_difference(one, other)

@@ -152,14 +152,13 @@ class Ranking(record.Record):
         for row in smaller:
             shared = min(len(row["rounds"]), len(best["rounds"])) - 1
             behind = self._score.sign * (best["rounds"][shared] - row["rounds"][shared])
-            is_close = (
-                0 <= behind <= CLOSE * (1 if self._score.is_share else abs(best["rounds"][-1]))
-            )
+            is_close = behind <= CLOSE * (1 if self._score.is_share else abs(best["rounds"][-1]))
             if is_close and row["latency_ms"] < QUICK * best["latency_ms"]:
                 share = row["latency_ms"] / best["latency_ms"]
+                where = "behind" if behind >= 0 else "ahead"
                 lines.append(
                     f"{row['name']} takes {share:.2f} of its time an image and was "
-                    f"{self._score.difference(behind)} behind when both were last trained alike"
+                    f"{self._score.difference(abs(behind))} {where} when both were last trained alike"
                 )
         return lines
 
@@ -167,10 +166,9 @@ class Ranking(record.Record):
         """Returns a sentence where chance alone may have made the difference of two trained networks."""
         last = min(len(best["rounds"]), len(second["rounds"])) - 1
         score, one, other = self._score, _measured(best, last), _measured(second, last)
-        better, worse = (one, other) if score.sign * (one.value - other.value) > 0 else (other, one)
-        possible = chance.largest_difference(score, better, worse)
-        if score.sign * (one.value - other.value) > possible:
+        if chance.beats(score, one, other):
             return []
+        possible = chance.largest_difference(one, other)
         images = self["about"]["validation_images"]
         where = f"on {images:,} validation images" if images else "on the validation images"
         names = f"{best['name']} and {second['name']} cannot be told apart {where}"

@@ -8,17 +8,17 @@ ERROR = Score("mae", "mean error", False, False)
 
 
 @pytest.mark.parametrize(
-    ("score", "values", "bounds", "expected"),
+    ("values", "bounds", "expected"),
     [
-        (ACCURACY, (0.9, 0.5), ((0.6, 0.92), (0.45, 0.9)), 0.5),
-        (ERROR, (2.0, 5.0), ((1.0, 5.0), (1.0, 5.5)), 5.0),
-        (ACCURACY, (0.9, 0.5), (None, (0.45, 0.9)), 0.0),
+        ((0.9, 0.5), ((0.6, 0.92), (0.45, 0.9)), 0.5),
+        ((2.0, 5.0), ((1.0, 5.0), (1.0, 5.5)), 5.0),
+        ((0.9, 0.5), (None, (0.45, 0.9)), 0.0),
     ],
 )
-def test_a_difference_is_of_the_sides_that_face_each_other(score, values, bounds, expected):
+def test_a_difference_is_of_the_sides_that_face_each_other(values, bounds, expected):
     """0.3 and 0.4, 3 and 4: the long sides of a triangle."""
-    better, worse = map(Measured, values, bounds)
-    assert largest_difference(score, better, worse) == pytest.approx(expected)
+    one, other = map(Measured, values, bounds)
+    assert largest_difference(one, other) == pytest.approx(expected)
 
 
 def around(value, half):

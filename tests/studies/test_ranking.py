@@ -102,6 +102,17 @@ def test_a_quick_network_that_is_hardly_worse_is_told():
     assert line.startswith("quick takes 0.30 of its time an image and was 1.0 points behind")
 
 
+def test_a_quick_network_that_was_better_by_chance_is_told():
+    rows = [row("large", 0.9, 9, [0.8]), row("quick", 0.8, 2, [0.82], latency=3.0)]
+    for each in rows:
+        each["intervals"] = [[0.5, 0.9]]
+    ranking = make(rows)
+    assert ranking["best"] == "large"
+    assert ranking["conclusions"][-1].endswith(
+        "was 2.0 points ahead when both were last trained alike"
+    )
+
+
 def test_it_says_where_chance_alone_may_have_decided():
     """Newcombe's interval of 38 - 37 of 46 is that of Wilson's bounds: sqrt((p - l)^2 + (u - q)^2) on each side."""
     p, q = 38 / 46, 37 / 46
